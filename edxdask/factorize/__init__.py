@@ -1,0 +1,1 @@
+"""Factorizations: starts, NMF, PSNMF, PCA, spatial priors, selection of bins and ranks."""

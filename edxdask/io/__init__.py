@@ -1,0 +1,1 @@
+"""Stores, vendor readers, ingest and export."""

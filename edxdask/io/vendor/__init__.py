@@ -1,0 +1,1 @@
+"""Vendor readers: one file a format, all behind the Protocol of ``base.py``."""

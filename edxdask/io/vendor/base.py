@@ -1,0 +1,92 @@
+"""What a vendor reader must offer; ``io/vendor`` holds one file a format, and they all meet here.
+
+Readers run in a child process (``io/sandbox.py``): they may raise anything, crash or hang. They hand on
+photons, not dense cubes, one band of rows at a time, so that memory follows the photons of a band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from edxdask.photons import PhotonBlock
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user asked of the reader.
+
+    Attributes
+    ----------
+    frames : first and one past the last frame to sum, or None for all
+    detectors : "sum" for one map of all detectors, "separate" for one map each
+    """
+
+    frames: tuple[int, int] | None = None
+    detectors: Literal["sum", "separate"] = "sum"
+
+
+@dataclass(frozen=True)
+class MapHeader:
+    """Everything about one map but its counts.
+
+    Attributes
+    ----------
+    name : short and unique within the file; the key of the map in a collection
+    shape : rows, columns
+    channels : length of the energy axis
+    energy_offset, energy_scale : keV, of channel 0 and between channels
+    pixel_size : nm (y, x), None where the file has no calibration
+    attrs : attributes of ``schema.ATTRIBUTES`` that the file knows, converted to their units
+    images : scanned images that ride along, by name ("haadf"); any 2-D shape
+    vendor_metadata : what the file says, verbatim
+    expected_total : photons by the file's own account, None where it keeps none
+    total_is_exact : False where the file's account may differ for good reasons (then a difference only warns)
+    dtype_max : largest count a channel may hold by the format; decides between uint16 and uint32
+    """
+
+    name: str
+    shape: tuple[int, int]
+    channels: int
+    energy_offset: float
+    energy_scale: float
+    pixel_size: tuple[float, float] | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    vendor_metadata: dict[str, Any] = field(default_factory=dict)
+    expected_total: int | None = None
+    total_is_exact: bool = True
+    dtype_max: int = 0xFFFF
+
+
+class VendorMap(Protocol):
+    """One map in an open file."""
+
+    header: MapHeader
+
+    def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
+        """Yield ``(first_row, photons)`` for every band of ``rows`` rows whose first row is not in ``skip``.
+
+        Bands start at multiples of ``rows`` and come in any order; pixels of a block are in C order.
+        A band that is skipped must not be decoded.
+        """
+        ...
+
+
+class VendorReader(Protocol):
+    """One format. Modules of ``io/vendor`` offer one as ``READER``."""
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    def accepts(self, path: Path) -> bool:
+        """Whether the file's content (not only its name) is of this format; must not crash on any bytes."""
+        ...
+
+    def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
+        """All spectrum maps of the file."""
+        ...

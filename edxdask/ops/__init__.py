@@ -1,0 +1,1 @@
+"""Dataset to Dataset, lazily: bin, crop, calibrate, spectra, maps, masks."""

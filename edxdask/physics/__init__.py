@@ -1,0 +1,1 @@
+"""Lines, emission, detector: what the spectra are made of."""

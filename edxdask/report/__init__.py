@@ -1,0 +1,1 @@
+"""Figures, tables and reports: reads cubes and results, computes no model."""

@@ -1,0 +1,249 @@
+"""The one vocabulary: every dimension, variable and attribute, with units, binning rule and meaning.
+
+No other module spells one of these names as a bare string. ``validate_cube`` guards entry and exit of
+every public function.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from edxdask.errors import ParameterError, SchemaError
+
+SCHEMA_VERSION = 1
+
+# Dimensions. Every dimension of ``counts`` but ENERGY is a pixel dimension.
+ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
+PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
+
+# Variables.
+COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
+COMPOSITION, VALID, SUM_SPECTRUM = "composition", "valid", "sum_spectrum"
+TRUTH_ABUNDANCE, TRUTH_SPECTRUM, TRUTH_COMPOSITION, TRUTH_TOTAL = (
+    "truth_abundance",
+    "truth_spectrum",
+    "truth_composition",
+    "truth_total",
+)
+STD_SUFFIX = "_std"
+
+BinningRule = Literal["sum", "mean", "all", "keep"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What one variable is: its own dimensions beside the pixel ones, kind, units, and how it bins."""
+
+    name: str
+    dims: tuple[str, ...]
+    pixels: bool
+    kinds: str
+    units: str
+    binning: BinningRule
+    doc: str
+
+
+_VARIABLES = (
+    Variable(COUNTS, (ENERGY,), True, "ui", "counts", "sum", "photons counted in a pixel and a channel"),
+    Variable(TOTAL, (), True, "uif", "counts", "sum", "expected photons of a pixel"),
+    Variable(SPECTRUM, (PHASE, ENERGY), False, "f", "1", "keep", "spectrum of a phase; each row sums to 1"),
+    Variable(ABUNDANCE, (PHASE,), True, "f", "1", "mean", "fraction of a pixel's photons due to a phase"),
+    Variable(OBJECTIVE, (ITERATION,), False, "f", "1", "keep", "loss after each iteration"),
+    Variable(
+        COMPOSITION, (PHASE, ELEMENT), False, "f", "1", "keep", "atomic fraction of an element in a phase"
+    ),
+    Variable(VALID, (), True, "b", "1", "all", "pixels that hold a measurement"),
+    Variable(SUM_SPECTRUM, (ENERGY,), False, "uif", "counts", "keep", "counts summed over pixels"),
+    Variable(TRUTH_ABUNDANCE, (PHASE,), True, "f", "1", "mean", "abundance a simulation was drawn from"),
+    Variable(TRUTH_SPECTRUM, (PHASE, ENERGY), False, "f", "1", "keep", "spectra a simulation was drawn from"),
+    Variable(TRUTH_COMPOSITION, (PHASE, ELEMENT), False, "f", "1", "keep", "atomic fraction in a simulation"),
+    Variable(TRUTH_TOTAL, (), True, "f", "counts", "sum", "expected photons a simulation was drawn from"),
+)
+VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
+
+COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
+PIXEL_UNIT = "px"  # of y and x where the file gives no calibration
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What one attribute is: Python type and meaning; the unit is part of the name."""
+
+    name: str
+    type: type
+    doc: str
+
+
+BEAM_ENERGY, BEAM_CURRENT = "beam_energy_kev", "beam_current_na"
+ELEVATION, AZIMUTH = "elevation_deg", "azimuth_deg"
+TILT_ALPHA, TILT_BETA = "tilt_alpha_deg", "tilt_beta_deg"
+FWHM, LIVE_TIME, REAL_TIME = "fwhm_mn_ka_ev", "live_time_s", "real_time_s"
+ELEMENTS, THICKNESS, DENSITY, DETECTOR = "elements", "thickness_nm", "density_g_cm3", "detector"
+SOURCE_FILE, SOURCE_SHA256, HISTORY = "source_file", "source_sha256", "history"
+SCHEMA_VERSION_KEY, EDXDASK_VERSION, SEED = "schema_version", "edxdask_version", "seed"
+COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title", "recipe"
+FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
+
+_ATTRIBUTES = (
+    Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
+    Attribute(BEAM_CURRENT, float, "probe current"),
+    Attribute(ELEVATION, list, "detector elevation above the sample plane, one value a detector"),
+    Attribute(AZIMUTH, list, "detector azimuth, one value a detector"),
+    Attribute(TILT_ALPHA, float, "stage tilt about the holder's axis"),
+    Attribute(TILT_BETA, float, "stage tilt across the holder's axis"),
+    Attribute(FWHM, float, "detector width at Mn Ka"),
+    Attribute(LIVE_TIME, float, "live time of the whole map"),
+    Attribute(REAL_TIME, float, "real time of the whole map"),
+    Attribute(ELEMENTS, list, "element symbols named by the operator"),
+    Attribute(THICKNESS, float, "thickness of the sample"),
+    Attribute(DENSITY, float, "density of the sample"),
+    Attribute(DETECTOR, str, "detector as the vendor names it"),
+    Attribute(SOURCE_FILE, str, "file the counts came from"),
+    Attribute(SOURCE_SHA256, str, "checksum of that file"),
+    Attribute(HISTORY, list, "what was done to the cube, oldest first"),
+    Attribute(SCHEMA_VERSION_KEY, int, "version of this vocabulary"),
+    Attribute(EDXDASK_VERSION, str, "version of edxdask that wrote it"),
+    Attribute(SEED, int, "seed of whatever was random"),
+    Attribute(TITLE, str, "what the map is called"),
+    Attribute(RECIPE, str, "recipe of a simulation"),
+    Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
+    Attribute(COMPLETE, bool, "written last, when all counts are in"),
+    Attribute(FORMAT_KEY, str, "marks a store as ours"),
+)
+ATTRIBUTES: Mapping[str, Attribute] = {a.name: a for a in _ATTRIBUTES}
+
+
+def pixel_dims(cube: xr.Dataset | xr.DataArray) -> tuple[str, ...]:
+    """Dimensions of ``counts`` that are not energy, in order.
+
+    Examples
+    --------
+    >>> pixel_dims(xr.Dataset({"counts": (("y", "x", "energy"), np.zeros((2, 3, 4), "u2"))}))
+    ('y', 'x')
+    """
+    array = cube[COUNTS] if isinstance(cube, xr.Dataset) else cube
+    return tuple(str(d) for d in array.dims if d != ENERGY)
+
+
+def energy_values(offset: float, scale: float, channels: int) -> np.ndarray:
+    """Channel centres in keV, exactly ``offset + i * scale``.
+
+    Examples
+    --------
+    >>> energy_values(-0.1, 0.01, 3)
+    array([-0.1 , -0.09, -0.08])
+    """
+    return offset + np.arange(channels, dtype=np.float64) * scale
+
+
+def energy_coordinate(offset: float, scale: float, channels: int) -> xr.Variable:
+    """``energy`` as a variable that carries its offset and scale."""
+    values = energy_values(offset, scale, channels)
+    return xr.Variable((ENERGY,), values, {"units": "keV", "offset": float(offset), "scale": float(scale)})
+
+
+def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
+    """Offset and scale (keV) of the energy axis as it stands now, after any slicing.
+
+    Raises
+    ------
+    SchemaError
+        If the axis is missing or its steps are not equal.
+    """
+    if ENERGY not in cube.coords:
+        raise SchemaError("the cube has no 'energy' coordinate: build it with edxdask.from_array(...)")
+    values = np.asarray(cube.coords[ENERGY].values, dtype=np.float64)
+    if values.size == 1:
+        return float(values[0]), float(cube.coords[ENERGY].attrs.get("scale", np.nan))
+    scale = float(values[-1] - values[0]) / (values.size - 1)
+    stored = cube.coords[ENERGY].attrs.get("scale")
+    if stored is not None and np.isclose(stored, scale, rtol=1e-9, atol=0.0):
+        scale = float(stored)
+    offset = float(values[0])
+    if not scale > 0 or not np.allclose(
+        values, energy_values(offset, scale, values.size), rtol=0, atol=1e-6 * scale
+    ):
+        raise SchemaError(f"the 'energy' axis must rise in equal steps; it starts {values[:3]} keV")
+    return offset, scale
+
+
+def validate_cube(cube: Any, *, name: str = "ds") -> xr.Dataset:
+    """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to mend.
+
+    Checks names, dimensions, kinds and the energy axis; looks at no counts.
+    """
+    if isinstance(cube, xr.DataTree):
+        raise ParameterError(name, "DataTree", "one map (a Dataset)", "Pick one: tree['name'].to_dataset().")
+    if not isinstance(cube, xr.Dataset):
+        raise ParameterError(name, type(cube).__name__, "a Dataset", "Open one with edxdask.open(path).")
+    if COUNTS not in cube:
+        have = ", ".join(map(str, cube.data_vars)) or "nothing"
+        raise SchemaError(f"{name} has no variable 'counts' (it has {have}): is it a result, not a cube?")
+    counts = cube[COUNTS]
+    if counts.ndim < 2 or counts.dims[-1] != ENERGY:
+        raise SchemaError(
+            f"counts has dims {counts.dims}; expected pixel dimensions first and 'energy' last: "
+            "ds.transpose(..., 'energy')"
+        )
+    if counts.dtype.kind not in VARIABLES[COUNTS].kinds:
+        raise SchemaError(
+            f"counts has dtype {counts.dtype}; counts of photons are whole numbers: ds.astype('uint16')"
+        )
+    if 0 in counts.shape:
+        raise SchemaError(f"counts is empty: {dict(counts.sizes)}")
+    energy_axis(cube)
+    return cube
+
+
+def dims_of(name: str, pixels: tuple[str, ...]) -> tuple[str, ...]:
+    """Dimensions of variable ``name`` in a cube whose pixel dimensions are ``pixels``.
+
+    Examples
+    --------
+    >>> dims_of("abundance", ("y", "x"))
+    ('phase', 'y', 'x')
+    >>> dims_of("counts", ("tilt", "y", "x"))
+    ('tilt', 'y', 'x', 'energy')
+    """
+    spec = VARIABLES[name]
+    own = spec.dims
+    if not spec.pixels:
+        return own
+    return (*pixels, *own) if name == COUNTS else (*own, *pixels)
+
+
+def variable_attrs(name: str) -> dict[str, str]:
+    """Attributes (``units``, ``long_name``) of a variable of the schema."""
+    spec = VARIABLES[name]
+    return {"units": spec.units, "long_name": spec.doc}
+
+
+def with_history(attrs: Mapping[Hashable, Any], entry: str) -> dict[Any, Any]:
+    """Copy of ``attrs`` with one more line of history.
+
+    Examples
+    --------
+    >>> with_history({"history": ["a"]}, "b")
+    {'history': ['a', 'b']}
+    """
+    history = attrs.get(HISTORY, [])
+    return {**attrs, HISTORY: [*([history] if isinstance(history, str) else history), entry]}
+
+
+def as_json(value: Any) -> str:
+    """Vendor metadata as JSON text: arrays become lists, bytes text, everything else its string."""
+
+    def encode(item: Any) -> Any:
+        if isinstance(item, np.ndarray | np.generic):
+            return item.tolist()
+        if isinstance(item, bytes):
+            return item.decode("utf-8", "replace")
+        return str(item)
+
+    return json.dumps(value, default=encode)

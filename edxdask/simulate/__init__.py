@@ -1,0 +1,1 @@
+"""Phantoms with known truth, of any size, chunk by chunk."""
