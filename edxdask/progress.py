@@ -1,6 +1,6 @@
 """Progress of long work: stages report, whoever called decides what to show.
 
-A stage takes ``progress=None`` or any callable that accepts a ``Progress``; it is called from one thread only.
+A stage takes ``progress=None`` or any callable that accepts a ``Progress``; one thread calls it.
 """
 
 from __future__ import annotations
