@@ -1,0 +1,136 @@
+"""Memory, planned before work starts: what there is, what a step will take, and whether that fits."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from edxdask.errors import MemoryBudgetError, ParameterError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_bytes(text: str | float | int, *, name: str = "memory_limit") -> int:
+    """Bytes of "6GiB", "500 MB" or a number.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5GiB") == 3 * 2**29
+    True
+    """
+    if isinstance(text, int | float):
+        value = float(text)
+    else:
+        match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+        if match is None:
+            raise ParameterError(name, text, "a size such as '6GiB' or '500MB'")
+        unit = match[2].upper()
+        value = float(match[1]) * (_BINARY[unit] if match[3] and unit else _UNITS[unit])
+    if not value > 0:
+        raise ParameterError(name, text, "a size above zero, such as '6GiB'")
+    return int(value)
+
+
+def format_bytes(size: float) -> str:
+    """Size in the unit a person would use.
+
+    Examples
+    --------
+    >>> format_bytes(6.5 * 2**30)
+    '6.50 GiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} TiB"
+
+
+def available_memory() -> int:
+    """Bytes this process may still take: free memory of the machine or of its control group."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        sizes = [int(match[1]) * 1024] if match else sizes
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and (text := limit.read_text().strip()) != "max":
+        sizes.append(int(text) - int(used.read_text()))
+    return max(min(sizes), 0)
+
+
+def resident_memory() -> int:
+    """Bytes of memory this process holds now."""
+    status = Path("/proc/self/statm")
+    if status.is_file():
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Predicted peak of one process, in bytes.
+
+    Attributes
+    ----------
+    base : the process before the work
+    photons : photon blocks, if all stay in memory
+    state : arrays beside the photons
+    reading : dense chunks in flight while photons are made
+    scratch : statistics, one band in flight and the factors, of all threads together
+    limit : what the process may take
+    """
+
+    base: int
+    photons: int
+    state: int
+    reading: int
+    scratch: int
+    limit: int
+
+    @property
+    def in_memory(self) -> int:
+        """Peak with the photons in memory."""
+        return self.base + self.photons + max(self.reading, self.state + self.scratch)
+
+    @property
+    def from_disk(self) -> int:
+        """Peak with the photons in a cache on local disk."""
+        return self.base + max(self.reading, self.state + self.scratch)
+
+    @property
+    def cached(self) -> bool:
+        """Whether the photons must go to disk."""
+        return self.in_memory > self.limit
+
+    @property
+    def peak(self) -> int:
+        """Peak of the way that is taken."""
+        return self.from_disk if self.cached else self.in_memory
+
+    def check(self, step: str) -> MemoryPlan:
+        """Return the plan if it fits, else say what would.
+
+        Raises
+        ------
+        MemoryBudgetError
+            If even the photon cache on disk does not help.
+        """
+        if self.from_disk > self.limit:
+            parts = (
+                f"process {format_bytes(self.base)}, state {format_bytes(self.state)}, "
+                f"reading {format_bytes(self.reading)}, scratch {format_bytes(self.scratch)}"
+            )
+            raise MemoryBudgetError(
+                f"{step} does not fit memory_limit={format_bytes(self.limit)}, even with the photons on disk "
+                f"({parts}). It needs {format_bytes(self.from_disk * 1.02)} that way and "
+                f"{format_bytes(self.in_memory * 1.02)} to keep the photons in memory: raise memory_limit, "
+                "or take more workers."
+            )
+        return self

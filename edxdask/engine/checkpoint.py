@@ -1,0 +1,139 @@
+"""Checkpoints: every partition writes its own state, the client the factors; a rename makes it count.
+
+States are stored by pixel number, so that a run may resume with other partitions, on another scheduler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edxdask.engine.executor import Executor
+from edxdask.engine.partition import Partition
+from edxdask.engine.step import State
+from edxdask.errors import EdxdaskError
+
+_STEP = re.compile(r"step-(\d{8})$")
+_PIECE = re.compile(r"pixels-(\d+)-(\d+)\.npz$")
+
+
+@dataclass(frozen=True)
+class StateLoader:
+    """Makes a partition's state from a checkpoint; goes to the workers as it is."""
+
+    folder: Path
+
+    def __call__(self, partition: Partition) -> State:
+        """Collect the rows of this partition from the pieces that hold them."""
+        first = partition.plan.first_pixel
+        stop = first + partition.plan.pixels
+        state: State = {}
+        for path in sorted(self.folder.glob("pixels-*.npz")):
+            match = _PIECE.search(path.name)
+            if match is None:
+                continue
+            low, high = int(match[1]), int(match[2])
+            a, b = max(low, first), min(high, stop)
+            if a >= b:
+                continue
+            with np.load(path, allow_pickle=False) as piece:
+                for name in piece.files:
+                    array = piece[name]
+                    if name not in state:
+                        state[name] = np.empty((stop - first, *array.shape[1:]), array.dtype)
+                    state[name][a - first : b - first] = array[a - low : b - low]
+        return state
+
+
+def write_state(partition: Partition, state: State, folder: Path) -> None:
+    """Write one partition's state into a checkpoint in the making."""
+    first = partition.plan.first_pixel
+    path = folder / f"pixels-{first}-{first + partition.plan.pixels}.npz"
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **state)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of checkpoints of one run; only the newest complete one is kept.
+
+    Attributes
+    ----------
+    folder : where; on a cluster, a folder that all workers see
+    identity : what the run is (data, method, parameters); a checkpoint of another run is refused
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+
+    def save(self, executor: Executor, iteration: int, shared: Mapping[str, np.ndarray]) -> Path:
+        """Write states and factors; on any failure the previous checkpoint is as it was.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or not writable.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / f"step-{iteration:08d}"
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir()
+            for _ in executor.collect(write_state, partial):
+                pass
+            with (partial / "shared.npz").open("wb") as file:
+                np.savez(file, allow_pickle=False, **shared)
+            meta = {"iteration": iteration, "identity": dict(self.identity)}
+            (partial / "meta.json").write_text(json.dumps(meta, sort_keys=True))
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        for old in self._steps()[:-1]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def latest(self) -> tuple[int, dict[str, np.ndarray], StateLoader] | None:
+        """Newest checkpoint as (iteration, factors, loader of states), or None.
+
+        Raises
+        ------
+        EdxdaskError
+            If it belongs to another run.
+        """
+        steps = self._steps()
+        if not steps:
+            return None
+        meta = json.loads((steps[-1] / "meta.json").read_text())
+        mine = json.loads(json.dumps(dict(self.identity), sort_keys=True))
+        changed = sorted(k for k in {*mine, *meta["identity"]} if mine.get(k) != meta["identity"].get(k))
+        if changed:
+            seen = ", ".join(f"{k}: {meta['identity'].get(k)!r} there, {mine.get(k)!r} here" for k in changed)
+            raise EdxdaskError(
+                f"{self.folder}: this checkpoint is of another run ({seen}). Give the same parameters to go "
+                "on with it, or remove the folder to start anew."
+            )
+        with np.load(steps[-1] / "shared.npz", allow_pickle=False) as stored:
+            shared = {name: stored[name] for name in stored.files}
+        return int(meta["iteration"]), shared, StateLoader(steps[-1])
+
+    def remove(self) -> None:
+        """Remove the folder, when the run is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _steps(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(path for path in self.folder.iterdir() if _STEP.search(path.name))

@@ -1,0 +1,122 @@
+"""The one loop: rounds, stop rule, progress, checkpoints, interruption. Every iterative method runs in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edxdask.engine.checkpoint import Checkpoint, StateLoader
+from edxdask.engine.executor import Executor
+from edxdask.progress import Progress, ProgressHook
+
+logger = logging.getLogger(__name__)
+
+Shared = dict[str, np.ndarray]
+Round = Callable[[Shared, int], tuple[Shared, float]]
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Stop after ``max_iter`` rounds, or when ``patience`` rounds in a row gained less than ``tol``.
+
+    The gain is relative to the objective's own size.
+
+    Examples
+    --------
+    >>> StopRule(max_iter=10, tol=0.1, patience=2).met([8.0, 4.0, 3.9, 3.89])
+    True
+    >>> StopRule(max_iter=10, tol=0.1, patience=2).met([8.0, 4.0, 2.0])
+    False
+    """
+
+    max_iter: int
+    tol: float
+    patience: int = 3
+
+    def met(self, objectives: list[float]) -> bool:
+        """Whether the loop may end."""
+        if len(objectives) >= self.max_iter:
+            return True
+        recent = np.array(objectives[-self.patience - 1 :])
+        if self.tol <= 0 or recent.size <= self.patience:
+            return False
+        return bool(np.all(recent[:-1] - recent[1:] < self.tol * np.abs(recent[1:])))
+
+
+@dataclass
+class Loop:
+    """How to run: everything a user may set about a run that does not change its result.
+
+    Attributes
+    ----------
+    every : rounds between checkpoints
+    seconds : or time between them, whichever comes first
+    """
+
+    executor: Executor
+    label: str
+    rule: StopRule
+    progress: ProgressHook | None = None
+    checkpoint: Checkpoint | None = None
+    every: int = 50
+    seconds: float = 120.0
+
+    def run(self, step_round: Round, shared: Shared) -> tuple[Shared, np.ndarray]:
+        """Repeat ``shared, objective = step_round(shared, iteration)`` from the newest checkpoint on."""
+        objectives, shared = self._resume(shared)
+        resumed = len(objectives)
+        saved, saved_at = resumed, time.monotonic()
+        try:
+            while not self.rule.met(objectives):
+                shared, objective = step_round(shared, len(objectives))
+                objectives.append(objective)
+                self._report(objectives, resumed)
+                due = len(objectives) - saved >= self.every or time.monotonic() - saved_at > self.seconds
+                if self.checkpoint and due:
+                    self._save(shared, objectives)
+                    saved, saved_at = len(objectives), time.monotonic()
+        except KeyboardInterrupt:
+            self._interrupted(shared, objectives)
+            raise
+        return shared, np.array(objectives)
+
+    def _resume(self, shared: Shared) -> tuple[list[float], Shared]:
+        found = self.checkpoint.latest() if self.checkpoint else None
+        if found is None:
+            return [], shared
+        iteration, stored, loader = found
+        self.executor.start(loader)
+        logger.info("%s: goes on after iteration %d", self.label, iteration)
+        return stored.pop("objectives").tolist(), stored
+
+    def _report(self, objectives: list[float], resumed: int) -> None:
+        if self.progress:
+            done, total = len(objectives), self.rule.max_iter
+            values: Mapping[str, float] = {"objective": objectives[-1]}
+            self.progress(Progress(self.label, done, total, "iteration", resumed, dict(values)))
+
+    def _save(self, shared: Shared, objectives: list[float]) -> bool:
+        if self.checkpoint is None:
+            return False
+        try:
+            folder = self.checkpoint.save(
+                self.executor, len(objectives), {**shared, "objectives": np.array(objectives)}
+            )
+        except OSError as error:
+            # The run is worth more than its checkpoint: go on, the previous one still stands.
+            logger.warning("no checkpoint after iteration %d: %s", len(objectives), error)
+            return False
+        self.executor.anchor(StateLoader(folder))
+        return True
+
+    def _interrupted(self, shared: Shared, objectives: list[float]) -> None:
+        if self.checkpoint and objectives and self._save(shared, objectives):
+            logger.warning(
+                "interrupted after iteration %d; checkpoint in %s: the same command goes on from there",
+                len(objectives),
+                self.checkpoint.folder,
+            )

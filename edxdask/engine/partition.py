@@ -1,0 +1,139 @@
+"""Partitions: the photon blocks that one worker holds, read from a lazy cube band by band.
+
+A ``PartitionJob`` is all a worker needs to make its partition, and make it again after a crash: the lazy
+array (paths and slices, no data) and the plan. Reading happens inside one task, chunk by chunk, so that a
+dense chunk lives only until its photons are out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+
+from edxdask.engine.layout import PartitionPlan, TilePlan
+from edxdask.errors import ParameterError
+from edxdask.photons import PhotonBlock, from_dense
+from edxdask.photons.assemble import side_by_side
+
+
+@dataclass(frozen=True)
+class CachedBlock:
+    """A photon block on local disk; ``load`` reads it, the reader drops it after use.
+
+    Plain files read in full, not memory maps: mapped pages count as resident memory.
+    """
+
+    path: Path
+    channels: int
+
+    def load(self) -> PhotonBlock:
+        """Read the block."""
+        with self.path.open("rb") as file:
+            indptr, channel, count = (np.load(file, allow_pickle=False) for _ in range(3))
+        return PhotonBlock(indptr, channel, count, self.channels)
+
+    @staticmethod
+    def keep(block: PhotonBlock, folder: Path) -> CachedBlock:
+        """Write ``block`` to a new file in ``folder``."""
+        path = folder / f"{uuid.uuid4().hex}.photons"
+        with path.open("wb") as file:
+            for array in (block.indptr, block.channel, block.count):
+                np.save(file, array, allow_pickle=False)
+        return CachedBlock(path, block.channels)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The photons of consecutive rows of one image, in bands.
+
+    Attributes
+    ----------
+    plan : where the rows lie
+    start : first pixel of the tile within its partition
+    bands : one block for each pair of ``plan.edges``
+    """
+
+    plan: TilePlan
+    start: int
+    bands: tuple[PhotonBlock | CachedBlock, ...]
+
+    def blocks(self) -> Iterator[tuple[slice, PhotonBlock]]:
+        """Yield ``(pixels within the partition, photons)`` band by band."""
+        start = self.start
+        for band in self.bands:
+            block = band.load() if isinstance(band, CachedBlock) else band
+            yield slice(start, start + block.pixels), block
+            start += block.pixels
+
+    @property
+    def pixels(self) -> slice:
+        """Pixels of the tile within its partition."""
+        return slice(self.start, self.start + self.plan.pixels)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Tiles of one partition, and what they hold."""
+
+    plan: PartitionPlan
+    tiles: tuple[Tile, ...]
+    nonzeros: int
+    photons: int
+
+    def blocks(self) -> Iterator[tuple[slice, PhotonBlock]]:
+        """Yield ``(pixels within the partition, photons)`` over all tiles."""
+        for tile in self.tiles:
+            yield from tile.blocks()
+
+
+@dataclass(frozen=True)
+class PartitionJob:
+    """A partition that can be made anywhere: plan and one lazy ``(rows, width, energy)`` array a tile.
+
+    Attributes
+    ----------
+    cache : folder for photon blocks on disk; None keeps them in memory
+    """
+
+    plan: PartitionPlan
+    arrays: tuple[da.Array, ...]
+    cache: Path | None = None
+
+    def load(self) -> Partition:
+        """Read the photons."""
+        if self.cache is not None:
+            self.cache.mkdir(parents=True, exist_ok=True)
+        tiles, start, nonzeros, photons = [], 0, 0, 0
+        for plan, array in zip(self.plan.tiles, self.arrays, strict=True):
+            bands: list[PhotonBlock | CachedBlock] = []
+            for top, bottom in pairwise(plan.edges):
+                block = read_band(array[top - plan.first_row : bottom - plan.first_row])
+                nonzeros += block.count.size
+                photons += block.total
+                bands.append(block if self.cache is None else CachedBlock.keep(block, self.cache))
+            tiles.append(Tile(plan, start, tuple(bands)))
+            start += plan.pixels
+        return Partition(self.plan, tuple(tiles), nonzeros, photons)
+
+
+def read_band(counts: da.Array) -> PhotonBlock:
+    """Photons of a lazy ``(rows, width, energy)`` array, one column of chunks at a time."""
+    pieces, left = [], 0
+    for width in counts.chunks[1]:
+        dense = np.asarray(counts[:, left : left + width].compute(scheduler="synchronous"))
+        if dense.dtype.kind == "i" and dense.min(initial=0) < 0:
+            raise ParameterError(
+                "counts",
+                int(dense.min()),
+                "counts of photons, which are never negative",
+                "Was a background subtracted? Factorize the raw counts.",
+            )
+        pieces.append(from_dense(dense))
+        left += width
+    return side_by_side(pieces, counts.shape[0])
