@@ -1,0 +1,1 @@
+"""Kernels of the vendor readers: bytes and numbers in, arrays out."""

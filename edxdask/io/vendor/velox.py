@@ -1,0 +1,315 @@
+"""Thermo Velox ``.emd``: HDF5 with one photon stream per detector, decoded band by band.
+
+Velox keeps its spectrum image in a closed format and, unless the file was pruned, the stream it came from:
+``Data/SpectrumStream/<id>/Data``, uint16, 65535 = next pixel, anything else = the channel of one photon.
+``open`` walks each stream once in slabs: it holds its photons against the file's own sum spectrum, notes
+where rows begin and counts photons per pixel. ``bands`` then reads each photon once more and puts it in place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from edxdask.errors import ParameterError, VendorFileError
+from edxdask.io.vendor import velox_layout as layout
+from edxdask.io.vendor import velox_metadata as metadata
+from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
+from edxdask.io.vendor.kernels import velox as kernels
+from edxdask.photons import PhotonBlock
+
+logger = logging.getLogger(__name__)
+
+NAME = "velox"
+SLAB = 1 << 20  # elements read at a time: 2 MB
+INDEX_ENTRIES = 1 << 20  # positions kept a map: 8 MB
+MAX_PIXELS = 1 << 28
+MAX_EXPANSION = 1100  # deflate, the densest filter Velox could use, reaches 1032
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Where one stream's pixels begin: ``starts[frame * per_frame + k]`` is that of pixel ``k * step``."""
+
+    starts: np.ndarray
+    step: int
+    per_frame: int
+    frames: int
+
+    def span(self, frame: int, first: int, last: int) -> tuple[int, int, int]:
+        """Elements that hold pixels ``first`` to ``last`` of a frame, and the pixel they start in."""
+        row = frame * self.per_frame
+        begin, end = first // self.step, -(-last // self.step)
+        return int(self.starts[row + begin]), int(self.starts[row + end]), begin * self.step
+
+
+class VeloxMap:
+    """One map of a Velox file: some streams, summed over the chosen frames."""
+
+    def __init__(
+        self,
+        path: Path,
+        header: MapHeader,
+        sources: list[tuple[str, _Index]],
+        chosen: tuple[int, int],
+        totals: np.ndarray,
+    ) -> None:
+        self.header = header
+        self._path, self._sources, self._chosen, self._totals = path, sources, chosen, totals
+
+    def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
+        """Photons of every band of ``rows`` rows whose first row is not in ``skip``."""
+        if rows < 1:
+            raise ParameterError("rows", rows, "at least 1")
+        height = self.header.shape[0]
+        with h5py.File(self._path, "r") as file:
+            for first in range(0, height, rows):
+                if first not in skip:
+                    yield first, self._band(file, first, min(first + rows, height))
+
+    def _band(self, file: h5py.File, top: int, bottom: int) -> PhotonBlock:
+        width, channels = self.header.shape[1], self.header.channels
+        first, last = top * width, bottom * width
+        indptr = np.zeros(last - first + 1, dtype=np.int64)
+        np.cumsum(self._totals[first:last], out=indptr[1:])
+        channel = np.empty(indptr[-1], dtype=np.uint16)
+        cursor = indptr[:-1].copy()
+        for key, index in self._sources:
+            data = file[layout.STREAMS][key]["Data"]
+            for frame in range(self._chosen[0], min(self._chosen[1], index.frames)):
+                begin, end, pixel = index.span(frame, first, last)
+                pixel -= first
+                for _, slab in _slabs(data, begin, end):
+                    pixel = kernels.place(slab, pixel, cursor, indptr[1:], channel)
+                    if pixel == kernels.OVERFLOW:
+                        raise self._changed(top)
+        if not np.array_equal(cursor, indptr[1:]):
+            raise self._changed(top)
+        return _merged(indptr, channel, channels, int(self._totals[first:last].max(initial=0)))
+
+    def _changed(self, row: int) -> VendorFileError:
+        return VendorFileError(
+            self._path,
+            NAME,
+            "decoding",
+            f"the band at row {row} no longer holds the photons counted at opening",
+        )
+
+
+def _merged(indptr: np.ndarray, channel: np.ndarray, channels: int, most: int) -> PhotonBlock:
+    """Photon block of channels in time order; no pixel holds more than ``most`` photons."""
+    count = np.empty(channel.size, dtype=_count_dtype(most))
+    merged = np.zeros_like(indptr)
+    largest = int(kernels.merge(indptr, channel, count, merged, channels))
+    entries = int(merged[-1])
+    return PhotonBlock(
+        merged, channel[:entries].copy(), count[:entries].astype(_count_dtype(largest)), channels
+    )
+
+
+def _count_dtype(largest: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.uint32
+
+
+def _slabs(data: h5py.Dataset, begin: int, end: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Elements ``begin`` to ``end`` of a stream, a slab at a time; a slab is overwritten by the next."""
+    buffer = np.empty((min(SLAB, max(end - begin, 0)), *data.shape[1:]), dtype=np.uint16)
+    for at in range(begin, end, SLAB):
+        size = min(SLAB, end - at)
+        data.read_direct(buffer, np.s_[at : at + size], np.s_[:size])
+        yield at, buffer[:size].reshape(-1)
+
+
+class VeloxReader:
+    """Reader of Thermo Velox files."""
+
+    name = NAME
+    suffixes = (".emd",)
+
+    def accepts(self, path: Path) -> bool:
+        """Whether the file is HDF5 and says that Velox wrote it."""
+        try:
+            with h5py.File(path, "r") as file:
+                return layout.is_velox(file)
+        except Exception:  # any bytes may come; what h5py and json raise on them has no common base
+            return False
+
+    def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
+        """All spectrum maps: one for each spectrum image, or for each of its detectors."""
+        path = Path(path)
+        with h5py.File(path, "r") as file:
+            groups = layout.spectrum_images(file, path)
+            maps: list[VendorMap] = []
+            for group in groups:
+                maps += _open_group(file, path, group, options, several=len(groups) > 1)
+        return maps
+
+
+def _open_group(
+    file: h5py.File, path: Path, group: layout.SpectrumImage, options: ReadOptions, *, several: bool
+) -> list[VendorMap]:
+    for stream in group.streams:
+        _check_storage(file, path, stream)
+    shape = _shape(file, path, group)
+    frames = max(stream.frames for stream in group.streams)
+    chosen = _chosen_frames(options.frames, frames)
+    together = [group.streams] if options.detectors == "sum" else [[s] for s in group.streams]
+    maps: list[VendorMap] = []
+    for streams in together:
+        name = group.name if options.detectors == "sum" else streams[0].name
+        if several and options.detectors != "sum":
+            name = f"{group.name}_{name}"
+        metadata.check_same_axis(path, streams)
+        totals = np.zeros(shape[0] * shape[1], dtype=np.uint32)
+        sources = [
+            (s.key, _index(file, path, s, shape, frames, chosen, len(group.streams), totals)) for s in streams
+        ]
+        header = metadata.header(
+            file, group, streams, name=name, shape=shape, frames=frames, chosen=chosen,
+            largest=int(totals.max(initial=0)),
+        )  # fmt: skip
+        maps.append(VeloxMap(path, header, sources, chosen, totals))
+    return maps
+
+
+def _chosen_frames(asked: tuple[int, int] | None, frames: int) -> tuple[int, int]:
+    if asked is None:
+        return 0, frames
+    first, last = asked
+    if not 0 <= first < last <= frames:
+        raise ParameterError(
+            "frames",
+            asked,
+            f"(first, one past last) within 0 and {frames}",
+            f"The file holds {frames} frames.",
+        )
+    return int(first), int(last)
+
+
+def _check_storage(file: h5py.File, path: Path, stream: layout.Stream) -> None:
+    """Refuse a stream that is not there: HDF5 gives zeros, and without end, for chunks never written."""
+    data = file[layout.STREAMS][stream.key]["Data"]
+    if data.dtype.kind != "u" or data.dtype.itemsize != 2 or data.size != data.shape[0]:
+        raise _bad(path, stream, f"its data are {data.dtype} of shape {data.shape}, expected uint16 (N, 1)")
+    stored = data.id.get_storage_size()
+    filters = data.compression is not None or data.id.get_create_plist().get_nfilters() > 0
+    if stored * (MAX_EXPANSION if filters else 1) < data.size * 2:
+        raise _bad(path, stream, f"{data.size} elements are announced and only {stored} bytes are stored")
+    table = stream.table
+    if table[0] != 0 or (np.diff(table) <= 0).any() or table[-1] > data.size:
+        raise _bad(
+            path, stream, f"FrameLocationTable {table[:4]}… does not rise from 0 to at most {data.size}"
+        )
+
+
+def _shape(file: h5py.File, path: Path, group: layout.SpectrumImage) -> tuple[int, int]:
+    """Rows and columns: what the metadata say, held against the pixels of the first frame."""
+    stream = max(group.streams, key=lambda s: s.frames)
+    data = file[layout.STREAMS][stream.key]["Data"]
+    end = int(stream.table[1]) if stream.frames > 1 else int(data.size)
+    gates = sum(int(kernels.count_gates(slab)) for _, slab in _slabs(data, 0, end))
+    pixels = {gates} if stream.frames > 1 else {gates, gates + 1}  # the last pixel may lack its mark
+    candidates = group.shapes
+    for height, width in candidates:
+        if height * width in pixels:
+            return height, width
+    if candidates and gates < candidates[0][0] * candidates[0][1] <= MAX_PIXELS and stream.frames == 1:
+        return candidates[0]  # a first frame that was stopped: its index decides whether that may be
+    raise _bad(
+        path, stream, f"its first frame has {gates} pixels; the metadata say (rows, columns) {candidates}"
+    )
+
+
+def _index(
+    file: h5py.File,
+    path: Path,
+    stream: layout.Stream,
+    shape: tuple[int, int],
+    frames: int,
+    chosen: tuple[int, int],
+    streams: int,
+    totals: np.ndarray,
+) -> _Index:
+    """Walk one stream from end to end; adds its photons of the chosen frames to ``totals``."""
+    height, width = shape
+    rows = 1
+    while streams * frames * -(-height // rows) > INDEX_ENTRIES and rows < height:
+        rows *= 2
+    per_frame = -(-height // rows)
+    data = file[layout.STREAMS][stream.key]["Data"]
+    starts = np.full(stream.frames * per_frame + 1, data.shape[0], dtype=np.int64)
+    starts[0] = 0
+    state = np.zeros(kernels.STATE_SIZE, dtype=np.int64)
+    spectrum = np.zeros(stream.channels, dtype=np.int64)
+    for base, slab in _slabs(data, 0, data.shape[0]):
+        if not kernels.scan(
+            slab, base, state, stream.frames, height * width, rows * width, chosen, starts, spectrum, totals
+        ):
+            raise _invalid_element(path, stream, state, height * width)
+    index = _Index(starts, rows * width, per_frame, stream.frames)
+    _verify(path, stream, index, state, spectrum, height * width, frames)
+    return index
+
+
+def _invalid_element(path: Path, stream: layout.Stream, state: np.ndarray, pixels: int) -> VendorFileError:
+    where = int(state[kernels.WHERE])
+    if state[kernels.STATUS] == kernels.BAD_CHANNEL:
+        return _bad(
+            path, stream, f"element {where} is a channel beyond the {stream.channels} of the detector"
+        )
+    return _bad(
+        path, stream, f"element {where} comes after the last of {stream.frames} frames of {pixels} pixels"
+    )
+
+
+def _verify(
+    path: Path,
+    stream: layout.Stream,
+    index: _Index,
+    state: np.ndarray,
+    spectrum: np.ndarray,
+    pixels: int,
+    frames: int,
+) -> None:
+    """Frames must start where the file says, hold all pixels, and add up to the file's own spectrum."""
+    begins = index.starts[: -1 : index.per_frame]
+    wrong = np.flatnonzero(begins != stream.table)
+    if wrong.size:
+        frame = int(wrong[0])
+        raise _bad(
+            path,
+            stream,
+            f"frame {frame} starts at element {stream.table[frame]} by the FrameLocationTable and at "
+            f"{begins[frame]} by its pixels",
+        )
+    account = stream.spectrum
+    if account is not None and not np.array_equal(account, spectrum):
+        raise _bad(
+            path,
+            stream,
+            f"it holds {spectrum.sum()} photons, and the file's own sum spectrum {account.sum()} (or others)",
+        )
+    done = int(state[kernels.FRAME]) * pixels + int(state[kernels.PIXEL])
+    if done >= frames * pixels - 1:  # Velox may leave out the mark after the last pixel
+        return
+    if account is None:
+        raise _bad(
+            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum tells why"
+        )
+    logger.warning(
+        "%s: detector %s was stopped after %d of %d pixels; its photons agree with the file's sum spectrum",
+        path, stream.name, done, frames * pixels,
+    )  # fmt: skip
+
+
+def _bad(path: Path, stream: layout.Stream, reason: str) -> VendorFileError:
+    return VendorFileError(path, NAME, "reading the photon stream", f"detector {stream.name}: {reason}")
+
+
+READER = VeloxReader()
