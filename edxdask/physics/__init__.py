@@ -1,1 +1,1 @@
-"""Lines, emission, detector: what the spectra are made of."""
+"""X-ray physics: line energies, emission, detector, absorption, continuum and whole spectra; arrays only."""

@@ -1,1 +1,5 @@
-"""Phantoms with known truth, of any size, chunk by chunk."""
+"""Phantoms with known truth, of any size, drawn chunk by chunk."""
+
+from edxdask.simulate.simulate import simulate
+
+__all__ = ["simulate"]

@@ -1,0 +1,81 @@
+"""The detector: width of its peaks, what share of photons it counts, and how a line falls into channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import xraylib
+from scipy.special import erf
+
+from edxdask.errors import ParameterError
+from edxdask.physics.absorption import LOWEST_TABULATED_KEV, NM_PER_CM, mass_attenuation
+
+MN_KA_KEV = 5.8988  # Mn Kα1, xraylib; ISO 15632 defines a detector's width at Mn Kα
+FANO_FACTOR = 0.115  # silicon at 5.9 keV; B. G. Lowe, Nucl. Instrum. Methods A 399 (1997) 354
+PAIR_ENERGY_KEV = 3.65e-3  # silicon near 240 K; B. G. Lowe, R. A. Sareen, NIM A 576 (2007) 367
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+SILICON_DENSITY_G_CM3 = 2.329
+
+
+def fwhm_kev(energy: np.ndarray | float, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
+    """Full width at half maximum (keV) of a peak at ``energy`` keV.
+
+    Fano statistics of the electron-hole pairs plus electronic noise; the noise is whatever makes the
+    width at Mn Kα come out as given.
+
+    Examples
+    --------
+    >>> round(float(fwhm_kev(5.8988, fwhm_mn_ka_ev=130.0)), 6)
+    0.13
+    """
+    per_kev = FWHM_PER_SIGMA**2 * FANO_FACTOR * PAIR_ENERGY_KEV
+    noise = (fwhm_mn_ka_ev * 1e-3) ** 2 - per_kev * MN_KA_KEV
+    if not noise > 0:
+        least = 1e3 * np.sqrt(per_kev * MN_KA_KEV)
+        raise ParameterError("fwhm_mn_ka_ev", fwhm_mn_ka_ev, f"more than the Fano limit of {least:.0f} eV")
+    return np.sqrt(noise + per_kev * np.maximum(np.asarray(energy, dtype=np.float64), 0.0))
+
+
+def efficiency(
+    energy: np.ndarray, *, active_mm: float = 0.45, dead_layer_nm: float = 100.0, contact_nm: float = 30.0
+) -> np.ndarray:
+    """Share of photons of ``energy`` keV that a windowless silicon drift detector counts.
+
+    They must pass an aluminium contact and a dead layer of silicon, and stop in the active silicon.
+    The thicknesses are typical of windowless detectors on (S)TEM columns. Nothing is counted below 0.1 keV,
+    where electronic noise hides photons and the attenuation tables end.
+    """
+    energy = np.asarray(energy, dtype=np.float64)
+    silicon = mass_attenuation("Si", energy) * SILICON_DENSITY_G_CM3
+    aluminium = mass_attenuation("Al", energy) * xraylib.ElementDensity(13)
+    entered = np.exp(-(silicon * dead_layer_nm + aluminium * contact_nm) / NM_PER_CM)
+    counted = entered * -np.expm1(-silicon * active_mm * 0.1)
+    return np.where(energy < LOWEST_TABULATED_KEV, 0.0, counted)
+
+
+def channel_edges(energy: np.ndarray) -> np.ndarray:
+    """Edges (keV) of equal channels whose centres are ``energy``.
+
+    Examples
+    --------
+    >>> channel_edges(np.array([1.0, 2.0, 3.0])).tolist()
+    [0.5, 1.5, 2.5, 3.5]
+    """
+    energy = np.asarray(energy, dtype=np.float64)
+    if energy.ndim != 1 or energy.size < 2:
+        raise ParameterError("energy", energy.shape, "the centres of two channels or more")
+    step = (energy[-1] - energy[0]) / (energy.size - 1)
+    if not step > 0:
+        raise ParameterError("energy", step, "an axis that rises, in keV")
+    return np.append(energy - step / 2, energy[-1] + step / 2)
+
+
+def line_response(energy: np.ndarray, lines_kev: np.ndarray, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
+    """Share of each line's photons that falls into each channel: (lines, channels).
+
+    The Gaussian is integrated over the channel, not sampled in its centre, so that nothing is lost when
+    channels are as wide as the peak.
+    """
+    sigma = fwhm_kev(lines_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev) / FWHM_PER_SIGMA
+    edges = channel_edges(energy)
+    place = (edges[None, :] - np.asarray(lines_kev)[:, None]) / (np.sqrt(2.0) * sigma[:, None])
+    return 0.5 * np.diff(erf(place), axis=1)

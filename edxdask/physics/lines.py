@@ -1,0 +1,228 @@
+"""X-ray lines: elements, Siegbahn names ("Fe_Ka"), the IUPAC transitions behind them, energies.
+
+Energies and radiative rates come from xraylib (T. Schoonjans et al., Spectrochim. Acta B 66 (2011) 776);
+the Siegbahn names follow R. Jenkins et al., X-Ray Spectrom. 20 (1991) 149.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import xraylib
+
+from edxdask.errors import ParameterError
+
+LARGEST_Z = 98  # the last element of the ionisation table
+
+# A Siegbahn name and the transitions that a detector sees as one peak, strongest first.
+SIEGBAHN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Ka": ("KL3", "KL2"),
+        "Kb": ("KM3", "KM2", "KN3", "KN2"),
+        "La": ("L3M5", "L3M4"),
+        "Lb1": ("L2M4",),
+        "Lb2": ("L3N5", "L3N4"),
+        "Lb3": ("L1M3",),
+        "Lb4": ("L1M2",),
+        "Lg1": ("L2N4",),
+        "Lg3": ("L1N3", "L1N2"),
+        "Ll": ("L3M1",),
+        "Ln": ("L2M1",),
+        "Ma": ("M5N7", "M5N6"),
+        "Mb": ("M4N6",),
+        "Mg": ("M3N5",),
+        "Mz": ("M5N3", "M4N2"),
+    }
+)
+# Names of single transitions, for whoever asks for one.
+SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Ka1": ("KL3",),
+        "Ka2": ("KL2",),
+        "Kb1": ("KM3",),
+        "Kb3": ("KM2",),
+        "La1": ("L3M5",),
+        "La2": ("L3M4",),
+        "Ma1": ("M5N7",),
+        "Ma2": ("M5N6",),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One radiative transition.
+
+    Attributes
+    ----------
+    iupac : vacancy first, "KL3"
+    energy_kev : energy of the photon
+    rate : share of the radiative decays of that subshell
+    """
+
+    iupac: str
+    energy_kev: float
+    rate: float
+
+    @property
+    def subshell(self) -> str:
+        """Subshell with the vacancy: "K" of "KL3", "L3" of "L3M5"."""
+        return "K" if self.iupac.startswith("K") else self.iupac[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line by its Siegbahn name, and the transitions in it, strongest first."""
+
+    element: str
+    siegbahn: str
+    transitions: tuple[Transition, ...]
+
+    @property
+    def name(self) -> str:
+        """Element and line, "Fe_Ka"."""
+        return f"{self.element}_{self.siegbahn}"
+
+    @property
+    def family(self) -> str:
+        """Shell of the vacancy: K, L or M."""
+        return self.siegbahn[0]
+
+    @property
+    def energy_kev(self) -> float:
+        """Energy of the strongest transition; what tables list."""
+        return self.transitions[0].energy_kev
+
+    @property
+    def centroid_kev(self) -> float:
+        """Mean energy weighted with the rates; where the peak of a detector that resolves none sits."""
+        weight = sum(t.rate for t in self.transitions)
+        return sum(t.rate * t.energy_kev for t in self.transitions) / weight
+
+
+@lru_cache(maxsize=1)
+def element_symbols() -> tuple[str, ...]:
+    """Symbols from H on, in order of atomic number, as far as there are data."""
+    return tuple(xraylib.AtomicNumberToSymbol(z) for z in range(1, LARGEST_Z + 1))
+
+
+def atomic_number(element: str) -> int:
+    """Atomic number of a symbol.
+
+    Examples
+    --------
+    >>> atomic_number("Fe")
+    26
+    """
+    symbols = element_symbols()
+    if element in symbols:
+        return symbols.index(element) + 1
+    near = difflib.get_close_matches(str(element).capitalize(), symbols, n=3, cutoff=0.3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else ""
+    raise ParameterError("element", element, "the symbol of an element from H to Cf, as in 'Fe'", hint)
+
+
+def _line_code(iupac: str) -> int | None:
+    return getattr(xraylib, f"{iupac}_LINE", None)
+
+
+def _transition(number: int, iupac: str) -> Transition | None:
+    """The transition if this element has it, else None (xraylib raises for those it does not tabulate)."""
+    code = _line_code(iupac)
+    if code is None:
+        return None
+    try:
+        return Transition(iupac, xraylib.LineEnergy(number, code), xraylib.RadRate(number, code))
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _iupac_names() -> tuple[str, ...]:
+    # one vacancy subshell (K, L1-3, M1-5) and one donor subshell: no sums such as "KA" or "KO"
+    pattern = re.compile(r"((?:K|L[123]|M[1-5])[L-Q]\d)_LINE$")
+    return tuple(sorted(m.group(1) for m in map(pattern.match, dir(xraylib)) if m))
+
+
+@lru_cache(maxsize=256)
+def transitions_of(element: str) -> tuple[Transition, ...]:
+    """All tabulated K, L and M transitions of an element, by energy."""
+    number = atomic_number(element)
+    found = (_transition(number, name) for name in _iupac_names())
+    return tuple(sorted((t for t in found if t is not None), key=lambda t: (t.energy_kev, t.iupac)))
+
+
+@lru_cache(maxsize=4096)
+def _line(element: str, siegbahn: str) -> Line | None:
+    number = atomic_number(element)
+    names = SIEGBAHN.get(siegbahn) or SIEGBAHN_SINGLE[siegbahn]
+    found = tuple(t for t in (_transition(number, name) for name in names) if t is not None)
+    return Line(element, siegbahn, tuple(sorted(found, key=lambda t: -t.rate))) if found else None
+
+
+def parse_line(name: str) -> Line:
+    """The line a name stands for.
+
+    Raises
+    ------
+    ParameterError
+        If the name is malformed, the element unknown, or the element has no such line.
+
+    Examples
+    --------
+    >>> [t.iupac for t in parse_line("Fe_Ka").transitions]
+    ['KL3', 'KL2']
+    """
+    element, separator, siegbahn = str(name).partition("_")
+    if not separator:
+        raise ParameterError("line", name, "element and Siegbahn name, as in 'Fe_Ka'")
+    atomic_number(element)
+    known = (*SIEGBAHN, *SIEGBAHN_SINGLE)
+    if siegbahn not in known:
+        near = difflib.get_close_matches(siegbahn.capitalize(), known, n=3) or list(known)
+        raise ParameterError("line", name, "a Siegbahn name after '_'", f"Known: {', '.join(near)}.")
+    line = _line(element, siegbahn)
+    if line is None:
+        have = ", ".join(known_line.name for known_line in lines_of(element)) or "none at all"
+        raise ParameterError("line", name, f"a line that {element} has", f"It has {have}.")
+    return line
+
+
+def line_energy(name: str) -> float:
+    """Energy (keV) of the strongest transition of a line, as tables list it.
+
+    Examples
+    --------
+    >>> line_energy("Fe_Ka")
+    6.4039
+    """
+    return parse_line(name).energy_kev
+
+
+def line_centroid(name: str) -> float:
+    """Rate-weighted mean energy (keV) of a line: where its unresolved peak sits.
+
+    Examples
+    --------
+    >>> round(line_centroid("Fe_Ka"), 4)
+    6.3995
+    """
+    return parse_line(name).centroid_kev
+
+
+def lines_of(element: str, e_min: float = 0.0, e_max: float = float("inf")) -> tuple[Line, ...]:
+    """Lines of an element whose energy (keV) lies in ``e_min <= energy <= e_max``, by energy.
+
+    Examples
+    --------
+    >>> [line.name for line in lines_of("Fe", 1, 10)]
+    ['Fe_Ka', 'Fe_Kb']
+    """
+    found = (_line(element, siegbahn) for siegbahn in SIEGBAHN)
+    inside = [line for line in found if line is not None and e_min <= line.energy_kev <= e_max]
+    return tuple(sorted(inside, key=lambda line: line.energy_kev))

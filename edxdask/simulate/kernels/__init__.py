@@ -1,0 +1,1 @@
+"""Kernels of the simulation: grains, smooth noise, photons."""
