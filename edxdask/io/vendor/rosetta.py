@@ -1,0 +1,295 @@
+"""Formats that rosettasciio reads: HyperSpy, Ripple, EDAX .spd, TIA, Phenom, DigitalMicrograph.
+
+One adapter for all, and a small record for each: how its content is told, whether rosettasciio reads it
+piece by piece, and what must hold before its answer is believed. Where it does read piece by piece
+(``lazy``) bands are read slab by slab; elsewhere it decodes the file once, into the memory of this process.
+
+Known of the formats: TIA energies are in eV and its y scale is negative; a truncated Phenom file makes
+rosettasciio wait for ever, and its blocks carry checksums, so it is unpacked once before it is read; a .raw
+or .spd of another length than its header says was cut or is described wrongly; .hspy files may hold numbers
+as text, and signals of any kind side by side.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
+from edxdask.io.vendor.convert import (
+    DenseMap,
+    kev_per,
+    largest_count,
+    number,
+    refuse_frames,
+    slug,
+    unique_names,
+    whole_counts,
+)
+from edxdask.io.vendor.hyperspy_dict import (
+    attributes,
+    collect_images,
+    lookup,
+    pixel_size_of,
+    title_of,
+    vendor_metadata,
+)
+
+Signal = dict[str, Any]
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def _always(path: Path) -> None:
+    """Nothing to check before the file is read."""
+
+
+def _as_it_is(signal: Signal) -> Signal:
+    return signal
+
+
+@dataclass(frozen=True)
+class RosettaReader:
+    """A format that a plugin of rosettasciio reads.
+
+    Attributes
+    ----------
+    plugin : module of rosettasciio
+    looks_right : whether the first 64 KiB (and the path) are of this format
+    lazy : whether rosettasciio reads it piece by piece
+    check : raises if the file is damaged in a way that rosettasciio would not notice
+    mend : corrects what is wrong or missing in a signal of this format
+    uncalibrated : what to do about a file without an energy axis
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    plugin: str
+    looks_right: Callable[[Path, bytes], bool]
+    lazy: bool = True
+    check: Callable[[Path], None] = _always
+    mend: Callable[[Signal], Signal] = _as_it_is
+    uncalibrated: str = "give its energy axis a unit, keV or eV, in the program that wrote it"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def accepts(self, path: Path) -> bool:
+        """Whether the content is of this format."""
+        with path.open("rb") as file:
+            return self.looks_right(path, file.read(65536))
+
+    def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
+        """All EDX spectrum images of the file."""
+        refuse_frames(options, self.name)
+        self.check(path)
+        signals = [self.mend(signal) for signal in self._signals(path)]
+        signals = [signal for signal in signals if hasattr(signal.get("data"), "ndim")]
+        maps = [(signal, axis) for signal in signals if (axis := _energy_axis(signal)) is not None]
+        if not maps:
+            raise ValueError(f"it holds no spectrum image, only {_contents(signals)}")
+        names = unique_names(slug(title_of(signal), "map") for signal, _ in maps)
+        images = [signal for signal in signals if not any(signal is chosen for chosen, _ in maps)]
+        return [self._map(*chosen, name, images) for chosen, name in zip(maps, names, strict=True)]
+
+    def _signals(self, path: Path) -> list[Signal]:
+        read = importlib.import_module(f"rsciio.{self.plugin}").file_reader
+        if not self.lazy:
+            return list(read(str(path), **self.options))
+        try:
+            return list(read(str(path), lazy=True, **self.options))
+        except ValueError as error:
+            if "RGBA" not in str(error):
+                raise
+            return list(read(str(path), **self.options))  # a colour picture beside the map: never lazy
+
+    def _map(self, signal: Signal, energy: int, name: str, others: list[Signal]) -> VendorMap:
+        axes = signal["axes"]
+        factor, scale = kev_per(axes[energy].get("units")), number(axes[energy].get("scale"))
+        offset = number(axes[energy].get("offset", 0))
+        if factor is None or scale is None or offset is None or not scale > 0:
+            seen = {key: axes[energy].get(key) for key in ("scale", "offset", "units")}
+            raise ValueError(f"map {name!r} has no energy calibration ({seen}): {self.uncalibrated}")
+        data = signal["data"]
+        y, x = (axis for i, axis in enumerate(axes) if i != energy)
+        shape = tuple(size for i, size in enumerate(data.shape) if i != energy)
+        if not self.lazy:
+            data = whole_counts(np.asarray(data))
+        header = MapHeader(
+            name=name,
+            shape=(int(shape[0]), int(shape[1])),
+            channels=int(data.shape[energy]),
+            energy_offset=offset * factor,
+            energy_scale=scale * factor,
+            pixel_size=pixel_size_of(y, x),
+            attrs=attributes(signal),
+            images=collect_images(_images_of(signal, others)),
+            vendor_metadata=vendor_metadata(signal),
+            dtype_max=largest_count(data.dtype) if self.lazy else int(data.max(initial=0)),
+        )
+        return DenseMap(header, _slabs(data, energy), data.dtype.itemsize, _chunk_rows(data, energy))
+
+
+def _energy_axis(signal: Signal) -> int | None:
+    """Position of the energy axis if the signal is an EDX spectrum image, else None."""
+    axes, kind = signal["axes"], str(lookup(signal.get("metadata", {}), "Signal.signal_type") or "")
+    if kind and not kind.startswith("EDS"):
+        return None  # EELS, cathodoluminescence, …
+    if signal["data"].ndim != 3 or len(axes) != 3 or signal["data"].dtype.kind not in "buif":
+        return None
+    by_units = [i for i, axis in enumerate(axes) if kev_per(axis.get("units")) is not None]
+    if len(by_units) == 1:
+        return by_units[0]
+    by_name = [i for i, axis in enumerate(axes) if "energy" in str(axis.get("name")).lower()]
+    if len(by_name) == 1:
+        return by_name[0]
+    not_scanned = [i for i, axis in enumerate(axes) if not axis.get("navigate", True)]
+    # a stack of images has two axes that were not scanned; only a stated kind makes one of them an energy
+    return not_scanned[0] if len(not_scanned) == 1 and (kind or not by_units) else None
+
+
+def _slabs(data: Any, energy: int) -> Callable[[int, int], np.ndarray]:
+    row_axis = 1 if energy == 0 else 0
+
+    def slab(start: int, stop: int) -> np.ndarray:
+        rows = tuple(slice(start, stop) if i == row_axis else slice(None) for i in range(3))
+        part = data[rows]
+        if hasattr(part, "compute"):
+            part = part.compute(scheduler="synchronous")  # this process is one worker already
+        return np.moveaxis(np.asarray(part), energy, -1)
+
+    return slab
+
+
+def _chunk_rows(data: Any, energy: int) -> int:
+    """Rows that an HDF5 file stores together; memory maps have none."""
+    return int(data.chunks[1 if energy == 0 else 0][0]) if hasattr(data, "chunks") else 1
+
+
+def _images_of(signal: Signal, others: list[Signal]) -> list[Signal]:
+    """Images whose title the map's title starts with ("Image 1", "Image 1, Map 3"); all, where none does."""
+    named = [other for other in others if title_of(other) and title_of(signal).startswith(title_of(other))]
+    return named or others
+
+
+def _contents(signals: list[Signal]) -> str:
+    kinds = []
+    for signal in signals:
+        kind = str(lookup(signal.get("metadata", {}), "Signal.signal_type") or "data")
+        kinds.append(f"{kind} of shape {tuple(int(n) for n in signal['data'].shape)}")
+    return ", ".join(kinds[:5]) + (", …" if len(kinds) > 5 else "") if kinds else "nothing that can be read"
+
+
+def _is_hspy(path: Path, start: bytes) -> bool:
+    if not start.startswith(_HDF5):
+        return False
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "Experiments" in file and isinstance(file["Experiments"], h5py.Group)
+    except (OSError, KeyError, RuntimeError, ValueError):
+        return path.suffix.lower() == ".hspy"  # damaged: its reader says how
+
+
+def _is_ripple(path: Path, start: bytes) -> bool:
+    text = start.decode("latin-1").lower()
+    return path.suffix.lower() == ".rpl" and all(word in text for word in ("width", "height", "depth"))
+
+
+def _raw_length(path: Path) -> None:
+    from rsciio.ripple import file_reader
+
+    described = file_reader(str(path), lazy=True)[0]
+    raws = [path.with_suffix(suffix) for suffix in (".raw", ".RAW")]
+    size = next(raw for raw in raws if raw.exists()).stat().st_size
+    told = described["original_metadata"]
+    expected = told["offset"] + described["data"].size * described["data"].dtype.itemsize
+    if size != expected:
+        raise ValueError(f"the .raw file holds {size} bytes, the .rpl file describes {expected}: correct one")
+
+
+def _ripple_energy(signal: Signal) -> Signal:
+    """Plain Ripple files calibrate in one key, in eV; rosettasciio leaves that axis without a unit."""
+    told = signal["original_metadata"]
+    if "ev-per-chan" in told and "depth-scale" not in told and signal["data"].ndim == 3:
+        depth = 2 if told["record-by"] == "vector" else 0
+        signal["axes"][depth]["units"] = "eV"
+    return signal
+
+
+def _is_spd(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() == ".spd" and start.startswith(b"MAPSPECTRA_DATA")
+
+
+def _spd_length(path: Path) -> None:
+    """Raise where the header describes fewer spectra than the file holds: the rest would be lost unsaid."""
+    head = np.fromfile(path, dtype="<i4", count=8, offset=16)
+    if head.size < 8:
+        raise ValueError("the header is cut off")
+    _, spectra, points, lines, channels, width, offset, _ = (int(value) for value in head)
+    row = points * channels * width
+    size, expected = path.stat().st_size, offset + lines * row
+    if min(points, lines, channels, width, offset) <= 0 or not expected <= size < expected + row:
+        raise ValueError(
+            f"the header describes {lines} × {points} spectra of {channels} channels, {expected} bytes; "
+            f"the file holds {size}"
+        )
+    if spectra not in (0, points * lines):
+        raise ValueError(
+            f"the header counts {spectra} spectra in a map of {lines} × {points}: it was cut short"
+        )
+
+
+def _is_tia(path: Path, start: bytes) -> bool:
+    if path.suffix.lower() == ".ser":
+        return start[:4] == b"II\x97\x01"
+    if path.suffix.lower() != ".emi":
+        return False
+    return b"<ObjectInfo>" in start or b"<ObjectInfo>" in path.read_bytes()
+
+
+def _is_phenom(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() == ".elid" and start[:3] == b"BZh"
+
+
+def _unpacks(path: Path) -> None:
+    """Unpack the whole file: bzip2 notices a missing end and any changed bit; the reader notices neither."""
+    import bz2
+
+    with bz2.open(path) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def _is_dm(path: Path, start: bytes) -> bool:
+    if path.suffix.lower() not in (".dm3", ".dm4") or len(start) < 16:
+        return False
+    return int.from_bytes(start[:4], "big") in (3, 4)
+
+
+READERS = (
+    RosettaReader("HyperSpy", (".hspy",), "hspy", _is_hspy),
+    RosettaReader(
+        "Ripple",
+        (".rpl",),
+        "ripple",
+        _is_ripple,
+        check=_raw_length,
+        mend=_ripple_energy,
+        uncalibrated="add a line 'ev-per-chan<TAB>10' with the right number of eV to the .rpl file",
+    ),
+    RosettaReader(
+        "EDAX TEAM",
+        (".spd",),
+        "edax",
+        _is_spd,
+        check=_spd_length,
+        uncalibrated="put the .spc file of the same name, which holds the calibration, beside the .spd file",
+    ),
+    RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False),
+    RosettaReader("Phenom", (".elid",), "phenom", _is_phenom, lazy=False, check=_unpacks),
+    RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm),
+)
