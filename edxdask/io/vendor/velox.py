@@ -3,7 +3,7 @@
 Velox keeps its spectrum image in a closed format and, unless the file was pruned, the stream it came from:
 ``Data/SpectrumStream/<id>/Data``, uint16, 65535 = next pixel, anything else = the channel of one photon.
 ``open`` walks each stream once in slabs: it holds its photons against the file's own sum spectrum, notes
-where rows begin and counts photons per pixel. ``bands`` then reads each photon once more and puts it in place.
+where rows begin and counts photons per pixel. ``bands`` reads each photon once more and puts it in place.
 """
 
 from __future__ import annotations

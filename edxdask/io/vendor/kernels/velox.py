@@ -76,11 +76,11 @@ def place(slab, pixel, cursor, stop, channel):
     ``OVERFLOW`` says that a pixel holds more than ``stop`` has room for.
     """
     for i in range(slab.size):
+        if pixel >= cursor.size:  # the index may end a few rows after the band
+            break
         value = slab[i]
         if value == GATE:
             pixel += 1
-            if pixel == cursor.size:
-                break
         elif pixel >= 0:
             at = cursor[pixel]
             if at >= stop[pixel]:
