@@ -1,1 +1,4 @@
-"""Figures, tables and reports: reads cubes and results, computes no model."""
+"""Figures and texts for people: reads cubes and results, computes no model.
+
+The modules import matplotlib, so they are imported where they are needed.
+"""

@@ -1,0 +1,191 @@
+"""Figures hold the numbers, and no text covers another."""
+
+from __future__ import annotations
+
+import sys
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.image import imread
+
+from edxdask import schema
+from edxdask.errors import ParameterError, StoreExistsError
+from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
+from edxdask.report.labels import scale_bar, spread
+from edxdask.report.sparkline import sparkline
+from edxdask.report.style import save_figure
+
+LINES = {
+    f"{element}_Ka": 0.5 + 0.02 * i for i, element in enumerate(["O", "Fe", "Cu", "Mg", "Al", "Si", "P", "S"])
+}
+
+
+def spectrum():
+    energy = schema.energy_coordinate(0.0, 0.01, 1000)
+    peaks = sum(1e4 * np.exp(-0.5 * ((energy.values - e) / 0.05) ** 2) for e in (0.52, 1.25, 6.4))
+    return xr.DataArray(np.rint(peaks + 3).astype(int), dims=schema.ENERGY, coords={schema.ENERGY: energy})
+
+
+def a_map(shape=(40, 30), unit="nm"):
+    values = np.random.default_rng(0).poisson(5.0, shape)
+    coords = {d: (d, 2.0 * np.arange(n), {"units": unit}) for d, n in zip("yx", shape, strict=True)}
+    return xr.DataArray(values, dims=("y", "x"), coords=coords, attrs={"units": "counts"})
+
+
+def text_boxes(figure):
+    figure.draw_without_rendering()
+    axes = [a for ax in figure.axes for a in (ax, *ax.child_axes)]
+    texts = [t for ax in axes for t in ax.texts if t.get_text()]
+    texts += [ax.title for ax in axes] + [ax._left_title for ax in axes] + [ax.yaxis.label for ax in axes]
+    texts += [t for ax in axes if ax.axison for t in (*ax.get_xticklabels(), *ax.get_yticklabels())]
+    shown = [t for t in texts if t.get_text() and t.get_visible()]
+    assert all(t.get_fontsize() >= 8 for t in shown)
+    return {t: t.get_window_extent() for t in shown}
+
+
+def assert_no_overlap(figure):
+    boxes = text_boxes(figure)
+    page = figure.bbox
+    for (a, first), (b, second) in combinations(boxes.items(), 2):
+        assert not first.overlaps(second), (a.get_text(), b.get_text())
+    for text, box in boxes.items():
+        inside = page.x0 <= box.x0 < box.x1 <= page.x1 and page.y0 <= box.y0 < box.y1 <= page.y1
+        assert inside, text.get_text()
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_labels_of_crowded_lines_never_overlap(log):
+    figure = sum_spectrum_figure(
+        spectrum(), lines=LINES | {"Fe_Kb": 7.06, "U_Lb1": 9.99}, log=log, title="A map"
+    )
+    assert_no_overlap(figure)
+    names = [t.get_text() for t in figure.axes[0].texts]
+    assert names == ["O Kα", "Fe Kα", "Cu Kα", "Mg Kα", "Al Kα", "Si Kα", "P Kα", "S Kα", "Fe Kβ", "U Lβ1"]
+
+
+def test_leaders_do_not_cross_one_another():
+    figure = sum_spectrum_figure(spectrum(), lines=LINES)
+    leaders = [line.get_xydata() for line in figure.axes[0].lines if len(line.get_xydata()) == 4]
+    assert len(leaders) == len(LINES)
+    assert all((left[:, 0] < right[:, 0]).all() for left, right in pairwise(leaders))
+
+
+def test_more_lines_than_fit_keep_those_on_the_highest_peaks():
+    many = {f"X{i}": 2.0 + 0.01 * i for i in range(200)} | {"Fe_Ka": 6.4}
+    figure = sum_spectrum_figure(spectrum(), lines=many)
+    names = [t.get_text() for t in figure.axes[0].texts]
+    assert "Fe Kα" in names
+    assert 20 < len(names) < 70
+    assert_no_overlap(figure)
+
+
+def test_lines_outside_the_range_are_not_named_and_the_range_is_kept():
+    figure = sum_spectrum_figure(spectrum(), lines={"Fe_Ka": 6.4, "Mg_Ka": 1.25}, energy_range=(1.0, 5.0))
+    assert figure.axes[0].get_xlim() == (1.0, 5.0)
+    assert [t.get_text() for t in figure.axes[0].texts] == ["Mg Kα"]
+
+
+def test_a_spectrum_without_counts_is_drawn():
+    empty = spectrum() * 0
+    for log in (True, False):
+        sum_spectrum_figure(empty, lines={"Fe_Ka": 6.4}, log=log).draw_without_rendering()
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (20, 90), (90, 20)])
+def test_a_map_shows_every_value_with_a_scale_bar_in_its_unit(shape):
+    array = a_map(shape)
+    figure = map_figure(array, title="Mg Kα")
+    (image,) = figure.axes[0].images
+    np.testing.assert_array_equal(image.get_array(), array.values)
+    length, text = scale_bar(2.0 * shape[1], "nm")
+    assert [t.get_text() for t in figure.axes[0].texts] == [text]
+    box = figure.axes[0].get_window_extent()
+    (bar,) = figure.axes[0].lines
+    ends = bar.get_transform().transform(bar.get_xydata())
+    assert (ends[1, 0] - ends[0, 0]) / box.width == pytest.approx(length / (2.0 * shape[1]))
+    assert_no_overlap(figure)
+
+
+def test_one_hot_pixel_does_not_darken_the_map_and_is_said():
+    array = a_map((100, 100))
+    array[3, 4] = 10_000
+    (image,) = map_figure(array).axes[0].images
+    assert image.get_clim()[0] == 0
+    assert image.get_clim()[1] < 20
+    assert image.colorbar.extend == "max"
+
+
+def test_a_flat_map_and_a_map_with_holes_are_drawn():
+    holes = a_map().astype(float).where(lambda m: m > 4)
+    assert map_figure(holes).axes[0].images[0].get_array().mask.any()
+    map_figure(a_map() * 0).draw_without_rendering()
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_a_panel_holds_all_maps_with_readable_titles(count):
+    stack = xr.concat(
+        [a_map()] * count,
+        xr.Variable("line", [f"{e}_Ka" for e in ("Mg", "Al", "Si", "Ca", "Fe", "O", "C")[:count]]),
+    )
+    figure = maps_figure(stack, title="A sample")
+    assert [ax.get_title(loc="left") for ax in figure.axes][:1] == ["Mg Kα"]
+    assert len(figure.axes) == count
+    assert_no_overlap(figure)
+
+
+def test_a_saved_figure_is_a_png_of_its_size_and_is_not_replaced_unasked(tmp_path):
+    path = save_figure(map_figure(a_map()), tmp_path / "m.png", dpi=100)
+    width, height = map_figure(a_map()).get_size_inches() * 100
+    assert imread(path).shape[:2] == pytest.approx((height, width), abs=1)
+    with pytest.raises(StoreExistsError, match="exists"):
+        save_figure(map_figure(a_map()), path)
+
+
+def test_no_pyplot_is_loaded():
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(ParameterError, match="one dimension, 'energy'"):
+        sum_spectrum_figure(a_map())
+    with pytest.raises(ParameterError, match=r"within 0\.000 to 9\.990 keV"):
+        sum_spectrum_figure(spectrum(), energy_range=(20.0, 30.0))
+    with pytest.raises(ParameterError, match="two dimensions"):
+        map_figure(spectrum())
+    with pytest.raises(ParameterError, match="at least one map"):
+        maps_figure([])
+    with pytest.raises(ParameterError, match="2 texts"):
+        maps_figure([a_map(), a_map()], titles=["one"])
+
+
+def test_spread_keeps_gaps_order_and_bounds_and_moves_the_least():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        wanted = np.sort(rng.uniform(0, 10, 6))
+        found = spread(list(wanted), 1.2, 0.5, 9.5)
+        assert (np.diff(found) >= 1.2 - 1e-9).all()
+        assert found[0] >= 0.5
+        assert found[-1] <= 9.5 + 1e-9
+        gaps = {"type": "ineq", "fun": lambda x: np.diff(x) - 1.2}
+        best = minimize(
+            lambda x, w=wanted: ((x - w) ** 2).sum(),
+            np.linspace(0.5, 9.5, 6),
+            bounds=[(0.5, 9.5)] * 6,
+            constraints=gaps,
+        )
+        assert ((found - wanted) ** 2).sum() == pytest.approx(best.fun, rel=1e-4, abs=1e-6)
+
+
+def test_sparkline_has_its_width_and_its_peak():
+    values = np.ones(1000)
+    values[500] = 1e6
+    line = sparkline(values, 50)
+    assert len(line) == 50
+    assert line[25] == "█"
+    assert set(line) == {"▁", "█"}
+    assert sparkline(np.zeros(5), 50) == "▁" * 5
+    assert sparkline(np.array([]), 5) == ""
