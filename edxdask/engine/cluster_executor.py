@@ -18,11 +18,13 @@ from edxdask.engine.layout import PartitionPlan, halo_sources
 from edxdask.engine.partition import Partition, PartitionJob
 from edxdask.engine.step import (
     BlockStep,
+    StateChange,
     StateMaker,
     Stats,
     add_stats,
     advance_copy,
     ask_copy,
+    change_copy,
     edges_copy,
     start_copy,
     stats_of,
@@ -90,6 +92,13 @@ class ClusterExecutor:
     def start(self, make: StateMaker) -> None:
         """Give every partition the state that ``make`` returns for it."""
         self._states = [self._submit(i, start_copy, make, part) for i, part in enumerate(self._parts)]
+
+    def change(self, alter: StateChange) -> None:
+        """Replace every state by ``alter(partition, state)``."""
+        self._states = [
+            self._submit(i, change_copy, alter, part, state)
+            for i, (part, state) in enumerate(zip(self._parts, self._states, strict=True))
+        ]
 
     def anchor(self, make: StateMaker) -> None:
         """Cut the chain of tasks that made the states: a lost worker costs what came after this."""

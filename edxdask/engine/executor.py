@@ -14,6 +14,7 @@ from edxdask.engine.step import (
     BlockStep,
     Halo,
     State,
+    StateChange,
     StateMaker,
     Stats,
     add_stats,
@@ -37,6 +38,10 @@ class Executor(Protocol):
 
     def start(self, make: StateMaker) -> None:
         """Give every partition the state that ``make`` returns for it."""
+        ...
+
+    def change(self, alter: StateChange) -> None:
+        """Replace every state by ``alter(partition, state)``."""
         ...
 
     def anchor(self, make: StateMaker) -> None:
@@ -76,6 +81,10 @@ class ThreadExecutor:
     def start(self, make: StateMaker) -> None:
         """Give every partition the state that ``make`` returns for it."""
         self._states = list(self._pool.map(make, self._partitions))
+
+    def change(self, alter: StateChange) -> None:
+        """Replace every state by ``alter(partition, state)``."""
+        self._states = list(self._pool.map(alter, self._partitions, self._states))
 
     def anchor(self, make: StateMaker) -> None:
         """Do nothing: what this process loses cannot be made again by it."""

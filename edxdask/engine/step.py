@@ -49,6 +49,7 @@ class BlockStep(Protocol):
 
 
 StateMaker = Callable[[Partition], State]
+StateChange = Callable[[Partition, State], State]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ def join_halo(
 def start_copy(make: StateMaker, partition: Partition) -> Advanced:
     """First state of a partition, as a task."""
     return Advanced(make(partition), {})
+
+
+def change_copy(alter: StateChange, partition: Partition, before: Advanced) -> Advanced:
+    """Change the state of a partition, as a task."""
+    return Advanced(alter(partition, before.state), {})
 
 
 def advance_copy(

@@ -1,0 +1,125 @@
+"""Where work runs: the only room that makes a Client.
+
+    with client_for("local", workers=4):
+        result = edxdask.nmf(cube, phases=3)
+
+Nothing listens beyond loopback unless a cluster spans nodes, and then only with TLS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edxdask.budget import available_memory, parse_bytes
+from edxdask.errors import EdxdaskError, ParameterError
+from edxdask.optional import require
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SCHEDULERS = ("threads", "local", "slurm", "pbs")
+LOOPBACK = "127.0.0.1"
+
+# The allocator keeps freed chunks unless told; it reads this once, before a worker starts.
+# One numba thread a task: dask already fills the cores.
+WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "65536", "NUMBA_NUM_THREADS": "1"}
+
+# A task is blamed for every worker that dies while it runs; on a machine that loses nodes three are soon gone.
+ALLOWED_FAILURES = 20
+
+
+@contextmanager
+def client_for(
+    scheduler: str = "threads",
+    *,
+    workers: int | None = None,
+    memory: str | float | None = None,
+    **settings: Any,
+) -> Iterator[Client | None]:
+    """Client of a scheduler, closed at the end; None for "threads", which need no Client.
+
+    Parameters
+    ----------
+    scheduler : "threads", "local", "slurm", "pbs", or the address of a running scheduler (``tls://…``)
+    workers : worker processes or jobs; for "local" one a core where not given
+    memory : of one worker, such as "2.5GiB"
+    settings : passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …) or, for an address,
+        to ``distributed.security.Security`` (``tls_ca_file`` …)
+    """
+    if scheduler == "threads":
+        yield None
+        return
+    import dask
+    from distributed import Client
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
+        if "://" in scheduler:
+            with Client(scheduler, security=_security(settings), set_as_default=True) as client:
+                yield client
+            return
+        with _cluster(scheduler, workers, memory, settings) as cluster, Client(cluster) as client:
+            client.wait_for_workers(1, timeout=settings.get("wait_s", 600))
+            yield client
+
+
+def _cluster(
+    scheduler: str, workers: int | None, memory: str | float | None, settings: dict[str, Any]
+) -> Any:
+    if scheduler == "local":
+        return _local(workers or os.cpu_count() or 1, memory, settings)
+    if scheduler in ("slurm", "pbs"):
+        return _queue(scheduler, workers or 1, memory, settings)
+    raise ParameterError("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}, or an address tls://…")
+
+
+def _local(workers: int, memory: str | float | None, settings: dict[str, Any]) -> Any:
+    from distributed import LocalCluster
+
+    limit = parse_bytes(memory, name="memory") if memory else int(0.9 * available_memory() / workers)
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=settings.get("threads", 1),
+        memory_limit=limit,
+        host=LOOPBACK,
+        dashboard_address=f"{LOOPBACK}:0",
+        worker_dashboard_address=f"{LOOPBACK}:0",
+        env=WORKER_ENVIRONMENT,
+    )
+
+
+def _queue(scheduler: str, workers: int, memory: str | float | None, settings: dict[str, Any]) -> Any:
+    jobqueue = require("dask_jobqueue", extra="hpc", purpose=f"scheduler={scheduler!r}")
+    if memory is None and "memory" not in settings:
+        raise ParameterError("memory", memory, "the memory of one job", "Give memory='16GiB'.")
+    kind = jobqueue.SLURMCluster if scheduler == "slurm" else jobqueue.PBSCluster
+    keys = Path(settings.pop("shared_temp_directory", Path.home() / ".edxdask" / "tls"))
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    options = {
+        "cores": 1,
+        "processes": 1,
+        "memory": memory,
+        "walltime": "24:00:00",  # dask-jobqueue's own default ends a job after 30 minutes
+        "security": True,
+        "shared_temp_directory": str(keys),
+        "job_script_prologue": [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()],
+        **{k: v for k, v in settings.items() if k != "wait_s"},
+    }
+    cluster = kind(**options)
+    # adapt, not scale: a job that is cancelled or dies is replaced
+    cluster.adapt(minimum_jobs=workers, maximum_jobs=workers)
+    return cluster
+
+
+def _security(settings: dict[str, Any]) -> Any:
+    from distributed.security import Security
+
+    if not settings:
+        return None
+    missing = [str(path) for name, path in settings.items() if "file" in name and not Path(path).is_file()]
+    if missing:
+        raise EdxdaskError(f"TLS file not found: {', '.join(missing)}")
+    return Security(require_encryption=True, **settings)

@@ -1,0 +1,216 @@
+"""Non-negative matrix factorization of the photons: counts ≈ abundance · spectra.
+
+KL updates are those of Lee & Seung (2001), which for Poisson counts are expectation-maximization;
+from the same start and without acceleration they are scikit-learn's ``solver="mu"`` to rounding.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.checkpoint import Checkpoint
+from edxdask.engine.driver import Loop, StopRule
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
+from edxdask.engine.step import State
+from edxdask.errors import ParameterError
+from edxdask.factorize.result import gather_abundance, make_result
+from edxdask.factorize.rounds import FreeSpectra, Rounds
+from edxdask.factorize.starts import GivenState, RandomState, nndsvda, random_spectra
+from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
+from edxdask.photons import entropy_term, square_term
+from edxdask.progress import ProgressHook
+
+PRECISIONS = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
+
+
+def nmf(
+    data: xr.Dataset | xr.DataTree,
+    *,
+    phases: int = 3,
+    loss: Loss = "kl",
+    init: str | tuple[Any, Any] | xr.Dataset | None = None,
+    max_iter: int = 500,
+    tol: float = 1e-7,
+    accelerate: bool = True,
+    fixed: Any = None,
+    forbidden: Any = None,
+    precision: str = "single",
+    seed: int = 0,
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Factorize a cube, or a collection with shared spectra, into ``phases`` phases.
+
+    Runs on the active dask Client if there is one, else on threads.
+
+    Parameters
+    ----------
+    loss : "kl" for Poisson counts, or "frobenius"
+    init : None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
+        ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result
+    max_iter, tol : stop after so many iterations, or when three in a row gain less than ``tol`` of it
+    accelerate : extrapolate with a guard; False gives the plain updates, one by one those of scikit-learn
+    fixed : boolean (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``
+    forbidden : the same: entries of the spectra that are zero
+    precision : "single" or "double"
+    memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
+    checkpoint : folder; the same call resumes from it, and removes it when done
+
+    Returns
+    -------
+    Dataset
+        ``spectrum(phase, energy)``, ``abundance(phase, …)``, ``total(…)``, ``objective(iteration)``; for a
+        collection a DataTree with the spectra at its root.
+    """
+    _check_options(loss, max_iter, tol, precision)
+    dtype = PRECISIONS[precision]
+    views = maps_of(data)
+    channels = views[0].cube.sizes[schema.ENERGY]
+    rank = require_phases(phases, sum(v.stack.pixels for v in views), channels)
+    demand = Demand(rank * dtype.itemsize * (3 if accelerate else 2), 6 * rank * channels * 8)
+    with photons_of(
+        data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+    ) as problem:
+        spectra = start_factors(problem, init, rank, dtype, seed)
+        masks = {name: _mask(value, name, spectra.shape) for name, value in _named(fixed, forbidden)}
+        if forbidden is not None:
+            spectra[masks["forbidden"]] = 0
+        identity = run_identity(problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed)
+        loop = Loop(
+            problem.executor,
+            "nmf",
+            StopRule(max_iter, tol),
+            progress,
+            Checkpoint(Path(checkpoint), identity) if checkpoint else None,
+        )
+        spectra, objectives = factorize(
+            problem, spectra, loop, loss=loss, accelerate=accelerate, fixed=masks.get("fixed")
+        )
+        result = make_result(
+            problem,
+            spectra,
+            gather_abundance(problem),
+            objectives,
+            attrs={schema.SEED: seed},
+            entry=f"nmf(phases={rank}, loss={loss!r}, seed={seed})",
+        )
+        if loop.checkpoint:
+            loop.checkpoint.remove()
+    return result
+
+
+def factorize(
+    problem: Problem,
+    spectra: np.ndarray,
+    loop: Loop,
+    *,
+    loss: Loss = "kl",
+    accelerate: bool = True,
+    fixed: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Iterate from the states that stand; returns spectra and objectives."""
+    term = entropy_of if loss == "kl" else squares_of
+    constant = float(sum(problem.executor.collect(term)))
+    if accelerate:
+        problem.executor.change(add_previous)
+    rounds = Rounds(
+        problem.executor,
+        SweepStep(loss=loss),
+        FreeSpectra(fixed),
+        constant,
+        accelerate,
+    )
+    shared, objectives = loop.run(rounds, rounds.start(spectra))
+    return shared["spectra"], objectives
+
+
+def entropy_of(partition: Partition, state: State) -> float:
+    """Part of the KL divergence that no factor changes: Σ y log y - y."""
+    return float(sum(entropy_term(block) for _, block in partition.blocks()))
+
+
+def squares_of(partition: Partition, state: State) -> float:
+    """Half the sum of squared counts."""
+    return 0.5 * float(sum(square_term(block) for _, block in partition.blocks()))
+
+
+def add_previous(partition: Partition, state: State) -> State:
+    """State with room for the last round's abundances."""
+    return {**state, PREVIOUS: state[ABUNDANCE].copy()}
+
+
+def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed: int) -> np.ndarray:
+    """Set the partitions' abundances and return the spectra of the chosen start."""
+    executor, channels = problem.executor, problem.channels
+    mean = problem.photons / (problem.pixels * channels)
+    if init is None or (isinstance(init, str) and init == "nndsvda"):
+        return nndsvda(executor, channels, rank, mean, dtype)
+    if isinstance(init, str) and init == "random":
+        # the scale that makes the product of two uniform factors match the mean
+        scale = float(np.sqrt(4 * mean / rank))
+        executor.start(RandomState(rank, dtype, seed, scale))
+        return random_spectra(rank, channels, dtype, seed, scale)
+    abundance, spectra = _given(init, problem, rank)
+    executor.start(GivenState(abundance.astype(dtype)))
+    return np.ascontiguousarray(spectra, dtype=dtype)
+
+
+def _given(init: Any, problem: Problem, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(init, xr.Dataset):
+        scaled = init[schema.ABUNDANCE] * init[schema.TOTAL]
+        init = (scaled.transpose(schema.PHASE, ...).values, init[schema.SPECTRUM].values)
+    if not (isinstance(init, tuple) and len(init) == 2):
+        raise ParameterError("init", init, "'nndsvda', 'random', a result, or the pair (abundance, spectra)")
+    abundance, spectra = (np.asarray(part, dtype=np.float64) for part in init)
+    if abundance.ndim > 2 or abundance.shape == (rank, problem.pixels):
+        abundance = abundance.reshape(len(abundance), -1).T
+    wanted = (problem.pixels, rank), (rank, problem.channels)
+    for name, part, shape in zip(("abundance", "spectra"), (abundance, spectra), wanted, strict=True):
+        if part.shape != shape:
+            raise ParameterError(f"init {name}", part.shape, f"shape {shape}")
+        if not np.isfinite(part).all() or (part < 0).any():
+            raise ParameterError(f"init {name}", "negative or not finite", "finite values of at least 0")
+    return abundance, spectra
+
+
+def _check_options(loss: str, max_iter: int, tol: float, precision: str) -> None:
+    if loss not in ("kl", "frobenius"):
+        raise ParameterError("loss", loss, "'kl' or 'frobenius'")
+    if precision not in PRECISIONS:
+        raise ParameterError("precision", precision, "'single' or 'double'")
+    if max_iter < 1:
+        raise ParameterError("max_iter", max_iter, "at least 1")
+    if not tol >= 0:
+        raise ParameterError("tol", tol, "a number of at least 0")
+
+
+def _named(fixed: Any, forbidden: Any) -> list[tuple[str, Any]]:
+    return [(n, v) for n, v in (("fixed", fixed), ("forbidden", forbidden)) if v is not None]
+
+
+def _mask(value: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
+    mask = np.asarray(value)
+    if mask.dtype != bool or mask.shape not in (shape, shape[:1]):
+        raise ParameterError(name, f"{mask.dtype} {mask.shape}", f"booleans of shape {shape[:1]} or {shape}")
+    return np.broadcast_to(mask if mask.ndim == 2 else mask[:, None], shape)
+
+
+def run_identity(problem: Problem, method: str, **parameters: Any) -> dict[str, Any]:
+    """Collect what must be the same for a checkpoint to be this run's."""
+    return {
+        "method": method,
+        "pixels": problem.pixels,
+        "channels": problem.channels,
+        "photons": problem.photons,
+        "energy_kev": [float(problem.energy[0]), float(problem.energy[-1])],
+        **parameters,
+    }

@@ -1,0 +1,111 @@
+"""Results: from factors in partitions to labelled Datasets, one for a cube, a DataTree for a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask._version import __version__
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import MapView, Problem
+from edxdask.engine.step import State
+from edxdask.factorize.steps import ABUNDANCE
+
+
+def pixel_counts(partition: Partition, state: State) -> np.ndarray:
+    """Photons of every pixel of a partition."""
+    total = np.zeros(partition.plan.pixels)
+    for where, block in partition.blocks():
+        cumulated = np.concatenate([[0], np.cumsum(block.count, dtype=np.int64)])
+        total[where] = np.diff(cumulated[block.indptr])
+    return total
+
+
+def abundances(partition: Partition, state: State) -> np.ndarray:
+    """State ``abundance`` of a partition."""
+    return state[ABUNDANCE]
+
+
+def gather_abundance(problem: Problem) -> np.ndarray:
+    """All abundances, ``(pixels of all maps, k)``, in the order of the pixels."""
+    pieces = problem.executor.collect(abundances)
+    first = next(pieces)
+    out = np.empty((problem.pixels, first.shape[1]), first.dtype)
+    out[: len(first)] = first
+    at = len(first)
+    for piece in pieces:
+        out[at : at + len(piece)] = piece
+        at += len(piece)
+    return out
+
+
+def make_result(
+    problem: Problem,
+    spectra: np.ndarray,
+    abundance: np.ndarray,
+    objectives: np.ndarray,
+    *,
+    phases: Sequence[str] | None = None,
+    attrs: Mapping[str, Any],
+    entry: str,
+) -> xr.Dataset | xr.DataTree:
+    """Label the factors: spectra that sum to 1, fractions that sum to 1, biggest phase first.
+
+    Parameters
+    ----------
+    spectra : (k, E), any scale
+    abundance : (pixels, k), in the scale that ``abundance @ spectra`` are counts
+    phases : labels; given labels keep their order
+    """
+    sums = spectra.sum(axis=1, dtype=np.float64)
+    safe = np.where(sums > 0, sums, 1.0)
+    unit = spectra.astype(np.float64) / safe[:, None]
+    counts = abundance * sums.astype(abundance.dtype)
+    if phases is None:
+        order = np.argsort(-counts.sum(axis=0, dtype=np.float64), kind="stable")
+        unit, counts = unit[order], counts[:, order]
+        phases = [f"phase_{i}" for i in range(len(unit))]
+    shared = xr.Dataset(
+        {
+            schema.SPECTRUM: ((schema.PHASE, schema.ENERGY), unit, schema.variable_attrs(schema.SPECTRUM)),
+            schema.OBJECTIVE: (schema.ITERATION, objectives, schema.variable_attrs(schema.OBJECTIVE)),
+        },
+        coords={schema.ENERGY: problem.energy.variable, schema.PHASE: list(phases)},
+        attrs=_attrs(problem.maps[0], attrs, entry),
+    )
+    maps = [_map_result(view, counts, phases, attrs, entry) for view in problem.maps]
+    if problem.maps[0].name == "":
+        return xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
+    return xr.DataTree.from_dict(
+        {"/": shared, **{view.name: m for view, m in zip(problem.maps, maps, strict=True)}}
+    )
+
+
+def _map_result(
+    view: MapView, counts: np.ndarray, phases: Iterable[str], attrs: Mapping[str, Any], entry: str
+) -> xr.Dataset:
+    pixels = schema.pixel_dims(view.cube)
+    shape = tuple(view.cube.sizes[d] for d in pixels)
+    mine = counts[view.stack.first_pixel : view.stack.first_pixel + view.stack.pixels]
+    total = mine.sum(axis=1, dtype=np.float64)
+    fractions = np.divide(mine, total[:, None], out=np.zeros_like(mine), where=total[:, None] > 0)
+    labels = list(phases)
+    maps = np.ascontiguousarray(fractions.T).reshape(len(labels), *shape)
+    coords = {name: view.cube.coords[name] for name in pixels if name in view.cube.coords}
+    return xr.Dataset(
+        {
+            schema.ABUNDANCE: ((schema.PHASE, *pixels), maps, schema.variable_attrs(schema.ABUNDANCE)),
+            schema.TOTAL: (pixels, total.reshape(shape), schema.variable_attrs(schema.TOTAL)),
+        },
+        coords={**coords, schema.PHASE: labels},
+        attrs=_attrs(view, attrs, entry),
+    )
+
+
+def _attrs(view: MapView, attrs: Mapping[str, Any], entry: str) -> dict[Any, Any]:
+    kept = {k: v for k, v in view.cube.attrs.items() if k in schema.ATTRIBUTES and k != schema.COMPLETE}
+    return {**schema.with_history(kept, entry), **attrs, schema.EDXDASK_VERSION: __version__}

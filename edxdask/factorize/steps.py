@@ -1,0 +1,103 @@
+"""The block step of the multiplicative updates.
+
+State of a pixel: ``abundance`` (k), and ``previous`` (k) where steps are extrapolated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edxdask.engine.partition import Partition
+from edxdask.engine.step import Halo, State, Stats
+from edxdask.photons import PhotonBlock, frobenius_sweep, kl_sweep
+
+ABUNDANCE, PREVIOUS = "abundance", "previous"
+Loss = Literal["kl", "frobenius"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """Factors of one round, as they travel to the partitions.
+
+    Attributes
+    ----------
+    spectra : (k, E)
+    momentum : share of the last step that is added before the sweep
+    undo : start from ``previous``: the last extrapolated sweep raised the objective
+    """
+
+    spectra: np.ndarray
+    momentum: float = 0.0
+    undo: bool = False
+
+
+@dataclass(frozen=True)
+class SweepStep:
+    """One multiplicative update of the abundances, and the statistics for that of the spectra.
+
+    Attributes
+    ----------
+    inner : abundance updates per round; their photons stay in the cache, so they are cheap
+    joint : both factors from the same ratios (as in PLSA): one pass instead of two, KL only
+    spectra_statistics : False where the spectra are known and only abundances change
+    """
+
+    loss: Loss = "kl"
+    inner: int = 1
+    joint: bool = False
+    spectra_statistics: bool = True
+    halo_rows: int = 0
+    halo_names: tuple[str, ...] = ()
+
+    def run(self, partition: Partition, state: State, shared: Call, halo: Halo) -> Stats:
+        """Update ``abundance`` in place."""
+        abundance = state[ABUNDANCE]
+        if PREVIOUS in state:
+            if shared.undo:
+                abundance[:] = state[PREVIOUS]
+            moved = extrapolate(abundance, state[PREVIOUS], shared.momentum)
+            state[PREVIOUS][:] = abundance
+            abundance[:] = moved
+        total: Stats = {}
+        for where, block in partition.blocks():
+            stats = self._sweep(block, abundance[where], shared.spectra)
+            total = {key: total[key] + stats[key] for key in total} if total else stats
+        return total
+
+    def _sweep(self, block: PhotonBlock, abundance: np.ndarray, spectra: np.ndarray) -> Stats:
+        if self.loss == "kl":
+            kl = kl_sweep(
+                block,
+                abundance,
+                spectra,
+                joint=self.joint,
+                inner=self.inner,
+                spectra_statistics=self.spectra_statistics,
+            )
+            expected = float(kl.column_sums_entry @ spectra.sum(axis=1, dtype=np.float64))
+            return {
+                "numerator": kl.numerator,
+                "column_sums": kl.column_sums,
+                "loss": expected - kl.log_term,
+            }
+        fro = frobenius_sweep(
+            block, abundance, spectra, inner=self.inner, spectra_statistics=self.spectra_statistics
+        )
+        return {"numerator": fro.numerator, "gram": fro.gram, "loss": fro.loss_entry}
+
+
+def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> np.ndarray:
+    """Go on in the direction of the last step; no factor shrinks below a tenth, zeros stay zeros.
+
+    Examples
+    --------
+    >>> extrapolate(np.array([2.0, 1.0, 0.0]), np.array([1.0, 3.0, 0.0]), 0.5).tolist()
+    [2.5, 0.1, 0.0]
+    """
+    if momentum == 0:
+        return now.copy()
+    floor = now.dtype.type(0.1) * now
+    return np.maximum(now + now.dtype.type(momentum) * (now - before), floor)
