@@ -15,6 +15,7 @@ __all__ = [
     "IncompleteStoreError",
     "MemoryBudgetError",
     "MissingDependencyError",
+    "MissingStoreError",
     "NewerSchemaError",
     "ParameterError",
     "SchemaError",
@@ -74,6 +75,12 @@ class VendorFileError(EdxdaskError):
 
 class StoreError(EdxdaskError):
     """Base of everything that can be wrong with a store."""
+
+
+class MissingStoreError(StoreError, FileNotFoundError):
+    """There is nothing at the path of a store."""
+
+    exit_code = 2
 
 
 class StoreExistsError(StoreError):
