@@ -152,10 +152,10 @@ def _attributes(detectors: list[h5py.Group]) -> dict[str, Any]:
     header, data = detectors[0]["Header"], detectors[0]["Data"]
     attrs: dict[str, Any] = {schema.BEAM_ENERGY: scalar(header, "Beam Voltage")}
     tilt = scalar(header, "Tilt Angle")
-    attrs[schema.TILT_ALPHA] = None if tilt is None else math.degrees(tilt)
+    attrs[schema.TILT_ALPHA] = None if tilt is None else _degrees(tilt)
     for attr, name in ((schema.ELEVATION, "Detector Elevation"), (schema.AZIMUTH, "Detector Azimuth")):
         angles = [scalar(eds["Header"], name) for eds in detectors]
-        known = [math.degrees(angle) for angle in angles if angle is not None]
+        known = [_degrees(angle) for angle in angles if angle is not None]
         attrs[attr] = known if len(known) == len(angles) else None
     for attr, name in ((schema.LIVE_TIME, "Live Time"), (schema.REAL_TIME, "Real Time")):
         if name in data:  # seconds of each pixel
@@ -164,6 +164,11 @@ def _attributes(detectors: list[h5py.Group]) -> dict[str, Any]:
     attrs[schema.ELEMENTS] = _elements(data)
     attrs[schema.TITLE] = text(header, "Analysis Label")
     return {key: value for key, value in attrs.items() if value not in (None, "", [])}
+
+
+def _degrees(radians: float) -> float:
+    """Convert an angle stored in 32 bits, which hold no more than these digits."""
+    return round(math.degrees(radians), 4)
 
 
 def _detector_name(header: h5py.Group) -> str:

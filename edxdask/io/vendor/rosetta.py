@@ -41,6 +41,8 @@ from edxdask.io.vendor.hyperspy_dict import (
 )
 
 Signal = dict[str, Any]
+# what rosettasciio says where it cannot read lazily: a colour picture in a DM file, HDF5 data without chunks
+_NEVER_LAZY = ("RGBA", "chunks=")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -101,9 +103,9 @@ class RosettaReader:
         try:
             return list(read(str(path), lazy=True, **self.options))
         except ValueError as error:
-            if "RGBA" not in str(error):
+            if not any(word in str(error) for word in _NEVER_LAZY):
                 raise
-            return list(read(str(path), **self.options))  # a colour picture beside the map: never lazy
+            return list(read(str(path), **self.options))
 
     def _map(self, signal: Signal, energy: int, name: str, others: list[Signal]) -> VendorMap:
         axes = signal["axes"]
@@ -264,6 +266,14 @@ def _unpacks(path: Path) -> None:
             pass
 
 
+def _loss_is_in_ev(signal: Signal) -> Signal:
+    """DigitalMicrograph calibrates X-ray axes in keV and energy losses in eV; old files name no kind."""
+    metadata = signal.setdefault("metadata", {}).setdefault("Signal", {})
+    if not metadata.get("signal_type") and any(str(axis.get("units")) == "eV" for axis in signal["axes"]):
+        metadata["signal_type"] = "EELS"
+    return signal
+
+
 def _is_dm(path: Path, start: bytes) -> bool:
     if path.suffix.lower() not in (".dm3", ".dm4") or len(start) < 16:
         return False
@@ -291,5 +301,5 @@ READERS = (
     ),
     RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False),
     RosettaReader("Phenom", (".elid",), "phenom", _is_phenom, lazy=False, check=_unpacks),
-    RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm),
+    RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm, mend=_loss_is_in_ev),
 )
