@@ -1,0 +1,207 @@
+"""Ingest a Velox and a Bruker file of some gigabytes, and read the same files with rosettasciio.
+
+One line a figure: seconds of the work itself (every process reads a small file first, so that imports and
+compiled kernels are there), peak memory of the whole process tree, and ratios. Every route must give equal
+counts: each makes a digest of its photons.
+
+    python benchmarks/ingest.py [--big | --tiny] [--only velox|bruker] [--folder DIR]
+
+Dense size is rows × columns × channels × 2 bytes: 2 GB, with --big 4 GB. The exit code is 1 where a limit is
+missed or counts differ; --tiny checks counts only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from measure import GB, Measurement, interpreter, measure
+
+# This process stays small (see measure.py): everything heavy is imported in the children.
+
+SIZES = {"tiny": ((64, 64), 1024), "default": ((512, 512), 4096), "big": ((1024, 512), 4096)}
+PHOTONS_PER_PIXEL = 100.0
+DETECTORS = 4
+BAND = 64
+SUFFIX = {"velox": ".emd", "bruker": ".bcf"}
+PEAK_LIMIT = {"velox": 0.35 * GB, "bruker": 0.6 * GB}
+SPEED_LIMIT = {"velox": 5.0, "bruker": None}
+
+
+# Tasks: each runs in a process of its own and prints one JSON object
+
+
+def write(kind: str, path: str, size: str) -> dict[str, Any]:
+    """Write the file to read."""
+    shape, channels = SIZES[size]
+    if kind == "velox":
+        from vendor_files.velox import write_velox
+
+        write_velox(
+            path, shape=shape, channels=channels, photons_per_pixel=PHOTONS_PER_PIXEL, detectors=DETECTORS
+        )
+    else:
+        from vendor_files.bruker import write_bcf
+
+        write_bcf(Path(path), shape=shape, channels=channels, photons_per_pixel=PHOTONS_PER_PIXEL)
+    return {"bytes": Path(path).stat().st_size}
+
+
+def decode(kind: str, path: str, warm: str) -> dict[str, Any]:
+    """Decode all bands with our reader alone."""
+    from edxdask.io.vendor.base import ReadOptions
+
+    reader = importlib.import_module(f"edxdask.io.vendor.{kind}").READER
+    for file in (warm, path):
+        begin = time.perf_counter()
+        (found,) = reader.open(Path(file), ReadOptions())
+        photons = sum(block.total for _, block in found.bands(BAND))
+        seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "photons": photons, "digest": _digest(b for _, b in found.bands(BAND))}
+
+
+def peer(kind: str, path: str, warm: str) -> dict[str, Any]:
+    """Read the file as rosettasciio reads it: one dense array."""
+    from rsciio import bruker, emd
+
+    from edxdask.photons import from_dense
+
+    for file in (warm, path):
+        begin = time.perf_counter()
+        signals = (emd if kind == "velox" else bruker).file_reader(file, select_type="spectrum_image")
+        (cube,) = (s["data"] for s in signals if s["data"].ndim == 3)
+        seconds = time.perf_counter() - begin
+    bands = (from_dense(cube[row : row + BAND]) for row in range(0, cube.shape[0], BAND))
+    return {"seconds": seconds, "digest": _digest(bands)}
+
+
+def store(kind: str, path: str, warm: str) -> dict[str, Any]:
+    """Ingest the file into a store."""
+    from edxdask.io.ingest import ingest
+
+    for file in (warm, path):
+        begin = time.perf_counter()
+        ingest(file, f"{file}.zarr")
+        seconds = time.perf_counter() - begin
+    return {"seconds": seconds}
+
+
+def check(kind: str, path: str) -> dict[str, Any]:
+    """Read the store back with plain zarr."""
+    import zarr
+
+    from edxdask.photons import from_dense
+
+    counts = zarr.open_group(f"{path}.zarr", mode="r")["counts"]
+    bands = (from_dense(counts[row : row + BAND]) for row in range(0, counts.shape[0], BAND))
+    return {"digest": _digest(bands)}
+
+
+def _digest(blocks: Iterator[Any]) -> str:
+    """Digest of photon blocks, whatever integer types they use."""
+    sha = hashlib.sha256()
+    for block in blocks:
+        for array, dtype in ((block.indptr, "<i8"), (block.channel, "<u2"), (block.count, "<u4")):
+            sha.update(array.astype(dtype).tobytes())
+    return sha.hexdigest()
+
+
+TASKS = {"write": write, "decode": decode, "peer": peer, "store": store, "check": check}
+
+
+# The benchmark
+
+
+def run(task: str, kind: str, path: Path, *more: str) -> tuple[dict[str, Any], Measurement]:
+    """Run one task in a process of its own."""
+    taken = measure([sys.executable, __file__, "--task", task, kind, str(path), *more])
+    return json.loads(taken.output.splitlines()[-1]), taken
+
+
+def compare(kind: str, folder: Path, size: str) -> list[str]:
+    """Measure every route for one format; return what fell short."""
+    warm = folder / f"warm{SUFFIX[kind]}"
+    run("write", kind, warm, "tiny")
+    run("decode", kind, warm, str(warm))  # compiles our kernels, and the next its: on disk from then on
+    run("peer", kind, warm, str(warm))
+    path = folder / f"{kind}{SUFFIX[kind]}"
+    shape, channels = SIZES[size]
+    written, _ = run("write", kind, path, size)
+    dense = shape[0] * shape[1] * channels * 2
+    print(f"{kind}: {shape[0]} x {shape[1]} x {channels}, {dense / GB:.2f} GB dense, ", end="")
+    print(f"{written['bytes'] / GB:.3f} GB file")
+    missed: list[str] = []
+    theirs, their_run = run("peer", kind, path, str(warm))
+    _line(kind, "rosettasciio", theirs["seconds"], their_run.peak_bytes, None)
+    ours, our_run = run("decode", kind, path, str(warm))
+    base = interpreter(f"edxdask.io.vendor.{kind}").peak_bytes
+    _line(kind, "decode", ours["seconds"], our_run.peak_bytes, base, theirs["seconds"])
+    missed += _short(kind, "decode", our_run.peak_bytes - base, theirs["seconds"] / ours["seconds"])
+    if ours["digest"] != theirs["digest"]:
+        missed.append(f"{kind}: the decoder's counts are not rosettasciio's")
+    if importlib.util.find_spec("edxdask.io.ingest") is None:
+        print(f"{kind} ingest: edxdask.io.ingest is not there to be measured")
+        return missed
+    stored, store_run = run("store", kind, path, str(warm))
+    base = interpreter("edxdask.io.ingest").peak_bytes
+    _line(kind, "ingest", stored["seconds"], store_run.peak_bytes, base, theirs["seconds"])
+    missed += _short(kind, "ingest", store_run.peak_bytes - base, None)
+    if run("check", kind, path)[0]["digest"] != theirs["digest"]:
+        missed.append(f"{kind}: the store's counts are not rosettasciio's")
+    return missed
+
+
+def _line(
+    kind: str, route: str, seconds: float, peak: int, base: int | None, theirs: float | None = None
+) -> None:
+    above = "" if base is None else f" ({(peak - base) / GB:+.3f} GB above the interpreter)"
+    ratio = "" if theirs is None else f", rosettasciio takes {theirs / seconds:.2f} times as long"
+    print(f"{kind} {route}: {seconds:.2f} s, peak {peak / GB:.3f} GB{above}{ratio}", flush=True)
+
+
+def _short(kind: str, route: str, above: float, speed: float | None) -> list[str]:
+    missed = []
+    if above > PEAK_LIMIT[kind]:
+        limit = PEAK_LIMIT[kind] / GB
+        missed.append(f"{kind} {route}: {above / GB:.3f} GB above the interpreter, limit {limit} GB")
+    least = SPEED_LIMIT[kind]
+    if speed is not None and least is not None and speed < least:
+        missed.append(f"{kind} {route}: {speed:.1f} times as fast as rosettasciio, limit {least}")
+    return missed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark, or in a child one task of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--big", dest="size", action="store_const", const="big", help="4 GB dense each")
+    size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="for CI: counts only")
+    parser.add_argument("--only", choices=sorted(SUFFIX), help="one format")
+    parser.add_argument("--folder", type=Path, help="where to write the files (default: a temporary folder)")
+    parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.task:
+        name, *values = chosen.task
+        print(json.dumps(TASKS[name](*values)))
+        return 0
+    missed = []
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+        for kind in [chosen.only] if chosen.only else SUFFIX:
+            missed += compare(kind, Path(folder), chosen.size or "default")
+    if chosen.size == "tiny":
+        missed = [line for line in missed if "counts" in line]
+    for line in missed:
+        print(f"MISSED {line}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
