@@ -141,8 +141,8 @@ def emission(element: str, beam_energy: float, coster_kronig: bool = True) -> Em
     Examples
     --------
     >>> lines = emission("Mg", 200.0)
-    >>> lines.transitions[int(lines.cross_section_cm2.argmax())].iupac
-    'KL3'
+    >>> [t.iupac for t in lines.transitions if t.energy_kev > 1.0]
+    ['KL2', 'KL3']
     """
     number = atomic_number(element)
     vacancy = _vacancies(element, beam_energy, coster_kronig)

@@ -132,7 +132,7 @@ def _line_code(iupac: str) -> int | None:
 
 
 def _transition(number: int, iupac: str) -> Transition | None:
-    """The transition if this element has it, else None (xraylib raises for those it does not tabulate)."""
+    """Look up a transition; None where xraylib tabulates none and raises."""
     code = _line_code(iupac)
     if code is None:
         return None
@@ -166,7 +166,7 @@ def _line(element: str, siegbahn: str) -> Line | None:
 
 
 def parse_line(name: str) -> Line:
-    """The line a name stands for.
+    """Find the line a name stands for.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def phase_intensity(
     elevation_deg: float | Sequence[float] = 22.0,
     continuum_scale: float = MEASURED_OVER_KRAMERS,
 ) -> np.ndarray:
-    """Expected photons per electron in each channel of a detector that covers the full sphere: (energy,).
+    """Compute photons per electron in each channel of a detector that covers the full sphere: (energy,).
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ PEAKS = (0.62, LARGEST_ABUNDANCE)
 MEAN_FRACTION = (0.069, 0.026)  # ferropericlase, Ca-perovskite; the matrix is the rest
 MEAN_FILL = 0.36  # mean profile × area of a grain, over its diameter squared, for the number of grains
 SMALLER = (1.0, 0.8)  # diameters of the two precipitates over ``grain``
+ROUGHNESS = 0.8
 CALIBRATION_ROUNDS = 12
 
 
@@ -39,11 +40,11 @@ class MantleGeometry:
         return abundance, np.ones((y.size, x.size))
 
     def scaled(self, factors: np.ndarray) -> MantleGeometry:
-        """The same grains with both kinds' radii multiplied."""
-        tables = [self.ferropericlase.copy(), self.perovskite.copy()]
-        for table, factor in zip(tables, factors, strict=True):
-            table[:, RADIUS] *= factor
-        return MantleGeometry(*tables)
+        """Multiply the radii of both kinds."""
+        fp, capv = self.ferropericlase.copy(), self.perovskite.copy()
+        fp[:, RADIUS] *= factors[0]
+        capv[:, RADIUS] *= factors[1]
+        return MantleGeometry(fp, capv)
 
 
 def _touching(centres: np.ndarray, hosts: np.ndarray, *, seed: int) -> np.ndarray:
@@ -85,10 +86,18 @@ def build(
         peak=PEAKS,
         seed=seed,
         stream=20,
+        roughness=ROUGHNESS,
     )
     centres = _touching(scatter_points(shape, number[1], seed=seed, stream=12), fp, seed=seed)
     centres = np.clip(centres, 0, np.array(shape) - 1)
-    capv = irregular_grains(centres, diameter=grain * SMALLER[1], peak=PEAKS, seed=seed, stream=21)
+    capv = irregular_grains(
+        centres,
+        diameter=grain * SMALLER[1],
+        peak=PEAKS,
+        seed=seed,
+        stream=21,
+        roughness=ROUGHNESS,
+    )
     return _calibrated(MantleGeometry(fp, capv), shape)
 
 

@@ -25,9 +25,9 @@ FILM_NM = (8.0, 24.0)  # carbon, thinnest and thickest
 OXIDE_NM = (45.0, 70.0)  # copper oxide, peaks of its grains
 GOLD_NM = (8.0, 16.0)
 SILICA_NM = 30.0  # where the contamination is thickest
-OXIDE_COVERAGE = 0.30  # share of the map under copper oxide, about
+OXIDE_COVERAGE = 0.25  # share of the map under copper oxide, about
 GOLD_PER_OXIDE = 3
-OXIDE_SIZE, GOLD_SIZE = 1.8, 0.5  # diameters over ``grain``
+OXIDE_SIZE, GOLD_SIZE = 1.3, 0.4  # diameters over ``grain``
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class ParticleGeometry:
         film = noise_field(y, x, cell=3.0 * self.grain, seed=self.seed, field=0)
         dirt = 0.6 * noise_field(y, x, cell=2.0 * self.grain, seed=self.seed, field=1)
         dirt += 0.4 * noise_field(y, x, cell=0.7 * self.grain, seed=self.seed, field=2)
-        patch = np.clip((dirt - 0.5) / 0.3, 0.0, 1.0)
+        patch = np.clip((dirt - 0.5) / 0.2, 0.0, 1.0)
         return np.stack(
             [
                 FILM_NM[0] + (FILM_NM[1] - FILM_NM[0]) * film,
@@ -79,7 +79,7 @@ def _on(hosts: np.ndarray, n: int, *, seed: int) -> np.ndarray:
 
 
 def build(shape: tuple[int, int], *, seed: int, grain: float, yields: tuple[float, ...]) -> ParticleGeometry:
-    """Place oxide grains of 1.8 × ``grain`` pixels, and three gold particles a grain on them."""
+    """Place oxide grains of 1.3 × ``grain`` pixels, and three gold particles a grain on them."""
     covered = OXIDE_COVERAGE * shape[0] * shape[1]
     number = max(2, round(covered / (np.pi / 4 * (OXIDE_SIZE * grain) ** 2)))
     oxide = irregular_grains(

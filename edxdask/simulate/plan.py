@@ -1,4 +1,4 @@
-"""From a few numbers to all that a chunk needs. Workers rebuild the plan once each; tasks carry the numbers."""
+"""From a few numbers to all that a chunk needs. A worker rebuilds the plan once; tasks carry only numbers."""
 
 from __future__ import annotations
 

@@ -58,7 +58,9 @@ class GeometryBuilder(Protocol):
 
     def __call__(
         self, shape: tuple[int, int], *, seed: int, grain: float, yields: tuple[float, ...]
-    ) -> Geometry: ...
+    ) -> Geometry:
+        """Place the grains of a map of ``shape`` pixels."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -113,7 +113,7 @@ def _pair(name: str, value: Any) -> tuple[Any, Any]:
 
 
 def _whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
         raise ParameterError(name, value, f"a whole number from {least} to {most}")
     return int(value)
 
@@ -152,7 +152,7 @@ def _indices(spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_block(spec: Spec, block_info: Where) -> np.ndarray:
-    """Counts of one chunk (y, x, energy)."""
+    """Draw the counts of one chunk (y, x, energy)."""
     plan = make_plan(spec)
     y, x = _indices(block_info[None]["array-location"][:2])
     abundance, total = plan.geometry.fields(y, x)
@@ -163,12 +163,12 @@ def _draw_block(spec: Spec, block_info: Where) -> np.ndarray:
 
 
 def _abundance_block(spec: Spec, block_info: Where) -> np.ndarray:
-    """True abundance of one chunk (phase, y, x)."""
+    """Evaluate the true abundance of one chunk (phase, y, x)."""
     return make_plan(spec).geometry.fields(*_indices(block_info[None]["array-location"][1:]))[0]
 
 
 def _total_block(spec: Spec, block_info: Where) -> np.ndarray:
-    """Expected photons of one chunk (y, x)."""
+    """Evaluate the expected photons of one chunk (y, x)."""
     return spec.counts * make_plan(spec).geometry.fields(*_indices(block_info[None]["array-location"]))[1]
 
 
@@ -208,8 +208,8 @@ def _dataset(
     return schema.validate_cube(xr.Dataset(variables, coords, _attrs(spec, plan, recipe)))
 
 
-def _attrs(spec: Spec, plan: Plan, recipe: Recipe) -> dict[str, Any]:
-    attrs: dict[str, Any] = {
+def _attrs(spec: Spec, plan: Plan, recipe: Recipe) -> dict[Any, Any]:
+    attrs: dict[Hashable, Any] = {
         schema.SCHEMA_VERSION_KEY: schema.SCHEMA_VERSION,
         schema.TITLE: recipe.title,
         schema.RECIPE: recipe.name,

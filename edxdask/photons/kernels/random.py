@@ -55,7 +55,7 @@ def uniform(key, draw):
 
 @njit(cache=True, nogil=True)
 def uniforms(seed, stream, n):
-    """The first uniform of each of ``n`` keys: (n,)."""
+    """Return the first uniform of each of ``n`` keys: (n,)."""
     out = np.empty(n, dtype=np.float64)
     for i in range(n):
         out[i] = uniform(pixel_key(seed, stream, i), 0)

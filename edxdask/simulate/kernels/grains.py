@@ -60,19 +60,27 @@ def _lattice(seed, field, row, column):
 
 
 @njit(cache=True, nogil=True)
+def _value_noise(v, u, seed, field):
+    """Uniform values on the whole numbers, joined by a quintic."""
+    row, column = math.floor(v), math.floor(u)
+    v -= row
+    u -= column
+    v = v * v * v * (v * (6.0 * v - 15.0) + 10.0)
+    u = u * u * u * (u * (6.0 * u - 15.0) + 10.0)
+    upper = _lattice(seed, field, row, column) * (1 - u) + _lattice(seed, field, row, column + 1) * u
+    lower = _lattice(seed, field, row + 1, column) * (1 - u) + _lattice(seed, field, row + 1, column + 1) * u
+    return upper * (1 - v) + lower * v
+
+
+@njit(cache=True, nogil=True)
 def smooth_noise(ys, xs, cell, seed, field, out):
-    """Add a smooth random field in 0…1 (uniform values on a lattice of ``cell`` pixels, quintic between)."""
-    for i in range(ys.size):
-        row = int(math.floor(ys[i] / cell))
-        v = ys[i] / cell - row
-        v = v * v * v * (v * (6.0 * v - 15.0) + 10.0)
-        for j in range(xs.size):
-            column = int(math.floor(xs[j] / cell))
-            u = xs[j] / cell - column
-            u = u * u * u * (u * (6.0 * u - 15.0) + 10.0)
-            upper = _lattice(seed, field, row, column) * (1 - u) + _lattice(seed, field, row, column + 1) * u
-            lower = (
-                _lattice(seed, field, row + 1, column) * (1 - u)
-                + _lattice(seed, field, row + 1, column + 1) * u
-            )
-            out[i, j] += upper * (1 - v) + lower * v
+    """Add a smooth random field in 0…1 with features of ``cell`` pixels.
+
+    The mean of three lattices turned against one another: a single one shows its rows and columns.
+    """
+    for turn in range(3):
+        c, s = math.cos(0.3 + turn * math.pi / 6), math.sin(0.3 + turn * math.pi / 6)
+        for i in range(ys.size):
+            for j in range(xs.size):
+                v, u = (c * ys[i] - s * xs[j]) / cell, (c * xs[j] + s * ys[i]) / cell
+                out[i, j] += _value_noise(v, u, seed, 3 * field + turn) / 3.0

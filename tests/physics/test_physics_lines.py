@@ -1,0 +1,82 @@
+"""Line names and energies against the tables of the field."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edxdask.errors import ParameterError
+from edxdask.physics.lines import atomic_number, line_centroid, line_energy, lines_of, parse_line
+
+# keV; X-ray Data Booklet (LBNL 2009), table 1-2
+BOOKLET = {
+    "O_Ka": 0.5249,
+    "Mg_Ka": 1.2536,
+    "Al_Ka": 1.4867,
+    "Si_Ka": 1.7400,
+    "Ca_Ka": 3.6917,
+    "Fe_Ka": 6.4038,
+    "Fe_Kb": 7.0580,
+    "Cu_Ka": 8.0478,
+    "Nd_La": 5.2304,
+    "Sm_La": 5.6361,
+    "Nd_Lb1": 5.7216,
+    "Au_La": 9.7133,
+    "Au_Ma": 2.1229,
+    "U_Ma": 3.1708,
+}
+
+
+@pytest.mark.parametrize(("name", "table"), BOOKLET.items())
+def test_line_energies_lie_within_5_ev_of_the_table(name, table):
+    assert line_energy(name) == pytest.approx(table, abs=0.005)
+
+
+@pytest.mark.parametrize("name", [name for name in BOOKLET if name.split("_")[1] in ("Ka", "La", "Ma")])
+def test_the_centroid_of_a_line_lies_just_below_its_strongest_transition(name):
+    assert 0 <= line_energy(name) - line_centroid(name) < 0.02
+
+
+def test_the_centroid_is_the_rate_weighted_mean():
+    # Kα2 : Kα1 = 0.511 for iron (J. H. Scofield, At. Data Nucl. Data Tables 14 (1974) 121)
+    assert line_centroid("Fe_Ka") == pytest.approx((6.4038 + 0.511 * 6.3908) / 1.511, abs=0.001)
+
+
+def test_lines_of_an_element_lie_in_the_range_and_rise():
+    found = lines_of("Nd", 4.0, 7.0)
+    energies = [line.energy_kev for line in found]
+    assert energies == sorted(energies)
+    assert energies[0] >= 4.0
+    assert energies[-1] <= 7.0
+    assert {"Nd_La", "Nd_Lb1", "Nd_Lb2"} <= {line.name for line in found}
+    assert {line.family for line in lines_of("Au", 2, 12)} == {"L", "M"}
+
+
+def test_every_name_leads_back_to_its_line():
+    for element in ("O", "Fe", "Nd", "U"):
+        for line in lines_of(element):
+            assert parse_line(line.name) == line
+
+
+def test_heavier_elements_have_harder_lines():
+    energies = [line_energy(f"{e}_Ka") for e in ("C", "O", "Na", "Si", "Ca", "Fe", "Cu", "Mo", "Ag")]
+    assert (np.diff(energies) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("FeKa", "as in 'Fe_Ka'"),
+        ("Xx_Ka", "symbol of an element"),
+        ("Fe_Kz", "Known: .*Ka"),
+        ("O_La", "It has O_Ka"),
+    ],
+)
+def test_a_bad_line_is_explained(name, message):
+    with pytest.raises(ParameterError, match=message):
+        parse_line(name)
+
+
+def test_an_unknown_element_gets_a_suggestion():
+    with pytest.raises(ParameterError, match=r"Did you mean .*Fe"):
+        atomic_number("FE")
