@@ -1,0 +1,326 @@
+"""Short vectors for numba: one value that LLVM keeps in one SIMD register.
+
+A photon's work is a few multiply-adds on the ``k`` numbers of its channel. Written as loops over ``k``,
+LLVM leaves them scalar; as vectors of fixed length they become packed instructions. The length comes
+from the type of ``like``, a dummy tuple, so that it is known at compile time and kernels still cache.
+
+Arrays must be C-contiguous. Rows of the two-dimensional ones are exactly one vector long.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, register_model
+
+FAST = ("contract", "reassoc", "nsz")  # NaN and infinity keep their meaning
+
+
+class Vec(types.Type):
+    """Numba type of ``lanes`` numbers of ``dtype``."""
+
+    def __init__(self, dtype, lanes):
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Vec({dtype}x{lanes})")
+
+
+@register_model(Vec)
+class _VecModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        element = dmm.lookup(fe_type.dtype).get_value_type()
+        super().__init__(dmm, fe_type, ir.VectorType(element, fe_type.lanes))
+
+
+def _data(context, builder, array_type, array):
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _load_from(context, builder, array_type, array, start, lanes):
+    """Vector of the ``lanes`` numbers of an array from place ``start`` on."""
+    data = _data(context, builder, array_type, array)
+    element = context.get_data_type(array_type.dtype)
+    vector = ir.VectorType(element, lanes)
+    pointer = builder.gep(data, [start], source_etype=element)
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    return builder.load(pointer, align=array_type.dtype.bitwidth // 8, typ=vector)
+
+
+def _load_row(context, builder, array_type, array, row, lanes):
+    """Vector of row ``row`` of an array whose rows are ``lanes`` long."""
+    start = builder.mul(row, ir.Constant(row.type, lanes))
+    return _load_from(context, builder, array_type, array, start, lanes)
+
+
+def _store_row(context, builder, array_type, array, row, vector):
+    """Write ``vector`` as row ``row`` of an array whose rows are as long."""
+    data = _data(context, builder, array_type, array)
+    element = context.get_data_type(array_type.dtype)
+    start = builder.mul(row, ir.Constant(row.type, vector.type.count))
+    pointer = builder.gep(data, [start], source_etype=element)
+    pointer = builder.bitcast(pointer, vector.type.as_pointer())
+    builder.store(vector, pointer, align=array_type.dtype.bitwidth // 8)
+
+
+def _splat(builder, scalar, lanes):
+    vector = ir.VectorType(scalar.type, lanes)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, one, _mask([0] * lanes))
+
+
+def _mask(places):
+    index = ir.IntType(32)
+    return ir.Constant(ir.VectorType(index, len(places)), [ir.Constant(index, p) for p in places])
+
+
+@intrinsic
+def peek(typingctx, array, place):
+    """``array[place]`` for a place that is never negative: numba's own indexing tests for it each time."""
+
+    def codegen(context, builder, signature, args):
+        place = context.cast(builder, args[1], signature.args[1], types.intp)
+        data = _data(context, builder, signature.args[0], args[0])
+        element = context.get_data_type(signature.args[0].dtype)
+        return builder.load(builder.gep(data, [place], source_etype=element), typ=element)
+
+    return array.dtype(array, place), codegen
+
+
+@intrinsic
+def zero(typingctx, like, dtype):
+    """Zero vector of ``len(like)`` lanes of ``dtype``'s type (a scalar)."""
+    vec = Vec(types.unliteral(dtype), like.count)
+
+    def codegen(context, builder, signature, args):
+        return cgutils.get_null_value(context.get_value_type(vec))
+
+    return vec(like, dtype), codegen
+
+
+@intrinsic
+def load(typingctx, like, array, row):
+    """Row ``row`` of ``array``."""
+    vec = Vec(array.dtype, like.count)
+
+    def codegen(context, builder, signature, args):
+        row = context.cast(builder, args[2], signature.args[2], types.intp)
+        return _load_row(context, builder, signature.args[1], args[1], row, vec.lanes)
+
+    return vec(like, array, row), codegen
+
+
+@intrinsic
+def store(typingctx, array, row, vector):
+    """Write ``vector`` to row ``row`` of ``array``."""
+
+    def codegen(context, builder, signature, args):
+        row = context.cast(builder, args[1], signature.args[1], types.intp)
+        _store_row(context, builder, signature.args[0], args[0], row, args[2])
+        return context.get_dummy_value()
+
+    return types.void(array, row, vector), codegen
+
+
+@intrinsic
+def fma(typingctx, scalar, vector, added):
+    """``scalar * vector + added``; the scalar must have the vectors' type."""
+
+    def codegen(context, builder, signature, args):
+        factor = context.cast(builder, args[0], signature.args[0], signature.args[1].dtype)
+        product = builder.fmul(_splat(builder, factor, signature.args[1].lanes), args[1], flags=FAST)
+        return builder.fadd(product, args[2], flags=FAST)
+
+    return added(scalar, vector, added), codegen
+
+
+@intrinsic
+def fma_each(typingctx, left, right, added):
+    """``left * right + added``, lane by lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fadd(builder.fmul(args[0], args[1], flags=FAST), args[2], flags=FAST)
+
+    return added(left, right, added), codegen
+
+
+@intrinsic
+def multiply(typingctx, left, right):
+    """``left * right``, lane by lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fmul(args[0], args[1], flags=FAST)
+
+    return left(left, right), codegen
+
+
+@intrinsic
+def divide(typingctx, above, below, keep, floor):
+    """``above / below`` with zeros of ``below`` replaced by ``floor``; 1 in lanes where ``keep`` is 1."""
+
+    def codegen(context, builder, signature, args):
+        above, below, keep, floor = args
+        floor = context.cast(builder, floor, signature.args[3], signature.args[1].dtype)
+        lanes = below.type.count
+        nothing = ir.Constant(below.type, [0.0] * lanes)
+        one = ir.Constant(below.type, [1.0] * lanes)
+        empty = builder.fcmp_ordered("==", below, nothing)
+        ratio = builder.fdiv(above, builder.select(empty, _splat(builder, floor, lanes), below))
+        return builder.select(builder.fcmp_ordered("==", keep, one), one, ratio)
+
+    return above(above, below, keep, floor), codegen
+
+
+@intrinsic
+def add(typingctx, left, right):
+    """``left + right``, lane by lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fadd(args[0], args[1], flags=FAST)
+
+    return left(left, right), codegen
+
+
+@intrinsic
+def widen(typingctx, vector):
+    """Return the vector in double precision."""
+    vec = Vec(types.float64, vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        if vector.dtype == types.float64:
+            return args[0]
+        return builder.fpext(args[0], context.get_value_type(vec))
+
+    return vec(vector), codegen
+
+
+def _fold(builder, vector, width):
+    """Add the upper half to the lower until ``width`` lanes are left."""
+    lanes = vector.type.count
+    while lanes > width:
+        lanes //= 2
+        lower = builder.shuffle_vector(vector, vector, _mask(range(lanes)))
+        upper = builder.shuffle_vector(vector, vector, _mask(range(lanes, 2 * lanes)))
+        vector = builder.fadd(lower, upper, flags=FAST)
+    return vector
+
+
+def _pair_sums(builder, left, right):
+    """Return sums of neighbouring lanes of ``left``, then of ``right``."""
+    lanes = left.type.count
+    even = builder.shuffle_vector(left, right, _mask(range(0, 2 * lanes, 2)))
+    odd = builder.shuffle_vector(left, right, _mask(range(1, 2 * lanes, 2)))
+    return builder.fadd(even, odd, flags=FAST)
+
+
+def _row_sums(builder, vectors):
+    """One vector with the sum of each of four vectors."""
+    vectors = [_fold(builder, v, 4) for v in vectors]
+    unsummed = vectors[0].type.count
+    while len(vectors) > 1:
+        lanes = vectors[0].type.count
+        pairs = zip(vectors[0::2], vectors[1::2], strict=True)
+        if unsummed > 1:
+            vectors = [_pair_sums(builder, left, right) for left, right in pairs]
+            unsummed //= 2
+        else:
+            vectors = [builder.shuffle_vector(u, v, _mask(range(2 * lanes))) for u, v in pairs]
+    return vectors[0]
+
+
+@intrinsic
+def dot4(typingctx, table, index, start, vector, out):
+    """``out[start + t] = table[index[start + t]] · vector`` for ``t`` of 0, 1, 2, 3.
+
+    Four at a time, since four horizontal sums cost hardly more shuffles than one.
+    """
+
+    def codegen(context, builder, signature, args):
+        table_type, index_type, start_type, vec, out_type = signature.args
+        start = context.cast(builder, args[2], start_type, types.intp)
+        places = _data(context, builder, index_type, args[1])
+        place = context.get_data_type(index_type.dtype)
+        products = []
+        for t in range(4):
+            offset = builder.add(start, ir.Constant(start.type, t))
+            channel = builder.load(builder.gep(places, [offset], source_etype=place), typ=place)
+            row = builder.zext(channel, start.type) if place.width < start.type.width else channel
+            values = _load_row(context, builder, table_type, args[0], row, vec.lanes)
+            products.append(builder.fmul(values, args[3], flags=FAST))
+        sums = _row_sums(builder, products)
+        element = context.get_data_type(out_type.dtype)
+        data = _data(context, builder, out_type, args[4])
+        pointer = builder.gep(data, [start], source_etype=element)
+        pointer = builder.bitcast(pointer, sums.type.as_pointer())
+        builder.store(sums, pointer, align=out_type.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(table, index, start, vector, out), codegen
+
+
+@intrinsic
+def chosen(typingctx, like, values, start, count, at, bit):
+    """``values[start:]`` in double precision where ``count[at:]`` has bit ``bit``, else 1."""
+    vec = Vec(types.float64, like.count)
+
+    def codegen(context, builder, signature, args):
+        _, values_type, start_type, count_type, at_type, bit_type = signature.args
+        start = context.cast(builder, args[2], start_type, types.intp)
+        at = context.cast(builder, args[4], at_type, types.intp)
+        place = context.cast(builder, args[5], bit_type, count_type.dtype)
+        found = _load_from(context, builder, values_type, args[1], start, vec.lanes)
+        number = _load_from(context, builder, count_type, args[3], at, vec.lanes)
+        picked = builder.shl(ir.Constant(place.type, 1), place)
+        picked = builder.and_(number, _splat(builder, picked, vec.lanes))
+        picked = builder.icmp_unsigned("!=", picked, ir.Constant(number.type, None))
+        wide = context.get_value_type(vec)
+        found = found if found.type == wide else builder.fpext(found, wide)
+        return builder.select(picked, found, ir.Constant(wide, [1.0] * vec.lanes))
+
+    return vec(like, values, start, count, at, bit), codegen
+
+
+@intrinsic
+def normalise(typingctx, like, product, exponent, row):
+    """Move the exponents of a row of positive doubles into a row of integers; mantissas are left."""
+
+    def codegen(context, builder, signature, args):
+        lanes = signature.args[0].count
+        row = context.cast(builder, args[3], signature.args[3], types.intp)
+        values = _load_row(context, builder, signature.args[1], args[1], row, lanes)
+        powers = _load_row(context, builder, signature.args[2], args[2], row, lanes)
+        bits = builder.bitcast(values, powers.type)
+        places = builder.lshr(bits, ir.Constant(powers.type, [52] * lanes))
+        places = builder.sub(places, ir.Constant(powers.type, [1023] * lanes))
+        bits = builder.and_(bits, ir.Constant(powers.type, [(1 << 52) - 1] * lanes))
+        bits = builder.or_(bits, ir.Constant(powers.type, [1023 << 52] * lanes))
+        _store_row(context, builder, signature.args[2], args[2], row, builder.add(powers, places))
+        _store_row(context, builder, signature.args[1], args[1], row, builder.bitcast(bits, values.type))
+        return context.get_dummy_value()
+
+    return types.void(like, product, exponent, row), codegen
+
+
+@intrinsic
+def nonzero_mask(typingctx, row, start):
+    """Bits of the non-zeros among the 64 bytes of ``row`` (unsigned) from element ``start`` on."""
+
+    def codegen(context, builder, signature, args):
+        element = context.get_data_type(signature.args[0].dtype)
+        lanes = 512 // element.width
+        data = _data(context, builder, signature.args[0], args[0])
+        start = context.cast(builder, args[1], signature.args[1], types.intp)
+        vector = ir.VectorType(element, lanes)
+        pointer = builder.gep(data, [start], source_etype=element)
+        values = builder.load(builder.bitcast(pointer, vector.as_pointer()), align=1, typ=vector)
+        differs = builder.icmp_unsigned("!=", values, ir.Constant(vector, None))
+        bits = builder.bitcast(differs, ir.IntType(lanes))
+        return bits if lanes == 64 else builder.zext(bits, ir.IntType(64))
+
+    return types.uint64(row, start), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, word):
+    """Place of the lowest set bit of a word that is not zero."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen

@@ -1,0 +1,136 @@
+"""What a sweep over one block gives back, and what every sweep needs before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edxdask.errors import ParameterError
+
+MAX_PHASES = 32
+# scikit-learn's clamp: a fit below it counts as it, so that neither a ratio nor a logarithm is infinite.
+EPSILON = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Statistics of one Kullback-Leibler sweep; those of several blocks add up.
+
+    Attributes
+    ----------
+    numerator : (k, E) float64, Σ_i r(i, e) A(i, k); (k, 0) where no spectra statistics were asked for
+    column_sums : (k,) float64, Σ_i A(i, k) after the update
+    column_sums_entry : (k,) float64, the same before it
+    log_term : Σ y log ŷ before the update
+    photons : Σ y
+    """
+
+    numerator: np.ndarray
+    column_sums: np.ndarray
+    column_sums_entry: np.ndarray
+    log_term: float
+    photons: int
+
+    def __add__(self, other: Sweep) -> Sweep:
+        return Sweep(
+            self.numerator + other.numerator,
+            self.column_sums + other.column_sums,
+            self.column_sums_entry + other.column_sums_entry,
+            self.log_term + other.log_term,
+            self.photons + other.photons,
+        )
+
+    def loss_entry(self, spectra: np.ndarray, entropy: float) -> float:
+        """Generalised Kullback-Leibler divergence before the update; ``entropy`` from ``entropy_term``."""
+        expected = float(self.column_sums_entry @ spectra.sum(axis=1, dtype=np.float64))
+        return entropy - self.log_term + expected
+
+
+@dataclass(frozen=True)
+class FroSweep:
+    """Statistics of one Frobenius sweep; those of several blocks add up.
+
+    Attributes
+    ----------
+    numerator : (k, E) float64, AᵀX after the update; (k, 0) where no spectra statistics were asked for
+    gram : (k, k) float64, AᵀA after the update, likewise
+    cross : <X, A S> before the update
+    quadratic : |A S|² before the update
+    square : |X|²
+    """
+
+    numerator: np.ndarray
+    gram: np.ndarray
+    cross: float
+    quadratic: float
+    square: float
+
+    def __add__(self, other: FroSweep) -> FroSweep:
+        return FroSweep(
+            self.numerator + other.numerator,
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.quadratic + other.quadratic,
+            self.square + other.square,
+        )
+
+    @property
+    def loss_entry(self) -> float:
+        """½ |X - A S|² before the update."""
+        return 0.5 * (self.square - 2.0 * self.cross + self.quadratic)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Checked factors, and the vectors of one number a phase that scale an update.
+
+    Attributes
+    ----------
+    rate : (k,) one over the row sums of the spectra; 0 where a phase is frozen
+    keep : (k,) 1 where a phase is frozen, else 0
+    """
+
+    phases: int
+    dtype: np.dtype
+    rate: np.ndarray
+    keep: np.ndarray
+
+
+def check_factors(
+    pixels: int,
+    channels: int,
+    abundance: np.ndarray,
+    spectra: np.ndarray,
+    *,
+    inner: int,
+    frozen: np.ndarray | None,
+) -> Factors:
+    """Refuse what the kernels cannot take, since they check nothing themselves."""
+    if abundance.dtype not in (np.float32, np.float64) or not abundance.flags.c_contiguous:
+        seen = f"{abundance.dtype} array, C-contiguous: {abundance.flags.c_contiguous}"
+        raise ParameterError(
+            "abundance", seen, "a C-contiguous float32 or float64 array", "np.ascontiguousarray(...)"
+        )
+    if spectra.dtype != abundance.dtype:
+        raise ParameterError("spectra", str(spectra.dtype), f"the abundance's dtype {abundance.dtype}")
+    phases = spectra.shape[0]
+    check_width("spectra", phases)
+    if spectra.shape != (phases, channels):
+        raise ParameterError("spectra", spectra.shape, f"shape (phases, {channels})")
+    if abundance.shape != (pixels, phases):
+        raise ParameterError("abundance", abundance.shape, f"shape ({pixels}, {phases}), pixels first")
+    if inner < 1:
+        raise ParameterError("inner", inner, "at least one abundance update")
+    sums = spectra.sum(axis=1, dtype=np.float64)
+    rate = 1.0 / np.where(sums == 0, EPSILON, sums)
+    keep = np.zeros(phases) if frozen is None else np.asarray(frozen, dtype=bool).astype(np.float64)
+    if keep.shape != (phases,):
+        raise ParameterError("frozen", keep.shape, f"one flag for each of {phases} phases")
+    return Factors(phases, abundance.dtype, np.where(keep == 1, 0.0, rate), keep)
+
+
+def check_width(name: str, width: int) -> None:
+    """Refuse more phases or columns than the kernels are written for."""
+    if not 1 <= width <= MAX_PHASES:
+        raise ParameterError(name, width, f"1 to {MAX_PHASES} rows, one a phase")
