@@ -218,7 +218,7 @@ class BrukerReader:
     """Reads Bruker .bcf files of any size."""
 
     name = NAME
-    suffixes = (".bcf",)
+    suffixes: tuple[str, ...] = (".bcf",)
 
     def accepts(self, path: Path) -> bool:
         """Whether the file starts as the container does that .bcf files are."""

@@ -22,6 +22,7 @@ from edxdask import schema
 
 _log = logging.getLogger(__name__)
 _MN_KA_KEV = 5.89880  # Mn Ka1, Bearden, Rev. Mod. Phys. 39 (1967) 78
+_LARGEST = 1 << 48  # no detector counts that far
 _FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 _IMAGES = ".//ClassInstance[@Type='TRTImageData']"
 _REGIONS = ".//ClassInstance[@Type='TRTSpectrumRegionList']//ClassInstance[@Type='TRTSpectrumRegion']"
@@ -100,7 +101,7 @@ def parse_header(data: bytes, numbers: Collection[int]) -> Header:
 def _tree(data: bytes) -> ET.Element:
     try:
         return ET.fromstring(data)
-    except ET.ParseError:
+    except (ET.ParseError, ValueError, LookupError):  # the last two: of an encoding nobody knows
         pass
     try:  # some versions write tags that start with a digit, which XML forbids
         return ET.fromstring(re.sub(rb"<(/?)(\d)", rb"<\1_\2", data))
@@ -128,13 +129,16 @@ def _whole(node: ET.Element, path: str) -> int:
 
 def _list(text: str | None) -> list[int]:
     try:
-        return [int(item) for item in (text or "").split(",") if item.strip()]
+        values = [int(item) for item in (text or "").split(",") if item.strip()]
     except ValueError as error:
         raise HeaderError(f"the header has a damaged list of numbers ({error})") from error
+    if any(not 0 <= value < _LARGEST for value in values):
+        raise HeaderError("the header has a list of numbers that cannot be counts")
+    return values
 
 
 def _positive(values: dict[str, float | None]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and value > 0}
+    return {name: value for name, value in values.items() if value is not None and 0 < value < math.inf}
 
 
 def _shared_attrs(root: ET.Element, shape: tuple[int, int]) -> dict[str, Any]:
@@ -166,8 +170,8 @@ def _sum_spectrum(root: ET.Element, number: int) -> SumSpectrum:
     counts = _list(node.findtext("./Channels"))
     calibration = "./ClassInstance[@Type='TRTSpectrumHeader']/"
     offset, scale = _number(node, calibration + "CalibAbs"), _number(node, calibration + "CalibLin")
-    if not counts or min(counts) < 0 or max(counts) >= 1 << 48:
-        raise HeaderError(f"the header's sum spectrum of map {number} is missing or damaged")
+    if not counts:
+        raise HeaderError(f"the header's sum spectrum of map {number} is missing")
     if offset is None or scale is None or scale <= 0:
         raise HeaderError(f"map {number} has no energy calibration (offset {offset}, scale {scale} keV)")
     return SumSpectrum(np.array(counts, np.int64), offset, scale, _spectrum_attrs(node, calibration))
@@ -227,6 +231,6 @@ def _pixels(node: ET.Element, plane: ET.Element, name: str) -> np.ndarray | None
         height, width, size = (_whole(node, path) for path in ("Height", "Width", "ItemSize"))
         raw = base64.b64decode(plane.findtext("./Data") or "")
         return np.frombuffer(raw, f"<u{size}").reshape(height, width)
-    except (HeaderError, binascii.Error, TypeError, ValueError) as error:
+    except (HeaderError, binascii.Error, OverflowError, TypeError, ValueError) as error:
         _log.warning("the image %r of the header cannot be read and is left out (%s)", name, error)
         return None

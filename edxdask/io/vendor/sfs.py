@@ -34,6 +34,7 @@ _ENTRY = struct.Struct("<iQ24xIi176x?3x256s32x")
 _PACKED_HEADER, _PACKED = struct.Struct("<4sI4xI"), struct.Struct("<II4xI")
 _BLOCKS_AT = 0x80
 _LARGEST_BLOCK = 1 << 26
+_MOST_ENTRIES, _DEEPEST = 1 << 16, 32
 
 
 class ByteStream(Protocol):
@@ -212,7 +213,7 @@ class Volume:
         return data
 
     def _chain(self, chunk: int, size: int, *, item: int = 4) -> bytes:
-        """``size`` bytes of a table of ``item``-byte entries (never split) that fills linked chunks."""
+        """Read ``size`` bytes of a table in linked chunks; its ``item``-byte entries are never split."""
         step = self.usable // item * item
         parts = []
         while size > 0:
@@ -225,7 +226,7 @@ class Volume:
 
     def _directory(self) -> dict[str, tuple[int, int]]:
         chunk, count = _DIRECTORY.unpack(self._pread(0x140, _DIRECTORY.size))
-        if count * _ENTRY.size > self._length:
+        if count > _MOST_ENTRIES or count * _ENTRY.size > self._length:
             raise self.error(f"a directory of {count} entries is not possible")
         table = self._chain(chunk, count * _ENTRY.size, item=_ENTRY.size)
         items = [_ENTRY.unpack_from(table, i * _ENTRY.size) for i in range(count)]
@@ -239,7 +240,7 @@ class Volume:
     def _parents(self, folder: int, items: list[tuple[int, ...]], names: list[str]) -> list[str]:
         path: list[str] = []
         while folder != -1:
-            if not 0 <= folder < len(items) or len(path) == len(items):  # a folder within itself
+            if not 0 <= folder < len(items) or len(path) == _DEEPEST:  # a folder within itself
                 raise self.error("its directory is damaged")
             path.insert(0, names[folder])
             folder = items[folder][3]
