@@ -1,5 +1,5 @@
 """Phantoms with known truth, of any size, drawn chunk by chunk."""
 
-from edxdask.simulate.simulate import simulate
+from edxdask.simulate.cube import simulate
 
 __all__ = ["simulate"]
