@@ -1,0 +1,202 @@
+"""Maps: one number a pixel, the counts of a window of energy or of a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from edxdask.errors import ParameterError
+from edxdask.ops._blocks import derived_attrs, lazy_counts, window_counts
+from edxdask.physics.detector import fwhm_kev
+from edxdask.physics.lines import line_centroid
+from edxdask.schema import COUNTS, ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube, variable_attrs
+
+Window = tuple[float, float]
+WINDOW_MAP = "window_map"
+WIDTH_IN_FWHM = 1.2  # where signal over √background of a Gaussian peak is largest; holds 84 % of it
+GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussian lies farther out
+BACKGROUND_IN_FWHM = 0.6
+
+
+def total_map(ds: xr.Dataset) -> xr.DataArray:
+    """Photons of every pixel.
+
+    Notes
+    -----
+    *Chunks.* Any; costs one read of the counts, and keeps one number a pixel.
+
+    Examples
+    --------
+    >>> counts = (("y", "energy"), np.array([[0, 3], [1, 1]], "u2"))
+    >>> ds = xr.Dataset({"counts": counts}, {"energy": [0.0, 0.1]})
+    >>> total_map(ds).values.tolist()
+    [3, 2]
+    """
+    validate_cube(ds)
+    sums = window_counts(lazy_counts(ds), [(0, ds.sizes[ENERGY])])
+    return _as_map(ds, sums[..., 0], TOTAL, derived_attrs(ds, "total_map()", variable_attrs(TOTAL)))
+
+
+def window_map(
+    ds: xr.Dataset, lo: float, hi: float, *, background: Sequence[Window] | None = None
+) -> xr.DataArray:
+    """Map the counts in channels with ``lo <= energy < hi`` (keV), above a background if asked.
+
+    Parameters
+    ----------
+    ds : cube
+    lo, hi : ends of the window, keV
+    background : two windows, one below and one above; a straight line through their mean counts per
+        channel is taken off. None: counts as they are, whole numbers
+
+    Notes
+    -----
+    *Chunks.* Any. One task a chunk; only the channels of the windows are walked, and chunks of channels
+    outside them are not read. Keeps one number a pixel.
+
+    Examples
+    --------
+    >>> counts = np.array([[2, 2, 9, 2, 2]], "u2")
+    >>> ds = xr.Dataset({"counts": (("y", "energy"), counts)}, {"energy": [0.0, 0.1, 0.2, 0.3, 0.4]})
+    >>> window_map(ds, 0.15, 0.25).values.tolist()
+    [9]
+    >>> window_map(ds, 0.15, 0.25, background=[(0, 0.15), (0.25, 0.45)]).values.tolist()
+    [7.0]
+    """
+    validate_cube(ds)
+    windows = [(lo, hi), *_checked_background((lo, hi), background)]
+    sums = window_counts(lazy_counts(ds), [_channels(ds, w) for w in windows])
+    said = "".join(f", background {a:g}…{b:g} keV" for a, b in windows[1:])
+    own = {
+        "units": "counts",
+        "window_kev": [float(lo), float(hi)],
+        "background_kev": np.ravel(windows[1:]).tolist(),
+    }
+    attrs = derived_attrs(ds, f"window_map({lo:g}…{hi:g} keV{said})", own)
+    return _as_map(ds, _net(ds, sums, windows), WINDOW_MAP, attrs)
+
+
+def line_map(
+    ds: xr.Dataset,
+    line: str | Sequence[str],
+    *,
+    width: float | None = None,
+    background: bool | Sequence[Window] = True,
+) -> xr.DataArray:
+    """Map the counts in a window around a line, above the background beside it.
+
+    Overlapping lines are not told apart: that is what a fit or a factorization is for.
+
+    Parameters
+    ----------
+    ds : cube
+    line : "Mg_Ka", or several, which are then read in one pass and stand along a dimension ``line``
+    width : of the window, keV; None: 1.2 times the detector's width at that energy, from the cube's
+        ``fwhm_mn_ka_ev`` (130 eV where it has none)
+    background : True: a window of 0.6 widths on either side, centred 1.5 widths from the line; two windows
+        of your own, (lo, hi) in keV; False: counts as they are, whole numbers
+
+    Notes
+    -----
+    *Chunks.* As ``window_map``.
+
+    Examples
+    --------
+    >>> counts = (("y", "energy"), np.ones((1, 300), "u2"))
+    >>> ds = xr.Dataset({"counts": counts}, {"energy": np.arange(300) * 0.01})
+    >>> line_map(ds, "Mg_Ka", width=0.1, background=False).values.tolist()
+    [10]
+    """
+    validate_cube(ds)
+    names = [line] if isinstance(line, str) else list(line)
+    if not names:
+        raise ParameterError("line", line, "a line such as 'Mg_Ka', or several")
+    plans = [line_windows(ds, name, width=width, background=background) for name in names]
+    flat = [w for plan in plans for w in plan]
+    sums = window_counts(lazy_counts(ds), [_channels(ds, w) for w in flat])
+    each = len(plans[0])
+    nets = [_net(ds, sums[..., i * each : (i + 1) * each], plan) for i, plan in enumerate(plans)]
+    own = {
+        "units": "counts",
+        "window_kev": np.ravel([p[0] for p in plans]).tolist(),
+        "background_kev": np.ravel([p[1:] for p in plans]).tolist(),
+    }
+    attrs = derived_attrs(ds, f"line_map({', '.join(names)})", own)
+    maps = [
+        _as_map(ds, net, name, attrs).assign_coords({LINE: name})
+        for net, name in zip(nets, names, strict=True)
+    ]
+    return maps[0] if isinstance(line, str) else xr.concat(maps, LINE).rename("line_map").assign_attrs(attrs)
+
+
+def line_windows(
+    ds: xr.Dataset, line: str, *, width: float | None = None, background: bool | Sequence[Window] = True
+) -> list[Window]:
+    """Place the window (keV) of a line and, if it is to have a background, the windows below and above."""
+    centre = line_centroid(line)
+    fwhm = float(fwhm_kev(centre, **_known_width(ds)))
+    if width is not None and not width > 0:
+        raise ParameterError("width", width, "a width above 0 keV, or None for the detector's")
+    half = (WIDTH_IN_FWHM * fwhm if width is None else width) / 2
+    window = (centre - half, centre + half)
+    if background is False:
+        return [window]
+    if background is True:
+        gap, wide = max(GAP_IN_FWHM * fwhm, half), BACKGROUND_IN_FWHM * fwhm
+        background = [(centre - gap - wide, centre - gap), (centre + gap, centre + gap + wide)]
+    return [window, *_checked_background(window, background)]
+
+
+def _known_width(ds: xr.Dataset) -> dict[str, float]:
+    fwhm = ds.attrs.get(FWHM)
+    return {} if fwhm is None else {FWHM: float(fwhm)}
+
+
+def _checked_background(window: Window, background: Sequence[Window] | None) -> list[Window]:
+    if background is None:
+        return []
+    pairs = sorted((float(a), float(b)) for a, b in background)
+    if len(pairs) != 2 or not pairs[0][1] <= window[0] or not window[1] <= pairs[1][0]:
+        low, high = window
+        raise ParameterError(
+            "background", background, f"two windows, one below {low:.4g} and one above {high:.4g} keV"
+        )
+    return pairs
+
+
+def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
+    """First channel, and one past the last, whose centre lies in ``lo <= energy < hi``."""
+    energy = ds[ENERGY].values
+    slack = 1e-6 * (energy[-1] - energy[0]) / max(energy.size - 1, 1)
+    first, stop = np.searchsorted(energy, np.asarray(window) - slack)
+    half = 0.5 * (energy[-1] - energy[0]) / max(energy.size - 1, 1)
+    if first >= stop or window[0] < energy[0] - half - slack or window[1] > energy[-1] + half + slack:
+        raise ParameterError(
+            "window",
+            tuple(round(float(end), 4) for end in window),
+            f"(lo, hi) in keV that holds a channel, within the axis of {energy[0]:g} to {energy[-1]:g} keV",
+            "A background window that leaves the axis can be moved: background=[(a, b), (c, d)].",
+        )
+    return int(first), int(stop)
+
+
+def _net(ds: xr.Dataset, sums: da.Array, windows: Sequence[Window]) -> da.Array:
+    """First window of ``sums`` (…, window), less a straight line through the other two."""
+    if len(windows) == 1:
+        return sums[..., 0]
+    channels = [_channels(ds, w) for w in windows]
+    signal, low, high = (float(ds[ENERGY].values[a:b].mean()) for a, b in channels)
+    n, n_low, n_high = (b - a for a, b in channels)
+    t = (signal - low) / (high - low)
+    # sum over the window of the line's value = channels × its value at the window's middle
+    background = n * ((1 - t) / n_low * sums[..., 1] + t / n_high * sums[..., 2])
+    return sums[..., 0] - background
+
+
+def _as_map(ds: xr.Dataset, data: da.Array, name: str, attrs: dict) -> xr.DataArray:
+    dims = pixel_dims(ds)
+    coords = {k: c for k, c in ds[COUNTS].coords.items() if set(c.dims) <= set(dims)}
+    return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)

@@ -1,0 +1,105 @@
+"""Spectra: one spectrum out of many pixels."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from edxdask.ops._blocks import derived_attrs, lazy_counts, spectrum_of_block
+from edxdask.ops.masks import MaskLike, as_mask
+from edxdask.schema import COUNTS, ENERGY, SUM_SPECTRUM, pixel_dims, validate_cube, variable_attrs
+
+MAXIMUM_SPECTRUM = "maximum_pixel_spectrum"
+
+
+def sum_spectrum(ds: xr.Dataset, *, mask: MaskLike | None = None) -> xr.DataArray:
+    """Sum of the spectra of all pixels, or of those in ``mask``: uint64 over energy.
+
+    Parameters
+    ----------
+    ds : cube
+    mask : true where a pixel counts: a boolean array over pixel dimensions (over some of them: it then
+        holds for all others), lazy or not, or a region (``Rectangle``, ``Ellipse``, ``Polygon``)
+
+    Notes
+    -----
+    *Chunks.* Any, also of energy. One task a chunk sums what it reads; sums meet as a tree. Chunks outside
+    the bounding box of a mask that is in memory are not read.
+
+    Examples
+    --------
+    >>> counts = (("y", "energy"), np.array([[0, 3], [1, 1]], "u2"))
+    >>> ds = xr.Dataset({"counts": counts}, {"energy": [0.0, 0.1]})
+    >>> sum_spectrum(ds).values.tolist(), sum_spectrum(ds, mask=np.array([True, False])).values.tolist()
+    ([1, 4], [0, 3])
+    """
+    validate_cube(ds)
+    counts = lazy_counts(ds)
+    arrays = (counts,) if mask is None else _counts_and_mask(ds, counts, as_mask(ds, mask))
+    counts = arrays[0]
+    partial = da.map_blocks(
+        spectrum_of_block,
+        *arrays,
+        chunks=(*((1,) * n for n in counts.numblocks[:-1]), counts.chunks[-1]),
+        dtype=np.uint64,
+        meta=np.empty((0,) * counts.ndim, dtype=np.uint64),
+    )
+    total = partial.sum(axis=tuple(range(counts.ndim - 1)), dtype=np.uint64)
+    return _as_spectrum(ds, total, SUM_SPECTRUM, "sum_spectrum()" if mask is None else "sum_spectrum(mask)")
+
+
+def maximum_pixel_spectrum(ds: xr.Dataset) -> xr.DataArray:
+    """Largest count of any pixel, channel by channel: shows what only a few pixels hold.
+
+    Notes
+    -----
+    *Chunks.* Any; one task a chunk.
+
+    Examples
+    --------
+    >>> counts = (("y", "energy"), np.array([[0, 3], [1, 1]], "u2"))
+    >>> ds = xr.Dataset({"counts": counts}, {"energy": [0.0, 0.1]})
+    >>> maximum_pixel_spectrum(ds).values.tolist()
+    [1, 3]
+    """
+    validate_cube(ds)
+    counts = lazy_counts(ds)
+    largest = counts.max(axis=tuple(range(counts.ndim - 1)))
+    return _as_spectrum(ds, largest, MAXIMUM_SPECTRUM, "maximum_pixel_spectrum()")
+
+
+def _counts_and_mask(ds: xr.Dataset, counts: da.Array, mask: xr.DataArray) -> tuple[da.Array, da.Array]:
+    """Cut counts, and the mask as (…, 1) to equal chunks, without those that hold no pixel of the mask."""
+    dims = pixel_dims(ds)
+    full = mask.expand_dims([d for d in dims if d not in mask.dims]).transpose(*dims).data[..., None]
+    if not isinstance(full, da.Array):
+        box = _chunks_in_use(full, counts)
+        counts = counts[box]
+        full = full[tuple(part if n > 1 else slice(None) for part, n in zip(box, full.shape, strict=False))]
+    sizes = tuple(c if full.shape[axis] > 1 else (1,) for axis, c in enumerate(counts.chunks[:-1]))
+    if isinstance(full, da.Array):  # the mask follows the counts, never the other way round
+        return counts, full.rechunk((*sizes, (1,)))
+    return counts, da.from_array(full, chunks=(*sizes, (1,)), name=False)
+
+
+def _chunks_in_use(mask: np.ndarray, counts: da.Array) -> tuple[slice, ...]:
+    """Find the mask's bounding box, grown to borders of chunks: cutting there copies nothing."""
+    box = []
+    for axis, sizes in enumerate(counts.chunks[:-1]):
+        if mask.shape[axis] == 1:
+            box.append(slice(None))
+            continue
+        rows = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        ends = np.cumsum(sizes)
+        low, high = np.searchsorted(ends, [rows[0], rows[-1]] if rows.size else [0, 0], side="right")
+        box.append(slice(int(ends[low] - sizes[low]), int(ends[high])))
+    return tuple(box)
+
+
+def _as_spectrum(ds: xr.Dataset, data: da.Array, name: str, entry: str) -> xr.DataArray:
+    attrs = derived_attrs(
+        ds, entry, variable_attrs(SUM_SPECTRUM) if name == SUM_SPECTRUM else {"units": "counts"}
+    )
+    coords = {k: c for k, c in ds[COUNTS].coords.items() if set(c.dims) <= {ENERGY}}
+    return xr.DataArray(data, dims=(ENERGY,), coords=coords, name=name, attrs=attrs)
