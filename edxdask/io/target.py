@@ -127,6 +127,9 @@ class Target:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and not any(self.partial.glob(f"{_JOURNAL}/*/*.npz")):
+            self._clear()  # nothing was finished: nothing is worth keeping
+            self._tidy()
         self._release()
         if isinstance(error, KeyboardInterrupt):
             note = f"Stopped; {self.safe()}. Continue with: {self.hint}"
@@ -144,7 +147,7 @@ class Target:
     def safe(self) -> str:
         """How much is safe, in words."""
         if not self._of:
-            return f"nothing was finished yet in {self.partial}"
+            return "nothing was finished yet"
         return f"{self._done} of {self._of} bands of the present map are safe in {self.partial}"
 
     @contextlib.contextmanager

@@ -1,0 +1,326 @@
+"""Turns vendor files into stores: streaming, checked against the file's own totals, resumable.
+
+A band of 64 rows goes from the reader's process into the store before the next one is decoded, so that
+memory follows the photons of a band, and a kill costs one band.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import xarray as xr
+
+from edxdask.errors import ParameterError, VendorFileError
+from edxdask.io.arrays import coordinates
+from edxdask.io.grid import SIDE, ChunkGrid
+from edxdask.io.manifest import MANIFEST
+from edxdask.io.remote import Limits, RemoteReader
+from edxdask.io.save import reporter, save
+from edxdask.io.source import BackgroundHash, identity_of
+from edxdask.io.store import open_store
+from edxdask.io.target import Target
+from edxdask.io.vendor.base import MapHeader, ReadOptions
+from edxdask.io.writer import MapWriter, begin_group, finish_group, photon_jobs
+from edxdask.progress import ProgressHook
+from edxdask.schema import (
+    ENERGY,
+    HISTORY,
+    SOURCE_FILE,
+    SOURCE_SHA256,
+    VENDOR_METADATA,
+    X,
+    Y,
+    as_json,
+)
+
+logger = logging.getLogger(__name__)
+
+Detectors = Literal["sum", "separate"]
+Source = Any  # str | Path | list of those | Dataset | DataTree | HyperSpy signal, which is not imported here
+
+
+def ingest(
+    src: Source,
+    out: str | Path,
+    *,
+    frames: tuple[int, int] | None = None,
+    detectors: Detectors = "sum",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: ProgressHook | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Turn vendor files, or a cube in memory, into a store, and open it.
+
+    Parameters
+    ----------
+    src
+        Path of a vendor file; a list of paths, which makes a collection; a Dataset or DataTree; a HyperSpy
+        signal.
+    out
+        Path of the store; it appears only when it is complete.
+    frames
+        First and one past the last frame to sum, for formats that keep frames. None: all.
+    detectors
+        "sum" for one map of all detectors, "separate" for one map each (a collection).
+    resume
+        Continue an unfinished ingest of the same source with the same options; finished bands are not
+        decoded again, and the store is the same, bit by bit, as one made in one go.
+    overwrite
+        Replace the store at ``out``, once the new one is complete.
+    progress
+        Called with a ``Progress`` after every band.
+
+    Returns
+    -------
+    Dataset | DataTree
+        The store, opened: one map, or a collection where there are several files or maps.
+
+    Raises
+    ------
+    VendorFileError
+        If a file cannot be read, or holds other totals than it says.
+    StoreExistsError, StoreBusyError, StoreWriteError
+        If ``out`` exists, is being written, or cannot be.
+
+    Notes
+    -----
+    Memory: the photons of 64 rows in the reader's process, and two dense chunks here.
+    """
+    return ingest_with(
+        src,
+        out,
+        options=_options(frames, detectors),
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def ingest_with(
+    src: Source,
+    out: str | Path,
+    *,
+    options: ReadOptions,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: ProgressHook | None = None,
+    reader: str | None = None,
+    limits: Limits | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Ingest with a given reader ("module:attribute") and limits; ``ingest`` finds both by itself."""
+    if isinstance(src, xr.Dataset | xr.DataTree):
+        return save(src, out, overwrite=overwrite, resume=resume, progress=progress)
+    if hasattr(src, "axes_manager"):
+        hyperspy: Any = importlib.import_module("edxdask.io.export.hyperspy")
+        return save(hyperspy.from_hyperspy(src), out, overwrite=overwrite, resume=resume, progress=progress)
+    paths, several = _paths(src)
+    path = Path(out)
+    _check_apart(paths, path)
+    identity = {
+        "sources": [identity_of(p) for p in paths],
+        "several": several,
+        "frames": options.frames,
+        "detectors": options.detectors,
+    }
+    hint = _hint(paths, path, options)
+    with Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
+        run = _Run(target, options, several, progress, reader, limits)
+        for number, source in enumerate(paths):
+            run.file(number, source)
+        run.close()
+        target.commit()
+    return open_store(path)
+
+
+def _options(frames: Any, detectors: Any) -> ReadOptions:
+    if detectors not in get_args(Detectors):
+        raise ParameterError("detectors", detectors, "'sum' or 'separate'")
+    if frames is None:
+        return ReadOptions(detectors=detectors)
+    pair = tuple(frames) if isinstance(frames, tuple | list) else ()
+    if len(pair) != 2 or not all(isinstance(f, int) for f in pair) or not 0 <= pair[0] < pair[1]:
+        raise ParameterError(
+            "frames", frames, "(first, one past the last), 0 <= first < last", "frames=(0, 10)"
+        )
+    return ReadOptions(frames=(pair[0], pair[1]), detectors=detectors)
+
+
+def _paths(src: Any) -> tuple[list[Path], bool]:
+    """Paths of the source, and whether they make a collection whatever they hold."""
+    if isinstance(src, str | Path):
+        return [Path(src)], False
+    if not isinstance(src, list | tuple) or not all(isinstance(s, str | Path) for s in src):
+        fix = "Wrap an array first: edxdask.from_array(counts, energy_offset=…, energy_scale=…)."
+        raise ParameterError("src", type(src).__name__, "a path, a list of paths, a Dataset or a signal", fix)
+    if not src:
+        raise ParameterError("src", src, "at least one path")
+    return [Path(s) for s in src], True
+
+
+def _check_apart(paths: list[Path], out: Path) -> None:
+    for path in paths:
+        if not path.exists():
+            raise VendorFileError(path, "none", "opening", "there is no such file")
+        if path.resolve() == out.resolve():
+            raise ParameterError("out", str(out), "another path than that of the source")
+
+
+def _hint(paths: list[Path], out: Path, options: ReadOptions) -> str:
+    names = " ".join(f"'{p}'" for p in paths)
+    frames = f" --frames {options.frames[0]}:{options.frames[1]}" if options.frames else ""
+    detectors = " --detectors separate" if options.detectors == "separate" else ""
+    return f"edxdask ingest {names} -o '{out}'{frames}{detectors} --resume"
+
+
+@dataclass
+class _Totals:
+    """What the file says and what was decoded."""
+
+    expected: int | None
+    exact: bool
+    decoded: int
+
+    @property
+    def differ(self) -> bool:
+        return self.expected is not None and self.expected != self.decoded
+
+
+class _Run:
+    """One ingest: file after file, map after map, into one target."""
+
+    def __init__(
+        self,
+        target: Target,
+        options: ReadOptions,
+        several: bool,
+        progress: ProgressHook | None,
+        reader: str | None,
+        limits: Limits | None,
+    ) -> None:
+        self.target, self.options, self.progress = target, options, progress
+        self.collection = several
+        self._reader, self._limits = reader, limits
+        self._names: list[str] = []
+
+    def file(self, number: int, path: Path) -> None:
+        """Ingest all maps of one file, unless an earlier run has finished them."""
+        finished = self.target.partial / "journal" / f"file-{number}.json"
+        if finished.exists():
+            note = json.loads(finished.read_text())
+            self._names += note["names"]
+            self.collection = note["collection"]
+            return
+        before = identity_of(path)
+        with (
+            BackgroundHash(path) as digest,
+            RemoteReader(path, self.options, limits=self._limits, reader=self._reader) as remote,
+        ):
+            self.collection = self.collection or len(remote.headers) > 1
+            names = self._name(path, remote.headers)
+            for index, name in enumerate(names):
+                self._map(remote, index, name, digest)
+            if identity_of(path) != before:
+                remote.fail("the file changed while it was read", stage="checking totals")
+        with self.target.writing():
+            scratch = finished.with_suffix(".tmp")
+            scratch.write_text(json.dumps({"names": names, "collection": self.collection}))
+            scratch.replace(finished)
+
+    def close(self) -> None:
+        """Mark a collection as complete; a store of one map is by now."""
+        if self.collection:
+            with self.target.writing():
+                begin_group(self.target.store, "")
+                finish_group(self.target.store, {})
+
+    def _name(self, path: Path, headers: list[MapHeader]) -> list[str]:
+        """Name a file's maps, uniquely within the store."""
+        if not self.collection:
+            return [""]
+        stem = _plain_name(path.stem)
+        single = len(headers) == 1
+        names = []
+        for header in headers:
+            wish = name = stem if single else f"{stem}_{_plain_name(header.name)}"
+            copy = 2
+            while name in (*self._names, MANIFEST):
+                name, copy = f"{wish}_{copy}", copy + 1
+            self._names.append(name)
+            names.append(name)
+        return names
+
+    def _map(self, remote: RemoteReader, index: int, name: str, digest: BackgroundHash) -> None:
+        header = remote.headers[index]
+        grid = ChunkGrid(header.shape, header.channels)
+        writer = MapWriter(self.target, name, (Y, X), grid)
+        label = f"ingest {name or remote.path.name}"
+        on_band = reporter(writer, label, self.progress)
+        if writer.missing:
+            skip = [band * SIDE for band in sorted(writer.done)]
+            for first, block in remote.bands(index, SIDE, skip):
+                writer.write(photon_jobs(first // SIDE, block, grid), on_band)
+        decoded = int(writer.journal.manifest(grid).photons.sum())
+        totals = _Totals(header.expected_total, header.total_is_exact, decoded)
+        _check_totals(remote, totals)
+        writer.finish(_description(header, remote, self.options, totals, digest.hexdigest()))
+
+
+def _plain_name(text: str) -> str:
+    """Name of a group made from any text.
+
+    Examples
+    --------
+    >>> _plain_name("map 1 (a/b)"), _plain_name("..")
+    ('map_1_a_b', 'map')
+    """
+    return re.sub(r"[^\w-]+", "_", text).strip("_") or "map"
+
+
+def _check_totals(remote: RemoteReader, totals: _Totals) -> None:
+    if not totals.differ:
+        return
+    text = f"the file says {totals.expected} photons, {totals.decoded} were decoded"
+    if totals.exact:
+        remote.fail(text, stage="checking totals")
+    logger.warning("%s: %s; the %s format may count otherwise", remote.path, text, remote.reader)
+
+
+def _description(
+    header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: _Totals, digest: str
+) -> xr.Dataset:
+    """Everything but the counts: coordinates, images, attributes."""
+    dims, shape = (Y, X, ENERGY), (*header.shape, header.channels)
+    coords = coordinates(
+        dims, shape, offset=header.energy_offset, scale=header.energy_scale, pixel_size=header.pixel_size
+    )
+    images = {}
+    for name, image in header.images.items():
+        own = (Y, X) if image.shape == header.shape else (f"{name}_{Y}", f"{name}_{X}")
+        images[name] = xr.Variable(own, image, {"long_name": "scanned image that came with the map"})
+    attrs = {
+        **header.attrs,
+        SOURCE_FILE: remote.path.name,
+        SOURCE_SHA256: digest,
+        VENDOR_METADATA: as_json(header.vendor_metadata),
+        HISTORY: _history(header, remote, options, totals),
+    }
+    return xr.Dataset(images, coords=coords, attrs=attrs)
+
+
+def _history(header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: _Totals) -> list[str]:
+    frames = f", frames {options.frames[0]} to {options.frames[1] - 1}" if options.frames else ""
+    lines = [
+        *header.attrs.get(HISTORY, []),
+        f"ingested from {remote.path.name} by edxdask {version('edxdask')} "
+        f"({remote.reader} reader, detectors: {options.detectors}{frames})",
+    ]
+    if totals.differ:
+        lines.append(f"the file says {totals.expected} photons, {totals.decoded} were decoded")
+    return lines

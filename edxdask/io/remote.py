@@ -1,0 +1,255 @@
+"""Our side of the child process that reads a vendor file: limits, time, and one error for all that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NoReturn
+
+from edxdask.budget import available_memory
+from edxdask.errors import ParameterError, VendorFileError
+from edxdask.io import wire
+from edxdask.io.headers import block_of, header_of
+from edxdask.io.vendor.base import MapHeader, ReadOptions
+from edxdask.photons import PhotonBlock
+
+logger = logging.getLogger(__name__)
+
+SECONDS_VARIABLE, MEMORY_VARIABLE = "EDXDASK_READER_SECONDS", "EDXDASK_READER_MEMORY_GIB"
+_CLOCK_FACTOR = 4  # time by the clock for each second of processor time, on a busy machine
+_STAGE_OPEN, _STAGE_HEADER = "opening", "reading the header"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader may use.
+
+    Attributes
+    ----------
+    cpu_seconds : processor time for one step: opening, a header, a band
+    memory_bytes : of the child process
+    """
+
+    cpu_seconds: float
+    memory_bytes: int
+
+    @classmethod
+    def for_file(cls, path: Path) -> Limits:
+        """Limits that suit a file's size and this machine; the environment may say otherwise."""
+        size = path.stat().st_size if path.is_file() else 0
+        seconds = _from_environment(SECONDS_VARIABLE) or 60 + size / 1e6
+        memory = _from_environment(MEMORY_VARIABLE)
+        # 73 B an event and 200 times the file were measured; more than the machine has helps nobody
+        most = max(4 << 30, 64 * size)
+        limit = int(memory * 2**30) if memory else min(most, max(1 << 30, int(0.8 * available_memory())))
+        return cls(seconds, limit)
+
+
+def _from_environment(name: str) -> float | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise ParameterError(name, text, "a number above 0")
+    return value
+
+
+class RemoteReader:
+    """A vendor file, open in a child process; a context manager.
+
+    Parameters
+    ----------
+    path
+        The file.
+    options
+        What to read of it.
+    limits
+        What the child may use; None finds them from the file and the machine.
+    reader
+        "module:attribute" of the reader; None finds it from the file's content.
+    """
+
+    def __init__(
+        self, path: Path, options: ReadOptions, *, limits: Limits | None = None, reader: str | None = None
+    ) -> None:
+        self.path, self.options = path, options
+        self.limits = limits or Limits.for_file(path)
+        self.reader, self.stage = "vendor", _STAGE_OPEN
+        self._spec, self._expired = reader, False
+        self._noise: deque[bytes] = deque(maxlen=40)
+        self.headers: list[MapHeader] = []
+
+    def __enter__(self) -> RemoteReader:
+        self._start()
+        try:
+            self._read_headers()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def bands(self, number: int, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
+        """Yield first row and photons of every band of map ``number`` whose first row is not in ``skip``.
+
+        The child decodes the next band only when the one before has been dealt with.
+        """
+        header = self.headers[number]
+        awaited = [first for first in range(0, header.shape[0], rows) if first not in skip]
+        self._say("bands", {"map": number, "rows": rows, "skip": sorted(skip)})
+        while True:
+            if awaited:
+                self.stage = f"decoding rows {awaited[0]}-{min(awaited[0] + rows, header.shape[0]) - 1}"
+            message = self._next("band", "end")
+            if message.kind == "end":
+                break
+            first: Any = message.fields.get("first")
+            if first not in awaited:
+                self.fail(f"it sent rows from {first}, which nobody asked for")
+            height = min(rows, header.shape[0] - first)
+            try:
+                block = block_of(message, header, height * header.shape[1])
+            except ValueError as error:
+                self.fail(str(error))
+            awaited.remove(first)
+            yield first, block
+            self._say("next", {})
+        if awaited:
+            self.fail("it ended without these rows")
+
+    def fail(self, reason: str, *, stage: str | None = None, cause: BaseException | None = None) -> NoReturn:
+        """Raise the one error."""
+        raise VendorFileError(self.path, self.reader, stage or self.stage, reason) from cause
+
+    def _start(self) -> None:
+        self._connection, theirs = Pipe()
+        places = [str(Path(__file__).resolve().parents[2]), *filter(None, sys.path)]
+        settings = {
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(places)),
+            # one process, one band at a time: threads would only take memory
+            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+        }
+        # -P: a module beside the user's data must not be imported in place of a real one
+        command = [sys.executable, "-P", "-m", "edxdask.io.sandbox", str(theirs.fileno()), str(os.getpid())]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **settings},
+            start_new_session=True,
+        )
+        theirs.close()
+        self._drain = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._drain.start()
+        self._say(
+            "open",
+            {
+                "path": str(self.path),
+                "reader": self._spec,
+                "frames": self.options.frames,
+                "detectors": self.options.detectors,
+                "memory_bytes": self.limits.memory_bytes,
+                "cpu_seconds": self.limits.cpu_seconds,
+            },
+        )
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        """Read what the child says on stderr, so that it never waits for a reader; keep the end of it."""
+        while piece := stream.read1(4096):  # type: ignore[attr-defined]  # Popen's pipe is buffered
+            self._noise.append(piece)
+        stream.close()
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        self._drain.join()
+        if self._noise:
+            logger.debug("%s reader, stderr: %s", self.reader, b"".join(self._noise).decode(errors="replace"))
+
+    def _read_headers(self) -> None:
+        self.reader = str(self._next("reader").fields.get("name"))
+        number: Any = self._next("opened").fields.get("maps")
+        self.stage = _STAGE_HEADER
+        if not isinstance(number, int) or number < 1:
+            self.fail("the file holds no spectrum map")
+        for _ in range(number):
+            try:
+                self.headers.append(header_of(self._next("header")))
+            except ValueError as error:
+                self.fail(str(error), cause=error)
+        for header in self.headers:
+            # the 64 rows of a band must fit the child and us, before a photon is counted
+            if 64 * header.shape[1] * 8 > self.limits.memory_bytes:
+                self.fail(f"the map is said to be {header.shape[1]} pixels wide")
+
+    def _say(self, kind: str, fields: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # a dead child is found out, with its reason, by the next receive
+            wire.send(self._connection, kind, fields)
+
+    def _next(self, *kinds: str) -> wire.Message:
+        """Next message, which must be one of ``kinds``."""
+        timer = threading.Timer(self.limits.cpu_seconds * _CLOCK_FACTOR, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            message = wire.receive(self._connection, max_bytes=self.limits.memory_bytes)
+        except EOFError as error:
+            self.fail(self._cause_of_death(), cause=error)
+        except (wire.WireError, MemoryError) as error:
+            self.fail(str(error) or "it sent more than fits memory", cause=error)
+        finally:
+            timer.cancel()
+        if message.kind == "error":
+            self._raise_told(message.fields)
+        if message.kind not in kinds:
+            self.fail(f"it sent {message.kind!r} out of turn")
+        return message
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._process.kill()
+
+    def _raise_told(self, fields: dict[str, Any]) -> None:
+        self.reader = str(fields.get("reader", self.reader))
+        reason = str(fields.get("reason"))
+        if fields.get("memory"):
+            gib = self.limits.memory_bytes / 2**30
+            reason = f"it needs more than {gib:.1f} GiB of memory; {MEMORY_VARIABLE}=… raises that limit"
+        self.fail(reason, stage=str(fields.get("stage", self.stage)))
+
+    def _cause_of_death(self) -> str:
+        try:
+            status = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "it hung up"
+        if self._expired or status == -signal.SIGXCPU:
+            limit = self.limits.cpu_seconds
+            used = f"{limit * _CLOCK_FACTOR:.0f} s" if self._expired else f"{limit:.0f} s of processor time"
+            return f"no result after {used}; {SECONDS_VARIABLE}=… raises the limit of {limit:.0f} s"
+        if status == -signal.SIGKILL:
+            return "it was killed (SIGKILL), most likely because the machine ran out of memory"
+        if status < 0:
+            return f"it crashed ({signal.Signals(-status).name})"
+        return f"it ended by itself with exit status {status}"

@@ -1,0 +1,156 @@
+"""The child process that reads a vendor file: ``python -m edxdask.io.sandbox``.
+
+Vendor code may raise anything, crash, hang or eat all memory; here it can. This side sets its own limits
+and answers requests; ``remote.py`` is the other side. Imports stay few: the child's memory counts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from edxdask.errors import VendorFileError
+from edxdask.io import wire
+from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap, VendorReader
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_MAX_REQUEST = 1 << 20
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one vendor file to the process at the other end of a socket."""
+    connection, parent = Connection(int(arguments[0])), int(arguments[1])
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    faulthandler.enable()
+    request = wire.receive(connection, max_bytes=_MAX_REQUEST).fields
+    _limit_memory(int(request["memory_bytes"]))
+    server = _Server(connection, Path(request["path"]), float(request["cpu_seconds"]))
+    try:
+        server.serve(request)
+    except EOFError:
+        return 0  # the parent is done with us
+    except BaseException as error:  # whatever it is, the parent is told once and raises one error
+        if not isinstance(error, BrokenPipeError):
+            server.tell(error)
+    return 0
+
+
+class _Server:
+    def __init__(self, connection: Connection, path: Path, cpu_seconds: float) -> None:
+        self.connection, self.path, self.cpu_seconds = connection, path, cpu_seconds
+
+    def serve(self, request: dict[str, Any]) -> None:
+        """Open the file, send the headers, then bands as they are asked for."""
+        self.allow_time()
+        reader = _reader(self.path, request["reader"])
+        self.send("reader", {"name": str(reader.name)})
+        frames = request["frames"]
+        options = ReadOptions(frames=tuple(frames) if frames else None, detectors=request["detectors"])
+        maps = reader.open(self.path, options)
+        self.send("opened", {"maps": len(maps)})
+        for each in maps:
+            self.send("header", _header_fields(each.header), list(each.header.images.values()))
+        while True:
+            wanted = wire.receive(self.connection, max_bytes=_MAX_REQUEST).fields
+            self.bands(maps[wanted["map"]], wanted["rows"], wanted["skip"])
+
+    def bands(self, source: VendorMap, rows: int, skip: list[int]) -> None:
+        """Send the bands of one map, each when the parent has finished the one before.
+
+        Reading ahead would lose two bands instead of one when the parent is killed.
+        """
+        self.allow_time()
+        for first, block in source.bands(rows, frozenset(skip)):
+            fields = {"first": int(first), "channels": int(block.channels)}
+            self.send("band", fields, [block.indptr, block.channel, block.count])
+            wire.receive(self.connection, max_bytes=_MAX_REQUEST)
+            self.allow_time()
+        self.send("end", {})
+
+    def send(self, kind: str, fields: dict[str, Any], arrays: Any = ()) -> None:
+        """Send a message and allow the next step its time."""
+        wire.send(self.connection, kind, fields, arrays)
+        self.allow_time()
+
+    def allow_time(self) -> None:
+        """Let the next step use its share of processor time, then SIGXCPU ends us.
+
+        Processor time, and not time by the clock, as a busy machine must not make a good file fail.
+        """
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        soft = int(usage.ru_utime + usage.ru_stime + self.cpu_seconds) + 1
+        if hard != resource.RLIM_INFINITY:
+            soft = min(soft, hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+    def tell(self, error: BaseException) -> None:
+        """Report an error in one message."""
+        fields: dict[str, Any] = {"reason": _reason(error)}
+        if isinstance(error, VendorFileError):
+            fields |= {"reason": error.reason, "stage": error.stage, "reader": error.reader}
+        if isinstance(error, MemoryError):
+            fields["memory"] = True
+        wire.send(self.connection, "error", fields)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
+
+
+def _reader(path: Path, spec: str | None) -> VendorReader:
+    """Reader that accepts the file, or the one that ``spec`` ("module:attribute") names."""
+    if spec is not None:
+        module, attribute = spec.split(":")
+        named: VendorReader = getattr(importlib.import_module(module), attribute)
+        return named
+    registry: Any = importlib.import_module("edxdask.io.vendor")
+    found: VendorReader = registry.find_reader(path)
+    return found
+
+
+def _header_fields(header: MapHeader) -> dict[str, Any]:
+    return {
+        "name": header.name,
+        "shape": list(header.shape),
+        "channels": header.channels,
+        "energy_offset": header.energy_offset,
+        "energy_scale": header.energy_scale,
+        "pixel_size": header.pixel_size,
+        "attrs": header.attrs,
+        "images": list(header.images),
+        "vendor_metadata": header.vendor_metadata,
+        "expected_total": header.expected_total,
+        "total_is_exact": header.total_is_exact,
+        "dtype_max": header.dtype_max,
+    }
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill us when the parent ends, however it ends."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+def _limit_memory(limit: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
