@@ -112,6 +112,8 @@ def check_factors(
         raise ParameterError(
             "abundance", seen, "a C-contiguous float32 or float64 array", "np.ascontiguousarray(...)"
         )
+    if not abundance.flags.writeable:
+        raise ParameterError("abundance", "a read-only array", "one that can be updated", "abundance.copy()")
     if spectra.dtype != abundance.dtype:
         raise ParameterError("spectra", str(spectra.dtype), f"the abundance's dtype {abundance.dtype}")
     phases = spectra.shape[0]

@@ -14,8 +14,8 @@ from edxdask.photons import (
     back_project,
     choose,
     entropy_term,
-    from_dense,
     frobenius_sweep,
+    from_dense,
     kl_sweep,
     project,
 )
@@ -325,6 +325,7 @@ def test_only_full_blocks_become_dense():
         ({"spectra": np.ones((2, 6), dtype=np.float32)}, "spectra"),
         ({"spectra": np.ones((2, 7))}, "spectra"),
         ({"spectra": np.ones((33, 6)), "abundance": np.ones((4, 33))}, "1 to 32"),
+        ({"abundance": np.broadcast_to(np.ones((4, 2)), (4, 2))}, "read-only"),
         ({"inner": 0}, "inner"),
         ({"frozen": np.zeros(3, dtype=bool)}, "frozen"),
     ],

@@ -1,23 +1,23 @@
-"""Dense to photons: two passes, count and fill, that skip zeros a 64-bit word at a time."""
+"""Dense to photons and back: zeros are skipped 64 bytes at a time."""
 
 import numpy as np
 from numba import njit
 
+from edxdask.photons.kernels.vector import bit_count, lowest_bit, nonzero_mask
+
 
 @njit(cache=True, nogil=True)
 def count_nonzeros(dense, indptr):
-    """Fill ``indptr`` with the running number of non-zeros of uint16 rows."""
+    """Fill ``indptr`` with the running number of non-zeros of unsigned rows."""
     rows, width = dense.shape
-    words = width // 4
+    step = 64 // dense.itemsize
+    whole = width // step * step
     for i in range(rows):
-        n = 0
         row = dense[i]
-        packed = row[: words * 4].view(np.uint64)
-        for w in range(words):
-            if packed[w] != 0:
-                for e in range(w * 4, w * 4 + 4):
-                    n += row[e] != 0
-        for e in range(words * 4, width):
+        n = 0
+        for start in range(0, whole, step):
+            n += bit_count(nonzero_mask(row, start))
+        for e in range(whole, width):
             n += row[e] != 0
         indptr[i + 1] = indptr[i] + n
 
@@ -26,20 +26,30 @@ def count_nonzeros(dense, indptr):
 def fill_nonzeros(dense, indptr, channel, count):
     """Write channel and count of every non-zero."""
     rows, width = dense.shape
-    words = width // 4
+    step = 64 // dense.itemsize
+    whole = width // step * step
     for i in range(rows):
         j = indptr[i]
         row = dense[i]
-        packed = row[: words * 4].view(np.uint64)
-        for w in range(words):
-            if packed[w] != 0:
-                for e in range(w * 4, w * 4 + 4):
-                    if row[e] != 0:
-                        channel[j] = e
-                        count[j] = row[e]
-                        j += 1
-        for e in range(words * 4, width):
+        for start in range(0, whole, step):
+            word = nonzero_mask(row, start)
+            while word != 0:
+                e = start + np.int64(lowest_bit(word))
+                channel[j] = e
+                count[j] = row[e]
+                j += 1
+                word &= word - np.uint64(1)
+        for e in range(whole, width):
             if row[e] != 0:
                 channel[j] = e
                 count[j] = row[e]
                 j += 1
+
+
+@njit(cache=True, nogil=True)
+def scatter(indptr, channel, count, dense):
+    """Write the counts of all pixels into zeroed rows."""
+    for i in range(indptr.size - 1):
+        row = dense[i]
+        for j in range(indptr[i], indptr[i + 1]):
+            row[channel[j]] = count[j]

@@ -1,0 +1,141 @@
+"""Photon blocks added up, cut and joined, photon by photon: no dense cube in between.
+
+A group of pixels is added up in one dense row of the energy axis, which stays in the first-level cache;
+a bitmap of the channels that were hit gives them back in order without a walk over the zeros.
+"""
+
+import numpy as np
+from numba import njit
+
+from edxdask.photons.kernels.vector import lowest_bit
+
+
+@njit(cache=True, nogil=True)
+def _drop(total, touched, channel, count, j):
+    """Move the sums in ``total`` to the lists from place ``j`` on and clear it; returns the next place."""
+    for w in range(touched.size):
+        word = touched[w]
+        while word != 0:
+            e = w * 64 + np.int64(lowest_bit(word))
+            channel[j] = e
+            count[j] = total[e]
+            total[e] = 0
+            j += 1
+            word &= word - np.uint64(1)
+        touched[w] = 0
+    return j
+
+
+@njit(cache=True, nogil=True)
+def _collect(channel, count, start, stop, total, touched):
+    """Add photons to ``total``."""
+    for j in range(start, stop):
+        e = np.int64(channel[j])
+        total[e] += np.int64(count[j])
+        touched[e >> 6] |= np.uint64(1) << np.uint64(e & 63)
+
+
+@njit(cache=True, nogil=True)
+def bin_pixels(
+    indptr, channel, count, channels, rows, columns, by, bx, out_indptr, out_channel, out_count
+):  # fmt: skip
+    """Sum bins of ``by`` rows and ``bx`` columns; those at the far edges may be smaller."""
+    words = (channels + 63) >> 6
+    total = np.zeros(words * 64, dtype=np.int64)
+    touched = np.zeros(words, dtype=np.uint64)
+    j = 0
+    n = 0
+    for top in range(0, rows, by):
+        for left in range(0, columns, bx):
+            right = min(left + bx, columns)
+            for row in range(top, min(top + by, rows)):
+                start = indptr[row * columns + left]
+                _collect(channel, count, start, indptr[row * columns + right], total, touched)
+            j = _drop(total, touched, out_channel, out_count, j)
+            n += 1
+            out_indptr[n] = j
+
+
+@njit(cache=True, nogil=True)
+def merge_pixels(
+    indptr, channel, count, other_indptr, other_channel, other_count, out_indptr, out_channel, out_count
+):
+    """Add two blocks pixel by pixel: both lists rise, so one walk along both does it."""
+    n = 0
+    for i in range(indptr.size - 1):
+        j, stop = indptr[i], indptr[i + 1]
+        m, end = other_indptr[i], other_indptr[i + 1]
+        while j < stop or m < end:
+            mine = np.int64(channel[j]) if j < stop else 65536
+            theirs = np.int64(other_channel[m]) if m < end else 65536
+            number = np.int64(0)
+            if mine <= theirs:
+                number += np.int64(count[j])
+                j += 1
+            if theirs <= mine:
+                number += np.int64(other_count[m])
+                m += 1
+            out_channel[n] = min(mine, theirs)
+            out_count[n] = number
+            n += 1
+        out_indptr[i + 1] = n
+
+
+@njit(cache=True, nogil=True)
+def take_pixels(indptr, channel, count, pixels, out_indptr, out_channel, out_count):
+    """Copy the photons of some pixels, in the order given; ``out_indptr`` is known."""
+    for i in range(pixels.size):
+        start = indptr[pixels[i]]
+        first = out_indptr[i]
+        for j in range(out_indptr[i + 1] - first):
+            out_channel[first + j] = channel[start + j]
+            out_count[first + j] = count[start + j]
+
+
+@njit(cache=True, nogil=True)
+def bin_channels(indptr, channel, count, start, stop, factor, out_indptr, out_channel, out_count):
+    """Keep channels ``start`` to ``stop`` and sum groups of ``factor``; channels rise, so groups are runs."""
+    n = 0
+    for i in range(indptr.size - 1):
+        last = -1
+        for j in range(indptr[i], indptr[i + 1]):
+            e = np.int64(channel[j])
+            if e < start or e >= stop:
+                continue
+            group = (e - start) // factor
+            if group != last:
+                out_channel[n] = group
+                out_count[n] = 0
+                last = group
+                n += 1
+            out_count[n - 1] += np.int64(count[j])
+        out_indptr[i + 1] = n
+
+
+@njit(cache=True, nogil=True)
+def add_spectra(channel, count, out):
+    """Add all photons to one spectrum."""
+    for j in range(channel.size):
+        out[channel[j]] += np.int64(count[j])
+
+
+@njit(cache=True, nogil=True)
+def add_pairs(indptr, channel, count, out):
+    """Add the products of all pairs of a pixel's counts to the upper triangle of ``out``."""
+    for i in range(indptr.size - 1):
+        stop = indptr[i + 1]
+        for j in range(indptr[i], stop):
+            row = out[channel[j]]
+            number = np.float64(count[j])
+            for m in range(j, stop):
+                row[channel[m]] += number * np.float64(count[m])
+
+
+@njit(cache=True, nogil=True)
+def add_totals(indptr, count, out):
+    """Photons of each pixel."""
+    for i in range(indptr.size - 1):
+        total = np.int64(0)
+        for j in range(indptr[i], indptr[i + 1]):
+            total += np.int64(count[j])
+        out[i] = total

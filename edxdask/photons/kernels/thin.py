@@ -1,0 +1,51 @@
+"""Binomial thinning: every photon goes one way or the other by a random number of its own."""
+
+import numpy as np
+from numba import njit
+
+from edxdask.photons.kernels.random import STREAM_THINNING, bits, pixel_key
+
+
+@njit(cache=True, nogil=True)
+def thin_photons(indptr, channel, count, pixel_index, seed, threshold, taken):
+    """Write to ``taken`` how many of each entry's photons draw a number below ``threshold``.
+
+    Photon ``m`` of channel ``e`` uses draw ``m * 65536 + e`` of its pixel's key, whatever else is there.
+    """
+    for i in range(indptr.size - 1):
+        key = pixel_key(seed, STREAM_THINNING, pixel_index[i])
+        for j in range(indptr[i], indptr[i + 1]):
+            n = 0
+            for m in range(count[j]):
+                draw = (np.uint64(m) << np.uint64(16)) | np.uint64(channel[j])
+                n += (bits(key, draw) >> np.uint64(11)) < threshold
+            taken[j] = n
+
+
+@njit(cache=True, nogil=True)
+def split_lengths(indptr, count, taken, first_indptr, second_indptr):
+    """Fill the two ``indptr`` of the parts."""
+    a = 0
+    b = 0
+    for i in range(indptr.size - 1):
+        for j in range(indptr[i], indptr[i + 1]):
+            a += taken[j] != 0
+            b += taken[j] != count[j]
+        first_indptr[i + 1] = a
+        second_indptr[i + 1] = b
+
+
+@njit(cache=True, nogil=True)
+def split_photons(channel, count, taken, first_channel, first_count, second_channel, second_count):
+    """Distribute the entries to the two parts."""
+    a = 0
+    b = 0
+    for j in range(channel.size):
+        if taken[j] != 0:
+            first_channel[a] = channel[j]
+            first_count[a] = taken[j]
+            a += 1
+        if taken[j] != count[j]:
+            second_channel[b] = channel[j]
+            second_count[b] = count[j] - taken[j]
+            b += 1

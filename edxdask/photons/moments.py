@@ -1,0 +1,76 @@
+"""Moments of a block: its sum spectrum, its pixels' totals, and the products of its channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edxdask.photons.block import PhotonBlock, to_dense
+from edxdask.photons.dense_factor import DenseBlock
+from edxdask.photons.kernels.rebin import add_pairs, add_spectra, add_totals
+from edxdask.photons.rebin import take_rows
+
+# Above this many non-zeros a pixel and channel, a dense matrix product beats a walk over pairs.
+PAIR_FILL = 0.15
+GRAM_ROWS = 2048
+
+
+def sum_spectrum(block: PhotonBlock | DenseBlock) -> np.ndarray:
+    """Return the counts summed over pixels: (E,) int64.
+
+    Examples
+    --------
+    >>> from edxdask.photons import from_dense
+    >>> sum_spectrum(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
+    [3, 3]
+    """
+    if isinstance(block, DenseBlock):
+        return block.counts.sum(axis=0, dtype=np.int64)
+    out = np.zeros(block.channels, dtype=np.int64)
+    add_spectra(block.channel, block.count, out)
+    return out
+
+
+def pixel_totals(block: PhotonBlock | DenseBlock) -> np.ndarray:
+    """Return the photons of each pixel: (n,) int64.
+
+    Examples
+    --------
+    >>> from edxdask.photons import from_dense
+    >>> pixel_totals(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
+    [1, 5]
+    """
+    if isinstance(block, DenseBlock):
+        return block.counts.sum(axis=1, dtype=np.int64)
+    out = np.empty(block.pixels, dtype=np.int64)
+    add_totals(block.indptr, block.count, out)
+    return out
+
+
+def gram(block: PhotonBlock | DenseBlock) -> np.ndarray:
+    """Return YᵀY: (E, E) float64, exact for sums below 2⁵³. Needs 8 E² bytes: 34 MB at 2048 channels.
+
+    Examples
+    --------
+    >>> from edxdask.photons import from_dense
+    >>> gram(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
+    [[5.0, 6.0], [6.0, 9.0]]
+    """
+    out = np.zeros((block.channels, block.channels))
+    if isinstance(block, DenseBlock):
+        _add_products(block.counts, out)
+        return out
+    if block.count.size > PAIR_FILL * block.pixels * block.channels:
+        for start in range(0, block.pixels, GRAM_ROWS):
+            rows = take_rows(block, slice(start, start + GRAM_ROWS))
+            _add_products(to_dense(rows, rows.count.dtype), out)
+        return out
+    add_pairs(block.indptr, block.channel, block.count, out)
+    upper = np.triu(out, 1)
+    out += upper.T
+    return out
+
+
+def _add_products(counts: np.ndarray, out: np.ndarray) -> None:
+    for start in range(0, counts.shape[0], GRAM_ROWS):
+        wide = counts[start : start + GRAM_ROWS].astype(np.float64)
+        out += wide.T @ wide
