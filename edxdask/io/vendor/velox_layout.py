@@ -20,6 +20,7 @@ STREAMS = "Data/SpectrumStream"
 SPECTRA = "Data/Spectrum"
 IMAGES = "Data/Image"
 SPECTRUM_IMAGES = "Data/SpectrumImage"
+MAX_EXPANSION = 1100  # deflate, the densest filter Velox could use, reaches 1032
 MAX_TEXT = 1 << 26  # bytes of JSON; Velox pads to 60,000
 
 
@@ -101,6 +102,26 @@ def spectrum_images(file: h5py.File, path: Path) -> list[SpectrumImage]:
     return groups
 
 
+def missing_bytes(dataset: h5py.Dataset) -> str:
+    """Say what a dataset announces but does not hold, or nothing.
+
+    HDF5 gives zeros, and without end, for chunks that were never written.
+    """
+    stored = int(dataset.id.get_storage_size())
+    filtered = dataset.id.get_create_plist().get_nfilters() > 0
+    if stored * (MAX_EXPANSION if filtered else 1) >= dataset.size * dataset.dtype.itemsize:
+        return ""
+    return f"{dataset.name}: {dataset.size} elements are announced and only {stored} bytes are stored"
+
+
+def _whole(dataset: h5py.Dataset) -> np.ndarray:
+    """Return a small dataset of numbers, flat."""
+    missing = missing_bytes(dataset)
+    if missing:
+        raise VendorFileError(dataset.file.filename, "velox", "opening", missing)
+    return np.asarray(dataset[()]).reshape(-1).astype(np.int64)
+
+
 def json_object(dataset: h5py.Dataset, column: int = 0) -> dict[str, Any]:
     """Return the JSON object of a one-element dataset, or of one column of bytes."""
     if dataset.shape[0] > MAX_TEXT:
@@ -167,7 +188,7 @@ def _stream(
     channels = int(acquisition["bincount"])
     if not 1 <= channels <= 0xFFFF:
         raise VendorFileError(path, "velox", "opening", f"bincount is {channels}, expected 1 to 65535")
-    table = np.asarray(group["FrameLocationTable"][()]).reshape(-1).astype(np.int64)
+    table = _whole(group["FrameLocationTable"])
     if not table.size:
         raise VendorFileError(path, "velox", "opening", f"stream {key} has no frames")
     metadata = json_object(group["Metadata"], -1)
@@ -193,7 +214,7 @@ def _account(file: h5py.File, name: str, key: str | None) -> np.ndarray | None:
         key = named[0] if len(named) == 1 else None
     if key is None or key not in groups:
         return None
-    return np.asarray(groups[key]["Data"][()]).reshape(-1).astype(np.int64)
+    return _whole(groups[key]["Data"])
 
 
 def _distinct(streams: list[Stream]) -> list[Stream]:

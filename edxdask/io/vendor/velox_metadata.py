@@ -5,6 +5,7 @@ Velox writes every number as a string: energies in eV, angles in radians, length
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from edxdask.io.vendor.velox_layout import (
     detector_of,
     json_object,
     json_objects,
+    missing_bytes,
 )
+
+logger = logging.getLogger(__name__)
 
 QUANTIFICATION = (
     "SharedProperties/EDSSpectrumQuantificationSettings",
@@ -201,6 +205,10 @@ def _images(file: h5py.File, stream: Stream, frames: int, chosen: tuple[int, int
             continue
         if (meta.get("Scan") or {}).get("ScanArea") != (stream.metadata.get("Scan") or {}).get("ScanArea"):
             continue  # an overview, of another area
+        missing = missing_bytes(data)
+        if missing:
+            logger.warning("%s: image %s is left out: %s", file.filename, name, missing)
+            continue
         label, number = name.lower(), 2
         while label in images:
             label, number = f"{name.lower()}_{number}", number + 1

@@ -315,6 +315,17 @@ def test_elements_that_were_never_stored_are_refused_at_once(written):
         read(written)
 
 
+def test_an_image_that_was_never_stored_is_left_out_and_said_so(written, truth, caplog):
+    with h5py.File(written, "r+") as file:
+        (group,) = file["Data/Image"].values()
+        del group["Data"]
+        group.create_dataset("Data", (10**6, 10**6, 10**6), np.uint16, chunks=(64, 64, 1))
+    (ours,) = read(written)
+    assert np.array_equal(dense(ours), truth)
+    assert ours.header.images == {}
+    assert "image HAADF is left out" in caplog.text
+
+
 @pytest.mark.parametrize("table", [[0, 0, 5], [1, 100, 200], [0, 100, 10**9]])
 def test_a_frame_table_that_cannot_be_is_refused(written, table):
     with h5py.File(written, "r+") as file:
