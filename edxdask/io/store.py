@@ -131,7 +131,11 @@ def _open_map(folder: Path) -> xr.Dataset:
         variables = {**rest.data_vars}
         if (folder / COUNTS).exists():
             variables = {COUNTS: _counts(folder, rest), **variables}
-        texts = {n: (c.dims, c.values.astype(object).astype(str)) for n, c in rest.coords.items() if c.dtype.kind in "TO"}
+        texts = {
+            n: (c.dims, c.values.astype(object).astype(str))
+            for n, c in rest.coords.items()
+            if c.dtype.kind in "TO"
+        }
     except _DAMAGE as error:
         raise CorruptStoreError(f"{folder}: its metadata or coordinates are damaged: {error}") from error
     kept = {k: v for k, v in attributes.items() if k not in (FORMAT_KEY, COMPLETE)}
