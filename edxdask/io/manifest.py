@@ -88,7 +88,11 @@ class Manifest:
         home = group.create_group(MANIFEST, overwrite=True)
         for name in ("photons", "nonzeros", "largest"):
             home.create_array(
-                name, data=getattr(self, name), compressors=codecs(), dimension_names=(_BAND, _COLUMN)
+                name,
+                data=getattr(self, name),
+                compressors=codecs(),
+                dimension_names=(_BAND, _COLUMN),
+                config={"write_empty_chunks": True},
             )
         bands, channels = self.spectrum.shape
         home.create_array(
@@ -97,6 +101,7 @@ class Manifest:
             chunks=(min(bands, _BANDS_PER_CHUNK), channels),
             compressors=codecs(),
             dimension_names=(_BAND, ENERGY),
+            config={"write_empty_chunks": True},
         )
 
 

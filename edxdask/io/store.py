@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,7 @@ def _how_to_resume(partial: Path) -> str:
 def _open_map(folder: Path) -> xr.Dataset:
     attributes = check_store(folder)
     try:
+        _check_whole(folder)
         rest = xr.open_zarr(folder, chunks={}, drop_variables=[COUNTS])
         variables = {**rest.data_vars}
         if (folder / COUNTS).exists():
@@ -158,6 +160,26 @@ def _counts(folder: Path, rest: xr.Dataset) -> xr.Variable:
     _check_chunks(folder, grid)
     source = {"source": str(folder.resolve())}
     return xr.Variable(dims, lazy_counts(folder, array.shape, array.dtype), dict(array.attrs), source)
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuse arrays beside counts that lack a chunk: all of theirs are stored, and Zarr would read zeros."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir() or path.name == COUNTS:
+            continue
+        if path.name == MANIFEST:
+            _check_whole(path)
+        node = _node(path)
+        if node.get("node_type") == "array":
+            sides = node["chunk_grid"]["configuration"]["chunk_shape"]
+            expected = math.prod(-(-n // c) for n, c in zip(node["shape"], sides, strict=True))
+            home = path / "c"
+            present = sum(p.is_file() for p in home.rglob("*")) if home.is_dir() else int(home.exists())
+            if present < expected:
+                raise CorruptStoreError(
+                    f"{path}: {expected - present} of its {expected} chunks are missing; "
+                    "ingest the source again"
+                )
 
 
 def _check_chunks(folder: Path, grid: ChunkGrid) -> Manifest:

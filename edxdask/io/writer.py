@@ -302,7 +302,14 @@ def write_rest(folder: Path, rest: xr.Dataset, *, keep: str | None = None) -> No
     )
     encoding: dict[Any, Any] = {n: {"compressors": codecs()} for n in plain.variables}
     with dask.config.set(scheduler="threads", num_workers=THREADS):
-        plain.to_zarr(folder, mode="a", consolidated=False, zarr_format=3, encoding=encoding)
+        plain.to_zarr(
+            folder,
+            mode="a",
+            consolidated=False,
+            zarr_format=3,
+            encoding=encoding,
+            write_empty_chunks=True,  # then a chunk that is missing is damage
+        )
 
 
 def _is_array(path: Path) -> bool:
