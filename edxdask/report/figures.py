@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -192,8 +193,8 @@ def map_figure(
     array : (y, x)
     title, label : texts above the map and beside the colour bar
     colors : name of a matplotlib colour map
-    limits : values of the darkest and the brightest colour; default 0 (or the least value) to the
-        99.8th percentile
+    limits : values of the darkest and the brightest colour; default 0 to the 99.8th percentile, and for
+        other things than counts from the 0.2th percentile where that is negative
     """
     height, width = _extent(array)
     across = min(COLUMN, 1.25 * COLUMN * width / height)
@@ -296,7 +297,7 @@ def _draw_map(
 ) -> None:
     height, width = _extent(array)
     values = np.asarray(array.values, dtype=float)
-    low, high = limits or _color_limits(values)
+    low, high = limits or _color_limits(values, counted=_is_counts(array))
     palette = colormaps[colors].with_extremes(bad="#d9dde2")
     image = axes.imshow(
         np.ma.masked_invalid(values),
@@ -311,9 +312,8 @@ def _draw_map(
     axes.set_anchor("W")
     if title:
         axes.set_title(title, fontsize=NORMAL, color=INK, loc="left", pad=3)
-    above = bool(np.nanmax(values, initial=low) > high)
     inset = axes.inset_axes((1.03, 0.0, 0.05, 1.0))
-    bar = figure.colorbar(image, cax=inset, extend="max" if above else "neither", extendfrac=0.04)
+    bar = figure.colorbar(image, cax=inset, extend=_beyond(values, low, high), extendfrac=0.04)
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=SMALL, colors=INK, width=0.5, length=2.5)
     bar.locator = MaxNLocator(nbins=4, min_n_ticks=2, integer=array.dtype.kind in "iu")
@@ -324,11 +324,17 @@ def _draw_map(
     _draw_scale_bar(figure, axes, axis_of(array, str(array.dims[1])).unit, width)
 
 
-def _color_limits(values: np.ndarray) -> tuple[float, float]:
+def _beyond(values: np.ndarray, low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+    below, above = bool((values < low).any()), bool((values > high).any())
+    return ("both" if above else "min") if below else ("max" if above else "neither")
+
+
+def _color_limits(values: np.ndarray, *, counted: bool) -> tuple[float, float]:
+    """Zero for the darkest colour of counts: below it, net counts are noise of the background."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
-    low = min(0.0, float(finite.min()))
+    low = 0.0 if counted else min(0.0, float(np.percentile(finite, 100 - _CLIP)))
     high = float(np.percentile(finite, _CLIP))
     if high <= low:
         high = float(finite.max())

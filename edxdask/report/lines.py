@@ -18,7 +18,7 @@ def label_lines(elements: Iterable[str], low: float, high: float) -> dict[str, f
     Examples
     --------
     >>> list(label_lines(["Mg", "Ca"], 0.2, 20.0))
-    ['Mg_Ka', 'Ca_La', 'Ca_Ka', 'Ca_Kb']
+    ['Mg_Ka', 'Ca_Ka', 'Ca_Kb']
     """
     named: dict[str, float] = {}
     for element in elements:

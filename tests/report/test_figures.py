@@ -117,6 +117,15 @@ def test_one_hot_pixel_does_not_darken_the_map_and_is_said():
     assert image.colorbar.extend == "max"
 
 
+def test_net_counts_below_zero_are_dark_and_said_and_scores_keep_their_sign():
+    net = a_map((50, 50)) - 5.0
+    (image,) = map_figure(net.assign_attrs(units="counts")).axes[0].images
+    assert image.get_clim()[0] == 0
+    assert image.colorbar.extend == "both"
+    (image,) = map_figure(net.assign_attrs(units="1")).axes[0].images
+    assert image.get_clim()[0] == -5
+
+
 def test_a_flat_map_and_a_map_with_holes_are_drawn():
     holes = a_map().astype(float).where(lambda m: m > 4)
     assert map_figure(holes).axes[0].images[0].get_array().mask.any()

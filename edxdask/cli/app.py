@@ -1,0 +1,180 @@
+"""The command itself: its verbs by name, its options, and what becomes of an error."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from edxdask.errors import EdxdaskError
+
+PROGRAM = "edxdask"
+INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell expects
+
+# verb: where it lives, and its line in --help, which must not import it
+VERBS = {
+    "ingest": ("edxdask.cli.files", "Turn vendor files into a store."),
+    "info": ("edxdask.cli.info", "Say what a store or a vendor file holds."),
+    "simulate": ("edxdask.cli.make", "Make a store of a simulated map with known truth."),
+    "bin": ("edxdask.cli.files", "Sum neighbouring pixels into a smaller store."),
+    "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
+    "demo": ("edxdask.cli.make", "Simulate a map and draw its spectrum and line maps."),
+    "completion": ("edxdask.cli.completion", "Print the script that lets a shell complete commands."),
+}
+
+
+@dataclass
+class Settings:
+    """What the options that every verb has were set to.
+
+    Attributes
+    ----------
+    json : print one JSON object to stdout, and nothing else
+    quiet : no progress
+    verbose : 1 for tracebacks and what the library notes, 2 for everything
+    resume : the command that continues this one, once there is something to continue
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    resume: str | None = None
+
+
+def _set(name: str) -> Any:
+    def callback(context: click.Context, _: click.Parameter, value: Any) -> None:
+        settings = context.ensure_object(Settings)
+        if value:  # given before the verb or after it, one is enough
+            setattr(settings, name, value)
+
+    return callback
+
+
+def _shared_options() -> list[click.Option]:
+    return [
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set("json"),
+            help="Print one JSON object, for programs.",
+        ),
+        click.Option(
+            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=_set("quiet"), help="No progress."
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            callback=_set("verbose"),
+            help="Tracebacks and notes; twice for more.",
+        ),
+    ]
+
+
+class Verb(click.Command):
+    """A verb; takes the options that all verbs share, too."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.params += _shared_options()
+
+
+class Verbs(click.Group):
+    """The verbs, each imported when it is called; and the one place where errors end."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs, in the order of the work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a verb."""
+        if cmd_name not in VERBS:
+            return None
+        verb: click.Command = getattr(importlib.import_module(VERBS[cmd_name][0]), f"{cmd_name}_verb")
+        return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a verb and exit with its code."""
+        settings = Settings()
+        extra |= {"prog_name": PROGRAM, "standalone_mode": False, "obj": settings}
+        try:
+            code = super().main(args, *rest, **extra)
+            sys.stdout.flush()
+        except BaseException as error:
+            code = _report(error, settings)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException, settings: Settings) -> int:
+    """Say in one line what went wrong; return the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        # whoever read our output has left, which is their right; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume else ""))
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if settings.verbose:
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, EdxdaskError):
+        _say(str(error))
+        return error.exit_code
+    if not isinstance(error, Exception):
+        raise error
+    hint = "" if settings.verbose else "; -v shows where"
+    _say(f"{type(error).__name__}: {error} (not an error edxdask knows{hint})")
+    return 1
+
+
+def _say(text: str) -> None:
+    """One line, red where there are colours."""
+    click.secho(f"{PROGRAM}: {' '.join(text.split())}", fg="red", err=True)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, params=_shared_options())
+@click.version_option(None, "--version", package_name="edxdask", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    r"""Work with STEM-EDX spectrum images that are larger than memory.
+
+    \b
+    edxdask ingest map.emd -o map.zarr      vendor file to store
+    edxdask info map.zarr                   what is in it
+    edxdask export map.zarr map.hspy        to HyperSpy and others
+    """
+    _listen(context.ensure_object(Settings))
+
+
+def _listen(settings: Settings) -> None:
+    """Send the library's log to stderr: warnings always, notes with -v."""
+    levels = {0: logging.WARNING, 1: logging.INFO}
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"{PROGRAM}: %(levelname)s: %(message)s"))
+    logger = logging.getLogger("edxdask")
+    logger.handlers = [handler]
+    logger.setLevel(levels.get(settings.verbose, logging.DEBUG))
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").handlers = [handler]
+
+
+def main() -> NoReturn:
+    """Entry point of the command."""
+    cli.main()

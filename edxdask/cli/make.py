@@ -1,0 +1,98 @@
+"""``edxdask simulate`` and ``demo``: maps with known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edxdask.cli.app import Settings, Verb
+from edxdask.cli.files import OVERWRITE_HELP, again, print_store
+from edxdask.cli.output import print_json
+from edxdask.cli.progress import shown
+
+DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
+
+
+class Shape(click.ParamType):
+    """Rows and columns as ROWSxCOLUMNS."""
+
+    name = "YxX"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a pair."""
+        if isinstance(value, tuple):
+            return value
+        sides = str(value).lower().replace("×", "x").split("x")
+        if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
+            self.fail(f"{value!r} is no shape: write rows x columns, as in 180x180", param, ctx)
+        return int(sides[0]), int(sides[1])
+
+
+@click.command("simulate", cls=Verb)
+@click.argument("recipe", default="mantle")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
+@click.option("--shape", type=Shape(), default="180x180", show_default=True, help="Rows and columns.")
+@click.option("--channels", type=int, help="Length of the energy axis; default the recipe's.")
+@click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons of a pixel.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another map.")
+@click.option("--beam-energy", type=float, default=200.0, show_default=True, help="keV.")
+@click.option("--resume", is_flag=True, help="Continue a simulation that was interrupted.")
+@click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
+@click.pass_obj
+def simulate_verb(
+    settings: Settings,
+    recipe: str,
+    out: str,
+    shape: tuple[int, int],
+    channels: int | None,
+    counts: float,
+    seed: int,
+    beam_energy: float,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Simulate a map with known truth: RECIPE is mantle (default) or nanoparticles."""
+    from edxdask.public import simulate
+
+    settings.resume = again()
+    with shown(settings) as progress:
+        simulate(
+            recipe,
+            shape=shape,
+            channels=channels,
+            counts=counts,
+            seed=seed,
+            beam_energy=beam_energy,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    settings.resume = None
+    print_store(settings, out)
+
+
+@click.command("demo", cls=Verb)
+@click.option(
+    "-o", "--out", type=click.Path(), default="edxdask-demo", show_default=True, help="Folder to write to."
+)
+@click.pass_obj
+def demo_verb(settings: Settings, out: str) -> None:
+    """Simulate the mantle map, store it, and draw its sum spectrum and line maps."""
+    from edxdask.public import export, simulate
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    store, spectrum, maps = (folder / n for n in ("mantle.zarr", "sum_spectrum.png", "line_maps.png"))
+    with shown(settings) as progress:
+        ds = simulate(out=store, overwrite=True, progress=progress)
+    export(ds, spectrum, overwrite=True)
+    export(ds.edx.line_map(list(DEMO_LINES)).compute(), maps, overwrite=True)
+    if settings.json:
+        print_json({"store": str(store), "spectrum": str(spectrum), "maps": str(maps)})
+        return
+    print_store(settings, store)
+    click.echo(str(spectrum))
+    click.echo(str(maps))
