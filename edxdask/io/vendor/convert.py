@@ -13,6 +13,7 @@ import numpy as np
 from edxdask.errors import ParameterError
 from edxdask.io.vendor.base import MapHeader, ReadOptions
 from edxdask.photons import PhotonBlock, from_dense
+from edxdask.schema import VARIABLES
 
 _NM = {"pm": 1e-3, "å": 0.1, "ångström": 0.1, "angstrom": 0.1, "nm": 1.0, "mm": 1e6, "m": 1e9, "meters": 1e9}
 _NM |= dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer"), 1e3)
@@ -83,6 +84,19 @@ def slug(text: Any, default: str) -> str:
     ('image_1_map_3', 'map')
     """
     return re.sub(r"[^a-z0-9]+", "_", str(text or "").lower()).strip("_") or default
+
+
+def image_name(text: Any) -> str:
+    """Name that an image may have as a variable of a store.
+
+    Examples
+    --------
+    >>> image_name("HAADF"), image_name("2nd image"), image_name("Total")
+    ('haadf', 'image_2nd_image', 'total_image')
+    """
+    name = slug(text, "image")
+    name = name if name.isidentifier() else f"image_{name}"
+    return f"{name}_image" if name in VARIABLES else name
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

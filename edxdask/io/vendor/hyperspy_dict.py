@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from edxdask import schema
-from edxdask.io.vendor.convert import element_symbols, number, pixel_size, slug, unique_names, verbatim
+from edxdask.io.vendor.convert import (
+    element_symbols,
+    image_name,
+    number,
+    pixel_size,
+    unique_names,
+    verbatim,
+)
 
 # path below Acquisition_instrument.TEM or .SEM -> attribute; HyperSpy's units are those of the schema
 _NUMBERS = {
@@ -113,5 +120,5 @@ def collect_images(signals: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray
         s for s in signals if len(s["axes"]) == 2 and s["data"].ndim == 2 and s["data"].dtype.kind in "buif"
     ]
     found = [s for s in found if not any(str(a.get("units")).lower() in ("ev", "kev") for a in s["axes"])]
-    names = unique_names(slug(title_of(s), "image") for s in found)
+    names = unique_names(image_name(title_of(s)) for s in found)
     return {name: np.asarray(s["data"]) for name, s in zip(names, found, strict=True)}

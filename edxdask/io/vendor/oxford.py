@@ -23,6 +23,7 @@ from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
 from edxdask.io.vendor.convert import (
     DenseMap,
     element_symbols,
+    image_name,
     largest_count,
     pixel_size,
     refuse_frames,
@@ -196,7 +197,7 @@ def _images(group: h5py.Group) -> dict[str, np.ndarray]:
         for key, item in electrons["Data"].get(kind, {}).items():
             if item.size and item.size == height * width:
                 name = kind if len(electrons["Data"][kind]) == 1 else f"{kind} {key}"
-                found.append((slug(name, "image"), item[()].reshape(height, width)))
+                found.append((image_name(name), item[()].reshape(height, width)))
     return dict(zip(unique_names(name for name, _ in found), (image for _, image in found), strict=True))
 
 

@@ -135,6 +135,7 @@ def test_hspy_signals_of_other_kinds_are_images_or_left_out(tmp_path):
     counts, image = counts_of(SHAPE), np.arange(12.0).reshape(3, 4)
     others = [
         ("HAADF", image, "", ("nm", "nm")),
+        ("Total", image, "", ("nm", "nm")),
         ("loss", counts, "EELS", ("nm", "nm", "eV")),
         ("sum", counts.sum((0, 1)), "EDS_TEM", ("keV",)),
         ("line", counts[0], "EDS_TEM", ("nm", "keV")),
@@ -142,7 +143,7 @@ def test_hspy_signals_of_other_kinds_are_images_or_left_out(tmp_path):
     maps = maps_of(find_reader(p := write_hspy(tmp_path / "a.hspy", counts, signals=others)), p)
     ((header, dense),) = maps.values()
     np.testing.assert_array_equal(dense, counts)
-    assert list(header.images) == ["haadf"]
+    assert list(header.images) == ["haadf", "total_image"]  # "total" is a word of the schema
     np.testing.assert_array_equal(header.images["haadf"], image)
 
 

@@ -1,0 +1,228 @@
+"""Damaged vendor files: each ends in ``VendorFileError`` or in a store whose totals were verified.
+
+Never a crash of this process, a hang, or silently fewer counts where the format has a total to check. The
+quick tests damage a few copies of each format; the slow ones 300, seeded, so that a failure can be had again:
+``outcome(make(name), seed)``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+import subprocess
+from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+
+import made_files as made
+import pytest
+import xarray as xr
+from forked_child import ForkedChild
+from vendor_files.bruker import write_bcf
+from vendor_files.velox import write_velox
+
+import edxdask.io.remote
+from edxdask.errors import VendorFileError
+from edxdask.io.ingest import ingest_with
+from edxdask.io.remote import Limits
+from edxdask.io.vendor.base import ReadOptions
+
+FEW, MANY = 5, 300
+# A good file takes well under a second; what takes this long hangs.
+LIMITS = Limits(cpu_seconds=10, memory_bytes=4 << 30)
+CUTS = (0.01, 0.25, 0.5, 0.9, 0.99)
+
+
+def _copy(name):
+    return lambda folder, data: shutil.copy(data / "vendor" / name, folder / Path(name).name)
+
+
+def _made(write, path, **options):
+    write(path, shape=(12, 10), **options)
+    return path
+
+
+def _project(folder, data):
+    """A project around a small stream; only the .pts is ours, so the counts are too."""
+    source = data / "vendor" / "jeol"
+    shutil.copy(source / "rawdata.ASW", folder)
+    stream = next(source.rglob("*.pts")).relative_to(source)
+    (folder / stream).parent.mkdir(parents=True)
+    made.write_pts(folder / stream, made.counts_of((3, 8, 16, 300), rate=0.1))
+    for image in source.rglob("*.[im][ma][gp]"):
+        shutil.copy(image, folder / image.relative_to(source))
+    return folder / "rawdata.ASW"
+
+
+CUBE = (9, 8, 128)
+# every suffix with a reader; the made ones are small, so that damage hits what matters
+MAKERS = {
+    "bcf": lambda f, _: _made(write_bcf, f / "a.bcf", channels=200, photons_per_pixel=20),
+    "bcf real": _copy("over16bit.bcf"),
+    "emd": lambda f, _: _made(write_velox, f / "a.emd", channels=256, frames=2),
+    "pts": lambda f, _: made.write_pts(f / "a.pts", made.counts_of((3, 8, 16, 300), rate=0.1), image=True),
+    "asw": _project,
+    "elid": _copy("Elid2Version4.elid"),
+    "hspy": lambda f, _: made.write_hspy(f / "a.hspy", made.counts_of(CUBE), compression="gzip"),
+    "rpl": lambda f, _: made.write_rpl(f / "a.rpl", made.counts_of(CUBE)),
+    "spd": lambda f, _: made.write_spd(f / "a.spd", made.counts_of(CUBE)),
+    "ser": lambda f, _: made.write_ser(f / "a.ser", made.counts_of(CUBE)),
+    "dm3": lambda f, _: made.write_dm3(f / "a.dm3", made.counts_of(CUBE)),
+    "h5oina": lambda f, _: made.write_h5oina(f / "a.h5oina", [made.counts_of(CUBE)]),
+    "edaxh5": lambda f, _: made.write_edaxh5(f / "a.edaxh5", {"P/S/Area 1/Live Map 1": made.counts_of(CUBE)}),
+}
+# Formats that prove their counts: a sum spectrum that must agree exactly, or a checksum over everything.
+PROVEN = {"emd", "elid"}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Folder, file and counts of a whole file of each format, made once."""
+    made_once: dict[str, SimpleNamespace] = {}
+
+    def make(name, data):
+        if name not in made_once:
+            folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
+            path = MAKERS[name](folder, data)
+            for file in folder.rglob("*"):
+                file.chmod(0o755)
+            whole = SimpleNamespace(name=name, folder=folder, path=path)
+            whole.counts, _ = _ingest(path, folder.parent / "out")
+            made_once[name] = whole
+        return made_once[name]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def forking(monkeypatch):
+    named = ("DEVNULL", "PIPE", "TimeoutExpired")
+    stand_in = SimpleNamespace(Popen=ForkedChild, **{name: getattr(subprocess, name) for name in named})
+    monkeypatch.setattr(edxdask.io.remote, "subprocess", stand_in)
+
+
+def _ingest(path, scratch):
+    """Totals of all maps by name, and whether the file's own account differs from what was decoded."""
+    out = scratch / "out.zarr"
+    scratch.mkdir()
+    try:
+        store = ingest_with(path, out, options=ReadOptions(), limits=LIMITS)
+        maps = {"": store} if isinstance(store, xr.Dataset) else store.children
+        totals = {name: int(node["counts"].sum()) for name, node in maps.items()}
+        said = any("the file says" in line for node in maps.values() for line in node.attrs["history"])
+        return totals, said
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def damage(folder, seed):
+    """Flip one to eight bits, or overwrite 64 bytes, of one file; half of the time within its first 4 KiB."""
+    rng = random.Random(seed)
+    file = rng.choice(
+        sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".img", ".map"))
+    )
+    content = bytearray(file.read_bytes())
+    reach = len(content) if rng.random() < 0.5 else min(len(content), 4096)
+    if rng.random() < 0.5:
+        for _ in range(rng.randint(1, 8)):
+            content[rng.randrange(reach)] ^= 1 << rng.randrange(8)
+    else:
+        at = rng.randrange(reach)
+        content[at : at + 64] = rng.randbytes(min(64, len(content) - at))
+    file.write_bytes(content)
+
+
+def outcome(whole, work, change):
+    """How the ingest of a damaged copy ended: refused, same, told (it says that totals differ) or other."""
+    shutil.copytree(whole.folder, work, copy_function=shutil.copyfile)
+    try:
+        change(work)
+        totals, said = _ingest(work / whole.path.relative_to(whole.folder), work.with_suffix(".out"))
+    except VendorFileError as error:
+        return "refused", error.reason
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if totals == whole.counts:
+        return "same", ""
+    return ("told" if said else "other"), f"{totals} instead of {whole.counts}"
+
+
+def judge(name, kind, reason):
+    """Why an ending is not acceptable, or nothing."""
+    if kind == "other" and name in PROVEN:
+        return f"counts changed unnoticed: {reason}"
+    if kind == "refused" and ("no result after" in reason or "killed" in reason):
+        return f"it hung or ate the memory: {reason}"
+    return ""
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_a_few_damaged_copies_of_each_format_end_well(sources, data, tmp_path, name):
+    whole = sources(name, data)
+    for seed in range(FEW):
+        kind, reason = outcome(whole, tmp_path / str(seed), lambda folder, seed=seed: damage(folder, seed))
+        assert not judge(name, kind, reason), f"{name}, seed {seed}: {judge(name, kind, reason)}"
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_a_truncated_copy_is_refused_or_whole(sources, data, tmp_path, name):
+    whole = sources(name, data)
+    files = [p.relative_to(whole.folder) for p in whole.folder.rglob("*") if p.is_file()]
+    main = max(files, key=lambda p: (p.suffix in (".pts", ".raw", ".spd"), p.suffix == whole.path.suffix))
+    for part in CUTS:
+
+        def cut(folder, part=part):
+            os.truncate(folder / main, int((folder / main).stat().st_size * part))
+
+        kind, reason = outcome(whole, tmp_path / f"cut{part}", cut)
+        assert kind in ("refused", "same"), f"{name} cut to {part}: {kind} {reason}"
+
+
+def test_what_is_no_file_of_any_format_is_refused(data, tmp_path):
+    (tmp_path / "empty.bcf").touch()
+    (tmp_path / "folder.emd").mkdir()
+    for path in (data / "vendor" / "Nope.bcf", tmp_path / "empty.bcf", tmp_path / "folder.emd"):
+        with pytest.raises(VendorFileError):
+            _ingest(path, tmp_path / "out")
+
+
+def test_the_forked_child_crashes_and_hangs_as_the_real_one_does(tmp_path):
+    """Else the tests above would prove nothing."""
+    path = tmp_path / "a.any"
+    path.write_bytes(b"x")
+    limits = Limits(cpu_seconds=1, memory_bytes=4 << 30)
+    for reader, said in (("CRASHES", "SIGSEGV"), ("HANGS", "no result after")):
+        with pytest.raises(VendorFileError, match=said):
+            ingest_with(
+                path,
+                tmp_path / "out.zarr",
+                options=ReadOptions(),
+                limits=limits,
+                reader=f"bad_readers:{reader}",
+            )
+
+
+def _share(task):
+    """Endings of some seeds, in a process of its own."""
+    whole, work, seeds = task
+    logging.disable(logging.CRITICAL)
+    return [
+        (seed, *outcome(whole, work / str(seed), lambda folder, s=seed: damage(folder, s))) for seed in seeds
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_three_hundred_damaged_copies_of_each_format_end_well(sources, data, tmp_path, name, record_property):
+    whole, workers = sources(name, data), 2
+    tasks = [(whole, tmp_path, range(first, MANY, workers)) for first in range(workers)]
+    with get_context("fork").Pool(workers) as pool:
+        endings = [ending for share in pool.map(_share, tasks) for ending in share]
+    record_property("endings", dict(Counter(kind for _, kind, _ in endings)))
+    bad = [(seed, why) for seed, kind, reason in endings if (why := judge(name, kind, reason))]
+    assert len(endings) == MANY
+    assert not bad, f"{name}: {bad[:5]}"
