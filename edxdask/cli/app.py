@@ -16,7 +16,7 @@ import click
 from edxdask.errors import EdxdaskError
 
 PROGRAM = "edxdask"
-INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell expects
+INTERRUPTED, PIPE_CLOSED = 130, 1  # 128 + SIGINT; and what click itself makes of a closed pipe
 
 # verb: where it lives, and its line in --help, which must not import it
 VERBS = {

@@ -1,0 +1,380 @@
+"""The command: what it prints, what it writes, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edxdask
+from edxdask import errors
+from edxdask.cli import app, cli, files
+from edxdask.progress import Progress
+
+COMMAND = [sys.executable, "-m", "edxdask"]
+
+
+def run(*words):
+    result = CliRunner().invoke(cli, [str(w) for w in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def one_line(result):
+    """The error, which must be one line and no traceback."""
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "map.zarr"
+    edxdask.simulate(shape=(40, 70), counts=30, seed=1, out=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory, store):
+    import xarray as xr
+
+    ds = edxdask.open(store)
+    path = tmp_path_factory.mktemp("cli") / "two.zarr"
+    edxdask.save(xr.DataTree.from_dict({"/left": ds.isel(x=slice(0, 30)), "/right": ds}), path)
+    return path
+
+
+# what it does
+
+
+def test_help_names_every_verb_and_every_verb_has_help():
+    text = run("--help").stdout
+    for verb in app.VERBS:
+        assert f"  {verb} " in text
+        own = run(verb, "--help")
+        assert own.exit_code == 0
+        assert "Usage: edxdask " + verb in own.stdout
+
+
+def test_version_is_that_of_the_package():
+    assert run("--version").stdout.split() == ["edxdask", edxdask.__version__]
+
+
+def test_help_starts_fast_and_loads_no_verb():
+    code = "import sys; sys.argv=['edxdask','--help']\nfrom edxdask.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('numpy', 'xarray', 'rich', 'edxdask.io') if m in sys.modules])"
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert min(seconds) < 0.5
+
+
+def test_simulate_writes_the_store_it_names_and_says_what_is_in_it(tmp_path):
+    out = tmp_path / "a.zarr"
+    result = run(
+        "simulate", "-o", out, "--shape", "8x12", "--channels", "200", "--counts", "9", "--seed", "4", "-q"
+    )
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == str(out)
+    assert "8 × 12 pixels" in result.stdout
+    same = edxdask.simulate(shape=(8, 12), channels=200, counts=9.0, seed=4)
+    np.testing.assert_array_equal(edxdask.open(out).counts.values, same.counts.values)
+
+
+def test_ingest_of_a_bruker_file_holds_what_rosettasciio_reads(data, tmp_path):
+    from rsciio.bruker import file_reader
+
+    source, out = data / "vendor" / "over16bit.bcf", tmp_path / "m.zarr"
+    result = run("--json", "ingest", source, "-o", out)
+    assert result.exit_code == 0
+    said = json.loads(result.stdout)
+    expected = next(s["data"] for s in file_reader(str(source)) if s["data"].ndim == 3)
+    assert said["maps"][0]["photons"] == int(expected.sum())
+    np.testing.assert_array_equal(edxdask.open(out).counts.values, expected)
+
+
+def test_several_files_become_a_collection(data, tmp_path):
+    sources = [data / "vendor" / "over16bit.bcf", data / "vendor" / "16x16_12bit_packed_8bit.bcf"]
+    result = run("ingest", *sources, "-o", tmp_path / "c.zarr", "--json", "--quiet")
+    assert [m["name"] for m in json.loads(result.stdout)["maps"]] == ["16x16_12bit_packed_8bit", "over16bit"]
+
+
+def test_info_of_a_store_is_its_truth(store):
+    said = json.loads(run("info", store, "--json").stdout)
+    (each,) = said["maps"]
+    counts = edxdask.open(store).counts.values
+    assert each["photons"] == counts.sum()
+    assert each["counts_per_pixel"] == pytest.approx(counts.sum() / (40 * 70))
+    assert each["fill"] == pytest.approx((counts > 0).mean())
+    assert each["largest_count"] == counts.max()
+    assert each["dense_bytes"] == counts.nbytes
+    assert each["spectrum"] == counts.sum((0, 1)).tolist()
+    assert each["attributes"]["beam_energy_kev"] == 200.0
+    assert each["pixels"]["y"] == {"size": 40, "step": 4.0, "unit": "nm"}
+
+
+def test_info_prints_a_table_with_a_sparkline(store):
+    text = run("info", store).stdout
+    for part in (
+        "40 × 70 pixels (y, x), 4 nm a pixel",
+        "970 channels of 10 eV",
+        "200 keV",
+        "Mg, Si, Al",
+        "█",
+    ):
+        assert part in text
+
+
+def test_info_reads_no_counts(store, monkeypatch):
+    from edxdask.io import lazy
+
+    def refuse(*_):
+        raise AssertionError("counts were read")
+
+    monkeypatch.setattr(lazy.StoredCounts, "__getitem__", refuse)
+    assert run("info", store).exit_code == 0
+
+
+def test_info_draws_the_sum_spectrum_and_does_not_replace_it_unasked(store, tmp_path):
+    png = tmp_path / "s.png"
+    assert run("info", store, "--png", png).exit_code == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    refused = run("info", store, "--png", png)
+    assert refused.exit_code == 2
+    assert "s.png exists" in one_line(refused)
+
+
+def test_info_of_a_vendor_file_is_its_header(data):
+    said = json.loads(run("info", data / "88GPa_crop.hspy", "--json").stdout)
+    assert said["kind"] == "HyperSpy file"
+    (each,) = said["maps"]
+    assert each["pixels"]["x"]["size"] == 80
+    assert each["channels"] == 1917
+    assert each["attributes"]["elements"][0] == "Al"
+
+
+def test_info_of_a_collection_describes_every_map(collection):
+    said = json.loads(run("info", collection, "--json").stdout)
+    assert [(m["name"], m["pixels"]["x"]["size"]) for m in said["maps"]] == [("left", 30), ("right", 70)]
+
+
+def test_bin_sums_pixels_and_channels(store, tmp_path):
+    out = tmp_path / "b.zarr"
+    assert run("bin", store, "-o", out, "-b", "4", "--energy", "2").exit_code == 0
+    counts = edxdask.open(store).counts.values[:, :68]
+    expected = counts.reshape(10, 4, 17, 4, 485, 2).sum((1, 3, 5))
+    np.testing.assert_array_equal(edxdask.open(out).counts.values, expected)
+
+
+def test_bin_of_a_collection_bins_every_map(collection, tmp_path):
+    out = tmp_path / "b.zarr"
+    assert run("bin", collection, "-o", out, "-b", "10").exit_code == 0
+    binned = edxdask.open(out)
+    assert dict(binned["left"].sizes)["x"] == 3
+
+
+def test_export_writes_what_its_suffix_says(store, tmp_path):
+    import tifffile
+    from rsciio.hspy import file_reader
+
+    ds = edxdask.open(store)
+    result = run("export", store, tmp_path / "m.hspy", "-q")
+    assert result.stdout.strip() == str(tmp_path / "m.hspy")
+    np.testing.assert_array_equal(file_reader(str(tmp_path / "m.hspy"))[0]["data"], ds.counts.values)
+    assert run("export", store, tmp_path / "mg.tiff", "--map", "Mg_Ka").exit_code == 0
+    np.testing.assert_allclose(
+        tifffile.imread(tmp_path / "mg.tiff"), ds.edx.line_map("Mg_Ka").values, atol=1e-4
+    )
+    stacked = run("export", store, tmp_path / "l.tiff", "--map", "Mg_Ka", "--map", "Fe_Ka", "--json")
+    assert json.loads(stacked.stdout)["path"] == str(tmp_path / "l.tiff")
+    assert tifffile.imread(tmp_path / "l.tiff").shape == (2, 40, 70)
+    assert run("export", store, tmp_path / "s.msa", "--spectrum").exit_code == 0
+    assert "#BEAMKV      : 200" in (tmp_path / "s.msa").read_text()
+
+
+def test_export_of_a_collection_needs_the_name_of_a_map(collection, tmp_path):
+    refused = run("export", collection, tmp_path / "m.hspy")
+    assert refused.exit_code == 2
+    assert "--name=None: expected a map of the collection. It has left, right." in one_line(refused)
+    assert run("export", collection, tmp_path / "m.csv", "--name", "left", "-q").exit_code == 0
+
+
+def test_demo_ends_with_the_paths_of_its_pictures(tmp_path):
+    result = run("demo", "-o", tmp_path / "d", "--quiet")
+    assert result.exit_code == 0
+    pictures = [Path(line) for line in result.stdout.splitlines()[-2:]]
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (180, 180, 970)
+    assert run("demo", "-o", tmp_path / "d", "--json", "--quiet").exit_code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_the_shell(shell):
+    text = run("completion", shell).stdout
+    assert "_EDXDASK_COMPLETE" in text
+    assert "edxdask" in text
+
+
+def test_the_completion_script_completes_verbs():
+    words = {"COMP_WORDS": "edxdask si", "COMP_CWORD": "1", "_EDXDASK_COMPLETE": "bash_complete"}
+    done = subprocess.run(COMMAND, env={**os.environ, **words}, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["plain,simulate"]
+
+
+# how it fails
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "Usage: edxdask"),
+        (("dance",), 2, "No such command 'dance'"),
+        (("ingest", "a.bcf"), 2, "Missing option '-o'"),
+        (("ingest", "a.bcf", "-o", "b", "--frames", "5:2"), 2, "write A:B with A < B"),
+        (("simulate", "-o", "x", "--shape", "12"), 2, "write rows x columns"),
+        (("bin", "{store}", "-o", "{new}"), 2, "say how much to bin"),
+        (
+            ("export", "{store}", "{new}.tiff", "--map", "Mg_Ka", "--spectrum"),
+            2,
+            "either --map or --spectrum",
+        ),
+        (("completion", "tcsh"), 2, "'tcsh' is not one of"),
+    ],
+)
+def test_a_wrong_call_says_how_it_is_called(words, code, said, store, tmp_path):
+    result = run(*(w.format(store=store, new=tmp_path / "new") for w in words))
+    assert result.exit_code == code
+    assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("info", "{new}"), 2, "there is no such store"),
+        (("info", "{folder}"), 1, "is no store"),
+        (("info", "{text}"), 1, "reader failed while it was opening"),
+        (("ingest", "{new}.bcf", "-o", "{new}"), 1, "there is no such file"),
+        (("ingest", "{text}", "-o", "{new}"), 1, "reader failed while it was opening"),
+        (("simulate", "granite", "-o", "{new}"), 2, "recipe='granite': expected one of 'mantle'"),
+        (("simulate", "-o", "{store}"), 2, "exists"),
+        (("bin", "{store}", "-o", "{new}", "-b", "0"), 2, "=0: expected a whole number of at least 1"),
+        (("bin", "{store}", "-o", "{new}", "-b", "1000"), 2, "at most the size of that dimension"),
+        (("export", "{store}", "{new}.doc"), 2, "a file ending in .hspy"),
+        (("export", "{store}", "{new}.tiff"), 2, "for a cube. Take a spectrum or a map"),
+        (("export", "{store}", "{new}.tiff", "--map", "Mg_Qa"), 2, "a Siegbahn name after '_'"),
+        (("export", "{store}", "{new}.csv", "--name", "left"), 2, "the store holds one map only"),
+    ],
+)
+def test_an_error_is_one_line_with_its_exit_code(words, code, said, store, tmp_path):
+    text = tmp_path / "text.bcf"
+    text.write_text("no microscope wrote this")
+    places = {"store": store, "new": tmp_path / "new", "folder": tmp_path, "text": text}
+    result = run(*(w.format(**places) for w in words), "-q")
+    assert result.exit_code == code
+    assert said in one_line(result)
+    assert result.stdout == ""
+    assert not (tmp_path / "new").exists()
+
+
+def test_with_v_the_traceback_comes_too(tmp_path):
+    result = run("-v", "info", tmp_path / "no")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert "there is no such store" in result.stderr.splitlines()[-1]
+
+
+def test_what_nobody_expected_is_one_line_too(monkeypatch, store):
+    def fall_over(*_):
+        raise RuntimeError("a wheel\ncame off")
+
+    monkeypatch.setattr("edxdask.cli.info.described_store", fall_over)
+    result = run("info", store)
+    assert result.exit_code == 1
+    assert (
+        one_line(result)
+        == "edxdask: RuntimeError: a wheel came off (not an error edxdask knows; -v shows where)"
+    )
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edxdask.public.simulate", stop)
+    monkeypatch.setattr(files.sys, "argv", ["edxdask", "simulate", "-o", "my map.zarr", "--overwrite"])
+    result = run("simulate", "-o", tmp_path / "a")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == (
+        "edxdask: interrupted. To go on: edxdask simulate -o 'my map.zarr' --resume"
+    )
+
+
+@pytest.mark.slow
+def test_a_real_interrupt_keeps_what_is_done_and_resume_completes_it(tmp_path):
+    out = tmp_path / "m.zarr"
+    words = ["simulate", "-o", str(out), "--shape", "2048x64", "--channels", "2000", "--counts", "300"]
+    running = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.rglob("*.npz")):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "interrupted. To go on: edxdask simulate" in said
+    assert not out.exists()
+    assert run("info", out).exit_code == 1
+    done = subprocess.run([*COMMAND, *words, "--resume", "-q"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert edxdask.open(out).counts.shape == (2048, 64, 2000)
+
+
+def test_a_closed_pipe_is_silent(store):
+    code = f"import sys; sys.argv=['edxdask','info',{str(store)!r},'--json']\nimport os; os.close(0)\n"
+    code += "from edxdask.cli import main; main()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_every_error_has_an_exit_code_of_the_contract():
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    assert {kind.exit_code for kind in kinds} == {1, 2}
+
+
+# progress
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys):
+    from edxdask.cli import progress
+
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    show = progress.Lines()
+    for second in range(1, 21):
+        clock[0] = float(second)
+        show(Progress("ingest a", done=second * 100 + 1000, total=3000, unit="px", resumed=1000))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "edxdask: ingest a: 50 % (1.5 kpx of 3 kpx, 100 px/s, 15 s left)"
+    assert said[-1] == "edxdask: ingest a: 100 % (3 kpx of 3 kpx, 100 px/s)"
+    assert len(said) == 4
+
+
+def test_quiet_means_no_progress(tmp_path):
+    assert run("simulate", "-o", tmp_path / "a", "--shape", "8x8", "-q").stderr == ""
+    assert "100 %" in run("simulate", "-o", tmp_path / "b", "--shape", "8x8").stderr
