@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -15,7 +16,7 @@ from edxdask.physics.lines import line_centroid
 from edxdask.schema import COUNTS, ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube, variable_attrs
 
 Window = tuple[float, float]
-WINDOW_MAP = "window_map"
+WINDOW_MAP, LINE_MAP = "window_map", "line_map"
 WIDTH_IN_FWHM = 1.2  # where signal over √background of a Gaussian peak is largest; holds 84 % of it
 GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussian lies farther out
 BACKGROUND_IN_FWHM = 0.6
@@ -68,15 +69,9 @@ def window_map(
     """
     validate_cube(ds)
     windows = [(lo, hi), *_checked_background((lo, hi), background)]
-    sums = window_counts(lazy_counts(ds), [_channels(ds, w) for w in windows])
     said = "".join(f", background {a:g}…{b:g} keV" for a, b in windows[1:])
-    own = {
-        "units": "counts",
-        "window_kev": [float(lo), float(hi)],
-        "background_kev": np.ravel(windows[1:]).tolist(),
-    }
-    attrs = derived_attrs(ds, f"window_map({lo:g}…{hi:g} keV{said})", own)
-    return _as_map(ds, _net(ds, sums, windows), WINDOW_MAP, attrs)
+    attrs = derived_attrs(ds, f"window_map({lo:g}…{hi:g} keV{said})", _map_attrs([windows]))
+    return _as_map(ds, _net_counts(ds, [windows])[..., 0], WINDOW_MAP, attrs)
 
 
 def line_map(
@@ -115,21 +110,22 @@ def line_map(
     if not names:
         raise ParameterError("line", line, "a line such as 'Mg_Ka', or several")
     plans = [line_windows(ds, name, width=width, background=background) for name in names]
-    flat = [w for plan in plans for w in plan]
-    sums = window_counts(lazy_counts(ds), [_channels(ds, w) for w in flat])
-    each = len(plans[0])
-    nets = [_net(ds, sums[..., i * each : (i + 1) * each], plan) for i, plan in enumerate(plans)]
-    own = {
+    attrs = derived_attrs(ds, f"line_map({', '.join(names)})", _map_attrs(plans))
+    nets = _net_counts(ds, plans)
+    if isinstance(line, str):
+        return _as_map(ds, nets[..., 0], line, attrs).assign_coords({LINE: line})
+    one = _as_map(ds, nets[..., 0], LINE_MAP, attrs)
+    return xr.DataArray(
+        da.moveaxis(nets, -1, 0), {**one.coords, LINE: names}, (LINE, *one.dims), LINE_MAP, one.attrs
+    )
+
+
+def _map_attrs(plans: Sequence[Sequence[Window]]) -> dict[str, Any]:
+    return {
         "units": "counts",
         "window_kev": np.ravel([p[0] for p in plans]).tolist(),
         "background_kev": np.ravel([p[1:] for p in plans]).tolist(),
     }
-    attrs = derived_attrs(ds, f"line_map({', '.join(names)})", own)
-    maps = [
-        _as_map(ds, net, name, attrs).assign_coords({LINE: name})
-        for net, name in zip(nets, names, strict=True)
-    ]
-    return maps[0] if isinstance(line, str) else xr.concat(maps, LINE).rename("line_map").assign_attrs(attrs)
 
 
 def line_windows(
@@ -183,17 +179,34 @@ def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
     return int(first), int(stop)
 
 
-def _net(ds: xr.Dataset, sums: da.Array, windows: Sequence[Window]) -> da.Array:
-    """First window of ``sums`` (…, window), less a straight line through the other two."""
-    if len(windows) == 1:
-        return sums[..., 0]
-    channels = [_channels(ds, w) for w in windows]
-    signal, low, high = (float(ds[ENERGY].values[a:b].mean()) for a, b in channels)
-    n, n_low, n_high = (b - a for a, b in channels)
-    t = (signal - low) / (high - low)
-    # sum over the window of the line's value = channels × its value at the window's middle
-    background = n * ((1 - t) / n_low * sums[..., 1] + t / n_high * sums[..., 2])
-    return sums[..., 0] - background
+def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
+    """First window of each plan, less a straight line through its other two: (pixels…, plan).
+
+    The line's sum over the window is its number of channels times the line's value at the window's middle.
+    All in the task that reads, as a task a map and chunk would cost a fifth of the time of five maps.
+    """
+    channels = [[_channels(ds, w) for w in plan] for plan in plans]
+    sums = window_counts(lazy_counts(ds), [w for plan in channels for w in plan])
+    if len(plans[0]) == 1:
+        return sums
+    energy = ds[ENERGY].values
+    middle = np.array([[energy[a:b].mean() for a, b in plan] for plan in channels])
+    size = np.array([[b - a for a, b in plan] for plan in channels])
+    t = (middle[:, 0] - middle[:, 1]) / (middle[:, 2] - middle[:, 1])
+    below, above = size[:, 0] * (1 - t) / size[:, 1], size[:, 0] * t / size[:, 2]
+    return da.map_blocks(
+        _less_background,
+        sums,
+        below=below,
+        above=above,
+        chunks=(*sums.chunks[:-1], (len(plans),)),
+        dtype=np.float64,
+        meta=np.empty((0,) * sums.ndim),
+    )
+
+
+def _less_background(sums: np.ndarray, below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    return sums[..., 0::3] - (below * sums[..., 1::3] + above * sums[..., 2::3])
 
 
 def _as_map(ds: xr.Dataset, data: da.Array, name: str, attrs: dict) -> xr.DataArray:
