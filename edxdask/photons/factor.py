@@ -20,6 +20,7 @@ from edxdask.photons.dense_factor import (
 )
 from edxdask.photons.kernels.factor import (
     LOG_LANES,
+    PAD,
     back_project_tiles,
     frobenius_tiles,
     kl_tiles,
@@ -98,7 +99,7 @@ def kl_sweep(
         pad_columns(factors.rate[None], lanes, factors.dtype),
         pad_columns(factors.keep[None], lanes, factors.dtype),
         factors.dtype.type(EPSILON), inner, joint, update_abundance, spectra_statistics,
-        work.index, work.fit, work.number, work.tile, numerator, sums, product, exponent,
+        work.index, work.number, work.fit, work.ratio, work.tile, numerator, sums, product, exponent,
     )  # fmt: skip
     k = factors.phases
     found = np.ascontiguousarray(numerator[:, :k].T) if spectra_statistics else np.empty((k, 0))
@@ -152,7 +153,7 @@ def frobenius_sweep(
         work.like, block.indptr, block.channel, block.count, abundance,
         pad_columns(spectra.T, lanes, factors.dtype), square_gram,
         pad_columns(factors.keep[None], lanes, factors.dtype), factors.dtype.type(EPSILON), inner,
-        update_abundance, spectra_statistics, work.index, work.number, work.tile, numerator, outer, sums,
+        update_abundance, spectra_statistics, work.index, work.ratio, work.tile, numerator, outer, sums,
     )  # fmt: skip
     found = np.ascontiguousarray(numerator[:, :k].T) if spectra_statistics else np.empty((k, 0))
     own_gram = outer[:k, :k].copy() if spectra_statistics else np.empty((k, 0))
@@ -193,7 +194,7 @@ def project(block: Block, basis: np.ndarray) -> np.ndarray:
     out = np.empty((block.pixels, basis.shape[1]), dtype=basis.dtype)
     table = pad_columns(basis, len(work.like), basis.dtype)
     project_tiles(
-        work.like, block.indptr, block.channel, block.count, table, work.index, work.number, work.tile, out
+        work.like, block.indptr, block.channel, block.count, table, work.index, work.ratio, work.tile, out
     )
     return out
 
@@ -215,7 +216,7 @@ def back_project(block: Block, values: np.ndarray) -> np.ndarray:
     out = np.zeros((block.channels, len(work.like)))
     back_project_tiles(
         work.like, block.indptr, block.channel, block.count, values,
-        work.index, work.number, work.tile, out,
+        work.index, work.ratio, work.tile, out,
     )  # fmt: skip
     return np.ascontiguousarray(out[:, : values.shape[1]])
 
@@ -232,19 +233,21 @@ class _Work:
 
     like: tuple[int, ...]
     index: np.ndarray
-    fit: np.ndarray
     number: np.ndarray
+    fit: np.ndarray
+    ratio: np.ndarray
     tile: np.ndarray
 
     @staticmethod
     def of(block: PhotonBlock, phases: int, dtype: np.dtype) -> _Work:
         lanes = 1 << (phases - 1).bit_length()
         largest = int(np.diff(block.indptr).max(initial=0))
-        size = max(TILE_PHOTONS, largest)
+        size = max(TILE_PHOTONS, largest) + PAD
         return _Work(
             (0,) * lanes,
-            np.zeros(size + 4, dtype=np.uint16),
-            np.zeros(size + 4, dtype=dtype),
+            np.zeros(size, dtype=np.uint16),
+            np.zeros(size, dtype=block.count.dtype),
+            np.zeros(size, dtype=dtype),
             np.zeros(size, dtype=dtype),
             np.zeros((TILE_PIXELS, lanes), dtype=dtype),
         )

@@ -51,12 +51,9 @@ def thin(
     )
     first, second = np.zeros_like(block.indptr), np.zeros_like(block.indptr)
     split_lengths(block.indptr, block.count, taken, first, second)
-    one, other = _empty(block, first), _empty(block, second)
-    split_photons(block.channel, block.count, taken, one.channel, one.count, other.channel, other.count)
-    return one, other
-
-
-def _empty(block: PhotonBlock, indptr: np.ndarray) -> PhotonBlock:
-    size = int(indptr[-1])
-    channel, count = np.empty(size, dtype=np.uint16), np.empty(size, dtype=block.count.dtype)
-    return PhotonBlock(indptr, channel, count, block.channels)
+    sizes = int(first[-1]), int(second[-1])
+    channels = [np.empty(size + 1, dtype=np.uint16) for size in sizes]
+    counts = [np.empty(size + 1, dtype=block.count.dtype) for size in sizes]
+    split_photons(block.channel, block.count, taken, channels[0], counts[0], channels[1], counts[1])
+    one = PhotonBlock(first, channels[0][:-1], counts[0][:-1], block.channels)
+    return one, PhotonBlock(second, channels[1][:-1], counts[1][:-1], block.channels)

@@ -7,7 +7,16 @@ padded with zeros to a multiple of ``GROUP``.
 import numpy as np
 from numba import njit
 
-from edxdask.photons.kernels.factor import FAST, _copy_in, _copy_out, _numbers, _ratios, multiply_logs
+from edxdask.photons.kernels.factor import (
+    FAST,
+    PAD,
+    _copy_in,
+    _copy_out,
+    _copy_photons,
+    _numbers,
+    _ratios,
+    multiply_logs,
+)
 
 GROUP = 4
 TILE_ROWS = 8  # fits and ratios of a tile, 128 KiB at 2048 channels, stay in the second-level cache
@@ -69,24 +78,27 @@ def _clear(tile, ratio, rows):
 @njit(cache=True, nogil=True, error_model="numpy")
 def dense_kl_tiles(
     counts, abundance, spectra, rate, keep, floor, inner, joint, update, statistics,
-    fit, ratio, tile, gain, numerator, sums, product, exponent,
+    number, flat_fit, flat_ratio, tile, gain, numerator, sums, product, exponent,
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
     channels = counts.shape[1]
-    flat, flat_fit, flat_ratio = counts.reshape(-1), fit.reshape(-1), ratio.reshape(-1)
+    flat = counts.reshape(-1)
+    fit = flat_fit[: flat_fit.size - PAD].reshape(TILE_ROWS, channels)
+    ratio = flat_ratio[: flat_ratio.size - PAD].reshape(TILE_ROWS, channels)
     photons = 0
     for first in range(0, counts.shape[0], TILE_ROWS):
         last = min(first + TILE_ROWS, counts.shape[0])
         rows = last - first
         base, size = first * channels, rows * channels
         _clear(tile, ratio, rows)
+        _copy_photons(flat, base, size, number)
         _copy_in(abundance, first, last, tile)
         sums[0] += tile.sum(axis=0)
         for turn in range(inner):
             _dense_fits(tile, rows, spectra, fit)
-            _ratios(flat, base, size, floor, flat_fit, flat_ratio)
+            _ratios(number, size, floor, flat_fit, flat_ratio)
             if turn == 0:
-                photons += multiply_logs(flat, base, size, flat_fit, product, exponent)
+                photons += multiply_logs(number, size, flat_fit, product, exponent)
             if statistics and joint and turn == inner - 1:
                 _dense_spread(ratio, tile, numerator)
             if update:
@@ -97,7 +109,7 @@ def dense_kl_tiles(
         if statistics and not joint:
             if update:
                 _dense_fits(tile, rows, spectra, fit)
-                _ratios(flat, base, size, floor, flat_fit, flat_ratio)
+                _ratios(number, size, floor, flat_fit, flat_ratio)
             _dense_spread(ratio, tile, numerator)
         sums[1] += tile.sum(axis=0)
         if update:

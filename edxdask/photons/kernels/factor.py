@@ -19,6 +19,7 @@ from edxdask.photons.kernels.vector import (
     multiply,
     normalise,
     peek,
+    peek_if,
     store,
     widen,
     zero,
@@ -27,6 +28,7 @@ from edxdask.photons.kernels.vector import (
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # NaN and infinity keep their meaning
 LOG_LANES = 16
 LOG_LIKE = (1,) * LOG_LANES
+PAD = 16  # what vectors may read or write past the last photon of a tile
 LOG_ROWS = 16  # factors a lane takes before it is normalised: 16 of 1e-7 … 1e19 stay within a double
 
 
@@ -56,13 +58,13 @@ def _copy_out(tile, first, last, values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _copy_index(channel, start, size, index):
-    """Channels of a tile, with four more that dot4 may read past the end."""
-    found = channel[start : start + size]
+def _copy_photons(values, start, size, copy):
+    """Channels or counts of a tile, with ``PAD`` zeros behind, so that vectors may read past the end."""
+    found = values[start : start + size]
     for j in range(size):
-        index[j] = found[j]
-    for j in range(size, size + 4):
-        index[j] = 0
+        copy[j] = found[j]
+    for j in range(size, size + PAD):
+        copy[j] = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -76,17 +78,20 @@ def _fits(like, indptr, first, last, index, tile, spectra, fit):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def _ratios(count, start, size, floor, fit, ratio):
+def _ratios(count, size, floor, fit, ratio):
     """Divide counts by fits, with the fits clamped from below first."""
-    number = count[start : start + size]
     for j in range(size):
         fit[j] = max(fit[j], floor)
-        ratio[j] = fit.dtype.type(number[j]) / fit[j]
+        ratio[j] = fit.dtype.type(count[j]) / fit[j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gains(like, start, stop, index, ratio, spectra):
-    """Sum of ``ratio * spectra`` over one pixel's photons; four sums, so that none waits for another."""
+    """Sum of ``ratio * spectra`` over one pixel's photons.
+
+    Four sums, so that none waits for another. The last group is masked, not a loop of its own: one more
+    branch that cannot be predicted would cost as much as ten photons.
+    """
     s0 = zero(like, spectra[0, 0])
     s1 = s0
     s2 = s0
@@ -98,9 +103,9 @@ def _gains(like, start, stop, index, ratio, spectra):
         s2 = fma(peek(ratio, j + 2), load(like, spectra, peek(index, j + 2)), s2)
         s3 = fma(peek(ratio, j + 3), load(like, spectra, peek(index, j + 3)), s3)
         j += 4
-    while j < stop:
-        s0 = fma(peek(ratio, j), load(like, spectra, peek(index, j)), s0)
-        j += 1
+    s0 = fma(peek_if(j < stop, ratio, j), load(like, spectra, peek(index, j)), s0)
+    s1 = fma(peek_if(j + 1 < stop, ratio, j + 1), load(like, spectra, peek(index, j + 1)), s1)
+    s2 = fma(peek_if(j + 2 < stop, ratio, j + 2), load(like, spectra, peek(index, j + 2)), s2)
     return add(add(s0, s1), add(s2, s3))
 
 
@@ -112,85 +117,94 @@ def _spread(start, stop, index, ratio, a, like, numerator):
         store(numerator, row, fma(peek(ratio, j), a, load(like, numerator, row)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def multiply_logs(count, start, size, fit, product, exponent):
+@njit(cache=True, nogil=True, error_model="numpy")
+def multiply_logs(count, size, fit, product, exponent):
     """Multiply ``fit ** count`` into running products, one row of lanes for each bit of the counts.
 
     A logarithm a photon would cost more than all the rest; this takes one a block. Lanes are split into
-    mantissa and exponent every ``LOG_ROWS`` factors. Returns the number of photons.
+    mantissa and exponent every ``LOG_ROWS`` factors. Counts end in ``PAD`` zeros. Returns their sum.
     """
-    number = count[start : start + size]
     present = 0
     photons = 0
     for j in range(size):
-        present |= number[j]
-        photons += number[j]
+        present |= count[j]
+        photons += count[j]
     bit = 0
     while present >> bit:
-        row = 0
-        while row < size:
-            whole = min((size - row) // LOG_LANES, LOG_ROWS)
-            lanes = load(LOG_LIKE, product, bit)
-            for j in range(row, row + whole * LOG_LANES, LOG_LANES):
-                lanes = multiply(lanes, chosen(LOG_LIKE, fit, j, number, j, bit))
-            store(product, bit, lanes)
-            row += whole * LOG_LANES
-            if whole < LOG_ROWS:
-                for j in range(row, size):
-                    if (number[j] >> bit) & 1:
-                        product[bit, j - row] *= fit[j]
-                row = size
+        for row in range(0, size, LOG_LANES * LOG_ROWS):
+            even = load(LOG_LIKE, product, bit)
+            odd = load(LOG_LIKE, product, bit + 1)
+            for j in range(row, min(size, row + LOG_LANES * LOG_ROWS), LOG_LANES):
+                even = multiply(even, chosen(LOG_LIKE, fit, count, j, bit))
+                odd = multiply(odd, chosen(LOG_LIKE, fit, count, j, bit + 1))
+            store(product, bit, even)
+            store(product, bit + 1, odd)
             normalise(LOG_LIKE, product, exponent, bit)
-        bit += 1
+            normalise(LOG_LIKE, product, exponent, bit + 1)
+        bit += 2
     return photons
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _update_tile(like, indptr, first, last, index, ratio, spectra, rate, keep, tile):
+    """Multiply each pixel's abundances with ``rate`` times its gains, or with 1 where they are kept."""
+    base = indptr[first]
+    for i in range(last - first):
+        gain = _gains(like, indptr[first + i] - base, indptr[first + i + 1] - base, index, ratio, spectra)
+        gain = fma_each(gain, load(like, rate, 0), load(like, keep, 0))
+        store(tile, i, multiply(load(like, tile, i), gain))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _spread_tile(like, indptr, first, last, index, ratio, tile, numerator):
+    """Add what a tile gives to the spectra's numerator."""
+    base = indptr[first]
+    for i in range(last - first):
+        a = widen(load(like, tile, i))
+        _spread(indptr[first + i] - base, indptr[first + i + 1] - base, index, ratio, a, like, numerator)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_rows(like, tile, rows, total):
+    """Add the abundances of a tile to ``total``."""
+    for i in range(rows):
+        total = add(total, widen(load(like, tile, i)))
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def kl_tiles(
     like, indptr, channel, count, abundance, spectra, rate, keep, floor, inner, joint, update, statistics,
-    index, fit, ratio, tile, numerator, sums, product, exponent,
+    index, number, fit, ratio, tile, numerator, sums, product, exponent,
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
     first = 0
-    wide = zero(like, 0.0)
-    entry = wide
-    after = wide
+    entry = zero(like, 0.0)
+    after = zero(like, 0.0)
     photons = 0
     while first < indptr.size - 1:
-        last = _tile_end(indptr, first, ratio.size, tile.shape[0])
+        last = _tile_end(indptr, first, ratio.size - PAD, tile.shape[0])
         base = indptr[first]
         size = indptr[last] - base
-        _copy_index(channel, base, size, index)
+        _copy_photons(channel, base, size, index)
+        _copy_photons(count, base, size, number)
         _copy_in(abundance, first, last, tile)
-        for i in range(last - first):
-            entry = add(entry, widen(load(like, tile, i)))
+        entry = _add_rows(like, tile, last - first, entry)
         for turn in range(inner):
             _fits(like, indptr, first, last, index, tile, spectra, fit)
-            _ratios(count, base, size, floor, fit, ratio)
+            _ratios(number, size, floor, fit, ratio)
             if turn == 0:
-                photons += multiply_logs(count, base, size, fit, product, exponent)
-            both = statistics and joint and turn == inner - 1
-            for i in range(last - first):
-                a = load(like, tile, i)
-                j0 = indptr[first + i] - base
-                j1 = indptr[first + i + 1] - base
-                if both:
-                    _spread(j0, j1, index, ratio, widen(a), like, numerator)
-                if update:
-                    gain = _gains(like, j0, j1, index, ratio, spectra)
-                    gain = fma_each(gain, load(like, rate, 0), load(like, keep, 0))
-                    store(tile, i, multiply(a, gain))
+                photons += multiply_logs(number, size, fit, product, exponent)
+            if statistics and joint and turn == inner - 1:
+                _spread_tile(like, indptr, first, last, index, ratio, tile, numerator)
+            if update:
+                _update_tile(like, indptr, first, last, index, ratio, spectra, rate, keep, tile)
         if statistics and not joint:
             if update:
                 _fits(like, indptr, first, last, index, tile, spectra, fit)
-                _ratios(count, base, size, floor, fit, ratio)
-            for i in range(last - first):
-                a = widen(load(like, tile, i))
-                _spread(
-                    indptr[first + i] - base, indptr[first + i + 1] - base, index, ratio, a, like, numerator
-                )
-        for i in range(last - first):
-            after = add(after, widen(load(like, tile, i)))
+                _ratios(number, size, floor, fit, ratio)
+            _spread_tile(like, indptr, first, last, index, ratio, tile, numerator)
+        after = _add_rows(like, tile, last - first, after)
         if update:
             _copy_out(tile, first, last, abundance)
         first = last
@@ -235,10 +249,10 @@ def frobenius_tiles(
     cross = zero(like, 0.0)
     quadratic = cross
     while first < indptr.size - 1:
-        last = _tile_end(indptr, first, number.size, tile.shape[0])
+        last = _tile_end(indptr, first, number.size - PAD, tile.shape[0])
         base = indptr[first]
         size = indptr[last] - base
-        _copy_index(channel, base, size, index)
+        _copy_photons(channel, base, size, index)
         _numbers(count, base, size, number)
         _copy_in(abundance, first, last, tile)
         for i in range(last - first):
@@ -271,10 +285,10 @@ def project_tiles(like, indptr, channel, count, table, index, number, tile, out)
     """``out[i] = sum_e count(i, e) * table[e]``: the counts times a narrow matrix."""
     first = 0
     while first < indptr.size - 1:
-        last = _tile_end(indptr, first, number.size, tile.shape[0])
+        last = _tile_end(indptr, first, number.size - PAD, tile.shape[0])
         base = indptr[first]
         size = indptr[last] - base
-        _copy_index(channel, base, size, index)
+        _copy_photons(channel, base, size, index)
         _numbers(count, base, size, number)
         for i in range(last - first):
             j0 = indptr[first + i] - base
@@ -288,10 +302,10 @@ def back_project_tiles(like, indptr, channel, count, values, index, number, tile
     """``out[e] += sum_i count(i, e) * values[i]``: the transposed counts times a narrow matrix."""
     first = 0
     while first < indptr.size - 1:
-        last = _tile_end(indptr, first, number.size, tile.shape[0])
+        last = _tile_end(indptr, first, number.size - PAD, tile.shape[0])
         base = indptr[first]
         size = indptr[last] - base
-        _copy_index(channel, base, size, index)
+        _copy_photons(channel, base, size, index)
         _numbers(count, base, size, number)
         _copy_in(values, first, last, tile)
         for i in range(last - first):

@@ -37,15 +37,17 @@ def split_lengths(indptr, count, taken, first_indptr, second_indptr):
 
 @njit(cache=True, nogil=True)
 def split_photons(channel, count, taken, first_channel, first_count, second_channel, second_count):
-    """Distribute the entries to the two parts."""
+    """Distribute the entries to the two parts, which have room for one entry more than they get.
+
+    Every entry is written to both and the place kept or not: a branch on a random number is missed half of
+    the time.
+    """
     a = 0
     b = 0
     for j in range(channel.size):
-        if taken[j] != 0:
-            first_channel[a] = channel[j]
-            first_count[a] = taken[j]
-            a += 1
-        if taken[j] != count[j]:
-            second_channel[b] = channel[j]
-            second_count[b] = count[j] - taken[j]
-            b += 1
+        first_channel[a] = channel[j]
+        first_count[a] = taken[j]
+        a += taken[j] != 0
+        second_channel[b] = channel[j]
+        second_count[b] = count[j] - taken[j]
+        b += taken[j] != count[j]

@@ -84,6 +84,20 @@ def peek(typingctx, array, place):
 
 
 @intrinsic
+def peek_if(typingctx, wanted, array, place):
+    """``array[place]`` if it is wanted, else 0; the place is read in either case."""
+
+    def codegen(context, builder, signature, args):
+        place = context.cast(builder, args[2], signature.args[2], types.intp)
+        data = _data(context, builder, signature.args[1], args[1])
+        element = context.get_data_type(signature.args[1].dtype)
+        value = builder.load(builder.gep(data, [place], source_etype=element), typ=element)
+        return builder.select(args[0], value, ir.Constant(element, 0.0))
+
+    return array.dtype(wanted, array, place), codegen
+
+
+@intrinsic
 def zero(typingctx, like, dtype):
     """Zero vector of ``len(like)`` lanes of ``dtype``'s type (a scalar)."""
     vec = Vec(types.unliteral(dtype), like.count)
@@ -255,17 +269,16 @@ def dot4(typingctx, table, index, start, vector, out):
 
 
 @intrinsic
-def chosen(typingctx, like, values, start, count, at, bit):
-    """``values[start:]`` in double precision where ``count[at:]`` has bit ``bit``, else 1."""
+def chosen(typingctx, like, values, count, start, bit):
+    """``values[start:]`` in double precision where ``count[start:]`` has bit ``bit``, else 1."""
     vec = Vec(types.float64, like.count)
 
     def codegen(context, builder, signature, args):
-        _, values_type, start_type, count_type, at_type, bit_type = signature.args
-        start = context.cast(builder, args[2], start_type, types.intp)
-        at = context.cast(builder, args[4], at_type, types.intp)
-        place = context.cast(builder, args[5], bit_type, count_type.dtype)
+        _, values_type, count_type, start_type, bit_type = signature.args
+        start = context.cast(builder, args[3], start_type, types.intp)
+        place = context.cast(builder, args[4], bit_type, count_type.dtype)
         found = _load_from(context, builder, values_type, args[1], start, vec.lanes)
-        number = _load_from(context, builder, count_type, args[3], at, vec.lanes)
+        number = _load_from(context, builder, count_type, args[2], start, vec.lanes)
         picked = builder.shl(ir.Constant(place.type, 1), place)
         picked = builder.and_(number, _splat(builder, picked, vec.lanes))
         picked = builder.icmp_unsigned("!=", picked, ir.Constant(number.type, None))
@@ -273,7 +286,7 @@ def chosen(typingctx, like, values, start, count, at, bit):
         found = found if found.type == wide else builder.fpext(found, wide)
         return builder.select(picked, found, ir.Constant(wide, [1.0] * vec.lanes))
 
-    return vec(like, values, start, count, at, bit), codegen
+    return vec(like, values, count, start, bit), codegen
 
 
 @intrinsic
