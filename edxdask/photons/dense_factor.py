@@ -19,9 +19,9 @@ from edxdask.photons.kernels.factor import LOG_LANES, PAD, square_sum
 from edxdask.photons.logs import log_sum
 from edxdask.photons.sweep import EPSILON, Factors, FroSweep, Sweep
 
-# Measured on 2048 channels, one thread, ns a voxel as photons and dense: k = 3 in single precision 0.44 and 0.83
-# at a fill of 0.2, 0.80 and 0.84 at 0.35, 1.14 and 0.80 at 0.5. So does memory break even: 3 bytes a photon, 1 a
-# dense voxel. (In double precision and at k = 16 the times break even near 0.5.)
+# Measured on 2048 channels, one thread, ns a voxel as photons and dense: k = 3 in single precision
+# 0.44 and 0.83 at a fill of 0.2, 0.80 and 0.84 at 0.35, 1.14 and 0.80 at 0.5. So does memory break even:
+# 3 bytes a photon, 1 a dense voxel. (In double precision and at k = 16 the times break even near 0.5.)
 DENSE_FILL = 0.35
 
 

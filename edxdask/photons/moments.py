@@ -9,8 +9,8 @@ from edxdask.photons.dense_factor import DenseBlock
 from edxdask.photons.kernels.rebin import add_pairs, add_spectra, add_totals
 from edxdask.photons.rebin import take_rows
 
-# Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread, 0.064
-# (pairs) and 0.079 (product) at 0.1, 0.093 and 0.060 at 0.2.
+# Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread,
+# 0.064 (pairs) and 0.079 (product) at 0.1, 0.093 and 0.060 at 0.2.
 PAIR_FILL = 0.12
 GRAM_ROWS = 2048
 
