@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 # Dimensions. Every dimension of ``counts`` but ENERGY is a pixel dimension.
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
+RANK, CLUSTER = "rank", "cluster"
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -31,6 +32,9 @@ TRUTH_ABUNDANCE, TRUTH_SPECTRUM, TRUTH_COMPOSITION, TRUTH_TOTAL = (
     "truth_composition",
     "truth_total",
 )
+LOADING, SCORE, CENTER_SPECTRUM, LABEL = "loading", "score", "center_spectrum", "label"
+EXPLAINED_VARIANCE, EXPLAINED_VARIANCE_RATIO = "explained_variance", "explained_variance_ratio"
+EXPECTED, RESIDUAL = "expected", "residual"
 STD_SUFFIX = "_std"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
@@ -64,6 +68,14 @@ _VARIABLES = (
     Variable(TRUTH_SPECTRUM, (PHASE, ENERGY), False, "f", "1", "keep", "spectra a simulation was drawn from"),
     Variable(TRUTH_COMPOSITION, (PHASE, ELEMENT), False, "f", "1", "keep", "atomic fraction in a simulation"),
     Variable(TRUTH_TOTAL, (), True, "f", "counts", "sum", "expected photons a simulation was drawn from"),
+    Variable(LOADING, (COMPONENT, ENERGY), False, "f", "1", "keep", "spectrum of a component, any sign"),
+    Variable(SCORE, (COMPONENT,), True, "f", "counts", "sum", "counts of a pixel are score · loading"),
+    Variable(CENTER_SPECTRUM, (ENERGY,), False, "f", "1", "keep", "mean taken away before a PCA"),
+    Variable(EXPLAINED_VARIANCE, (RANK,), False, "f", "1", "keep", "variance along a principal component"),
+    Variable(EXPLAINED_VARIANCE_RATIO, (RANK,), False, "f", "1", "keep", "its share of all variance"),
+    Variable(LABEL, (), True, "i", "1", "keep", "cluster of a pixel, -1 where it has no photons"),
+    Variable(EXPECTED, (ENERGY,), True, "f", "counts", "sum", "counts a result expects"),
+    Variable(RESIDUAL, (ENERGY,), True, "f", "counts", "sum", "counts beyond what a result expects"),
 )
 VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
 
@@ -89,6 +101,7 @@ SOURCE_FILE, SOURCE_SHA256, HISTORY = "source_file", "source_sha256", "history"
 SCHEMA_VERSION_KEY, EDXDASK_VERSION, SEED = "schema_version", "edxdask_version", "seed"
 COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title", "recipe"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
+WEIGHTING = "weighting"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -112,6 +125,7 @@ _ATTRIBUTES = (
     Attribute(SEED, int, "seed of whatever was random"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),
+    Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),
@@ -215,7 +229,7 @@ def dims_of(name: str, pixels: tuple[str, ...]) -> tuple[str, ...]:
     own = spec.dims
     if not spec.pixels:
         return own
-    return (*pixels, *own) if name == COUNTS else (*own, *pixels)
+    return (*pixels, *own) if own == (ENERGY,) else (*own, *pixels)
 
 
 def variable_attrs(name: str) -> dict[str, str]:

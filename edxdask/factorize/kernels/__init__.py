@@ -1,0 +1,1 @@
+"""Numba kernels of the factorizations: arrays in, arrays out."""
