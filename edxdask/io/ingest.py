@@ -20,6 +20,7 @@ import xarray as xr
 from edxdask.errors import ParameterError, VendorFileError
 from edxdask.io.arrays import coordinates
 from edxdask.io.grid import SIDE, ChunkGrid
+from edxdask.io.groups import begin_group, finish_group
 from edxdask.io.manifest import MANIFEST
 from edxdask.io.remote import Limits, RemoteReader
 from edxdask.io.save import reporter, save
@@ -27,7 +28,7 @@ from edxdask.io.source import BackgroundHash, identity_of
 from edxdask.io.store import open_store
 from edxdask.io.target import Target
 from edxdask.io.vendor.base import MapHeader, ReadOptions
-from edxdask.io.writer import MapWriter, begin_group, finish_group, photon_jobs
+from edxdask.io.writer import MapWriter, photon_jobs
 from edxdask.progress import ProgressHook
 from edxdask.schema import (
     ENERGY,
@@ -131,10 +132,11 @@ def ingest_with(
     }
     hint = _hint(paths, path, options)
     with Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
-        run = _Run(target, options, several, progress, reader, limits)
-        for number, source in enumerate(paths):
-            run.file(number, source)
-        run.close()
+        if not target.complete:
+            run = _Run(target, options, several, progress, reader, limits)
+            for number, source in enumerate(paths):
+                run.file(number, source)
+            run.close()
         target.commit()
     return open_store(path)
 

@@ -18,9 +18,10 @@ import xarray as xr
 
 from edxdask.errors import ParameterError
 from edxdask.io.grid import ChunkGrid
+from edxdask.io.groups import begin_group, finish_group, write_rest
 from edxdask.io.store import open_store
 from edxdask.io.target import Target
-from edxdask.io.writer import ChunkCounts, Job, MapWriter, begin_group, finish_group, write_rest
+from edxdask.io.writer import ChunkCounts, Job, MapWriter
 from edxdask.progress import Progress, ProgressHook
 from edxdask.schema import COUNTS, energy_axis, pixel_dims, validate_cube
 
@@ -71,12 +72,13 @@ def save(
     identity = {"save": {name: _identity(ds) for name, ds in maps.items()}}
     hint = f"edxdask.io.save.save(ds, {str(path)!r}, resume=True)"
     with Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
-        for name, ds in maps.items():
-            _save_map(target, name, ds, f"save {name or path.name}", progress)
-        if collection:
-            with target.writing():
-                begin_group(target.store, "")
-                finish_group(target.store, data.attrs)
+        if not target.complete:
+            for name, ds in maps.items():
+                _save_map(target, name, ds, f"save {name or path.name}", progress)
+            if collection:
+                with target.writing():
+                    begin_group(target.store, "")
+                    finish_group(target.store, data.attrs)
         target.commit()
     return open_store(path)
 

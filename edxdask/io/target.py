@@ -93,6 +93,10 @@ class Target:
         What to run to continue, for messages.
     resume, overwrite
         Continue an unfinished store; replace a finished one (once the new one is complete).
+
+    Attributes
+    ----------
+    complete : an earlier writer was killed after its store had appeared; only ``commit`` is left to do
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Target:
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._resume, self._overwrite = resume, overwrite
         self._lock: int | None = None
+        self.complete = False
         self._done = self._of = 0
 
     def __enter__(self) -> Target:
@@ -168,16 +173,20 @@ class Target:
     def commit(self) -> None:
         """Make the store appear at ``out``; the one it replaces goes only then."""
         with self.writing():
-            self._settle()
-            if self.out.exists():
-                # Without its plan a folder is never resumed: after the exchange it holds the old store.
-                (self.partial / _PLAN).unlink()
-                _exchange(self.store, self.out)
-            else:
-                self.store.rename(self.out)
-            sync_folder(self.out.parent)
+            if not self.complete:
+                self._settle()
+                self._swap()
             self._clear()
         self._tidy()
+
+    def _swap(self) -> None:
+        if self.out.exists():
+            # Without its plan a folder is never resumed: after the exchange it holds the old store.
+            (self.partial / _PLAN).unlink()
+            _exchange(self.store, self.out)
+        else:
+            self.store.rename(self.out)
+        sync_folder(self.out.parent)
 
     def _settle(self) -> None:
         """Remove what an interrupted write left in the store, and force its small files to disk."""
@@ -202,7 +211,10 @@ class Target:
             raise ForeignStoreError(
                 f"{self.out} exists and is no edxdask store; it is left alone: choose another name"
             )
-        if not self._overwrite:
+        plan = read_plan(self.partial)
+        if self._resume and plan is not None and not self.store.exists():
+            self.complete = plan.get("identity") == self._identity
+        if not self._overwrite and not self.complete:
             raise StoreExistsError(
                 f"{self.out} exists: choose another name, or pass overwrite=True (--overwrite)"
             )
@@ -243,6 +255,8 @@ class Target:
                 self.partial.rmdir()
 
     def _prepare(self) -> None:
+        if self.complete:
+            return
         plan = read_plan(self.partial)
         if plan is not None and self.store.is_dir():
             if self._resume:

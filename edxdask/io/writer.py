@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
 import logging
-import math
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 import zarr
 
-from edxdask.errors import ParameterError, SchemaError
+from edxdask.errors import ParameterError, SchemaError, StoreWriteError
 from edxdask.io.grid import ChunkGrid
+from edxdask.io.groups import begin_group, finish_group, write_rest
 from edxdask.io.manifest import ChunkRecord, Journal, Manifest, chunk_record, codecs, sync_folder
 from edxdask.io.target import Target
 from edxdask.photons import PhotonBlock, from_dense, to_dense
 from edxdask.schema import (
-    COMPLETE,
     COUNTS,
-    EDXDASK_VERSION,
     ENERGY,
-    FORMAT_KEY,
-    FORMAT_NAME,
-    SCHEMA_VERSION,
-    SCHEMA_VERSION_KEY,
-    as_json,
     variable_attrs,
 )
 
@@ -60,6 +49,14 @@ Job = Callable[[], Iterable[ChunkCounts]]
 
 class _CountTooLarge(Exception):
     """A count needs uint32 and the array is uint16; never leaves this module."""
+
+
+class _DiskError(Exception):
+    """The operating system refused a write in a thread; never leaves this module."""
+
+    def __init__(self, cause: OSError) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
 
 
 class MapWriter:
@@ -110,9 +107,12 @@ class MapWriter:
                         self._collect(pool, pending, on_band)
                 while pending:
                     self._collect(pool, pending, on_band)
-            finally:
-                for future in pending:
-                    future.cancel()
+            except BaseException as error:
+                self._salvage(pending)
+                if isinstance(error, _DiskError):
+                    with self.target.writing():  # it says how much is safe, so it comes after the salvage
+                        raise error.cause from None
+                raise
 
     def finish(self, rest: xr.Dataset) -> Manifest:
         """Write everything but the counts: coordinates, other variables, attributes, manifest."""
@@ -140,11 +140,11 @@ class MapWriter:
         if record.photons:
             if dense is None:
                 dense = to_dense(block, self._array.dtype).reshape(shape)
-            with self.target.writing():
+            try:
                 self._array[(*region, slice(None))] = dense.astype(self._array.dtype, copy=False)
-                _sync_file(
-                    self._counts_folder / self.grid.file_name(self.grid.index(chunk.band, chunk.column))
-                )
+                _sync_file(self._file(chunk.band, chunk.column))
+            except OSError as error:
+                raise _DiskError(error) from error
         return record
 
     def _collect(
@@ -155,19 +155,36 @@ class MapWriter:
     ) -> None:
         """Wait for a job; where a count did not fit, wait for all, widen the array and run those again."""
         too_large: list[Job] = []
+        failure: BaseException | None = None
         finished = wait(pending, return_when=FIRST_COMPLETED).done
         while finished:
             for future in finished:
-                job = pending.pop(future)
-                try:
+                job, error = pending.pop(future), future.exception()
+                if error is None:
                     self._keep(future.result(), on_band)
-                except _CountTooLarge:
+                elif isinstance(error, _CountTooLarge):
                     too_large.append(job)
+                else:
+                    failure = error
             finished = wait(pending).done if too_large and pending else set()
+        if failure is not None:
+            raise failure
         if too_large:
             with self.target.writing():
                 self._widen()
             pending.update({pool.submit(self._run, job): job for job in too_large})
+
+    def _salvage(self, pending: dict[Future[list[ChunkRecord]], Job]) -> None:
+        """After a failure, keep what the other threads still bring to an end."""
+        for future in pending:
+            future.cancel()
+        for future in wait(pending).done:
+            if not future.cancelled() and future.exception() is None:
+                with contextlib.suppress(StoreWriteError):  # the first failure is the one to tell
+                    self._keep(future.result(), None)
+
+    def _file(self, band: int, column: int) -> Path:
+        return self._counts_folder / self.grid.file_name(self.grid.index(band, column))
 
     def _keep(self, records: list[ChunkRecord], on_band: Callable[[int], None] | None) -> None:
         for record in records:
@@ -223,11 +240,10 @@ class MapWriter:
         shutil.rmtree(self._scratch, ignore_errors=True)
         wide = self._create(self._scratch / _WIDE, "uint32")
         for band, column in np.ndindex(self.grid.bands, self.grid.columns):
-            name = self.grid.file_name(self.grid.index(band, column))
-            if (self._counts_folder / name).exists():
+            if (chunk := self._file(band, column)).exists():
                 where = (*self.grid.region(band, column), slice(None))
                 wide[where] = np.asarray(self._array[where]).astype(np.uint32)
-                _sync_file(self._scratch / _WIDE / name)
+                _sync_file(self._scratch / _WIDE / chunk.name)
         self._counts_folder.rename(self._scratch / _NARROW)
         (self._scratch / _WIDE).rename(self._counts_folder)
         sync_folder(self.folder)
@@ -258,74 +274,6 @@ def _checked(dense: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def begin_group(store: Path, name: str) -> None:
-    """Make the group of a map, marked as ours and as incomplete."""
-    root = zarr.open_group(store, mode="a", zarr_format=3)
-    marks: dict[str, Any] = {FORMAT_KEY: FORMAT_NAME, SCHEMA_VERSION_KEY: SCHEMA_VERSION, COMPLETE: False}
-    for group in [root, root.require_group(name)] if name else [root]:
-        if not group.attrs.get(FORMAT_KEY):
-            group.attrs.put(marks)
-
-
-def plain_attrs(attrs: Any) -> dict[str, Any]:
-    """Attributes as JSON holds them; what is not a number (NaN, inf) is not known and left out."""
-    plain = json.loads(as_json({str(k): v for k, v in attrs.items()}))
-    return {k: v for k, v in plain.items() if not (isinstance(v, float) and not math.isfinite(v))}
-
-
-def finish_group(folder: Path, attrs: Any) -> None:
-    """Write the final attributes of a group, ``complete`` with them, and consolidate its metadata."""
-    marks: dict[str, Any] = {
-        FORMAT_KEY: FORMAT_NAME,
-        SCHEMA_VERSION_KEY: SCHEMA_VERSION,
-        EDXDASK_VERSION: version("edxdask"),
-        COMPLETE: True,
-    }
-    group = zarr.open_group(folder, mode="r+", use_consolidated=False)
-    group.attrs.put({**plain_attrs(attrs), **marks})
-    with warnings.catch_warnings():
-        # zarr warns that other Zarr libraries may ignore it; they then read the metadata one by one
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(folder)
-
-
-def write_rest(folder: Path, rest: xr.Dataset, *, keep: str | None = None) -> None:
-    """Write the variables of ``rest`` into a group, replacing what is there but the array ``keep``."""
-    for path in folder.iterdir():
-        if path.is_dir() and path.name != keep and (path / "zarr.json").exists() and _is_array(path):
-            shutil.rmtree(path)
-    plain = xr.Dataset(
-        {n: _storable(v) for n, v in rest.data_vars.items()},
-        coords={n: _storable(v) for n, v in rest.coords.items()},
-    )
-    encoding: dict[Any, Any] = {n: {"compressors": codecs()} for n in plain.variables}
-    with dask.config.set(scheduler="threads", num_workers=THREADS):
-        plain.to_zarr(
-            folder,
-            mode="a",
-            consolidated=False,
-            zarr_format=3,
-            encoding=encoding,
-            write_empty_chunks=True,  # then a chunk that is missing is damage
-        )
-
-
-def _is_array(path: Path) -> bool:
-    return json.loads((path / "zarr.json").read_text()).get("node_type") == "array"
-
-
-def _storable(array: xr.DataArray) -> xr.Variable:
-    """Variable without the encoding of an earlier read, in even chunks, text as the Zarr type string."""
-    variable = array.variable.copy(deep=False)
-    variable.encoding = {}
-    variable.attrs = plain_attrs(variable.attrs)
-    if variable.dtype.kind == "U":
-        variable = xr.Variable(variable.dims, variable.values.astype(object), variable.attrs)
-    if variable.chunks is not None:
-        variable = variable.chunk({d: max(c) for d, c in zip(variable.dims, variable.chunks, strict=True)})
-    return variable
 
 
 def photon_jobs(band: int, block: PhotonBlock, grid: ChunkGrid) -> Iterator[Job]:

@@ -34,7 +34,7 @@ def cube(shape, *, seed=0, mean=0.05, chunks=None):
     return ds if chunks is None else ds.chunk(chunks)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     y=st.lists(st.integers(1, 90), min_size=1, max_size=3),
     x=st.lists(st.integers(1, 90), min_size=1, max_size=3),
@@ -357,3 +357,24 @@ def test_memory_does_not_grow_with_the_cube(tmp_path):
     )
     assert int(done.stdout) < 600
     assert store_info(tmp_path / "map.zarr").shape == (512, 512, 4096)
+
+
+def test_a_writer_killed_just_after_its_store_appeared_is_tidied_up_by_resume(tmp_path, monkeypatch):
+    ds = cube((70, 70, 5))
+
+    clear = Target._clear
+
+    def die(self):
+        if self.out.exists():
+            raise KeyboardInterrupt
+        clear(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "_clear", die)
+        with pytest.raises(KeyboardInterrupt):
+            save(ds, tmp_path / "map.zarr")
+    assert partial_path(tmp_path / "map.zarr").exists()
+    assert (save(ds, tmp_path / "map.zarr", resume=True).counts.values == ds.counts.values).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["map.zarr"]
+    with pytest.raises(StoreExistsError):
+        save(ds, tmp_path / "map.zarr", resume=True)
