@@ -140,11 +140,17 @@ def as_mask(ds: xr.Dataset, mask: MaskLike) -> xr.DataArray:
             raise ParameterError(
                 "mask", f"{dim}: {mask.sizes[dim]}", f"{ds.sizes[dim]}, the size of the cube"
             )
-        if dim in mask.coords and dim in ds.coords and not np.allclose(mask[dim], ds[dim]):
+        if dim in mask.coords and dim in ds.coords and not _same(mask[dim].values, ds[dim].values):
             raise ParameterError(
                 "mask", f"other {dim} coordinates", "the cube's", "Was it made for another map?"
             )
     return mask.transpose(*[d for d in dims if d in mask.dims])
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two coordinates are the same: numbers to rounding, names exactly."""
+    numbers = a.dtype.kind in "iuf" and b.dtype.kind in "iuf"
+    return bool(np.allclose(a, b) if numbers else np.array_equal(a, b))
 
 
 def combine_masks(

@@ -97,3 +97,11 @@ def test_nothing_combined_is_an_error(make_cube):
         combine_masks(make_cube(), [])
     with pytest.raises(ParameterError, match="'union'"):
         combine_masks(make_cube(), [np.ones((11, 9), bool)], how="xor")
+
+
+def test_maps_told_apart_by_name_are_told_apart_in_masks(make_cube):
+    ds = make_cube(("tilt", "y", "x")).assign_coords(tilt=["low", "high"])
+    mask = ds.valid.drop_vars(["y", "x"])
+    np.testing.assert_array_equal(as_mask(ds, mask), ds.valid)
+    with pytest.raises(ParameterError, match="another map"):
+        as_mask(ds, mask.assign_coords(tilt=["high", "low"]))
