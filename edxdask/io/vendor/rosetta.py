@@ -253,6 +253,16 @@ def _is_tia(path: Path, start: bytes) -> bool:
     return b"<ObjectInfo>" in start or b"<ObjectInfo>" in path.read_bytes()
 
 
+def _records_agree(signal: Signal) -> Signal:
+    """Each TIA record states its type and length; rosettasciio believes the first and cuts all by it."""
+    told = signal["original_metadata"].get("ser_header_parameters", {})
+    for key in ("DataType", "ArrayLength"):
+        values = np.unique(np.asarray(told.get(key, ())))
+        if values.size > 1:
+            raise ValueError(f"its records differ in {key} ({values[:3].tolist()}): the file is damaged")
+    return signal
+
+
 def _is_phenom(path: Path, start: bytes) -> bool:
     return path.suffix.lower() == ".elid" and start[:3] == b"BZh"
 
@@ -299,7 +309,7 @@ READERS = (
         check=_spd_length,
         uncalibrated="put the .spc file of the same name, which holds the calibration, beside the .spd file",
     ),
-    RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False),
+    RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False, mend=_records_agree),
     RosettaReader("Phenom", (".elid",), "phenom", _is_phenom, lazy=False, check=_unpacks),
     RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm, mend=_loss_is_in_ev),
 )

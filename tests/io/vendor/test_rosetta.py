@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from made_files import counts_of, map_of, maps_of, write_dm3, write_hspy, write_rpl, write_ser, write_spd
@@ -204,6 +206,16 @@ def test_a_spd_header_that_describes_fewer_rows_than_there_are_is_refused(tmp_pa
     data[28] -= 1  # number of lines
     path.write_bytes(data)
     with pytest.raises(ValueError, match="header describes 10 × 5 spectra"):
+        read(path)
+
+
+def test_tia_records_that_state_different_lengths_are_refused(tmp_path):
+    path = write_ser(tmp_path / "a.ser", counts_of(SHAPE))
+    data = bytearray(path.read_bytes())
+    at = data.index(struct.pack("<ddIHI", -100.0, 10.0, 0, 2, SHAPE[2]), 800)  # a record after the first
+    data[at + 22] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="records differ in ArrayLength"):
         read(path)
 
 
