@@ -19,6 +19,7 @@ from edxdask.photons.dense_factor import (
     dense_project,
 )
 from edxdask.photons.kernels.factor import (
+    GROUP,
     LOG_LANES,
     PAD,
     back_project_tiles,
@@ -99,7 +100,8 @@ def kl_sweep(
         pad_columns(factors.rate[None], lanes, factors.dtype),
         pad_columns(factors.keep[None], lanes, factors.dtype),
         factors.dtype.type(EPSILON), inner, joint, update_abundance, spectra_statistics,
-        work.index, work.number, work.fit, work.ratio, work.tile, numerator, sums, product, exponent,
+        work.index, work.number, work.fit, work.ratio, work.tile, work.place, work.owner,
+        numerator, sums, product, exponent,
     )  # fmt: skip
     k = factors.phases
     found = np.ascontiguousarray(numerator[:, :k].T) if spectra_statistics else np.empty((k, 0))
@@ -153,7 +155,8 @@ def frobenius_sweep(
         work.like, block.indptr, block.channel, block.count, abundance,
         pad_columns(spectra.T, lanes, factors.dtype), square_gram,
         pad_columns(factors.keep[None], lanes, factors.dtype), factors.dtype.type(EPSILON), inner,
-        update_abundance, spectra_statistics, work.index, work.ratio, work.tile, numerator, outer, sums,
+        update_abundance, spectra_statistics, work.index, work.number, work.ratio, work.tile, work.place,
+        work.owner, numerator, outer, sums,
     )  # fmt: skip
     found = np.ascontiguousarray(numerator[:, :k].T) if spectra_statistics else np.empty((k, 0))
     own_gram = outer[:k, :k].copy() if spectra_statistics else np.empty((k, 0))
@@ -194,8 +197,9 @@ def project(block: Block, basis: np.ndarray) -> np.ndarray:
     out = np.empty((block.pixels, basis.shape[1]), dtype=basis.dtype)
     table = pad_columns(basis, len(work.like), basis.dtype)
     project_tiles(
-        work.like, block.indptr, block.channel, block.count, table, work.index, work.ratio, work.tile, out
-    )
+        work.like, block.indptr, block.channel, block.count, table,
+        work.index, work.number, work.ratio, work.tile, work.place, work.owner, out,
+    )  # fmt: skip
     return out
 
 
@@ -216,7 +220,7 @@ def back_project(block: Block, values: np.ndarray) -> np.ndarray:
     out = np.zeros((block.channels, len(work.like)))
     back_project_tiles(
         work.like, block.indptr, block.channel, block.count, values,
-        work.index, work.ratio, work.tile, out,
+        work.index, work.number, work.ratio, work.tile, work.place, work.owner, out,
     )  # fmt: skip
     return np.ascontiguousarray(out[:, : values.shape[1]])
 
@@ -229,7 +233,16 @@ def _check_matrix(name: str, matrix: np.ndarray, rows: int) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """Scratch of one call; ``like`` tells the kernels how many lanes to compile for."""
+    """Scratch of one call.
+
+    Attributes
+    ----------
+    like : tells the kernels how many lanes to compile for
+    index, number, fit, ratio : of each photon of a tile
+    tile : abundances of its pixels
+    place : first group of each pixel, and the end
+    owner : pixel of each group
+    """
 
     like: tuple[int, ...]
     index: np.ndarray
@@ -237,12 +250,15 @@ class _Work:
     fit: np.ndarray
     ratio: np.ndarray
     tile: np.ndarray
+    place: np.ndarray
+    owner: np.ndarray
 
     @staticmethod
     def of(block: PhotonBlock, phases: int, dtype: np.dtype) -> _Work:
         lanes = 1 << (phases - 1).bit_length()
         largest = int(np.diff(block.indptr).max(initial=0))
-        size = max(TILE_PHOTONS, largest) + PAD
+        room = -(-max(TILE_PHOTONS, largest) // GROUP) * GROUP
+        size = room + PAD
         return _Work(
             (0,) * lanes,
             np.zeros(size, dtype=np.uint16),
@@ -250,6 +266,8 @@ class _Work:
             np.zeros(size, dtype=dtype),
             np.zeros(size, dtype=dtype),
             np.zeros((TILE_PIXELS, lanes), dtype=dtype),
+            np.zeros(TILE_PIXELS + 1, dtype=np.int64),
+            np.zeros(room // GROUP + PAD, dtype=np.uint16),
         )
 
 

@@ -54,11 +54,11 @@ def test_three_or_four_phases_use_packed_multiply_adds_only(dtype, suffix):
 
     @njit(error_model="numpy")
     def one_pixel(like, index, ratio, spectra, out):
-        store(out, 0, gains(like, 0, index.size - 16, index, ratio, spectra))
+        store(out, 0, gains(like, 0, index.size // 4, index, ratio, spectra))
 
     spectra = np.ones((8, 4), dtype=dtype)
     out = np.empty((1, 4), dtype=dtype)
-    one_pixel((0,) * 4, np.zeros(36, dtype=np.uint16), np.ones(36, dtype=dtype), spectra, out)
+    one_pixel((0,) * 4, np.zeros(20, dtype=np.uint16), np.ones(20, dtype=dtype), spectra, out)
     np.testing.assert_array_equal(out, 20.0)
     (assembly,) = one_pixel.inspect_asm().values()
     assert len(re.findall(rf"vfmadd\d+{suffix}", assembly)) >= 4

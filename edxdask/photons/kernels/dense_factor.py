@@ -7,19 +7,28 @@ padded with zeros to a multiple of ``GROUP``.
 import numpy as np
 from numba import njit
 
-from edxdask.photons.kernels.factor import (
-    FAST,
-    PAD,
-    _copy_in,
-    _copy_out,
-    _copy_photons,
-    _numbers,
-    _ratios,
-    multiply_logs,
-)
+from edxdask.photons.kernels.factor import FAST, PAD, _copy_in, _copy_out, _ratios, multiply_logs
 
 GROUP = 4
 TILE_ROWS = 8  # fits and ratios of a tile, 128 KiB at 2048 channels, stay in the second-level cache
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy_photons(values, start, size, copy):
+    """Copy the counts of a tile, with ``PAD`` zeros behind, so that vectors may read past the end."""
+    found = values[start : start + size]
+    for j in range(size):
+        copy[j] = found[j]
+    for j in range(size, size + PAD):
+        copy[j] = 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def _numbers(count, start, size, number):
+    """Give the counts of a tile as floating-point numbers."""
+    found = count[start : start + size]
+    for j in range(size):
+        number[j] = found[j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)

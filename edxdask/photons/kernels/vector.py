@@ -49,14 +49,19 @@ def _load_row(context, builder, array_type, array, row, lanes):
     return _load_from(context, builder, array_type, array, start, lanes)
 
 
-def _store_row(context, builder, array_type, array, row, vector):
-    """Write ``vector`` as row ``row`` of an array whose rows are as long."""
+def _store_to(context, builder, array_type, array, start, vector):
+    """Write ``vector`` to an array from place ``start`` on."""
     data = _data(context, builder, array_type, array)
     element = context.get_data_type(array_type.dtype)
-    start = builder.mul(row, ir.Constant(row.type, vector.type.count))
     pointer = builder.gep(data, [start], source_etype=element)
     pointer = builder.bitcast(pointer, vector.type.as_pointer())
     builder.store(vector, pointer, align=array_type.dtype.bitwidth // 8)
+
+
+def _store_row(context, builder, array_type, array, row, vector):
+    """Write ``vector`` as row ``row`` of an array whose rows are as long."""
+    start = builder.mul(row, ir.Constant(row.type, vector.type.count))
+    _store_to(context, builder, array_type, array, start, vector)
 
 
 def _splat(builder, scalar, lanes):
@@ -84,17 +89,32 @@ def peek(typingctx, array, place):
 
 
 @intrinsic
-def peek_if(typingctx, wanted, array, place):
-    """``array[place]`` if it is wanted, else 0; the place is read in either case."""
+def copy(typingctx, like, array, start, out, at):
+    """``out[at : at + n] = array[start : start + n]`` for n of ``len(like)``."""
 
     def codegen(context, builder, signature, args):
-        place = context.cast(builder, args[2], signature.args[2], types.intp)
-        data = _data(context, builder, signature.args[1], args[1])
-        element = context.get_data_type(signature.args[1].dtype)
-        value = builder.load(builder.gep(data, [place], source_etype=element), typ=element)
-        return builder.select(args[0], value, ir.Constant(element, 0.0))
+        like, array_type, start_type, out_type, at_type = signature.args
+        start = context.cast(builder, args[2], start_type, types.intp)
+        at = context.cast(builder, args[4], at_type, types.intp)
+        values = _load_from(context, builder, array_type, args[1], start, like.count)
+        _store_to(context, builder, out_type, args[3], at, values)
+        return context.get_dummy_value()
 
-    return array.dtype(wanted, array, place), codegen
+    return types.void(like, array, start, out, at), codegen
+
+
+@intrinsic
+def fill(typingctx, like, value, out, at):
+    """``out[at : at + n] = value`` for n of ``len(like)``."""
+
+    def codegen(context, builder, signature, args):
+        like, value_type, out_type, at_type = signature.args
+        value = context.cast(builder, args[1], value_type, out_type.dtype)
+        at = context.cast(builder, args[3], at_type, types.intp)
+        _store_to(context, builder, out_type, args[2], at, _splat(builder, value, like.count))
+        return context.get_dummy_value()
+
+    return types.void(like, value, out, at), codegen
 
 
 @intrinsic
@@ -258,11 +278,7 @@ def dot4(typingctx, table, index, start, vector, out):
             values = _load_row(context, builder, table_type, args[0], row, vec.lanes)
             products.append(builder.fmul(values, args[3], flags=FAST))
         sums = _row_sums(builder, products)
-        element = context.get_data_type(out_type.dtype)
-        data = _data(context, builder, out_type, args[4])
-        pointer = builder.gep(data, [start], source_etype=element)
-        pointer = builder.bitcast(pointer, sums.type.as_pointer())
-        builder.store(sums, pointer, align=out_type.dtype.bitwidth // 8)
+        _store_to(context, builder, out_type, args[4], start, sums)
         return context.get_dummy_value()
 
     return types.void(table, index, start, vector, out), codegen
