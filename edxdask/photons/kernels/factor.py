@@ -68,9 +68,9 @@ def _copy_out(tile, first, last, values):
 def _lay_out(indptr, first, last, channel, count, index, number, place, owner):
     """Copy a tile's photons so that each pixel starts a new group; returns the number of groups.
 
-    Groups end in counts of zero, whose ratios are zero. Most loops then run over the groups of the whole tile,
-    not over pixels: the end of a pixel's photons is a branch that is missed, and costs as much as ten photons
-    (15 counts a pixel, k = 3: 4.6 ns a non-zero with loops over pixels, 3.0 so).
+    Groups end in counts of zero, whose ratios are zero. Most loops then run over the groups of the whole
+    tile, not over pixels: the end of a pixel's photons is a branch that is missed, and costs as much as ten
+    photons (15 counts a pixel, k = 3: 4.6 ns a non-zero with loops over pixels, 3.0 so).
     """
     g = 0
     for i in range(last - first):
