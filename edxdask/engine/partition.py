@@ -18,34 +18,45 @@ import numpy as np
 
 from edxdask.engine.layout import PartitionPlan, TilePlan
 from edxdask.errors import ParameterError
-from edxdask.photons import PhotonBlock, from_dense
+from edxdask.photons import Block, DenseBlock, PhotonBlock, choose, from_dense
 from edxdask.photons.assemble import side_by_side
 
 
 @dataclass(frozen=True)
 class CachedBlock:
-    """A photon block on local disk; ``load`` reads it, the reader drops it after use.
+    """A block on local disk; ``load`` reads it, the reader drops it after use.
 
-    Plain files read in full, not memory maps: mapped pages count as resident memory.
+    Plain files read in full, not memory maps: mapped pages count as resident memory. A task that runs on
+    another node finds no file there and makes the block again from ``source``.
     """
 
     path: Path
     channels: int
+    source: da.Array
 
-    def load(self) -> PhotonBlock:
+    def load(self) -> Block:
         """Read the block."""
+        if not self.path.is_file():
+            return choose(read_band(self.source))
         with self.path.open("rb") as file:
-            indptr, channel, count = (np.load(file, allow_pickle=False) for _ in range(3))
-        return PhotonBlock(indptr, channel, count, self.channels)
+            first = np.load(file, allow_pickle=False)
+            if first.ndim == 2:
+                return DenseBlock(first)
+            channel, count = (np.load(file, allow_pickle=False) for _ in range(2))
+        return PhotonBlock(first, channel, count, self.channels)
 
     @staticmethod
-    def keep(block: PhotonBlock, folder: Path) -> CachedBlock:
+    def keep(block: Block, folder: Path, source: da.Array) -> CachedBlock:
         """Write ``block`` to a new file in ``folder``."""
         path = folder / f"{uuid.uuid4().hex}.photons"
+        if isinstance(block, DenseBlock):
+            arrays: tuple[np.ndarray, ...] = (block.counts,)
+        else:
+            arrays = (block.indptr, block.channel, block.count)
         with path.open("wb") as file:
-            for array in (block.indptr, block.channel, block.count):
+            for array in arrays:
                 np.save(file, array, allow_pickle=False)
-        return CachedBlock(path, block.channels)
+        return CachedBlock(path, block.channels, source)
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,9 @@ class Tile:
 
     plan: TilePlan
     start: int
-    bands: tuple[PhotonBlock | CachedBlock, ...]
+    bands: tuple[Block | CachedBlock, ...]
 
-    def blocks(self) -> Iterator[tuple[slice, PhotonBlock]]:
+    def blocks(self) -> Iterator[tuple[slice, Block]]:
         """Yield ``(pixels within the partition, photons)`` band by band."""
         start = self.start
         for band in self.bands:
@@ -86,7 +97,7 @@ class Partition:
     nonzeros: int
     photons: int
 
-    def blocks(self) -> Iterator[tuple[slice, PhotonBlock]]:
+    def blocks(self) -> Iterator[tuple[slice, Block]]:
         """Yield ``(pixels within the partition, photons)`` over all tiles."""
         for tile in self.tiles:
             yield from tile.blocks()
@@ -111,12 +122,14 @@ class PartitionJob:
             self.cache.mkdir(parents=True, exist_ok=True)
         tiles, start, nonzeros, photons = [], 0, 0, 0
         for plan, array in zip(self.plan.tiles, self.arrays, strict=True):
-            bands: list[PhotonBlock | CachedBlock] = []
+            bands: list[Block | CachedBlock] = []
             for top, bottom in pairwise(plan.edges):
-                block = read_band(array[top - plan.first_row : bottom - plan.first_row])
-                nonzeros += block.count.size
-                photons += block.total
-                bands.append(block if self.cache is None else CachedBlock.keep(block, self.cache))
+                source = array[top - plan.first_row : bottom - plan.first_row]
+                found = read_band(source)
+                nonzeros += found.count.size
+                photons += found.total
+                block = choose(found)
+                bands.append(block if self.cache is None else CachedBlock.keep(block, self.cache, source))
             tiles.append(Tile(plan, start, tuple(bands)))
             start += plan.pixels
         return Partition(self.plan, tuple(tiles), nonzeros, photons)

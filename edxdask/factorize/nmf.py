@@ -23,7 +23,7 @@ from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.rounds import FreeSpectra, Rounds
 from edxdask.factorize.starts import GivenState, RandomState, nndsvda, random_spectra
 from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
-from edxdask.photons import entropy_term, square_term
+from edxdask.photons import entropy_term
 from edxdask.progress import ProgressHook
 
 PRECISIONS = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
@@ -118,8 +118,7 @@ def factorize(
     fixed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Iterate from the states that stand; returns spectra and objectives."""
-    term = entropy_of if loss == "kl" else squares_of
-    constant = float(sum(problem.executor.collect(term)))
+    constant = float(sum(problem.executor.collect(entropy_of))) if loss == "kl" else 0.0
     if accelerate:
         problem.executor.change(add_previous)
     rounds = Rounds(
@@ -136,11 +135,6 @@ def factorize(
 def entropy_of(partition: Partition, state: State) -> float:
     """Part of the KL divergence that no factor changes: Σ y log y - y."""
     return float(sum(entropy_term(block) for _, block in partition.blocks()))
-
-
-def squares_of(partition: Partition, state: State) -> float:
-    """Half the sum of squared counts."""
-    return 0.5 * float(sum(square_term(block) for _, block in partition.blocks()))
 
 
 def add_previous(partition: Partition, state: State) -> State:

@@ -16,15 +16,6 @@ from edxdask.engine.step import State
 from edxdask.factorize.steps import ABUNDANCE
 
 
-def pixel_counts(partition: Partition, state: State) -> np.ndarray:
-    """Photons of every pixel of a partition."""
-    total = np.zeros(partition.plan.pixels)
-    for where, block in partition.blocks():
-        cumulated = np.concatenate([[0], np.cumsum(block.count, dtype=np.int64)])
-        total[where] = np.diff(cumulated[block.indptr])
-    return total
-
-
 def abundances(partition: Partition, state: State) -> np.ndarray:
     """State ``abundance`` of a partition."""
     return state[ABUNDANCE]

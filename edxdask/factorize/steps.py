@@ -12,7 +12,7 @@ import numpy as np
 
 from edxdask.engine.partition import Partition
 from edxdask.engine.step import Halo, State, Stats
-from edxdask.photons import PhotonBlock, frobenius_sweep, kl_sweep
+from edxdask.photons import Block, frobenius_sweep, kl_sweep
 
 ABUNDANCE, PREVIOUS = "abundance", "previous"
 Loss = Literal["kl", "frobenius"]
@@ -67,7 +67,7 @@ class SweepStep:
             total = {key: total[key] + stats[key] for key in total} if total else stats
         return total
 
-    def _sweep(self, block: PhotonBlock, abundance: np.ndarray, spectra: np.ndarray) -> Stats:
+    def _sweep(self, block: Block, abundance: np.ndarray, spectra: np.ndarray) -> Stats:
         if self.loss == "kl":
             kl = kl_sweep(
                 block,
@@ -86,7 +86,8 @@ class SweepStep:
         fro = frobenius_sweep(
             block, abundance, spectra, inner=self.inner, spectra_statistics=self.spectra_statistics
         )
-        return {"numerator": fro.numerator, "gram": fro.gram, "loss": fro.loss_entry}
+        loss = 0.5 * (fro.square - 2 * fro.cross + fro.quadratic)
+        return {"numerator": fro.numerator, "gram": fro.gram, "loss": loss}
 
 
 def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> np.ndarray:
