@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 # One numba thread a task: dask already fills the cores.
 WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "65536", "NUMBA_NUM_THREADS": "1"}
 
-# A task is blamed for every worker that dies while it runs; on a machine that loses nodes three are soon gone.
+# A task is blamed for every worker that dies while it runs; where nodes go, three are soon gone.
 ALLOWED_FAILURES = 20
 
 

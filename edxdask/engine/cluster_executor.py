@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from edxdask.engine.derive import Derivation, head
+from edxdask.engine.executor import Executor
 from edxdask.engine.layout import PartitionPlan, halo_sources
 from edxdask.engine.partition import Partition, PartitionJob
 from edxdask.engine.step import (
@@ -30,6 +32,7 @@ from edxdask.engine.step import (
     stats_of,
 )
 from edxdask.errors import EdxdaskError
+from edxdask.photons import PhotonBlock
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -141,11 +144,32 @@ class ClusterExecutor:
         while waiting:
             yield waiting.popleft().result()
 
+    def derive(self, made: Sequence[tuple[int, Derivation]]) -> tuple[Executor, list[tuple[int, int]]]:
+        """Make new partitions from these; returns their executor and (nonzeros, photons) of each."""
+        rows, thinning = made[0][1].factor - 1, made[0][1].thinning
+        below = [down for _, down in halo_sources(self._plans, rows)]
+        needed = sorted({i for source, _ in made for i in below[source]})
+        heads = {i: self._submit(i, head, self._parts[i], rows, thinning) for i in needed}
+        fresh = ClusterExecutor(self.client)
+        fresh._plans = [derivation.plan for _, derivation in made]
+        fresh._homes = [self._homes[source] for source, _ in made]
+        fresh._parts = [
+            fresh._submit(i, derive_copy, derivation, self._parts[source], [heads[j] for j in below[source]])
+            for i, (source, derivation) in enumerate(made)
+        ]
+        sizes = [fresh._submit(i, sizes_of, part) for i, part in enumerate(fresh._parts)]
+        return fresh, list(self.client.gather(sizes))
+
     def close(self) -> None:
         """Let go of everything, files included."""
         self._states, self._parts = [], []
         if self._caches and self.client.status == "running":
             self.client.run(remove_folders, sorted(self._caches))
+
+
+def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
+    """Make a partition from another, as a task."""
+    return derivation(source, heads)
 
 
 def load_job(job: PartitionJob) -> Partition:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
+from edxdask.engine.derive import Derivation, head
 from edxdask.engine.layout import PartitionPlan, halo_sources
 from edxdask.engine.partition import Partition, PartitionJob
 from edxdask.engine.step import (
@@ -54,6 +55,10 @@ class Executor(Protocol):
 
     def collect(self, ask: Callable[..., Any], *args: Any) -> Iterator[Any]:
         """Yield ``ask(partition, state, *args)`` for every partition, in order."""
+        ...
+
+    def derive(self, made: Sequence[tuple[int, Derivation]]) -> tuple[Executor, list[tuple[int, int]]]:
+        """Make new partitions from these; returns their executor and (nonzeros, photons) of each."""
         ...
 
     def close(self) -> None:
@@ -123,6 +128,21 @@ class ThreadExecutor:
         """Yield ``ask(partition, state, *args)`` for every partition, in order."""
         for partition, state in zip(self._partitions, self._states, strict=True):
             yield self._pool.submit(ask, partition, state, *args).result()
+
+    def derive(self, made: Sequence[tuple[int, Derivation]]) -> tuple[Executor, list[tuple[int, int]]]:
+        """Make new partitions from these; returns their executor and (nonzeros, photons) of each."""
+        rows, thinning = made[0][1].factor - 1, made[0][1].thinning
+        below = [down for _, down in halo_sources([p.plan for p in self._partitions], rows)]
+
+        def one(item: tuple[int, Derivation]) -> Partition:
+            source, derivation = item
+            heads = [head(self._partitions[i], rows, thinning) for i in below[source]]
+            return derivation(self._partitions[source], heads)
+
+        fresh = ThreadExecutor(self.workers)
+        fresh._partitions = list(self._pool.map(one, made))
+        fresh._states = [{} for _ in made]
+        return fresh, [(part.nonzeros, part.photons) for part in fresh._partitions]
 
     def close(self) -> None:
         """Let go of everything, files included."""

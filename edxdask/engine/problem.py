@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.budget import MemoryPlan, available_memory, parse_bytes, resident_memory
+from edxdask.engine.derive import Thinning, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
 from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan, plan_partitions, stack_of
 from edxdask.engine.partition import PartitionJob, read_band
@@ -76,6 +77,15 @@ class Problem:
     def pixels(self) -> int:
         """Pixels of all maps."""
         return sum(view.stack.pixels for view in self.maps)
+
+    def derive(self, *, factor: int = 1, thinning: Thinning | None = None) -> Problem:
+        """Binned or thinned photons as a problem of their own; close its executor when done."""
+        stacks, made = derivations([m.stack for m in self.maps], self.plans, factor=factor, thinning=thinning)
+        executor, sizes = self.executor.derive(made)
+        nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
+        maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
+        plans = [derivation.plan for _, derivation in made]
+        return replace(self, maps=maps, executor=executor, plans=plans, nonzeros=nonzeros, photons=photons)
 
 
 @dataclass(frozen=True)

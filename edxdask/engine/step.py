@@ -32,16 +32,17 @@ class Halo:
 
 
 class BlockStep(Protocol):
-    """One declared reduction.
+    """One declared reduction; ``halo_rows`` is 0 where pixels do not interact."""
 
-    Attributes
-    ----------
-    halo_rows : rows of neighbours that ``run`` must see; 0 where pixels do not interact
-    halo_names : state arrays the halo holds
-    """
+    @property
+    def halo_rows(self) -> int:
+        """Rows of neighbours that ``run`` must see."""
+        ...
 
-    halo_rows: int
-    halo_names: tuple[str, ...]
+    @property
+    def halo_names(self) -> tuple[str, ...]:
+        """State arrays the halo holds."""
+        ...
 
     def run(self, partition: Partition, state: State, shared: Any, halo: Halo) -> Stats:
         """Change ``state`` in place and return what must be added over partitions."""

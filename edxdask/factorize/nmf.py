@@ -26,7 +26,7 @@ from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
 from edxdask.photons import entropy_term
 from edxdask.progress import ProgressHook
 
-PRECISIONS = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
+PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
 
 
 def nmf(

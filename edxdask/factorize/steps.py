@@ -15,6 +15,8 @@ from edxdask.engine.step import Halo, State, Stats
 from edxdask.photons import Block, frobenius_sweep, kl_sweep
 
 ABUNDANCE, PREVIOUS = "abundance", "previous"
+LEAST_RATIO = 0.5
+
 Loss = Literal["kl", "frobenius"]
 
 
@@ -91,14 +93,20 @@ class SweepStep:
 
 
 def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> np.ndarray:
-    """Go on in the direction of the last step; no factor shrinks below a tenth, zeros stay zeros.
+    """Go on along the last step, by ratios: factors stay positive, zeros stay zeros, none more than halves.
+
+    Steps by differences drive small factors to the floor, from where multiplicative updates come back
+    slowly: on a mantle map they needed more rounds than no extrapolation, ratios a quarter of them.
 
     Examples
     --------
-    >>> extrapolate(np.array([2.0, 1.0, 0.0]), np.array([1.0, 3.0, 0.0]), 0.5).tolist()
-    [2.5, 0.1, 0.0]
+    >>> extrapolate(np.array([4.0, 1.0, 0.0]), np.array([1.0, 100.0, 0.0]), 0.5).tolist()
+    [8.0, 0.5, 0.0]
     """
     if momentum == 0:
         return now.copy()
-    floor = now.dtype.type(0.1) * now
-    return np.maximum(now + now.dtype.type(momentum) * (now - before), floor)
+    ratio = np.divide(now, before, out=np.ones_like(now), where=before > 0)
+    np.power(ratio, now.dtype.type(momentum), out=ratio)
+    np.clip(ratio, LEAST_RATIO, 1 / LEAST_RATIO, out=ratio)
+    ratio *= now
+    return ratio

@@ -1,0 +1,161 @@
+"""Partitions made from partitions: binned, thinned, or both, where the photons already are.
+
+Bins need not end where partitions end. A bin belongs to the partition that holds its first row; the rows
+it lacks come as photons (``head``) from the partitions below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan
+from edxdask.engine.partition import Partition, Tile
+from edxdask.photons import (
+    Block,
+    DenseBlock,
+    PhotonBlock,
+    bin_block,
+    choose,
+    concat_blocks,
+    from_dense,
+    take_rows,
+    thin,
+)
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """One of the two independent parts that binomial thinning makes of every pixel.
+
+    Attributes
+    ----------
+    fraction : share of the photons in the first part
+    rest : take the second part
+    """
+
+    fraction: float
+    seed: int
+    rest: bool = False
+
+    def __call__(self, block: PhotonBlock, first_pixel: int) -> PhotonBlock:
+        """Cut the part out of a block whose first pixel has that number."""
+        parts = thin(block, self.fraction, seed=self.seed, pixel_index=first_pixel)
+        return parts[1 if self.rest else 0]
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How to make one partition from another.
+
+    Attributes
+    ----------
+    plan : of the new partition, in rows and pixels of bins
+    factor : pixels a bin, along rows and columns
+    """
+
+    plan: PartitionPlan
+    factor: int = 1
+    thinning: Thinning | None = None
+
+    def __call__(self, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
+        """Bin and thin ``source``; ``heads`` are the rows below it, nearest first."""
+        plans = {(t.map_index, t.image): t for t in self.plan.tiles}
+        tiles: list[Tile] = []
+        start = nonzeros = photons = 0
+        for tile in source.tiles:
+            plan = plans.get((tile.plan.map_index, tile.plan.image))
+            if plan is None:
+                continue
+            found = list(self._bands(tile, heads if tile is source.tiles[-1] else ()))
+            nonzeros += sum(block.count.size for block in found)
+            photons += sum(block.total for block in found)
+            edges = np.cumsum([plan.first_row, *(block.pixels // plan.width for block in found)])
+            exact = replace(plan, edges=tuple(int(edge) for edge in edges))
+            tiles.append(Tile(exact, start, tuple(choose(block) for block in found)))
+            start += exact.pixels
+        return Partition(
+            replace(self.plan, tiles=tuple(t.plan for t in tiles)), tuple(tiles), nonzeros, photons
+        )
+
+    def _bands(self, tile: Tile, heads: Sequence[PhotonBlock]) -> Iterator[PhotonBlock]:
+        plan, factor, width = tile.plan, self.factor, tile.plan.width
+        begin = -(-plan.first_row // factor) * factor
+        end = min(-(-(plan.first_row + plan.rows) // factor) * factor, plan.image_rows)
+        pending: list[PhotonBlock] = []
+        row, have = plan.first_row, 0
+        for block in chain(thinned(tile, self.thinning), heads):
+            rows = block.pixels // width
+            low, high = max(row, begin), min(row + rows, end)
+            if high > low:
+                pending.append(take_rows(block, slice((low - row) * width, (high - row) * width)))
+                have += high - low
+            row += rows
+            full = have - have % factor
+            if full:
+                joined = concat_blocks(pending)
+                yield bin_block(take_rows(joined, slice(0, full * width)), (full, width), factor)
+                pending, have = [take_rows(joined, slice(full * width, None))], have - full
+        if have:
+            yield bin_block(concat_blocks(pending), (have, width), factor)
+
+
+def thinned(tile: Tile, thinning: Thinning | None) -> Iterator[PhotonBlock]:
+    """Bands of a tile as photons, thinned."""
+    for where, block in tile.blocks():
+        sparse = as_photons(block)
+        first = tile.plan.first_pixel + where.start - tile.start
+        yield thinning(sparse, first) if thinning else sparse
+
+
+def as_photons(block: Block) -> PhotonBlock:
+    """Photon block of either kind of block."""
+    return from_dense(block.counts) if isinstance(block, DenseBlock) else block
+
+
+def head(partition: Partition, rows: int, thinning: Thinning | None) -> PhotonBlock:
+    """First ``rows`` rows of a partition's first tile, or all it has."""
+    tile = partition.tiles[0]
+    found: list[PhotonBlock] = []
+    missing = rows * tile.plan.width
+    for block in thinned(tile, thinning):
+        found.append(take_rows(block, slice(0, missing)))
+        missing -= found[-1].pixels
+        if missing <= 0:
+            break
+    return concat_blocks(found)
+
+
+def derivations(
+    stacks: Sequence[ImageStack],
+    plans: Sequence[PartitionPlan],
+    *,
+    factor: int = 1,
+    thinning: Thinning | None = None,
+) -> tuple[list[ImageStack], list[tuple[int, Derivation]]]:
+    """Plan binned and thinned partitions: (new stacks, (source partition, derivation) of each new one).
+
+    Partitions in which no bin begins are left out.
+    """
+    binned: list[ImageStack] = []
+    first = 0
+    for stack in stacks:
+        rows, width = -(-stack.rows // factor), -(-stack.width // factor)
+        binned.append(ImageStack(stack.images, rows, width, first, ()))
+        first += binned[-1].pixels
+    made: list[tuple[int, Derivation]] = []
+    for source, plan in enumerate(plans):
+        tiles = tuple(t for t in (_binned_tile(binned, tile, factor) for tile in plan.tiles) if t.rows)
+        if tiles:
+            made.append((source, Derivation(PartitionPlan(len(made), tiles), factor, thinning)))
+    return binned, made
+
+
+def _binned_tile(stacks: Sequence[ImageStack], tile: TilePlan, factor: int) -> TilePlan:
+    stack = stacks[tile.map_index]
+    first, last = -(-tile.first_row // factor), -(-(tile.first_row + tile.rows) // factor)
+    first_pixel = stack.first_pixel + (tile.image * stack.rows + first) * stack.width
+    return TilePlan(tile.map_index, tile.image, (first, last), stack.rows, stack.width, first_pixel)

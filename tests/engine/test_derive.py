@@ -1,0 +1,78 @@
+"""Derived partitions: bins and thinning do not know where partitions end."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edxdask.engine.derive import Thinning, as_photons
+from edxdask.engine.executor import ThreadExecutor
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Demand, photons_of
+from edxdask.engine.step import State
+from edxdask.photons import concat_blocks, to_dense
+
+
+def dense_of(partition: Partition, state: State) -> np.ndarray:
+    return to_dense(concat_blocks([as_photons(block) for _, block in partition.blocks()]), np.uint32)
+
+
+def binned(counts: np.ndarray, factor: int) -> np.ndarray:
+    rows = np.add.reduceat(counts, np.arange(0, counts.shape[-3], factor), axis=-3)
+    return np.add.reduceat(rows, np.arange(0, counts.shape[-2], factor), axis=-2)
+
+
+def cube(counts, chunks=None):
+    import edxdask
+
+    ds = edxdask.from_array(counts, energy_offset=0.1, energy_scale=0.01)
+    return ds if chunks is None else ds.chunk(chunks)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 20),
+    factor=st.integers(1, 13),
+    chunk=st.integers(1, 17),
+    workers=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_bins_across_partitions_are_those_of_the_whole(rows, columns, factor, chunk, workers, seed):
+    counts = np.random.default_rng(seed).poisson(0.3, (rows, columns, 8)).astype(np.uint16)
+    counts[0, 0, 0] = 1
+    ds = cube(counts, {"y": chunk, "x": 7})
+    with photons_of(ds, step="test", demand=Demand(0, 0), workers=workers) as problem:
+        small = problem.derive(factor=factor)
+        found = np.concatenate(list(small.executor.collect(dense_of)))
+        small.executor.close()
+    np.testing.assert_array_equal(found, binned(counts.astype(np.uint32), factor).reshape(-1, 8))
+    assert small.photons == counts.sum()
+    assert sum(plan.pixels for plan in small.plans) == len(found)
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_images_of_a_stack_are_binned_apart(factor):
+    counts = np.random.default_rng(1).poisson(0.5, (3, 10, 7, 6)).astype(np.uint16)
+    with photons_of(cube(counts), step="test", demand=Demand(0, 0), workers=2) as problem:
+        small = problem.derive(factor=factor)
+        found = np.concatenate(list(small.executor.collect(dense_of)))
+        small.executor.close()
+    np.testing.assert_array_equal(found, binned(counts.astype(np.uint32), factor).reshape(-1, 6))
+
+
+def test_the_two_parts_of_a_thinning_add_up_whatever_the_partitions():
+    counts = np.random.default_rng(2).poisson(2.0, (20, 9, 6)).astype(np.uint16)
+    parts = {}
+    for chunk, workers in ((3, 4), (20, 1)):
+        with photons_of(
+            cube(counts, {"y": chunk}), step="test", demand=Demand(0, 0), workers=workers
+        ) as problem:
+            for rest in (False, True):
+                part = problem.derive(factor=2, thinning=Thinning(0.3, 7, rest))
+                parts[chunk, rest] = np.concatenate(list(part.executor.collect(dense_of)))
+                part.executor.close()
+    np.testing.assert_array_equal(parts[3, False], parts[20, False])
+    whole = binned(counts.astype(np.uint32), 2).reshape(-1, 6)
+    np.testing.assert_array_equal(parts[3, False] + parts[3, True], whole)
+    assert isinstance(problem.executor, ThreadExecutor)
