@@ -31,27 +31,20 @@ from edxdask.engine.problem import (
 )
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError
+from edxdask.factorize.blocks import dense_pieces, photon_pieces, pixel_counts
 from edxdask.factorize.eigen import MOST_PASSES, WIDTH, leading_eigenvectors
 from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_squares
-from edxdask.factorize.result import gather_abundance, pixel_counts
+from edxdask.factorize.result import gather_abundance
 from edxdask.factorize.starts import ZeroState
 from edxdask.factorize.steps import ABUNDANCE as SCORES
-from edxdask.photons import (
-    PhotonBlock,
-    back_project,
-    pixel_totals,
-    project,
-    sum_spectrum,
-    take_rows,
-    to_dense,
-)
+from edxdask.photons import Block, DenseBlock, back_project, pixel_totals, project, sum_spectrum
 
 logger = logging.getLogger(__name__)
 
 Weighting = Literal["poisson"]
 Moments = Literal["gram", "passes"]
 
-DENSE_FILL, DENSE_ROWS = 0.15, 1024  # above this fill a dense product beats a walk over pairs
+DENSE_FILL = 0.15  # above this fill a dense product beats a walk over pairs
 MOST_MESSAGE = 64 * 2**20  # bytes of one partition's moments that may travel on a cluster
 MOST_NONZEROS = 500  # a pixel; pairs grow with its square, products with its first power
 
@@ -249,7 +242,7 @@ class OverPhotons:
         return self.scale[:, None] * np.hstack([piece["product"] for piece in pieces])
 
 
-def squared_weights(block: PhotonBlock, weighted: bool) -> np.ndarray:
+def squared_weights(block: Block, weighted: bool) -> np.ndarray:
     """1/N of every pixel; 1 where it has no photons, or where nothing is weighted."""
     if not weighted:
         return np.ones(block.pixels)
@@ -274,20 +267,20 @@ class MomentsStep:
             weight = squared_weights(block, self.weighted)
             spectrum += sum_spectrum(block)
             rooted += back_project(block, np.sqrt(weight)[:, None])[:, 0]
-            add_weighted_squares(block.indptr, block.channel, block.count, weight, squares)
+            for rows, piece in photon_pieces(block):
+                add_weighted_squares(piece.indptr, piece.channel, piece.count, weight[rows], squares)
             if self.gram:
                 add_gram(block, weight, upper)
         return {"spectrum": spectrum, "rooted": rooted, "squares": squares, "gram": upper}
 
 
-def add_gram(block: PhotonBlock, weight: np.ndarray, upper: np.ndarray) -> None:
+def add_gram(block: Block, weight: np.ndarray, upper: np.ndarray) -> None:
     """Add Σ weight · y yᵀ to the upper triangle; full blocks through a dense product."""
-    if block.count.size <= DENSE_FILL * block.pixels * block.channels:
-        add_weighted_pairs(block.indptr, block.channel, block.count, weight, upper)
-        return
-    for start in range(0, block.pixels, DENSE_ROWS):
-        rows = slice(start, min(start + DENSE_ROWS, block.pixels))
-        dense = to_dense(take_rows(block, rows), np.float64) * np.sqrt(weight[rows])[:, None]
+    full = isinstance(block, DenseBlock) or block.count.size > DENSE_FILL * block.pixels * block.channels
+    for rows, piece in () if full else photon_pieces(block):
+        add_weighted_pairs(piece.indptr, piece.channel, piece.count, weight[rows], upper)
+    for rows, dense in dense_pieces(block) if full else ():
+        dense *= np.sqrt(weight[rows])[:, None]
         upper += np.triu(dense.T @ dense)
 
 

@@ -57,7 +57,7 @@ class Factors:
 
 
 def factors_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Factors:
-    """Amounts and spectra of a factorization or PCA, of one map or of a collection; computes nothing.
+    """Amounts and spectra of a factorization or PCA, of one map or of a collection; reads the spectra only.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def reconstruct(result: xr.Dataset | xr.DataTree) -> xr.Dataset | xr.DataTree:
     Notes
     -----
     *Chunks*: 64 × 64 pixels with all channels; a chunk needs its pixels' amounts and the spectra only, and
-    is one small matrix product. Nothing is computed.
+    is one small matrix product. Of a lazy result, the spectra are read; nothing else is computed.
     """
     factors = factors_of(result)
     out = {}

@@ -1,0 +1,217 @@
+"""Abundances for known spectra: least squares on the simplex, or maximum Poisson likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.driver import Loop, StopRule
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
+from edxdask.engine.step import Halo, State, Stats
+from edxdask.errors import EdxdaskError, ParameterError, SchemaError
+from edxdask.factorize.kernels.simplex import simplex_rows
+from edxdask.factorize.reconstruct import check_same_energy, nodes_of, require_variables
+from edxdask.factorize.result import gather_abundance, make_result
+from edxdask.factorize.rounds import Rounds
+from edxdask.factorize.starts import ZeroState
+from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
+from edxdask.photons import MAX_PHASES, DenseBlock, entropy_term, pixel_totals, project
+from edxdask.photons.kernels.factor import square_sum
+from edxdask.progress import ProgressHook
+
+INNER = 10  # expectation-maximization steps a round: a pixel's photons stay in the cache meanwhile
+MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
+
+
+def fcls(
+    data: xr.Dataset | xr.DataTree,
+    spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
+    *,
+    loss: Loss = "frobenius",
+    max_iter: int = 200,
+    tol: float = 1e-9,
+    precision: str = "double",
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Find abundances of known spectra in a cube or collection: at least 0, and 1 in sum, exactly.
+
+    Runs on the active dask Client if there is one, else on threads.
+
+    Parameters
+    ----------
+    spectra : (phase, energy) of any positive scale: a result, a DataArray or an array. Labels are kept
+    loss : "frobenius" minimises the squared difference of each pixel from its photons shared out among the
+        spectra (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood by
+        accelerated expectation-maximization, which keeps every pixel's photons by itself
+    max_iter, tol : of "kl": stop after so many rounds of ten steps, or when three rounds in a row gain less
+        than ``tol`` of the objective
+    precision : "single" or "double"
+
+    Returns
+    -------
+    Dataset
+        ``spectrum`` as given but of unit sum, ``abundance``, ``total``, ``objective``; for a collection a
+        DataTree.
+    """
+    if loss not in ("frobenius", "kl"):
+        raise ParameterError("loss", loss, "'frobenius' or 'kl'")
+    if precision not in ("single", "double"):
+        raise ParameterError("precision", precision, "'single' or 'double'")
+    if max_iter < 1:
+        raise ParameterError("max_iter", max_iter, "at least 1")
+    views = maps_of(data)
+    table, labels = known_spectra(spectra, views[0].cube)
+    rank = len(table)
+    dtype = np.dtype(np.float32 if precision == "single" else np.float64)
+    demand = Demand(rank * dtype.itemsize * (3 if loss == "kl" else 2), 4 * rank * table.shape[1] * 8)
+    with photons_of(
+        data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+    ) as problem:
+        if loss == "kl":
+            loop = Loop(problem.executor, "fcls", StopRule(max_iter, tol), progress)
+            objectives = _most_likely(problem, table.astype(dtype), loop)
+        else:
+            objectives = _least_squares(problem, table, dtype)
+        entry = f"fcls(loss={loss!r})"
+        abundance = gather_abundance(problem)
+        return make_result(problem, table, abundance, objectives, phases=labels, attrs={}, entry=entry)
+
+
+def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]]:
+    """Rows of unit sum and their labels, checked against the cube's energy axis.
+
+    Raises
+    ------
+    ParameterError, SchemaError
+        If they cannot be spectra of this cube, or cannot be told apart.
+    """
+    energy = cube.coords[schema.ENERGY]
+    if isinstance(spectra, xr.Dataset | xr.DataTree):
+        shared = nodes_of(spectra, name="spectra")[0]
+        require_variables(shared, (schema.SPECTRUM,), name="spectra")
+        spectra = shared[schema.SPECTRUM]
+    labels: Sequence[str] | None = None
+    if isinstance(spectra, xr.DataArray):
+        if set(spectra.dims) != {schema.PHASE, schema.ENERGY}:
+            raise SchemaError(
+                f"spectra has dims {spectra.dims}, expected {(schema.PHASE, schema.ENERGY)}: rename them"
+            )
+        check_same_energy(spectra, energy, name="spectra")
+        spectra = spectra.transpose(schema.PHASE, schema.ENERGY)
+        if schema.PHASE in spectra.coords:
+            labels = [str(label) for label in spectra.coords[schema.PHASE].values]
+    table = np.array(spectra, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] != energy.size or len(table) == 0:
+        raise ParameterError(
+            "spectra", f"shape {table.shape}", f"one row a phase, {energy.size} channels long"
+        )
+    if len(table) > MAX_PHASES:
+        raise ParameterError("spectra", f"{len(table)} rows", f"at most {MAX_PHASES}")
+    if not np.isfinite(table).all() or (table < 0).any():
+        raise ParameterError("spectra", "negative or not finite values", "finite values of at least 0")
+    sums = table.sum(axis=1, keepdims=True)
+    if (sums == 0).any():
+        raise ParameterError(
+            "spectra", f"row {int(np.argmin(sums))} is all zeros", "a positive sum in each row"
+        )
+    table /= sums
+    labels = labels or [f"phase_{i}" for i in range(len(table))]
+    _check_distinct(table, labels)
+    return table, list(labels)
+
+
+def _check_distinct(table: np.ndarray, labels: Sequence[str]) -> None:
+    """Refuse spectra of which one is a mixture of others: their abundances would be anything."""
+    unit = table / np.linalg.norm(table, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    if np.linalg.cond(cosines) < MOST_CONDITION:
+        return
+    i, j = divmod(int(np.argmax(cosines - 2 * np.eye(len(unit)))), len(unit))
+    raise ParameterError(
+        "spectra",
+        list(labels),
+        "spectra of which none is a mixture of others",
+        f"The closest are {labels[i]!r} and {labels[j]!r}: leave one out.",
+    )
+
+
+def _least_squares(problem: Problem, spectra: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    executor = problem.executor
+    executor.start(ZeroState(len(spectra), dtype))
+    stats = executor.advance(SimplexStep(), spectra)
+    if stats["failed"]:
+        raise EdxdaskError(
+            f"fcls: no solution found in {int(stats['failed'])} pixels; are two spectra nearly the same?"
+        )
+    return np.array([stats["loss"]])
+
+
+@dataclass(frozen=True)
+class SimplexStep:
+    """Least squares of every pixel on the simplex, from its products with the spectra."""
+
+    halo_rows: int = 0
+    halo_names: tuple[str, ...] = ()
+
+    def run(self, partition: Partition, state: State, shared: np.ndarray, halo: Halo) -> Stats:
+        """``shared`` are the spectra (k, E), of unit sum; writes ``abundance`` in counts."""
+        gram = shared @ shared.T
+        failed, loss = 0, 0.0
+        for where, block in partition.blocks():
+            products = project(block, np.ascontiguousarray(shared.T))
+            amounts = np.empty_like(products)
+            failed += simplex_rows(products, pixel_totals(block).astype(np.float64), gram, amounts)
+            squares = float(
+                square_sum(block.counts.ravel() if isinstance(block, DenseBlock) else block.count)
+            )
+            loss += 0.5 * (squares + float(np.sum((amounts @ gram - 2 * products) * amounts)))
+            state[ABUNDANCE][where] = amounts
+        return {"failed": failed, "loss": loss}
+
+
+@dataclass(frozen=True)
+class KnownSpectra:
+    """Spectra that no round changes."""
+
+    def update(self, spectra: np.ndarray, stats: Stats) -> np.ndarray:
+        """Give them back."""
+        return spectra
+
+
+@dataclass(frozen=True)
+class EvenState:
+    """Every pixel's photons shared out evenly."""
+
+    rank: int
+    dtype: np.dtype
+
+    def __call__(self, partition: Partition) -> State:
+        """Make the state of one partition."""
+        amounts = np.empty((partition.plan.pixels, self.rank), self.dtype)
+        for where, block in partition.blocks():
+            amounts[where] = (pixel_totals(block) / self.rank)[:, None]
+        return {ABUNDANCE: amounts, PREVIOUS: amounts.copy()}
+
+
+def entropy_of(partition: Partition, state: State) -> float:
+    """Part of the divergence that no abundance changes."""
+    return float(sum(entropy_term(block) for _, block in partition.blocks()))
+
+
+def _most_likely(problem: Problem, spectra: np.ndarray, loop: Loop) -> np.ndarray:
+    executor = problem.executor
+    executor.start(EvenState(len(spectra), spectra.dtype))
+    constant = float(sum(executor.collect(entropy_of)))
+    step = SweepStep(inner=INNER, spectra_statistics=False)
+    rounds = Rounds(executor, step, KnownSpectra(), constant, accelerate=True)
+    return loop.run(rounds, rounds.start(spectra))[1]

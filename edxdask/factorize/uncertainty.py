@@ -1,0 +1,198 @@
+"""Errors of spectra and abundances from the Fisher information of Poisson counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
+from edxdask.engine.step import Halo, State, Stats
+from edxdask.errors import ParameterError, SchemaError
+from edxdask.factorize.blocks import photon_pieces
+from edxdask.factorize.kernels.information import add_spectra_information, fraction_errors
+from edxdask.factorize.reconstruct import Factors, check_same_pixels, factors_of
+from edxdask.factorize.result import gather_abundance
+from edxdask.factorize.starts import GivenState
+from edxdask.factorize.steps import ABUNDANCE
+
+SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
+ABUNDANCE_STD = schema.ABUNDANCE + schema.STD_SUFFIX
+SINGULAR = 1e-10  # smallest over largest eigenvalue of the information, scaled to a unit diagonal
+
+
+def with_uncertainty(
+    data: xr.Dataset | xr.DataTree,
+    result: xr.Dataset | xr.DataTree,
+    *,
+    abundance: bool = False,
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Add ``spectrum_std`` and, on request, ``abundance_std`` to a result.
+
+    Spectra: in each channel the (phase × phase) information Σ y A_k A_l / ŷ² over the photons is inverted,
+    and the errors carried on to spectra of unit sum. Abundances: in each pixel Σ S_k S_l / ŷ over channels
+    is inverted, and carried on to fractions.
+
+    Parameters
+    ----------
+    data : the cube or collection that was factorized
+    result : of ``nmf``, ``psnmf`` or ``fcls``
+    abundance : also ``abundance_std``; its cost follows pixels × channels, not photons
+
+    Returns
+    -------
+    Dataset
+        The result with the errors beside its values; NaN where the counts tell nothing, as in channels with
+        fewer photons than phases and in pixels without any.
+
+    Notes
+    -----
+    What these errors leave out: spectra take the abundances as known and abundances the spectra, so that
+    errors the two share are missing; phases that never occur pure have solutions of equal likelihood, which
+    no curvature shows; a prior (``smooth``) makes abundances better than said here; an entry held at zero
+    has the error it would have if it were free.
+    """
+    factors, views = factors_of(result), maps_of(data)
+    _check_phases(result, factors)
+    pieces = {piece.name: piece for piece in factors.maps}
+    for view in views:
+        if view.name not in pieces or len(views) != len(pieces):
+            raise ParameterError("result", list(pieces), f"the maps of data, {[v.name for v in views]}")
+        check_same_pixels(view.cube[schema.COUNTS], pieces[view.name], factors)
+    k, channels = factors.spectra.shape
+    amounts = np.concatenate(
+        [np.asarray(pieces[v.name].amounts.values, dtype=np.float64).reshape(k, -1).T for v in views]
+    )
+    demand = Demand(4 * k * 8, 3 * channels * k * k * 8)
+    with photons_of(
+        data, step="uncertainty", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+    ) as problem:
+        problem.executor.start(GivenState(amounts))
+        spectrum_std = _spectra_errors(problem, factors.spectra)
+        fraction_std = _fraction_errors(problem, factors.spectra) if abundance else None
+    return _beside(result, factors, spectrum_std, fraction_std, [v.name for v in views])
+
+
+def _check_phases(result: Any, factors: Factors) -> None:
+    if any(schema.ABUNDANCE not in piece.dataset for piece in factors.maps):
+        raise SchemaError(
+            "errors follow from the Poisson model of phases; a PCA has none: factorize with nmf(...) first"
+        )
+    values = factors.spectra
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise SchemaError("spectra of the result hold negative or not finite values; expected at least 0")
+
+
+def _spectra_errors(problem: Problem, spectra: np.ndarray) -> np.ndarray:
+    columns = np.ascontiguousarray(spectra.T)
+    lower = problem.executor.advance(InformationStep(), columns)["information"]
+    variances = inverse_diagonals(lower).T
+    known = np.nan_to_num(variances, nan=0.0)
+    # t → t / Σt: ds_e = dt_e - s_e Σ dt
+    carried = variances * (1 - 2 * spectra) + spectra**2 * known.sum(axis=1, keepdims=True)
+    return np.sqrt(np.maximum(carried, 0))
+
+
+def inverse_diagonals(lower: np.ndarray) -> np.ndarray:
+    """Diagonals of the inverses of ``(E, k, k)`` matrices given by their lower triangles; NaN if singular.
+
+    Examples
+    --------
+    >>> inverse_diagonals(np.array([[[4.0, 0.0], [0.0, 4.0]], [[1.0, 0.0], [1.0, 1.0]]])).tolist()
+    [[0.25, 0.25], [nan, nan]]
+    """
+    full = lower + np.tril(lower, -1).transpose(0, 2, 1)
+    diagonal = np.einsum("ekk->ek", full)
+    out = np.full(diagonal.shape, np.nan)
+    seen = (diagonal > 0).all(axis=1)
+    root = np.sqrt(diagonal[seen])
+    scaled = full[seen] / (root[:, :, None] * root[:, None, :])
+    regular = np.linalg.eigvalsh(scaled)[:, 0] > SINGULAR
+    seen[seen] = regular
+    out[seen] = np.einsum("ekk->ek", np.linalg.inv(scaled[regular])) / diagonal[seen]
+    return out
+
+
+@dataclass(frozen=True)
+class InformationStep:
+    """Observed information about the spectra; its expectation is Σ A_k A_l / ŷ, its cost follows photons."""
+
+    halo_rows: int = 0
+    halo_names: tuple[str, ...] = ()
+
+    def run(self, partition: Partition, state: State, shared: np.ndarray, halo: Halo) -> Stats:
+        """``shared`` are the spectra by channel, (E, k)."""
+        information = np.zeros((*shared.shape, shared.shape[1]))
+        for where, block in partition.blocks():
+            abundance = state[ABUNDANCE][where]
+            for rows, piece in photon_pieces(block):
+                add_spectra_information(
+                    piece.indptr, piece.channel, piece.count, abundance[rows], shared, information
+                )
+        return {"information": information}
+
+
+@dataclass(frozen=True)
+class FractionStep:
+    """Standard errors of the fractions, in place of the abundances."""
+
+    halo_rows: int = 0
+    halo_names: tuple[str, ...] = ()
+
+    def run(self, partition: Partition, state: State, shared: np.ndarray, halo: Halo) -> Stats:
+        """``shared`` are the spectra, (k, E)."""
+        errors = np.empty_like(state[ABUNDANCE])
+        fraction_errors(shared, state[ABUNDANCE], errors)
+        state[ABUNDANCE] = errors
+        return {}
+
+
+def _fraction_errors(problem: Problem, spectra: np.ndarray) -> np.ndarray:
+    problem.executor.advance(FractionStep(), np.ascontiguousarray(spectra))
+    return gather_abundance(problem)
+
+
+def _beside(
+    result: xr.Dataset | xr.DataTree,
+    factors: Factors,
+    spectrum_std: np.ndarray,
+    fraction_std: np.ndarray | None,
+    order: list[str],
+) -> xr.Dataset | xr.DataTree:
+    entry = f"with_uncertainty(abundance={fraction_std is not None})"
+    shared = {SPECTRUM_STD: ((schema.PHASE, schema.ENERGY), spectrum_std, _attrs(schema.SPECTRUM))}
+    own = {} if fraction_std is None else _maps_of_errors(factors, fraction_std, order)
+    if isinstance(result, xr.Dataset):
+        attrs = schema.with_history(result.attrs, entry)
+        return result.assign({**shared, **own.get("", {})}).assign_attrs(attrs)
+    nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
+    nodes["/"] = nodes["/"].assign(shared).assign_attrs(schema.with_history(result.attrs, entry))
+    for name, variables in own.items():
+        nodes["/" + name] = nodes["/" + name].assign(variables)
+    return xr.DataTree.from_dict(nodes, name=result.name)
+
+
+def _maps_of_errors(factors: Factors, errors: np.ndarray, order: list[str]) -> dict[str, dict[str, Any]]:
+    """``abundance_std`` of every map, cut from the errors of all pixels, which are in ``order``."""
+    pieces = {piece.name: piece for piece in factors.maps}
+    out, first = {}, 0
+    for name in order:
+        amounts = pieces[name].amounts
+        pixels = int(np.prod(amounts.shape[1:]))
+        values = np.ascontiguousarray(errors[first : first + pixels].T).reshape(amounts.shape)
+        out[name] = {ABUNDANCE_STD: (amounts.dims, values.astype(np.float32), _attrs(schema.ABUNDANCE))}
+        first += pixels
+    return out
+
+
+def _attrs(name: str) -> dict[str, str]:
+    attrs = schema.variable_attrs(name)
+    return {**attrs, "long_name": f"standard error of: {attrs['long_name']}"}
