@@ -1,10 +1,11 @@
 """Nanoseconds a non-zero count of every kernel, beside what the machine could do and what scikit-learn does.
 
-One line a figure, on one thread. Data: the simulated mantle map at 120 counts a pixel and 2048 channels.
-Two bounds are measured in the same run: *memory* streams exactly the bytes a sweep reads and writes, with
-next to no work; *arithmetic* does the work of a sweep (dot products, one division a fit, multiply-adds, rows
-read and written) on data that stays in the first-level cache, in an order that never misses. The tighter
-bound is the slower of the two; the fraction of it that a sweep reaches is printed for k = 3.
+One line a figure, on one thread, in processor time, as the machine may be shared. Data: the simulated
+mantle map at 120 counts a pixel and 2048 channels. Two bounds are measured in the same run: *memory*
+streams exactly the bytes a sweep reads and writes, with next to no work; *arithmetic* does the work of a
+sweep (dot products, one division a fit, multiply-adds, rows read and written) on data that stays in the
+first-level cache, in an order that never misses. The tighter bound is the slower of the two; the fraction
+of it that a sweep reaches is printed for k = 3.
 
     python benchmarks/kernels.py [--tiny] [--phases 1 2 3 4 8 16 32] [--side 192]
 
@@ -34,13 +35,13 @@ CACHED_ROWS, CACHED_PHOTONS = 64, 1024  # 64 rows of four floats and 1024 photon
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of some runs; the first, which compiles, does not count."""
+    """Processor seconds of the fastest of some runs; the first, which compiles, does not count."""
     call()
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds)
 
 
@@ -133,15 +134,15 @@ def arithmetic_bound(sequential: bool, turns: int, repeats: int) -> float:
 
 
 def sklearn_iteration(counts: np.ndarray | csr_array, abundance: np.ndarray, spectra: np.ndarray) -> float:
-    """Seconds of one iteration of scikit-learn's multiplicative update, without its set-up."""
+    """Processor seconds of one iteration of scikit-learn's multiplicative update, without its set-up."""
 
     def run(iterations: int) -> float:
         model = NMF(
             len(spectra), init="custom", solver="mu", beta_loss="kullback-leibler", max_iter=iterations, tol=0
         )
-        start = time.perf_counter()
+        start = time.process_time()
         model.fit_transform(counts, W=abundance.copy(), H=spectra.copy())
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     run(1)
     return (min(run(4) for _ in range(3)) - min(run(1) for _ in range(3))) / 3
