@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST ?= $(BIN)/python -m pytest
+# what this project needs at least; an older one would fail much later, and less clearly
+RECENT := import sys; sys.version_info >= (3, 11) or sys.exit(f"edxdask needs Python 3.11 or newer, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")
 
 .PHONY: demo test lint types check clean help
 
@@ -11,16 +13,19 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Distributions that split venv out of python3 still have pip: virtualenv from there does the same.
+# A folder without a working pip is what an interrupted try leaves behind: it is made anew.
 $(READY): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
-	  { rm -rf $(VENV); $(PYTHON) -m pip install -q --target $(VENV)-bootstrap virtualenv && \
+	@$(PYTHON) -c '$(RECENT)'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	  { rm -rf $(VENV); $(PYTHON) -m venv $(VENV) >/dev/null 2>&1; } || \
+	  { rm -rf $(VENV); $(PYTHON) -m pip install -qq --target $(VENV)-bootstrap virtualenv && \
 	    PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv -q $(VENV) && rm -rf $(VENV)-bootstrap; }
-	@echo "installing into $(VENV) (once) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@echo "installing into $(VENV) (once, a few minutes) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(READY) ## simulate a map, look at it, write figures to out/demo
-	@$(BIN)/edxdask demo -o out/demo --overwrite
+	@$(BIN)/edxdask demo -o out/demo
 
 test: $(READY) ## the quick tests
 	@$(PYTEST)
@@ -34,4 +39,5 @@ types: $(READY) ## mypy
 check: lint types test ## everything before a commit
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) $(VENV)-bootstrap out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
