@@ -214,6 +214,8 @@ class Target:
         plan = read_plan(self.partial)
         if self._resume and plan is not None and not self.store.exists():
             self.complete = plan.get("identity") == self._identity
+        if self._resume and plan is not None:
+            self._overwrite |= plan.get("overwrite") is True  # it was said when this was begun
         if not self._overwrite and not self.complete:
             raise StoreExistsError(
                 f"{self.out} exists: choose another name, or pass overwrite=True (--overwrite)"
@@ -270,7 +272,9 @@ class Target:
         self._clear()
         self.store.mkdir()
         scratch = self.partial / (_PLAN + ".tmp")
-        scratch.write_text(json.dumps({"hint": self.hint, "identity": self._identity}))
+        scratch.write_text(
+            json.dumps({"hint": self.hint, "overwrite": self._overwrite, "identity": self._identity})
+        )
         scratch.replace(self.partial / _PLAN)
 
     def _check_identity(self, before: dict[str, Any]) -> None:

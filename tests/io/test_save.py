@@ -231,6 +231,20 @@ def test_ctrl_c_says_how_to_go_on_and_resume_goes_on(tmp_path):
     assert [p.done for p in seen] == [128 * 70, 192 * 70, 256 * 70, 300 * 70]
 
 
+def test_resume_replaces_the_old_store_if_that_was_said_when_it_was_begun(tmp_path):
+    old, new = cube((300, 70, 5), seed=1), cube((300, 70, 5), seed=2)
+    save(old, tmp_path / "map.zarr")
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save(new, tmp_path / "map.zarr", overwrite=True, progress=stop)
+    assert (open_store(tmp_path / "map.zarr").counts.values == old.counts.values).all()
+    back = save(new, tmp_path / "map.zarr", resume=True)
+    assert (back.counts.values == new.counts.values).all()
+
+
 def test_resume_refuses_another_cube(tmp_path):
     begin(tmp_path, cube((300, 70, 5), seed=1))
     with pytest.raises(ParameterError, match="was begun with"):
