@@ -145,7 +145,7 @@ def sklearn_iteration(counts: np.ndarray | csr_array, abundance: np.ndarray, spe
         return time.process_time() - start
 
     run(1)
-    return (min(run(4) for _ in range(3)) - min(run(1) for _ in range(3))) / 3
+    return (min(run(22) for _ in range(3)) - min(run(2) for _ in range(3))) / 20
 
 
 def sweeps(block: photons.PhotonBlock, phases: int, dtype: type, repeats: int) -> dict[str, float]:
