@@ -147,7 +147,9 @@ class Truth:
 def _given_truth(truth: Any, spectrum: Any, abundance: Any, composition: Any) -> Truth:
     if truth is None:
         if spectrum is None:
-            raise ParameterError("truth_spectrum", None, "true spectra", "Or give truth=, a simulated cube.")
+            raise ParameterError(
+                schema.TRUTH_SPECTRUM, None, "true spectra", "Or give truth=, a simulated cube."
+            )
         by_name = abundance if isinstance(abundance, Mapping) else {"": abundance}
         return Truth(spectrum, by_name, composition)
     shared, maps = nodes_of(truth, name="truth")
@@ -176,16 +178,18 @@ def _true_spectra(spectrum: Any, energy: xr.DataArray) -> tuple[np.ndarray, list
                 f"truth_spectrum has dims {spectrum.dims}, expected {(schema.PHASE, schema.ENERGY)}"
             )
         spectrum = spectrum.transpose(schema.PHASE, schema.ENERGY)
-        check_same_energy(spectrum, energy, name="truth_spectrum")
+        check_same_energy(spectrum, energy, name=schema.TRUTH_SPECTRUM)
         if schema.PHASE in spectrum.coords:
             names = [str(p) for p in spectrum.coords[schema.PHASE].values]
     table = np.asarray(spectrum, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != energy.size:
         raise ParameterError(
-            "truth_spectrum", f"shape {table.shape}", f"one row a phase, {energy.size} channels long"
+            schema.TRUTH_SPECTRUM, f"shape {table.shape}", f"one row a phase, {energy.size} channels long"
         )
     if not np.isfinite(table).all() or not (table != 0).any(axis=1).all():
-        raise ParameterError("truth_spectrum", "NaN or rows of zeros", "finite rows that are not all zero")
+        raise ParameterError(
+            schema.TRUTH_SPECTRUM, "NaN or rows of zeros", "finite rows that are not all zero"
+        )
     return table, names or [f"phase_{i}" for i in range(len(table))]
 
 
@@ -204,10 +208,10 @@ def _true_map(abundance: Mapping[str, Any], piece: MapFactors, phases: int) -> n
     wanted = (phases, *piece.amounts.shape[1:])
     if table.shape != wanted:
         raise ParameterError(
-            "truth_abundance", f"shape {table.shape}", f"{wanted}, phases first", "np.moveaxis(a, -1, 0)"
+            schema.TRUTH_ABUNDANCE, f"shape {table.shape}", f"{wanted}, phases first", "np.moveaxis(a, -1, 0)"
         )
     if not np.isfinite(table).all():
-        raise ParameterError("truth_abundance", "NaN", "finite fractions")
+        raise ParameterError(schema.TRUTH_ABUNDANCE, "NaN", "finite fractions")
     return table.reshape(phases, -1)
 
 
