@@ -20,8 +20,8 @@ from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require
 from edxdask.engine.step import State
 from edxdask.errors import ParameterError
 from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.rounds import FreeSpectra, Rounds
-from edxdask.factorize.starts import GivenState, RandomState, nndsvda, random_spectra
+from edxdask.factorize.rounds import FreeSpectra, Rounds, SpectraModel
+from edxdask.factorize.starts import GivenState, RandomState, nndsvd, random_spectra
 from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
 from edxdask.photons import entropy_term
 from edxdask.progress import ProgressHook
@@ -92,9 +92,8 @@ def nmf(
             progress,
             Checkpoint(Path(checkpoint), identity) if checkpoint else None,
         )
-        spectra, objectives = factorize(
-            problem, spectra, loop, loss=loss, accelerate=accelerate, fixed=masks.get("fixed")
-        )
+        model = FreeSpectra(masks.get("fixed"))
+        spectra, objectives = factorize(problem, model, spectra, loop, loss=loss, accelerate=accelerate)
         result = make_result(
             problem,
             spectra,
@@ -110,26 +109,22 @@ def nmf(
 
 def factorize(
     problem: Problem,
-    spectra: np.ndarray,
+    model: SpectraModel,
+    weights: np.ndarray,
     loop: Loop,
     *,
     loss: Loss = "kl",
     accelerate: bool = True,
-    fixed: np.ndarray | None = None,
+    dtype: np.dtype[Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Iterate from the states that stand; returns spectra and objectives."""
+    """Iterate from the states that stand and ``weights`` of ``model``; returns spectra and objectives."""
     constant = float(sum(problem.executor.collect(entropy_of))) if loss == "kl" else 0.0
     if accelerate:
         problem.executor.change(add_previous)
-    rounds = Rounds(
-        problem.executor,
-        SweepStep(loss=loss),
-        FreeSpectra(fixed),
-        constant,
-        accelerate,
-    )
-    shared, objectives = loop.run(rounds, rounds.start(spectra))
-    return shared["spectra"], objectives
+    step = SweepStep(loss=loss)
+    rounds = Rounds(problem.executor, step, model, constant, accelerate, dtype)
+    shared, objectives = loop.run(rounds, rounds.start(weights))
+    return model.spectra(shared["weights"]), objectives
 
 
 def entropy_of(partition: Partition, state: State) -> float:
@@ -147,7 +142,7 @@ def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed:
     executor, channels = problem.executor, problem.channels
     mean = problem.photons / (problem.pixels * channels)
     if init is None or (isinstance(init, str) and init == "nndsvda"):
-        return nndsvda(executor, channels, rank, mean, dtype)
+        return nndsvd(executor, channels, rank, mean, dtype)
     if isinstance(init, str) and init == "random":
         # the scale that makes the product of two uniform factors match the mean
         scale = float(np.sqrt(4 * mean / rank))

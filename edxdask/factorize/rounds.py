@@ -9,7 +9,7 @@ is above the one before it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,10 +24,17 @@ SLACK = 1e-9  # relative rise of the objective that rounding may cause in single
 
 
 class SpectraModel(Protocol):
-    """How the spectra follow from the statistics of a round."""
+    """What spectra are made of, and how that follows from the statistics of a round.
 
-    def update(self, spectra: np.ndarray, stats: Stats) -> np.ndarray:
-        """Spectra after the round."""
+    ``weights`` is whatever the model adapts, ``(k, …)``; the spectra themselves where they are free.
+    """
+
+    def spectra(self, weights: np.ndarray) -> np.ndarray:
+        """Spectra ``(k, E)`` of given weights."""
+        ...
+
+    def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
+        """Weights after the round."""
         ...
 
 
@@ -42,17 +49,21 @@ class FreeSpectra:
 
     fixed: np.ndarray | None = None
 
-    def update(self, spectra: np.ndarray, stats: Stats) -> np.ndarray:
-        """Spectra after the round: numerator over denominator, KL or Frobenius."""
+    def spectra(self, weights: np.ndarray) -> np.ndarray:
+        """Return the weights: they are the spectra."""
+        return weights
+
+    def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
+        """Multiply by numerator over denominator, KL or Frobenius."""
         if "gram" in stats:
-            denominator = stats["gram"] @ spectra.astype(np.float64)
+            denominator = stats["gram"] @ weights.astype(np.float64)
         else:
-            denominator = np.broadcast_to(stats["column_sums"][:, None], spectra.shape)
-        tiny = np.finfo(spectra.dtype).tiny
-        fresh = spectra * (stats["numerator"] / np.maximum(denominator, tiny))
+            denominator = np.broadcast_to(stats["column_sums"][:, None], weights.shape)
+        tiny = np.finfo(weights.dtype).tiny
+        fresh = weights * (stats["numerator"] / np.maximum(denominator, tiny))
         if self.fixed is not None:
-            fresh = np.where(self.fixed, spectra, fresh)
-        return fresh.astype(spectra.dtype)
+            fresh = np.where(self.fixed, weights, fresh)
+        return fresh.astype(weights.dtype)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class Rounds:
     ----------
     constant : part of the objective that the factors do not change
     accelerate : extrapolate; the partitions' states then hold ``previous``
+    dtype : precision of the sweeps, that of the weights where None
     """
 
     executor: Executor
@@ -70,34 +82,37 @@ class Rounds:
     model: SpectraModel
     constant: float
     accelerate: bool
+    dtype: np.dtype[Any] | None = None
 
-    def start(self, spectra: np.ndarray) -> Shared:
+    def start(self, weights: np.ndarray) -> Shared:
         """Return the factors before the first round."""
         return {
-            "spectra": spectra,
-            "before": spectra.copy(),
+            "weights": weights,
+            "before": weights.copy(),
             "momentum": np.array([0.0, FIRST_MOMENTUM, MOST_MOMENTUM, np.inf]),
         }
 
     def __call__(self, shared: Shared, iteration: int) -> tuple[Shared, float]:
-        """One round: extrapolate, sweep, undo where the objective rose, update the spectra."""
+        """Extrapolate, sweep, undo where the objective rose, update the spectra."""
         momentum, growing, ceiling, last = shared["momentum"].tolist()
-        now, before = shared["spectra"], shared["before"]
+        now, before = shared["weights"], shared["before"]
         start = extrapolate(now, before, momentum)
-        stats = self.executor.advance(self.step, Call(start, momentum))
-        loss = float(stats["loss"]) + self.constant
+        stats, loss = self._sweep(start, momentum, undo=False)
         if momentum > 0 and loss > last + SLACK * abs(last):
-            ceiling, growing, momentum = momentum, growing * CUT, 0.0
+            ceiling, growing = momentum, growing * CUT
             start = now
-            stats = self.executor.advance(self.step, Call(now, 0.0, undo=True))
-            loss = float(stats["loss"]) + self.constant
+            stats, loss = self._sweep(now, 0.0, undo=True)
         elif self.accelerate:
             ceiling = min(MOST_MOMENTUM, ceiling * CEILING_GROWTH)
             growing = min(ceiling, growing * GROWTH)
-        following = growing if self.accelerate else 0.0
         fresh = {
-            "spectra": self.model.update(start, stats),
+            "weights": self.model.update(start, stats),
             "before": now,
-            "momentum": np.array([following, growing, ceiling, loss]),
+            "momentum": np.array([growing if self.accelerate else 0.0, growing, ceiling, loss]),
         }
         return fresh, loss
+
+    def _sweep(self, weights: np.ndarray, momentum: float, *, undo: bool) -> tuple[Stats, float]:
+        spectra = np.ascontiguousarray(self.model.spectra(weights), dtype=self.dtype or weights.dtype)
+        stats = self.executor.advance(self.step, Call(spectra, momentum, undo))
+        return stats, float(stats["loss"]) + self.constant

@@ -88,10 +88,11 @@ class SignStep:
         return {}
 
 
-def nndsvda(executor: Executor, channels: int, rank: int, mean: float, dtype: np.dtype) -> np.ndarray:
-    """NNDSVD with zeros filled by the data's mean (Boutsidis & Gallopoulos 2008); returns the spectra.
+def nndsvd(executor: Executor, channels: int, rank: int, fill: float, dtype: np.dtype) -> np.ndarray:
+    """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``; returns the spectra.
 
-    The abundances are left in the partitions' states.
+    The abundances are left in the partitions' states. Filled with the data's mean it is NNDSVDa; filled
+    with much less it lets the updates leave zero where they must and stay at sparse factors where they can.
     """
     executor.start(ZeroState(rank, dtype))
     values, right = right_singular_vectors(executor, channels, rank)
@@ -106,8 +107,8 @@ def nndsvda(executor: Executor, channels: int, rank: int, mean: float, dtype: np
         size = np.sqrt(values[j] * weight)
         spectra[j] = size * part / np.linalg.norm(part)
         scale[j] = sign * size / np.sqrt(stats["plus" if sign > 0 else "minus"][j])
-    executor.advance(SignStep(), (scale, mean))
-    return np.maximum(spectra, mean).astype(dtype)
+    executor.advance(SignStep(), (scale, fill))
+    return np.maximum(spectra, fill).astype(dtype)
 
 
 @dataclass(frozen=True)
