@@ -1,0 +1,158 @@
+"""Choices made by the data: bin factor and number of phases, by count splitting.
+
+The photons are thinned into two independent halves. One is fitted; the other, which the fit has not seen,
+judges: its multinomial log-likelihood per photon, given each pixel's own number of photons. No truth, no
+ground of comparison but the data.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.derive import Thinning
+from edxdask.engine.driver import StopRule
+from edxdask.engine.problem import Problem
+from edxdask.factorize.coarse import CoarseFit, Upsampled, fit_coarse, spectra_model
+from edxdask.factorize.steps import Call, SweepStep
+from edxdask.progress import Progress, ProgressHook
+
+logger = logging.getLogger(__name__)
+
+BIN_FACTORS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
+LEAST_BINS = 6  # bins along the shorter side, below which there is nothing left to tell phases by
+MOST_PHASES = 8
+WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the map is larger
+RULE = StopRule(max_iter=150, tol=1e-6)
+STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a choice was made from.
+
+    Attributes
+    ----------
+    candidates : values tried
+    score : held-out log-likelihood a photon; higher is better
+    error : standard error of ``score`` against the best
+    chosen : the value taken
+    """
+
+    candidates: np.ndarray
+    score: np.ndarray
+    error: np.ndarray
+    chosen: float
+
+    @classmethod
+    def given(cls, value: float) -> Curve:
+        """Stand for a value that the user gave."""
+        return cls(np.empty(0), np.empty(0), np.empty(0), value)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], name: str) -> Curve:
+        """Read back what ``arrays`` wrote."""
+        candidates, score, error = (arrays[f"{name}_{part}"] for part in ("candidates", "score", "error"))
+        return cls(candidates, score, error, arrays[f"{name}_chosen"].item())
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Everything as arrays."""
+        return {
+            f"{name}_candidates": self.candidates,
+            f"{name}_score": self.score,
+            f"{name}_error": self.error,
+            f"{name}_chosen": np.array(self.chosen),
+        }
+
+    def variables(self, name: str) -> dict[str, xr.Variable]:
+        """Curve as ``<name>_score`` over ``<name>_candidate``; nothing where the user gave the value."""
+        if not self.candidates.size:
+            return {}
+        dims = (f"{name}_candidate",)
+        label = {"long_name": "held-out log-likelihood a photon"}
+        return {
+            dims[0]: xr.Variable(dims, self.candidates),
+            f"{name}_score": xr.Variable(dims, self.score, label),
+            f"{name}_score_std": xr.Variable(dims, self.error, {"long_name": "standard error to the best"}),
+        }
+
+
+def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset:
+    """Return the cube choices are made on: all of it, or the middle window of the biggest map."""
+    if isinstance(data, xr.DataTree):
+        maps = [n.to_dataset(inherit=True) for n in data.subtree if schema.COUNTS in n.data_vars]
+        data = max(maps, key=lambda cube: cube[schema.COUNTS].size)
+    pixels = schema.pixel_dims(data)
+    cut = {dim: data.sizes[dim] // 2 for dim in pixels[:-2]}
+    window = data.isel(cut) if cut else data
+    side = int(np.sqrt(WINDOW_PIXELS))
+    last = {dim: window.sizes[dim] for dim in pixels[-2:]}
+    if np.prod(list(last.values())) <= WINDOW_PIXELS:
+        return window
+    # a narrow map may be longer than the side of the square
+    narrow = min(last.values())
+    side = side if narrow >= side else WINDOW_PIXELS // narrow
+    return window.isel(
+        {d: slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for d, n in last.items()}
+    )
+
+
+def held_out(fit: CoarseFit, judge: Problem) -> float:
+    """Log-likelihood a photon of unseen photons, at full resolution, given each pixel's number of them."""
+    judge.executor.start(Upsampled(fit.fractions, fit.stacks, fit.factor, counted=False))
+    step = SweepStep(spectra_statistics=False)
+    loss = judge.executor.advance(step, Call(fit.spectra.astype(np.float32)))["loss"]
+    return -(float(loss) - judge.pixels) / judge.photons
+
+
+def choose_bin(problem: Problem, phases: int, *, seed: int, progress: ProgressHook | None = None) -> Curve:
+    """Bin factor whose spectra and coarse abundances foretell unseen photons best."""
+    stack = problem.maps[0].stack
+    short = min(stack.width, stack.rows if stack.rows > 1 else stack.width)
+    factors = [b for b in BIN_FACTORS if b == 1 or short // b >= LEAST_BINS]
+    scores = _scores(problem, [(b, phases) for b in factors], seed, progress)
+    return _curve(np.array(factors), scores, problem.photons)
+
+
+def choose_phases(problem: Problem, factor: int, *, seed: int, progress: ProgressHook | None = None) -> Curve:
+    """Choose the smallest number of phases that is not clearly worse than the best."""
+    most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
+    candidates = list(range(1, most + 1))
+    scores = _scores(problem, [(factor, k) for k in candidates], seed, progress)
+    return _curve(np.array(candidates), scores, problem.photons, simplest=True)
+
+
+def _scores(
+    problem: Problem, settings: Sequence[tuple[int, int]], seed: int, progress: ProgressHook | None
+) -> np.ndarray:
+    judge = problem.derive(thinning=Thinning(0.5, seed, rest=True))
+    model = spectra_model(problem)
+    scores = []
+    try:
+        for factor, phases in settings:
+            train = problem.derive(factor=factor, thinning=Thinning(0.5, seed))
+            try:
+                fit = fit_coarse(train, factor, phases, model, rule=RULE)
+            finally:
+                train.executor.close()
+            scores.append(held_out(fit, judge))
+            if progress:
+                progress(Progress("choices by count splitting", len(scores), len(settings), "fit"))
+            logger.info("bins of %d, %d phases: held-out %.6f a photon", factor, phases, scores[-1])
+    finally:
+        judge.executor.close()
+    return np.array(scores)
+
+
+def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int, *, simplest: bool = False) -> Curve:
+    best = int(np.argmax(scores))
+    # a difference d of mean log-likelihoods of n photons has a variance of about 2 |d| / n
+    gap = scores[best] - scores
+    error = np.sqrt(2 * gap / (photons / 2))
+    chosen = int(np.argmax(gap <= STANDARD_ERRORS * error)) if simplest else best
+    return Curve(candidates, scores, error, candidates[chosen].item())
