@@ -14,7 +14,16 @@ from edxdask._accessor_hook import register_accessors
 
 if TYPE_CHECKING:
     from edxdask._version import __version__
+    from edxdask.cluster import client_for
     from edxdask.errors import EdxdaskError
+    from edxdask.factorize.cluster_scores import ica
+    from edxdask.factorize.fcls import fcls
+    from edxdask.factorize.nmf import nmf
+    from edxdask.factorize.pca import pca
+    from edxdask.factorize.psnmf import psnmf
+    from edxdask.factorize.reconstruct import reconstruct, residual
+    from edxdask.factorize.score import score
+    from edxdask.factorize.uncertainty import with_uncertainty
     from edxdask.io import from_array, ingest, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
     from edxdask.ops import (
@@ -43,16 +52,25 @@ _HOMES = {
     "__version__": "edxdask._version",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
+    "client_for": "edxdask.cluster",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
     "export": "edxdask.public",
+    "fcls": "edxdask.factorize.fcls",
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
+    "ica": "edxdask.factorize.cluster_scores",
     "ingest": "edxdask.io",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
+    "nmf": "edxdask.factorize.nmf",
     "open": "edxdask.public",
+    "pca": "edxdask.factorize.pca",
+    "psnmf": "edxdask.factorize.psnmf",
+    "reconstruct": "edxdask.factorize.reconstruct",
+    "residual": "edxdask.factorize.reconstruct",
     "save": "edxdask.io",
+    "score": "edxdask.factorize.score",
     "simulate": "edxdask.public",
     "sum_frames": "edxdask.ops",
     "sum_spectrum": "edxdask.ops",
@@ -60,6 +78,7 @@ _HOMES = {
     "total_map": "edxdask.ops",
     "valid_mask": "edxdask.ops",
     "window_map": "edxdask.ops",
+    "with_uncertainty": "edxdask.factorize.uncertainty",
 }
 __all__ = [
     "EdxdaskError",
@@ -69,16 +88,25 @@ __all__ = [
     "__version__",
     "bin_cube",
     "calibrate_energy",
+    "client_for",
     "combine_masks",
     "crop_cube",
     "export",
+    "fcls",
     "from_array",
     "from_hyperspy",
+    "ica",
     "ingest",
     "line_map",
     "maximum_pixel_spectrum",
+    "nmf",
     "open",
+    "pca",
+    "psnmf",
+    "reconstruct",
+    "residual",
     "save",
+    "score",
     "simulate",
     "sum_frames",
     "sum_spectrum",
@@ -86,6 +114,7 @@ __all__ = [
     "total_map",
     "valid_mask",
     "window_map",
+    "with_uncertainty",
 ]
 
 

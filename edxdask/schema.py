@@ -100,6 +100,7 @@ ELEMENTS, THICKNESS, DENSITY, DETECTOR = "elements", "thickness_nm", "density_g_
 SOURCE_FILE, SOURCE_SHA256, HISTORY = "source_file", "source_sha256", "history"
 SCHEMA_VERSION_KEY, EDXDASK_VERSION, SEED = "schema_version", "edxdask_version", "seed"
 COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title", "recipe"
+BIN, SMOOTH = "bin", "smooth"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 
@@ -123,6 +124,8 @@ _ATTRIBUTES = (
     Attribute(SCHEMA_VERSION_KEY, int, "version of this vocabulary"),
     Attribute(EDXDASK_VERSION, str, "version of edxdask that wrote it"),
     Attribute(SEED, int, "seed of whatever was random"),
+    Attribute(BIN, int, "pixels a bin of the first factorization"),
+    Attribute(SMOOTH, float, "strength of the spatial prior"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),

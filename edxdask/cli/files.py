@@ -77,10 +77,10 @@ def ingest_verb(
     print_store(settings, out)
 
 
-def again() -> str:
-    """Return the command line that continues this one."""
-    words = [PROGRAM, *(w for w in sys.argv[1:] if w not in ("--resume", "--overwrite")), "--resume"]
-    return " ".join(map(shlex.quote, words))
+def again(option: str | None = "--resume") -> str:
+    """Return the command line that continues this one; ``option`` is what it needs for that."""
+    given = [w for w in sys.argv[1:] if option is None or w not in ("--resume", "--overwrite")]
+    return " ".join(map(shlex.quote, [PROGRAM, *given, *([option] if option else [])]))
 
 
 def print_store(settings: Settings, path: str | Path) -> None:

@@ -1,0 +1,227 @@
+"""``edxdask pca``, ``nmf``, ``psnmf`` and ``score``: factorize stores, on this machine or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edxdask.cli.app import Settings, Verb
+from edxdask.cli.files import OVERWRITE_HELP, again
+from edxdask.cli.output import print_json, print_table, si
+from edxdask.cli.progress import shown
+from edxdask.errors import StoreExistsError
+
+AUTO = "auto"
+
+
+class OrAuto(click.ParamType):
+    """A number, or ``auto`` where it is to be found from the data."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.name = f"{kind.__name__}|{AUTO}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a number or None."""
+        if value is None or value == AUTO:
+            return None
+        try:
+            return self.kind(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor {AUTO!r}", param, ctx)
+
+
+def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that all factorizations share."""
+    options = (
+        click.argument("store", type=click.Path()),
+        click.option("-o", "--out", required=True, type=click.Path(), help="Store of the result."),
+        click.option(
+            "--scheduler",
+            default="threads",
+            show_default=True,
+            help="threads, local, slurm, pbs, or the address of a scheduler.",
+        ),
+        click.option("--workers", type=int, help="Threads, worker processes or jobs; default one a core."),
+        click.option("--worker-memory", help="Memory of one worker process or job, such as 16GiB."),
+        click.option("--memory-limit", help="Memory this process may take, such as 6GiB (threads)."),
+        click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _run(
+    settings: Settings,
+    store: str,
+    out: str,
+    *,
+    scheduler: str,
+    workers: int | None,
+    worker_memory: str | None,
+    memory_limit: str | None,
+    overwrite: bool,
+    work: Callable[..., Any],
+    checkpointed: bool = True,
+) -> Any:
+    """Open, factorize on the scheduler asked for, save; an interrupted run goes on with the same command."""
+    from edxdask.cluster import client_for
+    from edxdask.io import open_store, save
+
+    if Path(out).exists() and not overwrite:
+        raise StoreExistsError(f"{out}: exists already; --overwrite replaces it, or name another target")
+    data = open_store(store)
+    checkpoint = Path(f"{out}.checkpoint")
+    extra: dict[str, Any] = {"memory_limit": memory_limit, "workers": workers}
+    if checkpointed:
+        extra["checkpoint"] = checkpoint
+        settings.resume = again(option=None)
+    with client_for(scheduler, workers=workers, memory=worker_memory), shown(settings) as progress:
+        result = work(data, progress=progress, **extra)
+    settings.resume = None
+    save(result, out, overwrite=overwrite)
+    return result
+
+
+def _print_result(settings: Settings, out: str, result: Any) -> None:
+    import numpy as np
+    import xarray as xr
+
+    from edxdask import schema
+
+    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    maps = [root] if schema.ABUNDANCE in root else [n.to_dataset() for n in result.children.values()]
+    photons = [(m[schema.ABUNDANCE] * m[schema.TOTAL]).sum(schema.pixel_dims(m[schema.TOTAL])) for m in maps]
+    counts = np.sum([part.values for part in photons], axis=0)
+    share = counts / counts.sum()
+    labels = [str(p) for p in root[schema.PHASE].values]
+    figures = {
+        "out": out,
+        "phases": dict(zip(labels, share.tolist(), strict=True)),
+        "iterations": int(root.sizes[schema.ITERATION]),
+        "objective": float(root[schema.OBJECTIVE].values[-1]),
+        **{name: root.attrs[name] for name in (schema.BIN, schema.SMOOTH) if name in root.attrs},
+    }
+    if settings.json:
+        print_json(figures)
+        return
+    rows = [(label, f"{100 * part:.2f} % of the photons") for label, part in figures["phases"].items()]
+    rows += [(name, f"{figures[name]:.4g}") for name in (schema.BIN, schema.SMOOTH) if name in figures]
+    rows += [("iterations", str(figures["iterations"])), ("objective", si(figures["objective"]).strip())]
+    print_table([*rows, ("result", out)])
+
+
+@click.command("nmf", cls=Verb)
+@_factorizer
+@click.option("--phases", type=int, default=3, show_default=True, help="Number of phases.")
+@click.option("--loss", type=click.Choice(["kl", "frobenius"]), default="kl", show_default=True)
+@click.option("--init", type=click.Choice(["nndsvda", "random"]), default="nndsvda", show_default=True)
+@click.option("--max-iter", type=int, default=500, show_default=True)
+@click.option("--tol", type=float, default=1e-7, show_default=True, help="Relative gain to stop at.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.pass_obj
+def nmf_verb(
+    settings: Settings,
+    store: str,
+    out: str,
+    phases: int,
+    loss: Any,
+    init: str,
+    max_iter: int,
+    tol: float,
+    seed: int,
+    **where: Any,
+) -> None:
+    """Factorize STORE (a cube or a collection) into phases."""
+    from edxdask.factorize.nmf import nmf
+
+    def work(data: Any, **extra: Any) -> Any:
+        return nmf(data, phases=phases, loss=loss, init=init, max_iter=max_iter, tol=tol, seed=seed, **extra)
+
+    _print_result(settings, out, _run(settings, store, out, work=work, **where))
+
+
+@click.command("psnmf", cls=Verb)
+@_factorizer
+@click.option("--phases", type=OrAuto(int), default=3, show_default=True, help="Number of phases, or auto.")
+@click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels a bin.")
+@click.option("--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the prior.")
+@click.option("--prior", type=click.Choice(["tv", "laplacian"]), default="tv", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.pass_obj
+def psnmf_verb(
+    settings: Settings,
+    store: str,
+    out: str,
+    phases: int | None,
+    factor: int | None,
+    smooth: float | None,
+    prior: str,
+    seed: int,
+    **where: Any,
+) -> None:
+    """Unmix STORE (a cube or a collection): spectra from binned photons, maps from all of them."""
+    from edxdask.factorize.psnmf import psnmf
+
+    def work(data: Any, **extra: Any) -> Any:
+        return psnmf(data, phases=phases, bin=factor, smooth=smooth, prior=prior, seed=seed, **extra)
+
+    _print_result(settings, out, _run(settings, store, out, work=work, **where))
+
+
+@click.command("pca", cls=Verb)
+@_factorizer
+@click.option("--components", type=int, default=3, show_default=True, help="Number of components.")
+@click.option("--weighting", type=click.Choice(["poisson", "none"]), default="poisson", show_default=True)
+@click.pass_obj
+def pca_verb(settings: Settings, store: str, out: str, components: int, weighting: Any, **where: Any) -> None:
+    """Principal components of STORE, weighted for Poisson noise."""
+    from edxdask.factorize.pca import pca
+
+    def work(data: Any, progress: Any, **extra: Any) -> Any:  # a pass or two: nothing to show
+        weights = None if weighting == "none" else weighting
+        return pca(data, components=components, weighting=weights, **extra)
+
+    result = _run(settings, store, out, work=work, checkpointed=False, **where)
+    _print_components(settings, out, result)
+
+
+def _print_components(settings: Settings, out: str, result: Any) -> None:
+    import xarray as xr
+
+    from edxdask import schema
+
+    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    scree = root[schema.EXPLAINED_VARIANCE].values
+    if settings.json:
+        print_json({"out": out, "explained_variance": scree})
+        return
+    rows = [(f"component {i}", f"variance {value:.4g}") for i, value in enumerate(scree[:12])]
+    print_table([*rows, ("result", out)])
+
+
+@click.command("score", cls=Verb)
+@click.argument("result", type=click.Path())
+@click.argument("truth", type=click.Path())
+@click.pass_obj
+def score_verb(settings: Settings, result: str, truth: str) -> None:
+    """Hold RESULT against the TRUTH that rides along in a simulated store."""
+    from edxdask.factorize.score import score
+    from edxdask.io import open_store
+
+    found = score(open_store(result), truth=open_store(truth))
+    if not settings.json:
+        click.echo(repr(found))
+        return
+    print_json(
+        {
+            "phases": found.phases,
+            "angles_deg": found.angles,
+            "mse": found.mse,
+            "map_angle_deg": found.map_angle,
+        }
+    )
