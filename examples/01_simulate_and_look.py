@@ -1,0 +1,26 @@
+"""Simulate a map with known truth, look at its spectrum and at the maps of some lines.
+
+Writes sum_spectrum.png and line_maps.png to the folder given, else to out/examples.
+"""
+
+import sys
+from pathlib import Path
+
+import edxdask
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/examples")
+folder.mkdir(parents=True, exist_ok=True)
+
+# Nothing is drawn yet: counts are lazy, and a pixel has the same photons in any chunking.
+cube = edxdask.simulate("mantle", shape=(128, 128), counts=147.0, seed=1)
+print(cube)
+
+spectrum = cube.edx.sum_spectrum().compute()
+print(f"{int(spectrum.sum())} photons, {float(spectrum.sum()) / (128 * 128):.0f} in a pixel")
+
+maps = cube.edx.line_map(["Mg_Ka", "Ca_Ka", "Fe_Ka"])  # above the background beside each line
+print(edxdask.export(cube, folder / "sum_spectrum.png", overwrite=True))
+print(edxdask.export(maps, folder / "line_maps.png", overwrite=True))
+
+# The truth rides along, under the names that start with truth_.
+print(cube.truth_composition.sel(phase="Fp").to_series().round(3))

@@ -1,0 +1,30 @@
+"""Build ``docs/demo.png`` from what ``make demo`` drew: line maps above, sum spectrum below, few colours.
+
+Usage: make demo && .venv/bin/python scripts/build_readme_picture.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDTH, GAP, COLOURS = 900, 20, 128
+
+
+def main(arguments: list[str]) -> None:
+    """Write the picture."""
+    folder = Path(arguments[0]) if arguments else ROOT / "out" / "demo"
+    parts = [Image.open(folder / name).convert("RGB") for name in ("line_maps.png", "sum_spectrum.png")]
+    parts = [p.resize((WIDTH, round(p.height * WIDTH / p.width)), Image.Resampling.LANCZOS) for p in parts]
+    picture = Image.new("RGB", (WIDTH, sum(p.height for p in parts) + GAP), "white")
+    picture.paste(parts[0], (0, 0))
+    picture.paste(parts[1], (0, parts[0].height + GAP))
+    target = ROOT / "docs" / "demo.png"
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
