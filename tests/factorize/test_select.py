@@ -1,0 +1,68 @@
+"""Choices by count splitting, the windows they are made on, and stages that a resumed run goes past."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import edxdask
+from edxdask.engine.problem import Demand, photons_of
+from edxdask.errors import EdxdaskError
+from edxdask.factorize.select import WINDOW_PIXELS, Curve, choose_bin, choose_phases, window_of
+from edxdask.factorize.stages import remember
+
+
+@pytest.fixture(scope="module")
+def mantle() -> xr.Dataset:
+    return edxdask.simulate("mantle", shape=(72, 80), counts=120, seed=4).compute()
+
+
+def test_three_phases_are_found_where_three_were_drawn(mantle):
+    with photons_of(mantle, step="test", demand=Demand(0, 0)) as problem:
+        curve = choose_phases(problem, 4, seed=0)
+    assert curve.chosen == 3
+    assert curve.score.argmax() in (2, 3)
+
+
+def test_the_bin_factor_is_inside_the_range_tried_and_bigger_for_fewer_photons(mantle):
+    faint = edxdask.simulate("mantle", shape=(72, 80), counts=10, seed=4).compute()
+    chosen = []
+    for cube in (mantle, faint):
+        with photons_of(cube, step="test", demand=Demand(0, 0)) as problem:
+            chosen.append(choose_bin(problem, 3, seed=0).chosen)
+    assert 1 < chosen[0] < chosen[1] <= 12
+
+
+def test_choices_do_not_depend_on_partitions(mantle):
+    scores = []
+    for workers in (1, 3):
+        with photons_of(mantle.chunk(y=10), step="test", demand=Demand(0, 0), workers=workers) as problem:
+            scores.append(choose_phases(problem, 8, seed=0).score)
+    # single precision, 150 accelerated rounds
+    np.testing.assert_allclose(scores[0], scores[1], rtol=2e-5)
+
+
+def test_the_window_is_the_whole_of_a_small_map_and_the_middle_of_a_large_one(mantle):
+    assert window_of(mantle) is mantle
+    large = edxdask.simulate("mantle", shape=(600, 1000), channels=64, counts=1)
+    window = window_of(large)
+    assert window.sizes["y"] * window.sizes["x"] <= WINDOW_PIXELS
+    assert float(window.y[0]) > 0
+    assert float(window.y[-1]) < float(large.y[-1])
+    narrow = window_of(edxdask.simulate("mantle", shape=(2000, 50), channels=64, counts=1))
+    assert narrow.sizes["x"] == 50
+    assert narrow.sizes["y"] == WINDOW_PIXELS // 50
+
+
+def test_a_finished_stage_is_not_done_again_and_not_taken_for_another_runs(tmp_path):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return Curve(np.arange(3), np.ones(3), np.zeros(3), 2).arrays("bin")
+
+    for _ in range(2):
+        found = remember(tmp_path / "run", "choices", {"seed": 1}, make)
+    assert len(calls) == 1
+    assert Curve.of(found, "bin").chosen == 2
+    with pytest.raises(EdxdaskError, match="another run"):
+        remember(tmp_path / "run", "choices", {"seed": 2}, make)
