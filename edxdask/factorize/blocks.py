@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,8 @@ ROWS = 1024  # dense pixels at once
 def photon_pieces(block: Block) -> Iterator[tuple[slice, PhotonBlock]]:
     """Yield ``(rows, photons)``: a photon block whole, a dense one in pieces.
 
+    Counts come as uint32, so that a kernel is compiled once and not once for each width of counts.
+
     Examples
     --------
     >>> dense = DenseBlock(np.ones((1500, 2), np.uint8))
@@ -23,10 +26,14 @@ def photon_pieces(block: Block) -> Iterator[tuple[slice, PhotonBlock]]:
     [(1024, 2048), (1500, 952)]
     """
     if isinstance(block, PhotonBlock):
-        yield slice(0, block.pixels), block
+        yield slice(0, block.pixels), _wide(block)
         return
     for rows in _row_groups(block):
-        yield rows, from_dense(block.counts[rows])
+        yield rows, _wide(from_dense(block.counts[rows]))
+
+
+def _wide(block: PhotonBlock) -> PhotonBlock:
+    return replace(block, count=block.count.astype(np.uint32, copy=False))
 
 
 def dense_pieces(block: Block) -> Iterator[tuple[slice, np.ndarray]]:

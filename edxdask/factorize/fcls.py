@@ -11,22 +11,20 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
-from edxdask.engine.step import Halo, State, Stats
+from edxdask.engine.step import BlockStep, Halo, State, Stats
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
+from edxdask.factorize.blocks import photon_pieces
+from edxdask.factorize.kernels.likelihood import likelihood_rows
 from edxdask.factorize.kernels.simplex import simplex_rows
 from edxdask.factorize.reconstruct import check_same_energy, nodes_of, require_variables
 from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.rounds import Rounds
 from edxdask.factorize.starts import ZeroState
-from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
-from edxdask.photons import MAX_PHASES, DenseBlock, entropy_term, pixel_totals, project
+from edxdask.factorize.steps import ABUNDANCE, Loss
+from edxdask.photons import EPSILON, MAX_PHASES, DenseBlock, entropy_term, pixel_totals, project
 from edxdask.photons.kernels.factor import square_sum
-from edxdask.progress import ProgressHook
 
-INNER = 10  # expectation-maximization steps a round: a pixel's photons stay in the cache meanwhile
 MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
 
 
@@ -35,13 +33,10 @@ def fcls(
     spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
     *,
     loss: Loss = "frobenius",
-    max_iter: int = 200,
-    tol: float = 1e-9,
     precision: str = "double",
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
 ) -> xr.Dataset | xr.DataTree:
     """Find abundances of known spectra in a cube or collection: at least 0, and 1 in sum, exactly.
 
@@ -51,10 +46,9 @@ def fcls(
     ----------
     spectra : (phase, energy) of any positive scale: a result, a DataArray or an array. Labels are kept
     loss : "frobenius" minimises the squared difference of each pixel from its photons shared out among the
-        spectra (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood by
-        accelerated expectation-maximization, which keeps every pixel's photons by itself
-    max_iter, tol : of "kl": stop after so many rounds of ten steps, or when three rounds in a row gain less
-        than ``tol`` of the objective
+        spectra (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood
+        (Newton's method with bounds), which keeps every pixel's photons by itself. Photons in channels where
+        all spectra are zero tell it nothing and are not in its ``total``
     precision : "single" or "double"
 
     Returns
@@ -67,21 +61,15 @@ def fcls(
         raise ParameterError("loss", loss, "'frobenius' or 'kl'")
     if precision not in ("single", "double"):
         raise ParameterError("precision", precision, "'single' or 'double'")
-    if max_iter < 1:
-        raise ParameterError("max_iter", max_iter, "at least 1")
     views = maps_of(data)
     table, labels = known_spectra(spectra, views[0].cube)
     rank = len(table)
     dtype = np.dtype(np.float32 if precision == "single" else np.float64)
-    demand = Demand(rank * dtype.itemsize * (3 if loss == "kl" else 2), 4 * rank * table.shape[1] * 8)
+    demand = Demand(rank * dtype.itemsize * 2, 4 * rank * table.shape[1] * 8)
     with photons_of(
         data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
-        if loss == "kl":
-            loop = Loop(problem.executor, "fcls", StopRule(max_iter, tol), progress)
-            objectives = _most_likely(problem, table.astype(dtype), loop)
-        else:
-            objectives = _least_squares(problem, table, dtype)
+        objectives = _solved(problem, LikelihoodStep() if loss == "kl" else SimplexStep(), table, dtype)
         entry = f"fcls(loss={loss!r})"
         abundance = gather_abundance(problem)
         return make_result(problem, table, abundance, objectives, phases=labels, attrs={}, entry=entry)
@@ -145,17 +133,6 @@ def _check_distinct(table: np.ndarray, labels: Sequence[str]) -> None:
     )
 
 
-def _least_squares(problem: Problem, spectra: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    executor = problem.executor
-    executor.start(ZeroState(len(spectra), dtype))
-    stats = executor.advance(SimplexStep(), spectra)
-    if stats["failed"]:
-        raise EdxdaskError(
-            f"fcls: no solution found in {int(stats['failed'])} pixels; are two spectra nearly the same?"
-        )
-    return np.array([stats["loss"]])
-
-
 @dataclass(frozen=True)
 class SimplexStep:
     """Least squares of every pixel on the simplex, from its products with the spectra."""
@@ -180,38 +157,34 @@ class SimplexStep:
 
 
 @dataclass(frozen=True)
-class KnownSpectra:
-    """Spectra that no round changes."""
+class LikelihoodStep:
+    """Most likely abundances of every pixel."""
 
-    def update(self, spectra: np.ndarray, stats: Stats) -> np.ndarray:
-        """Give them back."""
-        return spectra
+    halo_rows: int = 0
+    halo_names: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class EvenState:
-    """Every pixel's photons shared out evenly."""
-
-    rank: int
-    dtype: np.dtype
-
-    def __call__(self, partition: Partition) -> State:
-        """Make the state of one partition."""
-        amounts = np.empty((partition.plan.pixels, self.rank), self.dtype)
+    def run(self, partition: Partition, state: State, shared: np.ndarray, halo: Halo) -> Stats:
+        """``shared`` are the spectra (k, E), of unit sum; writes ``abundance`` in counts."""
+        columns = np.ascontiguousarray(shared.T)
+        failed, loss = 0, 0.0
         for where, block in partition.blocks():
-            amounts[where] = (pixel_totals(block) / self.rank)[:, None]
-        return {ABUNDANCE: amounts, PREVIOUS: amounts.copy()}
+            loss += entropy_term(block)
+            amounts = np.empty((block.pixels, len(shared)))
+            for rows, piece in photon_pieces(block):
+                value, missed = likelihood_rows(
+                    piece.indptr, piece.channel, piece.count, columns, EPSILON, amounts[rows]
+                )
+                loss, failed = loss + value, failed + missed
+            state[ABUNDANCE][where] = amounts
+        return {"failed": failed, "loss": loss}
 
 
-def entropy_of(partition: Partition, state: State) -> float:
-    """Part of the divergence that no abundance changes."""
-    return float(sum(entropy_term(block) for _, block in partition.blocks()))
-
-
-def _most_likely(problem: Problem, spectra: np.ndarray, loop: Loop) -> np.ndarray:
-    executor = problem.executor
-    executor.start(EvenState(len(spectra), spectra.dtype))
-    constant = float(sum(executor.collect(entropy_of)))
-    step = SweepStep(inner=INNER, spectra_statistics=False)
-    rounds = Rounds(executor, step, KnownSpectra(), constant, accelerate=True)
-    return loop.run(rounds, rounds.start(spectra))[1]
+def _solved(problem: Problem, step: BlockStep, spectra: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Run the step over all pixels; returns the objective."""
+    problem.executor.start(ZeroState(len(spectra), dtype))
+    stats = problem.executor.advance(step, spectra)
+    if stats["failed"]:
+        raise EdxdaskError(
+            f"fcls: no solution found in {int(stats['failed'])} pixels; are two spectra nearly the same?"
+        )
+    return np.array([stats["loss"]])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy.linalg
 import xarray as xr
 
 from edxdask import schema
@@ -46,6 +47,7 @@ Moments = Literal["gram", "passes"]
 
 DENSE_FILL = 0.15  # above this fill a dense product beats a walk over pairs
 MOST_MESSAGE = 64 * 2**20  # bytes of one partition's moments that may travel on a cluster
+MOST_EXACT = 2048  # channels up to which YᵀY is decomposed by LAPACK, in seconds
 MOST_NONZEROS = 500  # a pixel; pairs grow with its square, products with its first power
 
 
@@ -179,8 +181,10 @@ def find_components(
     def apply(vectors: np.ndarray) -> np.ndarray:
         return product(vectors) - n * np.outer(taken, taken @ vectors)
 
-    tail = 0.02 if way == "gram" else 0.1  # products in memory cost next to nothing
-    values, vectors = leading_eigenvectors(apply, scale.size, rank, count, tail=tail)
+    if isinstance(product, InMemory) and scale.size <= MOST_EXACT:
+        values, vectors = product.eigenvectors(n * np.outer(taken, taken), rank, count)
+    else:
+        values, vectors = leading_eigenvectors(apply, scale.size, rank, count)
     vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(rank)] < 0, -1.0, 1.0)
     undo = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     total = float(scale**2 @ stats["squares"] - n * taken @ taken)
@@ -223,6 +227,12 @@ class InMemory:
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """``matrix @ vectors``."""
         return self.matrix @ vectors
+
+    def eigenvectors(self, less: np.ndarray, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Leading eigenvalues and eigenvectors of ``matrix - less``, all at once."""
+        size = len(self.matrix)
+        values, vectors = scipy.linalg.eigh(self.matrix - less, subset_by_index=[size - count, size - 1])
+        return np.maximum(values[::-1], 0), vectors[:, ::-1][:, :wanted]
 
 
 @dataclass(frozen=True)

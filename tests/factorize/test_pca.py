@@ -174,6 +174,15 @@ def test_block_krylov_finds_close_eigenvalues_in_a_large_space():
     np.testing.assert_allclose(np.abs(np.sum(vectors * basis[:, :4], axis=0)), 1, atol=1e-8)
 
 
+def test_moments_too_large_to_decompose_at_once_give_the_same_components(monkeypatch):
+    cube = make_cube(phantom())
+    exact = pca(cube, moments="gram")
+    monkeypatch.setattr("edxdask.factorize.pca.MOST_EXACT", 10)
+    other = pca(cube, moments="gram")
+    np.testing.assert_allclose(other.explained_variance, exact.explained_variance, rtol=1e-7)
+    np.testing.assert_allclose(other.loading, exact.loading, atol=1e-6)
+
+
 def test_a_matrix_of_low_rank_ends_the_search_with_exact_zeros():
     vector = np.arange(1.0, 101.0)
     found, _ = leading_eigenvectors(lambda v: np.outer(vector, vector @ v), 100, 2, 5)

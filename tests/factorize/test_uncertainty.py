@@ -86,7 +86,7 @@ def test_errors_of_abundances_are_the_scatter_of_repeats():
     spectra, amounts = model(12, 4000.0, seed=2)
     rng = np.random.default_rng(3)
     draws = np.stack([rng.poisson(amounts @ spectra) for _ in range(REPEATS)]).astype(np.uint16)
-    fits = fcls(make_cube(draws.reshape(-1, CHANNELS)), spectra, loss="kl", max_iter=500, tol=1e-13)
+    fits = fcls(make_cube(draws.reshape(-1, CHANNELS)), spectra, loss="kl")
     found = fits.abundance.values.reshape(3, REPEATS, 12)
     scatter = found.std(axis=1, ddof=1)
     truth = make_result(spectra, amounts)
