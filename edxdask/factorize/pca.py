@@ -33,7 +33,7 @@ from edxdask.engine.problem import (
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError
 from edxdask.factorize.blocks import dense_pieces, photon_pieces, pixel_counts
-from edxdask.factorize.eigen import MOST_PASSES, WIDTH, leading_eigenvectors
+from edxdask.factorize.eigen import WIDTH, leading_eigenvectors
 from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_squares
 from edxdask.factorize.result import gather_abundance
 from edxdask.factorize.starts import ZeroState
@@ -46,9 +46,12 @@ Weighting = Literal["poisson"]
 Moments = Literal["gram", "passes"]
 
 DENSE_FILL = 0.15  # above this fill a dense product beats a walk over pairs
-MOST_MESSAGE = 64 * 2**20  # bytes of one partition's moments that may travel on a cluster
-MOST_EXACT = 2048  # channels up to which YᵀY is decomposed by LAPACK, in seconds
-MOST_NONZEROS = 500  # a pixel; pairs grow with its square, products with its first power
+MOST_MESSAGE = 8 * 2**20  # bytes of one partition's moments that travel sooner than a dozen passes take
+# Measured on one core: a pair of nonzeros 1.4 ns at 2048 channels and 6.6 ns at 4096, where YᵀY leaves the
+# cache; a pass 3.8 ns a nonzero. A dozen passes and the pairs break even at 65 nonzeros a pixel; up to 150
+# the exact eigenvalues of the tail are worth the difference.
+MOST_EXACT = 2048
+MOST_NONZEROS = 150
 
 
 def pca(
@@ -76,8 +79,8 @@ def pca(
         about the mean spectrum
     scree : eigenvalues returned
     moments : "gram" adds up YᵀY (channels × channels) in one pass; "passes" multiplies the photons with
-        narrow blocks, pass by pass, and holds no such matrix. None takes the first if it fits the memory
-        and pixels hold few photons; the log says which and why
+        narrow blocks, pass by pass, and holds no such matrix. None takes the first where it fits the memory
+        and is as quick; the log says which and why
 
     Returns
     -------
@@ -120,20 +123,19 @@ def _check_options(weighting: Any, center: Any, scree: Any, moments: Any) -> Non
 
 
 def choose_moments(problem: Problem) -> Moments:
-    """Take YᵀY in one pass where it fits, else products with narrow blocks in several; log the reason."""
+    """Take YᵀY in one pass where it fits and pays, else products with narrow blocks; log the reason."""
     size = 8 * problem.channels**2
     per_pixel = problem.nonzeros / problem.pixels
     need, room = size * (len(problem.plans) + 3), problem.memory.limit - problem.memory.peak
-    cluster = active_client() is not None
-    if cluster and size > MOST_MESSAGE:
-        way: Moments = "passes"
+    way: Moments = "passes"
+    if problem.channels > MOST_EXACT:
+        reason = f"YᵀY of {problem.channels} channels ({size >> 20} MiB) is beyond the processor's cache"
+    elif need > room:
+        reason = f"YᵀY of all partitions takes {need >> 20} MiB, and {max(room, 0) >> 20} MiB are left"
+    elif active_client() is not None and size > MOST_MESSAGE:
         reason = f"{size >> 20} MiB of moments from every partition would travel"
-    elif not cluster and need > room:
-        way = "passes"
-        reason = f"YᵀY of all partitions takes {need >> 20} MiB, and {room >> 20} MiB are left"
     elif per_pixel > MOST_NONZEROS:
-        way = "passes"
-        reason = f"{per_pixel:.0f} nonzeros a pixel make more pairs than {MOST_PASSES} passes cost"
+        reason = f"{per_pixel:.0f} nonzeros a pixel make more pairs than passes cost"
     else:
         way = "gram"
         reason = f"YᵀY of all partitions takes {need >> 20} MiB"

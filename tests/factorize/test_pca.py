@@ -153,8 +153,9 @@ class Crowded:
     ("channels", "room", "nonzeros", "way", "reason"),
     [
         (2048, 900, 100, "gram", "takes 224 MiB"),
-        (4096, 800, 100, "passes", "takes 896 MiB, and 800 MiB are left"),
-        (2048, 900, 900, "passes", "900 nonzeros a pixel"),
+        (2048, 200, 100, "passes", "takes 224 MiB, and 200 MiB are left"),
+        (4096, 900, 100, "passes", "4096 channels (128 MiB) is beyond the processor's cache"),
+        (2048, 900, 400, "passes", "400 nonzeros a pixel"),
     ],
 )
 def test_the_way_is_chosen_by_memory_and_the_log_says_why(caplog, channels, room, nonzeros, way, reason):
