@@ -36,6 +36,7 @@ class StateLoader:
         first = partition.plan.first_pixel
         stop = first + partition.plan.pixels
         state: State = {}
+        found = 0
         for path in sorted(self.folder.glob("pixels-*.npz")):
             match = _PIECE.search(path.name)
             if match is None:
@@ -44,21 +45,30 @@ class StateLoader:
             a, b = max(low, first), min(high, stop)
             if a >= b:
                 continue
+            found += b - a
             with np.load(path, allow_pickle=False) as piece:
                 for name in piece.files:
                     array = piece[name]
                     if name not in state:
                         state[name] = np.empty((stop - first, *array.shape[1:]), array.dtype)
                     state[name][a - first : b - first] = array[a - low : b - low]
+        if found != stop - first:
+            raise EdxdaskError(
+                f"{self.folder}: checkpoint without pixels {first} to {stop - 1}; was it removed during the "
+                "run, or is it on a disk that this worker does not see? Start anew with another folder."
+            )
         return state
 
 
 def write_state(partition: Partition, state: State, folder: Path) -> None:
     """Write one partition's state into a checkpoint in the making."""
     first = partition.plan.first_pixel
-    path = folder / f"pixels-{first}-{first + partition.plan.pixels}.npz"
+    _write_arrays(folder / f"pixels-{first}-{first + partition.plan.pixels}.npz", state)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **state)
+        np.savez(file, allow_pickle=False, **arrays)
         file.flush()
         os.fsync(file.fileno())
 
@@ -70,7 +80,8 @@ class Checkpoint:
     Attributes
     ----------
     folder : where; on a cluster, a folder that all workers see
-    identity : what the run is (data, method, parameters); a checkpoint of another run is refused
+    identity : what the run is (data, method, parameters); a checkpoint of another run is refused. When to
+        stop is no part of it: a run may go on longer than first asked for
     """
 
     folder: Path
@@ -92,18 +103,25 @@ class Checkpoint:
             partial.mkdir()
             for _ in executor.collect(write_state, partial):
                 pass
-            with (partial / "shared.npz").open("wb") as file:
-                np.savez(file, allow_pickle=False, **shared)
+            _write_arrays(partial / "shared.npz", shared)
             meta = {"iteration": iteration, "identity": dict(self.identity)}
-            (partial / "meta.json").write_text(json.dumps(meta, sort_keys=True))
+            with (partial / "meta.json").open("w") as file:
+                json.dump(meta, file, sort_keys=True)
+                file.flush()
+                os.fsync(file.fileno())
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
+            _sync_folder(self.folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        for old in self._steps()[:-1]:
-            shutil.rmtree(old, ignore_errors=True)
         return target
+
+    def prune(self, keep: Path) -> None:
+        """Remove all checkpoints but one, and what unfinished ones left."""
+        for path in self.folder.glob("step-*"):
+            if path != keep:
+                shutil.rmtree(path, ignore_errors=True)
 
     def latest(self) -> tuple[int, dict[str, np.ndarray], StateLoader] | None:
         """Newest checkpoint as (iteration, factors, loader of states), or None.
@@ -130,10 +148,22 @@ class Checkpoint:
         return int(meta["iteration"]), shared, StateLoader(steps[-1])
 
     def remove(self) -> None:
-        """Remove the folder, when the run is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all checkpoints when the run is done, and the folder if nothing else is in it."""
+        for path in self.folder.glob("step-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _steps(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
         return sorted(path for path in self.folder.iterdir() if _STEP.search(path.name))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a folder's entries to disk, so that a rename in it outlives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

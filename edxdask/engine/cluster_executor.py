@@ -1,15 +1,22 @@
 """The executor for ``distributed``: partitions are recomputable futures, states chains of pure tasks.
 
 A worker that dies takes its partitions' photons and states with it; the scheduler makes both again from
-the lazy source and from the last checkpoint (``start`` with a loader cuts the chain there). Tasks prefer
-the worker that holds their partition and may go elsewhere: strict pinning hangs when that worker is gone.
+the lazy source and from the last checkpoint (``anchor``). Tasks prefer the worker that holds their
+partition and may go elsewhere: strict pinning hangs when that worker is gone.
+
+The scheduler keeps every task of a chain, and the factors each was given, for as long as its end is wanted.
+So chains are cut every ``CHAIN_ROUNDS`` rounds: at a checkpoint if there is one, else by sending the states
+through the client into new tasks (``_cut``), which needs no folder that all nodes see. The scheduler then
+holds the factors of so many rounds and the states once, and a lost worker costs so many rounds at most.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,6 +27,7 @@ from edxdask.engine.layout import PartitionPlan, halo_sources
 from edxdask.engine.partition import Partition, PartitionJob
 from edxdask.engine.step import (
     BlockStep,
+    State,
     StateChange,
     StateMaker,
     Stats,
@@ -39,6 +47,10 @@ if TYPE_CHECKING:
 
 TREE_WIDTH = 8  # statistics added per task; up to this many go straight to the client
 IN_FLIGHT = 2  # answers of ``collect`` on their way at once, to bound the client's memory
+CHAIN_ROUNDS = 64  # more than the rounds between two checkpoints
+CHAIN_SECONDS = 600.0
+ROSTER_SECONDS = 5.0  # how often to look which workers there are
+INLINE_PARTITIONS = 16  # more partitions get the factors from one another, not each from the client
 
 
 def sizes_of(partition: Partition) -> tuple[int, int]:
@@ -69,6 +81,7 @@ class ClusterExecutor:
         self._parts: list[Future] = []
         self._states: list[Future] = []
         self._caches: set[Path] = set()
+        self._rounds, self._cut_at, self._seen_at = 0, time.monotonic(), time.monotonic()
 
     def _submit(self, i: int, function: Callable[..., Any], *args: Any) -> Future:
         self._serial += 1
@@ -87,14 +100,17 @@ class ClusterExecutor:
         self._plans = [job.plan for job in jobs]
         # consecutive partitions on one worker: their halos need not travel
         self._homes = [self._addresses[i * len(self._addresses) // len(jobs)] for i in range(len(jobs))]
-        self._parts = [self._submit(i, load_job, job) for i, job in enumerate(jobs)]
+        with large_graphs():  # a cube in memory travels once, inside its jobs
+            self._parts = [self._submit(i, load_job, job.culled()) for i, job in enumerate(jobs)]
         return list(
             self.client.gather([self._submit(i, sizes_of, part) for i, part in enumerate(self._parts)])
         )
 
     def start(self, make: StateMaker) -> None:
         """Give every partition the state that ``make`` returns for it."""
-        self._states = [self._submit(i, start_copy, make, part) for i, part in enumerate(self._parts)]
+        with large_graphs():  # states the user gives are part of ``make``
+            self._states = [self._submit(i, start_copy, make, part) for i, part in enumerate(self._parts)]
+        self._rounds, self._cut_at = 0, time.monotonic()
 
     def change(self, alter: StateChange) -> None:
         """Replace every state by ``alter(partition, state)``."""
@@ -109,7 +125,10 @@ class ClusterExecutor:
 
     def advance(self, step: BlockStep, shared: Any) -> Stats:
         """Run one round of a step."""
+        self._look_after_chain()
         halos = self._halos(step)
+        if len(self._parts) > INLINE_PARTITIONS:
+            shared = self._submit(0, pass_on, shared)
         self._states = [
             self._submit(i, advance_copy, step, part, state, shared, *halo)
             for i, (part, state, halo) in enumerate(zip(self._parts, self._states, halos, strict=True))
@@ -121,6 +140,33 @@ class ClusterExecutor:
                 for i in range(0, len(stats), TREE_WIDTH)
             ]
         return add_stats(self.client.gather(stats))
+
+    def _look_after_chain(self) -> None:
+        """Give partitions of lost workers a new home, and cut chains of tasks that grew long."""
+        now = time.monotonic()
+        if now - self._seen_at > ROSTER_SECONDS:
+            self._seen_at = now
+            self._find_homes(sorted(self.client.nthreads()))
+        self._rounds += 1
+        if self._rounds > CHAIN_ROUNDS or now - self._cut_at > CHAIN_SECONDS:
+            self._cut()
+
+    def _find_homes(self, addresses: list[str]) -> None:
+        """Where a worker came for one that went, send it the partitions of that one."""
+        if not addresses or addresses == self._addresses:
+            return
+        self._addresses = addresses
+        n = len(self._homes)
+        self._homes = [addresses[i * len(addresses) // n] for i in range(n)]
+
+    def _cut(self) -> None:
+        """Put the present states into new tasks that depend on nothing but the partition."""
+        fresh = []
+        with large_graphs():
+            for i, state in enumerate(self.collect(state_alone)):
+                fresh.append(self._submit(i, start_copy, Kept(state), self._parts[i]))
+        self._states = fresh
+        self._rounds, self._cut_at = 0, time.monotonic()
 
     def _halos(self, step: BlockStep) -> list[tuple[list[Future], list[Future]]]:
         if not step.halo_rows:
@@ -164,7 +210,36 @@ class ClusterExecutor:
         """Let go of everything, files included."""
         self._states, self._parts = [], []
         if self._caches and self.client.status == "running":
-            self.client.run(remove_folders, sorted(self._caches))
+            # a worker that is just dying has lost its files to its nanny already
+            self.client.run(remove_folders, sorted(self._caches), on_error="ignore")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A state as it was, inside a task."""
+
+    state: State
+
+    def __call__(self, partition: Partition) -> State:
+        """Return the state."""
+        return self.state
+
+
+def state_alone(partition: Partition, state: State) -> State:
+    """Return a partition's state."""
+    return state
+
+
+def pass_on(shared: Any) -> Any:
+    """Factors of a round, as a task whose result workers fetch from one another."""
+    return shared
+
+
+def large_graphs() -> Any:
+    """Context in which tasks may hold arrays: here they are meant to."""
+    import dask
+
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1PiB"})
 
 
 def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:

@@ -11,6 +11,7 @@ import numpy as np
 
 from edxdask.engine.checkpoint import Checkpoint, StateLoader
 from edxdask.engine.executor import Executor
+from edxdask.engine.interrupt import interrupt_after_round
 from edxdask.progress import Progress, ProgressHook
 
 logger = logging.getLogger(__name__)
@@ -66,22 +67,25 @@ class Loop:
     seconds: float = 120.0
 
     def run(self, step_round: Round, shared: Shared) -> tuple[Shared, np.ndarray]:
-        """Repeat ``shared, objective = step_round(shared, iteration)`` from the newest checkpoint on."""
+        """Repeat ``shared, objective = step_round(shared, iteration)`` from the newest checkpoint on.
+
+        Ctrl-C ends the run after the round it falls into, when factors and states belong together.
+        """
         objectives, shared = self._resume(shared)
         resumed = len(objectives)
         saved, saved_at = resumed, time.monotonic()
-        try:
+        with interrupt_after_round() as interrupted:
             while not self.rule.met(objectives):
                 shared, objective = step_round(shared, len(objectives))
                 objectives.append(objective)
                 self._report(objectives, resumed)
+                if interrupted():
+                    self._leave(shared, objectives)
+                    raise KeyboardInterrupt
                 due = len(objectives) - saved >= self.every or time.monotonic() - saved_at > self.seconds
                 if self.checkpoint and due:
                     self._save(shared, objectives)
                     saved, saved_at = len(objectives), time.monotonic()
-        except KeyboardInterrupt:
-            self._interrupted(shared, objectives)
-            raise
         return shared, np.array(objectives)
 
     def _resume(self, shared: Shared) -> tuple[list[float], Shared]:
@@ -108,15 +112,30 @@ class Loop:
             )
         except OSError as error:
             # The run is worth more than its checkpoint: go on, the previous one still stands.
-            logger.warning("no checkpoint after iteration %d: %s", len(objectives), error)
+            logger.warning(
+                "%s: no checkpoint after iteration %d, the one before it is kept: %s",
+                self.label,
+                len(objectives),
+                error,
+            )
             return False
         self.executor.anchor(StateLoader(folder))
+        self.checkpoint.prune(folder)  # not earlier: states were made from the older one
         return True
 
-    def _interrupted(self, shared: Shared, objectives: list[float]) -> None:
-        if self.checkpoint and objectives and self._save(shared, objectives):
+    def _leave(self, shared: Shared, objectives: list[float]) -> None:
+        done = len(objectives)
+        if self.checkpoint is None:
             logger.warning(
-                "interrupted after iteration %d; checkpoint in %s: the same command goes on from there",
-                len(objectives),
+                "%s: interrupted after iteration %d, nothing is kept: with checkpoint='folder' the same "
+                "command goes on where it was",
+                self.label,
+                done,
+            )
+        elif self._save(shared, objectives):
+            logger.warning(
+                "%s: interrupted after iteration %d; checkpoint in %s: the same command goes on from there",
+                self.label,
+                done,
                 self.checkpoint.folder,
             )

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+import dask
 import dask.array as da
 import numpy as np
 
 from edxdask.engine.layout import PartitionPlan, TilePlan
 from edxdask.errors import ParameterError
-from edxdask.photons import Block, DenseBlock, PhotonBlock, choose, from_dense
+from edxdask.photons import Block, DenseBlock, PhotonBlock, choose, from_dense, pixel_totals, sum_spectrum
 from edxdask.photons.assemble import side_by_side
 
 
@@ -116,6 +117,10 @@ class PartitionJob:
     arrays: tuple[da.Array, ...]
     cache: Path | None = None
 
+    def culled(self) -> PartitionJob:
+        """Return the same job with no more in its graphs than it needs, to travel."""
+        return replace(self, arrays=tuple(dask.optimize(*self.arrays)))
+
     def load(self) -> Partition:
         """Read the photons."""
         if self.cache is not None:
@@ -133,6 +138,27 @@ class PartitionJob:
             tiles.append(Tile(plan, start, tuple(bands)))
             start += plan.pixels
         return Partition(self.plan, tuple(tiles), nonzeros, photons)
+
+
+def partition_mark(partition: Partition, state: object) -> int:
+    """Sum over pixels and channels of their photons times a number that belongs to the place, modulo 2⁶⁴.
+
+    Marks of partitions add up to the same number for any partitions.
+    """
+    mark = np.zeros(1, dtype=np.uint64)  # arrays wrap around, scalars would warn
+    for tile in partition.tiles:
+        for where, block in tile.blocks():
+            first = tile.plan.first_pixel + where.start - tile.start
+            mark += place_marks(first, block.pixels) @ pixel_totals(block).astype(np.uint64)
+            mark += place_marks(1 << 48, block.channels) @ sum_spectrum(block).astype(np.uint64)
+    return int(mark[0])
+
+
+def place_marks(first: int, count: int) -> np.ndarray:
+    """Odd-looking numbers of successive places (the finalizer of splitmix64)."""
+    x = np.arange(first, first + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return x ^ (x >> np.uint64(31))
 
 
 def read_band(counts: da.Array) -> PhotonBlock:

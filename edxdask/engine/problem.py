@@ -24,7 +24,7 @@ from edxdask.budget import MemoryPlan, available_memory, parse_bytes, resident_m
 from edxdask.engine.derive import Thinning, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
 from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan, plan_partitions, stack_of
-from edxdask.engine.partition import PartitionJob, read_band
+from edxdask.engine.partition import PartitionJob, partition_mark, read_band
 from edxdask.errors import ParameterError, SchemaError
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ class Problem:
         """Pixels of all maps."""
         return sum(view.stack.pixels for view in self.maps)
 
+    def fingerprint(self) -> str:
+        """Name of the photons and their places, in whatever partitions: tells a cube from its mirror image.
+
+        Reads the photons once.
+        """
+        return f"{sum(self.executor.collect(partition_mark)) % 2**64:016x}"
+
     def derive(self, *, factor: int = 1, thinning: Thinning | None = None) -> Problem:
         """Binned or thinned photons as a problem of their own; close its executor when done."""
         stacks, made = derivations([m.stack for m in self.maps], self.plans, factor=factor, thinning=thinning)
@@ -123,6 +130,8 @@ def photons_of(
     """
     maps = maps_of(data)
     client = active_client()
+    if workers is not None and (isinstance(workers, bool) or workers < 1):
+        raise ParameterError("workers", workers, "a number of threads of at least 1")
     threads = workers or os.cpu_count() or 1
     executor = _cluster_executor(client) if client else ThreadExecutor(threads)
     try:

@@ -6,6 +6,7 @@ from the same start and without acceleration they are scikit-learn's ``solver="m
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,14 @@ def nmf(
         masks = {name: _mask(value, name, spectra.shape) for name, value in _named(fixed, forbidden)}
         if forbidden is not None:
             spectra[masks["forbidden"]] = 0
-        identity = run_identity(problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed)
-        loop = Loop(
-            problem.executor,
-            "nmf",
-            StopRule(max_iter, tol),
-            progress,
-            Checkpoint(Path(checkpoint), identity) if checkpoint else None,
-        )
+        kept = None
+        if checkpoint:
+            identity = run_identity(
+                problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed, accelerate=accelerate,
+                init=_name_of(init, problem, rank), **{name: digest(mask) for name, mask in masks.items()},
+            )  # fmt: skip
+            kept = Checkpoint(Path(checkpoint), identity)
+        loop = Loop(problem.executor, "nmf", StopRule(max_iter, tol), progress, kept)
         model = FreeSpectra(masks.get("fixed"))
         spectra, objectives = factorize(problem, model, spectra, loop, loss=loss, accelerate=accelerate)
         result = make_result(
@@ -193,6 +194,20 @@ def _mask(value: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(mask if mask.ndim == 2 else mask[:, None], shape)
 
 
+def _name_of(init: Any, problem: Problem, rank: int) -> str:
+    if init is None:
+        return "nndsvda"
+    return init if isinstance(init, str) else digest(*_given(init, problem, rank))
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Short name of the values of some arrays, for a checkpoint's identity."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
+
+
 def run_identity(problem: Problem, method: str, **parameters: Any) -> dict[str, Any]:
     """Collect what must be the same for a checkpoint to be this run's."""
     return {
@@ -200,6 +215,7 @@ def run_identity(problem: Problem, method: str, **parameters: Any) -> dict[str, 
         "pixels": problem.pixels,
         "channels": problem.channels,
         "photons": problem.photons,
+        "fingerprint": problem.fingerprint(),
         "energy_kev": [float(problem.energy[0]), float(problem.energy[-1])],
         **parameters,
     }

@@ -20,7 +20,7 @@ from edxdask.factorize.steps import Call, SweepStep, extrapolate
 
 FIRST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.98
 GROWTH, CEILING_GROWTH, CUT = 1.2, 1.05, 0.5
-SLACK = 1e-9  # relative rise of the objective that rounding may cause in single precision
+SLACK = {4: 1e-9, 8: 1e-13}  # relative rise of the objective that rounding may cause, by bytes a number
 
 
 class SpectraModel(Protocol):
@@ -98,7 +98,8 @@ class Rounds:
         now, before = shared["weights"], shared["before"]
         start = extrapolate(now, before, momentum)
         stats, loss = self._sweep(start, momentum, undo=False)
-        if momentum > 0 and loss > last + SLACK * abs(last):
+        slack = SLACK[(self.dtype or now.dtype).itemsize]
+        if momentum > 0 and loss > last + slack * abs(last):
             ceiling, growing = momentum, growing * CUT
             start = now
             stats, loss = self._sweep(now, 0.0, undo=True)
