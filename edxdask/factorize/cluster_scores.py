@@ -182,7 +182,7 @@ def _rotated(
     return xr.DataTree.from_dict(nodes, name=result.name)
 
 
-def cluster(
+def cluster_pixels(
     result: xr.Dataset | xr.DataTree,
     *,
     clusters: int = 3,
@@ -221,7 +221,7 @@ def cluster(
     order = np.argsort(-sizes, kind="stable")
     label = np.full(usable.size, NO_CLUSTER, dtype=np.int16)
     label[usable] = np.argsort(order, kind="stable")[found]
-    entry = f"cluster(clusters={clusters}, method={method!r}, per_photon={per_photon}, seed={seed})"
+    entry = f"cluster_pixels(clusters={clusters}, method={method!r}, per_photon={per_photon}, seed={seed})"
     return _clustered(result, scores, label, clusters, entry, seed)
 
 
@@ -261,7 +261,7 @@ def _labels(samples: np.ndarray, clusters: int, method: str, seed: int) -> np.nd
             model.fit(learnt)
         except ConvergenceWarning as warning:
             raise EdxdaskError(
-                f"cluster: no {clusters} clusters found ({warning}): ask for fewer"
+                f"cluster_pixels: no {clusters} clusters found ({warning}): ask for fewer"
             ) from warning
     return np.asarray(model.predict(scaled))
 

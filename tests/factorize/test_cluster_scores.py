@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
 from edxdask.factorize import cluster_scores as module
-from edxdask.factorize.cluster_scores import cluster, ica
+from edxdask.factorize.cluster_scores import cluster_pixels, ica
 from edxdask.factorize.pca import pca
 from edxdask.factorize.reconstruct import reconstruct
 
@@ -43,7 +43,7 @@ def patches(mean=400.0, seed=0, wedge=(0.3, 1.7)):
 @pytest.mark.parametrize("center", [False, True])
 def test_phases_in_patches_become_clusters_whatever_the_thickness(method, center):
     cube, truth = patches()
-    found = cluster(pca(cube, components=3, center=center), clusters=3, method=method)
+    found = cluster_pixels(pca(cube, components=3, center=center), clusters=3, method=method)
     seen = found.label.values >= 0
     assert adjusted_rand_score(truth[seen], found.label.values[seen]) > 0.99
     assert found.label.values[0, 39] == -1
@@ -60,7 +60,7 @@ def test_phases_in_patches_become_clusters_whatever_the_thickness(method, center
 def test_without_division_by_photons_a_wedge_is_grouped_by_thickness():
     cube, truth = patches(wedge=(0.1, 4.0))
     result = pca(cube)
-    found = [cluster(result, per_photon=choice).label.values.ravel() for choice in (False, True)]
+    found = [cluster_pixels(result, per_photon=choice).label.values.ravel() for choice in (False, True)]
     agreement = [adjusted_rand_score(truth.ravel(), labels) for labels in found]
     assert agreement[0] < 0.7
     assert agreement[1] > 0.98
@@ -71,7 +71,7 @@ def test_many_pixels_are_clustered_in_batches_with_the_same_groups(monkeypatch):
     result = pca(cube)
     monkeypatch.setattr(module, "MOST_SAMPLES", 500)
     for method in ("kmeans", "gaussian"):
-        found = cluster(result, method=method).label.values
+        found = cluster_pixels(result, method=method).label.values
         assert adjusted_rand_score(truth[found >= 0], found[found >= 0]) > 0.98
 
 
@@ -119,7 +119,7 @@ def test_collections_give_what_the_map_gives():
     cube, _ = patches()
     parts = {"a": cube.isel(y=slice(0, 10)), "b": cube.isel(y=slice(10, 30))}
     tree, whole = pca(xr.DataTree.from_dict(parts)), pca(cube)
-    for function, name in ((cluster, schema.LABEL), (ica, schema.SCORE)):
+    for function, name in ((cluster_pixels, schema.LABEL), (ica, schema.SCORE)):
         one, many = function(whole), function(tree)
         joined = xr.concat([many["a"][name], many["b"][name]], "y")
         np.testing.assert_allclose(joined, one[name], atol=0.05)
@@ -142,7 +142,7 @@ def test_bad_options_and_other_results_are_refused():
         ({"per_photon": 1}, "per_photon=1"),
     ]:
         with pytest.raises(ParameterError, match=words):
-            cluster(result, **options)
+            cluster_pixels(result, **options)
     for options, words in [
         ({"on": "both"}, "on='both'"),
         ({"tol": 0}, "tol=0"),
@@ -151,7 +151,7 @@ def test_bad_options_and_other_results_are_refused():
         with pytest.raises(ParameterError, match=words):
             ica(result, **options)
     with pytest.raises(SchemaError, match="lacks loading, score, total; expected what pca"):
-        cluster(cube)
+        cluster_pixels(cube)
 
 
 def test_what_does_not_converge_says_what_to_change():
@@ -160,4 +160,4 @@ def test_what_does_not_converge_says_what_to_change():
         ica(result, max_iter=1, tol=1e-12)
     same = make_cube(np.ones((4, 4, CHANNELS), np.uint16))
     with pytest.raises(EdxdaskError, match="ask for fewer"):
-        cluster(pca(same, components=1), clusters=3)
+        cluster_pixels(pca(same, components=1), clusters=3)
