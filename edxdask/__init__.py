@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edxdask._version import __version__
     from edxdask.cluster import client_for
     from edxdask.errors import EdxdaskError
-    from edxdask.factorize.cluster_scores import ica
+    from edxdask.factorize.cluster_scores import cluster_pixels, ica
     from edxdask.factorize.fcls import fcls
     from edxdask.factorize.nmf import nmf
     from edxdask.factorize.pca import pca
@@ -53,6 +53,7 @@ _HOMES = {
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
+    "cluster_pixels": "edxdask.factorize.cluster_scores",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
     "export": "edxdask.public",
@@ -89,6 +90,7 @@ __all__ = [
     "bin_cube",
     "calibrate_energy",
     "client_for",
+    "cluster_pixels",
     "combine_masks",
     "crop_cube",
     "export",

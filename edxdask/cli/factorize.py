@@ -198,7 +198,7 @@ def _print_components(settings: Settings, out: str, result: Any) -> None:
     root = result.to_dataset() if isinstance(result, xr.DataTree) else result
     scree = root[schema.EXPLAINED_VARIANCE].values
     if settings.json:
-        print_json({"out": out, "explained_variance": scree})
+        print_json({"out": out, schema.EXPLAINED_VARIANCE: scree})
         return
     rows = [(f"component {i}", f"variance {value:.4g}") for i, value in enumerate(scree[:12])]
     print_table([*rows, ("result", out)])

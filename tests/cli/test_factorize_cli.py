@@ -1,0 +1,63 @@
+"""The factorizing verbs: results, JSON, and what a wrong call is answered."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edxdask
+from edxdask.cli.app import cli
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "map.zarr"
+    edxdask.simulate("mantle", shape=(40, 44), counts=80, seed=1, out=path)
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(cli, [str(w) for w in words])
+
+
+def test_nmf_writes_a_result_that_score_holds_against_the_truth(store, tmp_path):
+    out = tmp_path / "result.zarr"
+    done = run("nmf", store, "-o", out, "--phases", 3, "--max-iter", 60, "--json", "-q")
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert figures["iterations"] <= 60
+    assert sum(figures["phases"].values()) == pytest.approx(1.0)
+    scored = run("score", out, store, "--json")
+    angles = json.loads(scored.stdout)["angles_deg"]
+    direct = edxdask.score(edxdask.open(out), truth=edxdask.open(store))
+    np.testing.assert_allclose(angles, direct.angles)
+    assert not (tmp_path / "result.zarr.checkpoint").exists()
+
+
+def test_pca_writes_components_and_prints_the_scree(store, tmp_path):
+    out = tmp_path / "pca.zarr"
+    done = run("pca", store, "-o", out, "--components", 2)
+    assert done.exit_code == 0, done.output
+    assert "component 0" in done.output
+    assert edxdask.open(out)["loading"].sizes["component"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nmf", "{store}", "-o", "{store}"], 2, "exists"),
+        (["nmf", "/nowhere.zarr", "-o", "{tmp}/r.zarr"], 2, "/nowhere.zarr"),
+        (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--phases", "4000"], 2, "phases=4000"),
+        (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--scheduler", "moon"], 2, "scheduler='moon'"),
+        (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--memory-limit", "lots"], 2, "lots"),
+        (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--memory-limit", "1MB"], 1, "memory_limit"),
+        (["psnmf", "{store}", "-o", "{tmp}/r.zarr", "--bin", "some"], 2, "auto"),
+        (["score", "{store}", "{store}"], 1, "abundance"),
+    ],
+)
+def test_a_wrong_call_gets_one_line_and_its_code(store, tmp_path, words, code, says):
+    done = run(*(w.format(store=store, tmp=tmp_path) for w in words))
+    assert done.exit_code == code, done.output
+    assert says in done.stderr
+    assert not (tmp_path / "r.zarr").exists()
