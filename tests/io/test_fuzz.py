@@ -106,6 +106,7 @@ FORKING = SimpleNamespace(Popen=ForkedChild, **{name: getattr(subprocess, name) 
 @pytest.fixture(autouse=True)
 def forking(monkeypatch):
     monkeypatch.setattr(edxdask.io.remote, "subprocess", FORKING)
+    monkeypatch.setattr(os, "fsync", _no_power_fails)
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +116,13 @@ def workers():
         yield pool
 
 
+def _no_power_fails(_):
+    """Stand in for fsync, 40 of which a store take longer than the rest of a small ingest."""
+
+
 def _prepare():
     edxdask.io.remote.subprocess = FORKING
+    os.fsync = _no_power_fails
     logging.disable(logging.CRITICAL)
 
 
