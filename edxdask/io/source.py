@@ -9,7 +9,13 @@ from types import TracebackType
 from typing import Any
 
 # Formats that keep the counts in another file than the one that is named.
-_COMPANIONS = {".rpl": (".raw", ".RAW"), ".spd": (".spc", ".ipr"), ".emi": ("_*.ser",), ".asw": ("*.pts",)}
+# A suffix, or a pattern behind the file's stem, or (with a star first) a pattern below its folder.
+_COMPANIONS = {
+    ".rpl": (".raw", ".RAW"),
+    ".spd": (".spc", "_Img.ipr"),
+    ".emi": ("_*.ser",),
+    ".asw": ("**/*.pts",),
+}
 _PIECE = 1 << 22
 
 

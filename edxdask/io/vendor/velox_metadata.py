@@ -15,6 +15,7 @@ import numpy as np
 from edxdask import schema
 from edxdask.errors import ParameterError, VendorFileError
 from edxdask.io.vendor.base import MapHeader
+from edxdask.io.vendor.convert import image_name
 from edxdask.io.vendor.velox_layout import (
     IMAGES,
     STREAMS,
@@ -209,9 +210,10 @@ def _images(file: h5py.File, stream: Stream, frames: int, chosen: tuple[int, int
         if missing:
             logger.warning("%s: image %s is left out: %s", file.filename, name, missing)
             continue
-        label, number = name.lower(), 2
+        plain = image_name(name)
+        label, number = plain, 2
         while label in images:
-            label, number = f"{name.lower()}_{number}", number + 1
+            label, number = f"{plain}_{number}", number + 1
         images[label] = _average(data, range(*chosen) if data.shape[2] == frames else range(data.shape[2]))
     return images
 
