@@ -1,0 +1,311 @@
+"""Seconds of an NMF iteration and of a whole unmixing, beside scikit-learn on the same photons.
+
+One core each, the same start, single precision, k = 3, on a simulated mantle map of 512 × 512 × 2048 at 120
+counts a pixel. Times of iterations are processor time, so that other work on the machine falls on nobody;
+each is a median. The time to scikit-learn's own final objective (its default run: up to 200 iterations,
+tol=1e-4) is taken on a part of the map, both sides alike, and stands beside the size of that part. Last, the
+whole of ``psnmf`` from a store on two cores, reading included, in seconds of the clock.
+
+    python benchmarks/speed.py [--side 512] [--objective-side 256] [--repeats 3] [--tiny]
+
+Needs about 9 GB of memory at full size: scikit-learn holds the cube dense. The exit code is 1 where a target
+is missed; --tiny checks only that everything runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from verdict import Verdict, child, load_average, one_core
+
+# This process stays small: what needs the cube runs in children, one at a time.
+
+PHASES, CHANNELS, COUNTS, SEED = 3, 2048, 120.0, 0
+OURS_ITERATIONS, THEIR_ITERATIONS = 24, 5
+DEFAULT_RUN = 200  # scikit-learn's max_iter
+DENSE_TARGET, CSR_TARGET, OBJECTIVE_TARGET, PSNMF_SECONDS = 150.0, 200.0, 200.0, 30.0
+
+
+def make_store(path: str, side: int, channels: int) -> dict[str, Any]:
+    """Simulate the map into a store."""
+    import edxdask
+
+    edxdask.simulate("mantle", shape=(side, side), counts=COUNTS, channels=channels, seed=SEED, out=path)
+    return {}
+
+
+def corner(store: str, side: int) -> Any:
+    """Counts of the map's first ``side`` rows and columns, as a cube."""
+    import edxdask
+
+    ds = edxdask.open(store)
+    return ds.isel(y=slice(0, side), x=slice(0, side))
+
+
+def start_of(pixels: int, channels: int, mean: float) -> tuple[Any, Any]:
+    """Random factors of the right size, for both sides."""
+    import numpy as np
+
+    rng = np.random.default_rng(SEED)
+    scale = np.sqrt(4 * mean / PHASES)
+    abundance = (scale * rng.random((pixels, PHASES))).astype(np.float32)
+    return abundance, (scale * rng.random((PHASES, channels))).astype(np.float32)
+
+
+def ours(store: str, side: int, repeats: int) -> dict[str, Any]:
+    """Processor seconds of one plain iteration through ``nmf``, and of its kernels alone."""
+    import numpy as np
+
+    from edxdask import photons
+    from edxdask.factorize.nmf import nmf
+
+    ds = corner(store, side)
+    block = photons.from_dense(ds.counts.values)
+    abundance, spectra = start_of(block.pixels, block.channels, block.total / block.pixels / block.channels)
+    laps: list[float] = []
+    for _ in range(repeats):
+        times: list[float] = []
+        nmf(
+            ds, phases=PHASES, init=(abundance, spectra), max_iter=OURS_ITERATIONS, tol=0, accelerate=False,
+            workers=1, progress=lambda _, times=times: times.append(time.process_time()),
+        )  # fmt: skip
+        laps += np.diff(times).tolist()
+    kernels = {}
+    for name, joint in (("sequential", False), ("joint", True)):
+        lap = []
+        for _ in range(4 * repeats):
+            work = abundance.copy()
+            begin = time.process_time()
+            photons.kl_sweep(block, work, spectra, joint=joint)
+            lap.append(time.process_time() - begin)
+        kernels[name] = statistics.median(lap[1:])
+    return {
+        "iteration": statistics.median(laps),
+        "kernels": kernels,
+        "nonzeros": int(block.count.size),
+        "photons": block.total,
+    }
+
+
+def bounds(store: str, side: int, repeats: int) -> dict[str, Any]:
+    """Print the kernel beside the machine's memory and arithmetic bounds."""
+    import contextlib
+
+    import numpy as np
+    from kernels import compare_bounds, sweeps
+
+    from edxdask import photons
+
+    block = photons.from_dense(corner(store, side).counts.values)
+    with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
+        seconds = sweeps(block, PHASES, np.float32, 3 * repeats)
+        enough = compare_bounds(block, seconds, 2000 if side > 64 else 20, 3 * repeats)
+    return {"enough": bool(enough)}
+
+
+def their_iteration(store: str, side: int, repeats: int, form: str) -> dict[str, Any]:
+    """Processor seconds of one iteration of scikit-learn: a longer run less a shorter one."""
+    counts, abundance, spectra = their_input(store, side, form)
+
+    def run(iterations: int) -> float:
+        model = their_model(max_iter=iterations, tol=0.0)
+        begin = time.process_time()
+        model.fit_transform(counts, W=abundance.copy(), H=spectra.copy())
+        return time.process_time() - begin
+
+    laps = []
+    for _ in range(repeats):
+        short = run(1)
+        laps.append((run(1 + THEIR_ITERATIONS) - short) / THEIR_ITERATIONS)
+    return {"iteration": statistics.median(laps)}
+
+
+def their_input(store: str, side: int, form: str) -> tuple[Any, Any, Any]:
+    """Return the counts in scikit-learn's form, and the common start."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    from edxdask import photons
+
+    block = photons.from_dense(corner(store, side).counts.values)
+    abundance, spectra = start_of(block.pixels, block.channels, block.total / block.pixels / block.channels)
+    if form == "dense":
+        return photons.to_dense(block, np.float32), abundance, spectra
+    parts = (block.count.astype(np.float32), block.channel.astype(np.int32), block.indptr.astype(np.int32))
+    return csr_array(parts, shape=(block.pixels, block.channels)), abundance, spectra
+
+
+def their_model(**options: Any) -> Any:
+    """scikit-learn's multiplicative KL-NMF from a given start."""
+    from sklearn.decomposition import NMF
+
+    return NMF(PHASES, init="custom", solver="mu", beta_loss="kullback-leibler", **options)
+
+
+def their_objective(store: str, side: int, max_iter: int) -> dict[str, Any]:
+    """Objective, iterations and processor seconds of scikit-learn's default run (CSR: the faster)."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    counts, abundance, spectra = their_input(store, side, "csr")
+    model = their_model(max_iter=max_iter, tol=1e-4)
+    begin = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # its default may end unconverged
+        model.fit_transform(counts, W=abundance, H=spectra)
+    return {
+        "seconds": time.process_time() - begin,
+        "iterations": int(model.n_iter_),
+        "objective": float(model.reconstruction_err_) ** 2 / 2,
+    }
+
+
+def our_objective(store: str, side: int, target: float) -> dict[str, Any]:
+    """Processor seconds until accelerated ``nmf`` falls to ``target``, from the same start."""
+    from edxdask import photons
+    from edxdask.factorize.nmf import nmf
+
+    ds = corner(store, side).load()  # scikit-learn finds its matrix in memory, too
+    block = photons.from_dense(ds.counts.values)
+    init = start_of(block.pixels, block.channels, block.total / block.pixels / block.channels)
+    nmf(ds, phases=PHASES, init=init, max_iter=3, tol=0, workers=1)  # compiles
+    seen: list[tuple[float, float]] = []
+    nmf(
+        ds, phases=PHASES, init=init, max_iter=2 * DEFAULT_RUN, tol=0, workers=1,
+        progress=lambda p: seen.append((time.process_time(), p.values["objective"])),
+    )  # fmt: skip
+    first = seen[0][0] - (seen[1][0] - seen[0][0])  # the first round taken to be as long as the second
+    reached = [(moment - first, i + 1) for i, (moment, value) in enumerate(seen) if value <= target]
+    seconds, iterations = reached[0] if reached else (float("inf"), len(seen))
+    return {"seconds": seconds, "iterations": iterations, "best": min(value for _, value in seen)}
+
+
+def whole(store: str) -> dict[str, Any]:
+    """Seconds of ``psnmf`` from a store on two threads, everything found by itself."""
+    import edxdask
+    from edxdask.factorize.psnmf import psnmf
+
+    ds = edxdask.open(store)
+    psnmf(ds.isel(y=slice(0, 64), x=slice(0, 64)), phases=PHASES, workers=2)  # compiles
+    begin, begin_busy = time.perf_counter(), time.process_time()
+    psnmf(edxdask.open(store), phases=PHASES, workers=2)
+    return {"seconds": time.perf_counter() - begin, "busy": time.process_time() - begin_busy}
+
+
+def iterations(verdict: Verdict, store: str, side: int, repeats: int) -> dict[str, float]:
+    """Print seconds of one iteration of each and their ratios; returns scikit-learn's seconds by form."""
+    base = ["--store", store, "--side", str(side), "--repeats", str(repeats)]
+    mine = child(__file__, "--task", "ours", *base)
+    each = 1e9 / mine["nonzeros"]
+    print(
+        f"edxdask nmf, one core, {mine['photons']} photons, {mine['nonzeros']} non-zeros: "
+        f"{mine['iteration'] * 1e3:.1f} ms an iteration, {mine['iteration'] * each:.2f} ns/non-zero"
+    )
+    for name, seconds in mine["kernels"].items():
+        print(f"  kernel alone, {name}: {seconds * 1e3:.1f} ms, {seconds * each:.2f} ns/non-zero")
+    theirs = {}
+    for form, target in (("dense", DENSE_TARGET), ("csr", CSR_TARGET)):
+        theirs[form] = child(__file__, "--task", f"sklearn-{form}", *base)["iteration"]
+        print(
+            f"scikit-learn mu, {form} float32, one core: {theirs[form]:.3f} s an iteration, "
+            f"{theirs[form] * each:.1f} ns/non-zero, {theirs[form] / mine['kernels']['joint']:.0f} × "
+            "our kernel with joint updates"
+        )
+        verdict.at_least(f"times ours, {form}", theirs[form] / mine["iteration"], target, ".0f")
+    verdict.holds(
+        "kernel at 40 % of the machine's tighter bound", child(__file__, "--task", "bounds", *base)["enough"]
+    )
+    return theirs
+
+
+def objectives(
+    verdict: Verdict, store: str, side: int, part: int, dense_iteration: float, limit: int
+) -> None:
+    """Print the times to scikit-learn's own final objective on ``part`` × ``part`` pixels."""
+    base = ["--store", store, "--side", str(part)]
+    theirs = child(__file__, "--task", "sklearn-objective", *base, "--max-iter", str(limit))
+    mine = child(__file__, "--task", "ours-objective", *base, "--target", repr(theirs["objective"]))
+    dense = theirs["iterations"] * dense_iteration * (part / side) ** 2
+    print(
+        f"to scikit-learn's final objective on {part} × {part} pixels: scikit-learn CSR "
+        f"{theirs['seconds']:.1f} s measured, dense {dense:.1f} s = {theirs['iterations']} iterations × "
+        f"its time at full size; edxdask {mine['seconds']:.2f} s, {mine['iterations']} iterations"
+    )
+    verdict.at_least("times ours to the objective, dense", dense / mine["seconds"], OBJECTIVE_TARGET, ".0f")
+    verdict.at_least(
+        "times ours to the objective, CSR", theirs["seconds"] / mine["seconds"], OBJECTIVE_TARGET, ".0f"
+    )
+
+
+def run_all(args: argparse.Namespace, store: str) -> int:
+    """Print everything; the exit code."""
+    verdict = Verdict(limits=not args.tiny)
+    print(f"mantle {args.side} × {args.side} × {args.channels}, {COUNTS:.0f} counts/px; {load_average()}")
+    if not Path(store).exists():
+        child(__file__, "--task", "store", "--store", store, "--side", str(args.side), "--channels",
+              str(args.channels))  # fmt: skip
+    theirs = iterations(verdict, store, args.side, args.repeats)
+    limit = 20 if args.tiny else DEFAULT_RUN
+    objectives(verdict, store, args.side, args.objective_side, theirs["dense"], limit)
+    run = child(__file__, "--task", "whole", "--store", store)
+    print(f"psnmf from the store, two threads: {run['busy']:.1f} s of processor time; {load_average()}")
+    verdict.at_most("psnmf, seconds of the clock", run["seconds"], PSNMF_SECONDS, ".1f")
+    return verdict.exit_code()
+
+
+def run_task(args: argparse.Namespace) -> dict[str, Any]:
+    """One child's work."""
+    if args.task not in ("store", "whole"):
+        one_core()
+    store, side = args.store, args.side
+    if args.task == "store":
+        return make_store(store, side, args.channels)
+    if args.task == "whole":
+        return whole(store)
+    if args.task == "ours":
+        return ours(store, side, args.repeats)
+    if args.task == "bounds":
+        return bounds(store, side, args.repeats)
+    if args.task == "sklearn-objective":
+        return their_objective(store, side, args.max_iter)
+    if args.task == "ours-objective":
+        return our_objective(store, side, args.target)
+    return their_iteration(store, side, args.repeats, args.task.removeprefix("sklearn-"))
+
+
+def main() -> int:
+    """Parse; run a task, or all of them in children."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", help="the map; made where it does not exist, kept where it is named")
+    parser.add_argument("--side", type=int, default=512, help="rows and columns of the map")
+    parser.add_argument("--channels", type=int, default=CHANNELS)
+    parser.add_argument("--objective-side", type=int, default=256, help="part for the time to an objective")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="a small map, once, no targets")
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--max-iter", type=int, default=DEFAULT_RUN, help=argparse.SUPPRESS)
+    parser.add_argument("--target", type=float, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.task:
+        print(json.dumps(run_task(args)))
+        return 0
+    if args.tiny:
+        args.side, args.channels, args.objective_side, args.repeats = 64, 970, 48, 1
+    args.objective_side = min(args.objective_side, args.side)
+    with tempfile.TemporaryDirectory() as folder:
+        return run_all(args, os.path.abspath(args.store or str(Path(folder) / "mantle.zarr")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
