@@ -34,7 +34,7 @@ DEFAULT_FWHM_EV = 130.0
 def resolution_kernel(energy: np.ndarray, fwhm_mn_ka_ev: float) -> sparse.csr_matrix:
     """Rows K_j, ``(channels, channels)`` banded: a Gaussian at channel j that sums to 1 on the axis."""
     scale = float(energy[1] - energy[0])
-    sigma = np.array([fwhm_kev(max(e, scale), fwhm_mn_ka_ev=fwhm_mn_ka_ev) for e in energy]) * NARROWER / FWHM_PER_SIGMA
+    sigma = fwhm_kev(np.maximum(energy, scale), fwhm_mn_ka_ev=fwhm_mn_ka_ev) * NARROWER / FWHM_PER_SIGMA
     reach = np.ceil(REACH * sigma / scale).astype(int)
     rows, columns, values = [], [], []
     for j, (width, r) in enumerate(zip(sigma, reach, strict=True)):
@@ -51,7 +51,7 @@ def clipped_continuum(counts: np.ndarray, energy: np.ndarray, fwhm_mn_ka_ev: flo
     """Continuum under the peaks of a summed spectrum, by statistics-sensitive peak clipping (SNIP)."""
     scale = float(energy[1] - energy[0])
     level = np.log(np.log(np.sqrt(np.maximum(counts, 0.0) + 1) + 1) + 1)
-    widths = np.array([fwhm_kev(max(e, scale), fwhm_mn_ka_ev=fwhm_mn_ka_ev) for e in energy])
+    widths = fwhm_kev(np.maximum(energy, scale), fwhm_mn_ka_ev=fwhm_mn_ka_ev)
     windows = np.maximum(1, np.rint(CLIP_WIDTHS * widths / scale)).astype(int)
     index, last = np.arange(energy.size), energy.size - 1
     for reach in range(int(windows.max()), 0, -1):

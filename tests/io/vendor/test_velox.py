@@ -412,7 +412,7 @@ def test_live_time_follows_the_chosen_frames(real):
 
 def test_scanned_images_of_the_same_area_come_along_averaged_over_the_frames(real, pristine):
     images = read(real["eels"])[0].header.images
-    assert {name: image.shape for name, image in images.items()} == {"df-s": (16, 20)}
+    assert {name: image.shape for name, image in images.items()} == {"df_s": (16, 20)}
     with h5py.File(pristine) as file:
         (group,) = file["Data/Image"].values()
         frames = group["Data"][...].astype(np.float64)
