@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from edxdask.errors import ParameterError, SchemaError
+
+if TYPE_CHECKING:  # half a second and 45 MB that a vendor reader's process can do without
+    import xarray as xr
 
 SCHEMA_VERSION = 1
 
@@ -141,9 +143,12 @@ def pixel_dims(cube: xr.Dataset | xr.DataArray) -> tuple[str, ...]:
 
     Examples
     --------
+    >>> import xarray as xr
     >>> pixel_dims(xr.Dataset({"counts": (("y", "x", "energy"), np.zeros((2, 3, 4), "u2"))}))
     ('y', 'x')
     """
+    import xarray as xr
+
     array = cube[COUNTS] if isinstance(cube, xr.Dataset) else cube
     return tuple(str(d) for d in array.dims if d != ENERGY)
 
@@ -161,6 +166,8 @@ def energy_values(offset: float, scale: float, channels: int) -> np.ndarray:
 
 def energy_coordinate(offset: float, scale: float, channels: int) -> xr.Variable:
     """``energy`` as a variable that carries its offset and scale."""
+    import xarray as xr
+
     values = energy_values(offset, scale, channels)
     return xr.Variable((ENERGY,), values, {"units": "keV", "offset": float(offset), "scale": float(scale)})
 
@@ -195,6 +202,8 @@ def validate_cube(cube: Any, *, name: str = "ds") -> xr.Dataset:
 
     Checks names, dimensions, kinds and the energy axis; looks at no counts.
     """
+    import xarray as xr
+
     if isinstance(cube, xr.DataTree):
         raise ParameterError(name, "DataTree", "one map (a Dataset)", "Pick one: tree['name'].to_dataset().")
     if not isinstance(cube, xr.Dataset):
