@@ -160,7 +160,7 @@ def psnmf_verb(
     phases: int | None,
     factor: int | None,
     smooth: float | None,
-    prior: str,
+    prior: Any,
     seed: int,
     **where: Any,
 ) -> None:
