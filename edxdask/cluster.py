@@ -28,6 +28,9 @@ LOOPBACK = "127.0.0.1"
 # One numba thread a task: dask already fills the cores.
 WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "65536", "NUMBA_NUM_THREADS": "1"}
 
+# A terminal sends Ctrl-C to every process of the program; workers that died of it could not save states.
+IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
 # A task is blamed for every worker that dies while it runs; where nodes go, three are soon gone.
 ALLOWED_FAILURES = 20
 
@@ -88,6 +91,7 @@ def _local(workers: int, memory: str | float | None, settings: dict[str, Any]) -
         dashboard_address=f"{LOOPBACK}:0",
         worker_dashboard_address=f"{LOOPBACK}:0",
         env=WORKER_ENVIRONMENT,
+        preload=[IGNORE_INTERRUPTS],
     )
 
 
