@@ -40,10 +40,21 @@ class CoarseFit:
 
     @property
     def fractions(self) -> np.ndarray:
-        """Fractions of every bin; equal ones where a bin holds no photons."""
-        total = self.abundance.sum(axis=1, keepdims=True, dtype=np.float64)
-        equal = np.full_like(self.abundance, 1.0 / self.abundance.shape[1])
-        return np.divide(self.abundance, total, out=equal, where=total > 0).astype(SINGLE)
+        """Fractions of every bin."""
+        return fractions_of(self.abundance)
+
+
+def fractions_of(abundance: np.ndarray) -> np.ndarray:
+    """Rows of abundances that sum to 1; equal shares where a row is empty.
+
+    Examples
+    --------
+    >>> fractions_of(np.array([[1.0, 3.0], [0.0, 0.0]])).tolist()
+    [[0.25, 0.75], [0.5, 0.5]]
+    """
+    total = abundance.sum(axis=1, keepdims=True, dtype=np.float64)
+    equal = np.full(abundance.shape, 1.0 / abundance.shape[1])
+    return np.divide(abundance, total, out=equal, where=total > 0).astype(SINGLE)
 
 
 def summed_spectrum(partition: Partition, state: State) -> np.ndarray:
@@ -101,20 +112,17 @@ class Upsampled:
     ----------
     fractions : (bins of all maps, k)
     stacks : geometry of the binned maps
-    counted : scale by the pixel's photons; False gives the fractions alone
     """
 
     fractions: np.ndarray
     stacks: Sequence[ImageStack]
     factor: int
-    counted: bool = True
 
     def __call__(self, partition: Partition) -> State:
         """Make one partition's state."""
         abundance = np.concatenate([self._tile(tile.plan) for tile in partition.tiles])
-        if self.counted:
-            for where, block in partition.blocks():
-                abundance[where] *= pixel_totals(block)[:, None].astype(SINGLE)
+        for where, block in partition.blocks():
+            abundance[where] *= pixel_totals(block)[:, None].astype(SINGLE)
         return {ABUNDANCE: abundance}
 
     def _tile(self, plan: TilePlan) -> np.ndarray:

@@ -45,12 +45,14 @@ class SweepStep:
     inner : abundance updates per round; their photons stay in the cache, so they are cheap
     joint : both factors from the same ratios (as in PLSA): one pass instead of two, KL only
     spectra_statistics : False where the spectra are known and only abundances change
+    update_abundance : False where the abundances are known and only spectra change, KL only
     """
 
     loss: Loss = "kl"
     inner: int = 1
     joint: bool = False
     spectra_statistics: bool = True
+    update_abundance: bool = True
     halo_rows: int = 0
     halo_names: tuple[str, ...] = ()
 
@@ -77,6 +79,7 @@ class SweepStep:
                 spectra,
                 joint=self.joint,
                 inner=self.inner,
+                update_abundance=self.update_abundance,
                 spectra_statistics=self.spectra_statistics,
             )
             expected = float(kl.column_sums_entry @ spectra.sum(axis=1, dtype=np.float64))

@@ -1,0 +1,102 @@
+"""Slope and curvature of the Poisson log-likelihood of fractions: one walk over the photons.
+
+On the simplex the last fraction follows from the others, u = (f_0 … f_{k-2}), so a pixel's likelihood is
+described by k - 1 slopes and the lower triangle of a (k - 1) × (k - 1) matrix; see `model_length`.
+"""
+
+import numpy as np
+from numba import njit
+
+SMALLEST_FIT = np.float32(1e-30)  # where no phase has anything: a constant, which moves no fraction
+SMALLEST_PRODUCT = 1e-200
+LARGEST_FACTOR = 8  # counts up to it are multiplied out, larger ones take a logarithm of their own
+
+
+@njit(cache=True, nogil=True)
+def model_length(k):
+    """Numbers a pixel of the model: a step length, k - 1 slopes, (k - 1) k / 2 curvatures."""
+    return 1 + (k - 1) + ((k - 1) * k) // 2
+
+
+@njit(cache=True, nogil=True)
+def likelihood_model(like, indptr, channel, count, fraction, table, model):
+    """Write slopes and curvatures of ``-Σ y log(Σ_k f_k S_k)`` to ``model``; return ``Σ y log(…)``.
+
+    ``like`` is a tuple of k numbers, so that k is known when this is compiled; ``table`` is (E, k).
+    """
+    k = len(like)
+    other = k - 1
+    total = 0.0
+    product = 1.0
+    share = np.empty(len(like), np.float32)
+    for i in range(indptr.size - 1):
+        own = model[i]
+        own[:] = np.float32(0.0)
+        for j in range(indptr[i], indptr[i + 1]):
+            row = table[channel[j]]
+            number = np.float32(count[j])
+            fit = SMALLEST_FIT
+            for c in range(len(like)):
+                fit += fraction[i, c] * row[c]
+            if count[j] <= LARGEST_FACTOR:
+                for _ in range(count[j]):
+                    product *= np.float64(fit)
+                    if product < SMALLEST_PRODUCT:
+                        total += np.log(product)
+                        product = 1.0
+            else:
+                total += np.float64(number) * np.log(np.float64(fit))
+            inverse = np.float32(1.0) / fit
+            m = k
+            for c in range(other):
+                share[c] = (row[c] - row[other]) * inverse
+                weighted = number * share[c]
+                own[1 + c] -= weighted
+                for d in range(c + 1):
+                    own[m] += weighted * share[d]
+                    m += 1
+    return total + np.log(product)
+
+
+@njit(cache=True, nogil=True)
+def log_likelihood(like, indptr, channel, count, fraction, table, out):
+    """Write ``Σ y log(Σ_k f_k S_k)`` of each pixel."""
+    for i in range(indptr.size - 1):
+        total = 0.0
+        for j in range(indptr[i], indptr[i + 1]):
+            fit = SMALLEST_FIT
+            for c in range(len(like)):
+                fit += fraction[i, c] * table[channel[j], c]
+            total += np.float64(count[j]) * np.log(np.float64(fit))
+        out[i] = total
+
+
+@njit(cache=True, nogil=True)
+def centre_model(like, fraction, model, damping):
+    """Turn slopes at ``fraction`` into those at zero, damp the curvature, and write the step bound.
+
+    The bound is the Frobenius norm of the curvature on steps whose sum is 0.
+    """
+    k = len(like)
+    other = k - 1
+    for i in range(fraction.shape[0]):
+        own = model[i]
+        for m in range(k, own.size):
+            own[m] *= damping
+        squares = np.float32(0.0)
+        sums = np.float32(0.0)
+        everything = np.float32(0.0)
+        for c in range(other):
+            row = np.float32(0.0)
+            slope = np.float32(0.0)
+            for d in range(other):
+                low, high = min(c, d), max(c, d)
+                value = own[k + (high * (high + 1)) // 2 + low]
+                slope += value * fraction[i, d]
+                row += value
+                squares += value * value
+            own[1 + c] -= slope
+            sums += row * row
+            everything += row
+        centred = squares - np.float32(2.0 / k) * sums + everything * everything / np.float32(k * k)
+        own[0] = np.sqrt(max(centred, np.float32(0.0)))

@@ -1,0 +1,212 @@
+"""Pan-sharpening NMF: spectra from binned photons, maps from all of them.
+
+After Chen, Alexander & Hébert, Nano Lett. 24 (2024) 10177: bin, factorize, start the full map from what the
+bins gave, join the spectra of the first with the maps of the second. Three things are done better here, each
+shown in ``benchmarks/accuracy.py``: spectra are limited to what a detector can resolve (``shapes``), the
+full-size maps follow from a penalised likelihood instead of an early stop (``smooth``), and bin factor,
+number of phases and strength of the penalty are found by count splitting (``select``, ``split``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.checkpoint import Checkpoint
+from edxdask.engine.derive import derivations
+from edxdask.engine.driver import StopRule
+from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
+from edxdask.errors import ParameterError
+from edxdask.factorize.coarse import CoarseFit, Upsampled, fit_coarse, spectra_model
+from edxdask.factorize.nmf import run_identity
+from edxdask.factorize.result import gather_abundance, make_result
+from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
+from edxdask.factorize.smooth import Prior, smooth_abundances, state_floats
+from edxdask.factorize.split import choose_strength
+from edxdask.factorize.stages import Arrays, remember
+from edxdask.progress import ProgressHook
+
+FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
+
+
+def psnmf(
+    data: xr.Dataset | xr.DataTree,
+    *,
+    phases: int | None = 3,
+    bin: int | None = None,
+    smooth: float | None = None,
+    prior: Prior = "tv",
+    max_iter: int = 400,
+    tol: float = 1e-7,
+    seed: int = 0,
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> xr.Dataset | xr.DataTree:
+    """Unmix a cube, or a collection with shared spectra, by pan-sharpening NMF.
+
+    Runs on the active dask Client if there is one, else on threads. Elements need not be named.
+
+    Parameters
+    ----------
+    phases : number of phases; None finds it
+    bin : pixels a bin along rows and columns in the first factorization; None finds it
+    smooth : strength of the spatial prior on the maps; None finds it, 0 leaves the prior out
+    prior : "tv" (edges survive) or "laplacian"
+    max_iter, tol : of the first factorization
+    memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
+    checkpoint : folder; the same call resumes from it, and removes it when done
+
+    Returns
+    -------
+    Dataset
+        As from ``nmf``, and the curves that choices were made from: ``bin_score``, ``phases_score``,
+        ``smooth_score``; the values taken are attributes ``bin``, ``smooth``. A collection gives a DataTree.
+    """
+    _check(bin, smooth, max_iter)
+    views = maps_of(data)
+    channels = views[0].cube.sizes[schema.ENERGY]
+    if phases is not None:
+        require_phases(phases, sum(v.stack.pixels for v in views), channels)
+    most = phases or MOST_PHASES
+    demand = Demand(4 * state_floats(most), 6 * most * channels * 8)
+    folder = Path(checkpoint) if checkpoint else None
+    with photons_of(
+        data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+    ) as problem:
+        identity = run_identity(
+            problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed
+        )
+        run = Run(problem, folder, identity, seed, progress)
+        with run.window(data, workers) as window:
+            curves = run.choose(window, phases, bin)
+            fit = run.coarse(int(curves["phases"].chosen), int(curves["bin"].chosen), StopRule(max_iter, tol))
+            curves["smooth"] = run.strength(window, fit, smooth, prior)
+        objectives = smooth_abundances(
+            problem,
+            fit.spectra,
+            strength=curves["smooth"].chosen,
+            start=Upsampled(fit.fractions, fit.stacks, fit.factor),
+            kind=prior,
+            progress=progress,
+            checkpoint=run.checkpoint("maps"),
+        )
+        result = _labelled(problem, fit, curves, objectives, seed)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of psnmf: its problem and where its finished stages are kept."""
+
+    problem: Problem
+    folder: Path | None
+    identity: dict[str, Any]
+    seed: int
+    progress: ProgressHook | None
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """Checkpoint of a stage that iterates."""
+        return Checkpoint(self.folder / name, self.identity) if self.folder else None
+
+    @contextmanager
+    def window(self, data: xr.Dataset | xr.DataTree, workers: int | None) -> Iterator[Problem]:
+        """Photons that choices are made on: all, or a window of a large map."""
+        part = window_of(data)
+        if part is data:
+            yield self.problem
+            return
+        with photons_of(part, step="psnmf (choices)", demand=Demand(0, 0), workers=workers) as problem:
+            yield problem
+
+    def choose(self, window: Problem, phases: int | None, bin: int | None) -> dict[str, Curve]:
+        """Bin factor and number of phases, given or found."""
+
+        def make() -> Arrays:
+            first = phases or FIRST_PHASES
+            bins = (
+                Curve.given(bin) if bin else choose_bin(window, first, seed=self.seed, progress=self.progress)
+            )
+            ranks = (
+                Curve.given(phases)
+                if phases
+                else choose_phases(window, int(bins.chosen), seed=self.seed, progress=self.progress)
+            )
+            return {**bins.arrays("bin"), **ranks.arrays("phases")}
+
+        found = remember(self.folder, "choices", self.identity, make)
+        return {name: Curve.of(found, name) for name in ("bin", "phases")}
+
+    def coarse(self, phases: int, factor: int, rule: StopRule) -> CoarseFit:
+        """First factorization, of the binned photons."""
+
+        def make() -> Arrays:
+            binned = self.problem.derive(factor=factor)
+            try:
+                fit = fit_coarse(
+                    binned,
+                    factor,
+                    phases,
+                    spectra_model(self.problem),
+                    rule=rule,
+                    progress=self.progress,
+                    checkpoint=self.checkpoint("spectra"),
+                )
+            finally:
+                binned.executor.close()
+            return {"spectra": fit.spectra, "abundance": fit.abundance, "objectives": fit.objectives}
+
+        found = remember(self.folder, "coarse", self.identity, make)
+        stacks, _ = derivations([m.stack for m in self.problem.maps], self.problem.plans, factor=factor)
+        return CoarseFit(factor, found["spectra"], found["abundance"], tuple(stacks), found["objectives"])
+
+    def strength(self, window: Problem, fit: CoarseFit, smooth: float | None, prior: Prior) -> Curve:
+        """Strength of the prior, given or found."""
+
+        def make() -> Arrays:
+            if smooth is not None:
+                return Curve.given(smooth).arrays("smooth")
+            curve = choose_strength(window, fit.spectra, kind=prior, seed=self.seed, progress=self.progress)
+            return curve.arrays("smooth")
+
+        return Curve.of(remember(self.folder, "strength", self.identity, make), "smooth")
+
+
+def _labelled(
+    problem: Problem, fit: CoarseFit, curves: dict[str, Curve], objectives: np.ndarray, seed: int
+) -> xr.Dataset | xr.DataTree:
+    factor, strength = fit.factor, float(curves["smooth"].chosen)
+    result = make_result(
+        problem,
+        fit.spectra,
+        gather_abundance(problem),
+        objectives,
+        attrs={schema.SEED: seed, schema.BIN: factor, schema.SMOOTH: strength},
+        entry=f"psnmf(phases={len(fit.spectra)}, bin={factor}, smooth={strength:.4g})",
+    )
+    shown = {k: v for name, curve in curves.items() for k, v in curve.variables(name).items()}
+    if isinstance(result, xr.DataTree):
+        result.dataset = result.to_dataset().assign(shown)
+        return result
+    return result.assign(shown)
+
+
+def _check(bin: int | None, smooth: float | None, max_iter: int) -> None:
+    if bin is not None and (isinstance(bin, bool) or not isinstance(bin, int | np.integer) or bin < 1):
+        raise ParameterError("bin", bin, "a whole number of pixels of at least 1, or None to find it")
+    if smooth is not None and not smooth >= 0:
+        raise ParameterError("smooth", smooth, "a strength of at least 0, or None to find it")
+    if max_iter < 1:
+        raise ParameterError("max_iter", max_iter, "at least 1")

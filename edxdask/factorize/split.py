@@ -1,0 +1,197 @@
+"""Strength of the spatial prior, by count splitting.
+
+The photons are thinned at random into two independent parts. Maps are fitted to the first with one strength
+after the other; the second, which the fit has not seen, judges by its log-likelihood. Strengths are in units
+of the root of the mean counts a pixel (see ``smooth``), so the one that serves a part serves the whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edxdask.engine.derive import Thinning
+from edxdask.engine.driver import Loop, StopRule
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Problem
+from edxdask.engine.step import State
+from edxdask.errors import ParameterError
+from edxdask.factorize.blocks import photon_pieces
+from edxdask.factorize.kernels.curvature import log_likelihood
+from edxdask.factorize.select import Curve
+from edxdask.factorize.smooth import (
+    FRACTION,
+    SINGLE,
+    Penalty,
+    Prior,
+    SmoothRounds,
+    ToFractions,
+    checked_kind,
+    mixed_spectra,
+    unexplained,
+    unit_rows,
+)
+from edxdask.factorize.starts import GivenState
+from edxdask.factorize.steps import ABUNDANCE
+from edxdask.progress import Progress, ProgressHook
+
+logger = logging.getLogger(__name__)
+
+# Best strengths of maps that were tried: 0.6 to 1.7 (TV), 7 to 35 (Laplacian), from 10 to 150 counts a pixel.
+WEAKEST = {"tv": 0.2, "laplacian": 1.0}
+RATIO = 2**0.5
+CANDIDATES = 14
+RULE = StopRule(max_iter=12, tol=1e-5, patience=1)
+WORSE = 4.0  # standard errors below the best, twice in a row, end the search
+
+
+def choose_strength(
+    problem: Problem,
+    spectra: np.ndarray,
+    *,
+    kind: Prior = "tv",
+    strengths: Sequence[float] | None = None,
+    fraction: float = 0.5,
+    seed: int = 0,
+    progress: ProgressHook | None = None,
+) -> Curve:
+    """Find the strength whose maps foretell unseen photons best.
+
+    All pixels of ``problem`` are fitted for each candidate, some 50 ns a pixel and step: give it a window of
+    a large map (``select.window_of``).
+
+    Parameters
+    ----------
+    spectra : (k, E), rows of any positive sum
+    kind : "tv" or "laplacian"
+    strengths : candidates, rising; None tries steps of √2 from far too weak until the score falls for good
+    fraction : share of the photons that are fitted
+    seed : of the split
+
+    Returns
+    -------
+    Curve
+        ``score`` is the held-out log-likelihood a photon; ``error`` the standard error of its difference to
+        the best, from the differences in each pixel. ``chosen`` lies between candidates: the top of the
+        parabola through the best and its neighbours.
+    """
+    prior = checked_kind(kind)
+    if not 0 < fraction < 1:
+        raise ParameterError("fraction", fraction, "a share between 0 and 1, neither included")
+    candidates = _candidates(prior, strengths)
+    unit, _ = unit_rows(spectra)
+    train = problem.derive(thinning=Thinning(fraction, seed))
+    judge = problem.derive(thinning=Thinning(fraction, seed, rest=True))
+    tried: list[float] = []
+    scores: list[np.ndarray] = []
+    try:
+        for strength, maps in _path(train, unit, prior, candidates):
+            judge.executor.start(GivenState(maps))
+            pieces = judge.executor.collect(foretold, mixed_spectra(unit))
+            tried.append(strength)
+            scores.append(np.concatenate(list(pieces)))
+            logger.info("strength %.3g: held-out %.6f a photon", strength, scores[-1].sum() / judge.photons)
+            if progress:
+                progress(Progress("strength of the prior", len(tried), len(candidates), "fit"))
+            if strengths is None and _past_the_best(scores):
+                break
+    finally:
+        train.executor.close()
+        judge.executor.close()
+    return _curve(np.array(tried), np.array(scores), judge.photons)
+
+
+def _candidates(kind: Prior, strengths: Sequence[float] | None) -> list[float]:
+    if strengths is None:
+        return [WEAKEST[kind] * RATIO**i for i in range(CANDIDATES)]
+    values = [float(s) for s in strengths]
+    rising = all(a < b for a, b in zip(values, values[1:], strict=False))
+    if not values or not values[0] > 0 or not np.isfinite(values).all() or not rising:
+        raise ParameterError("strengths", strengths, "rising numbers above 0")
+    return values
+
+
+def _path(
+    train: Problem, unit: np.ndarray, kind: Prior, candidates: Sequence[float]
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield each strength and its maps ``(pixels, k)``; each fit starts from the one before it."""
+    executor = train.executor
+    executor.start(EqualShares(len(unit)))
+    executor.change(ToFractions(np.ones(len(unit))))
+    constant = float(sum(executor.collect(unexplained)))
+    for strength in candidates:
+        rounds = SmoothRounds(executor, mixed_spectra(unit), Penalty.of(kind, strength, train), constant)
+        Loop(executor, "strength", RULE).run(rounds, rounds.start())
+        yield strength, np.concatenate(list(executor.collect(fractions)))
+
+
+@dataclass(frozen=True)
+class EqualShares:
+    """State in which every phase has the same part of a pixel."""
+
+    phases: int
+
+    def __call__(self, partition: Partition) -> State:
+        """Make the state of one partition."""
+        return {ABUNDANCE: np.ones((partition.plan.pixels, self.phases), SINGLE)}
+
+
+def fractions(partition: Partition, state: State) -> np.ndarray:
+    """State ``fraction`` of a partition."""
+    return state[FRACTION]
+
+
+def foretold(partition: Partition, state: State, table: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each pixel's photons, given their number and the fractions in ``abundance``."""
+    share = state[ABUNDANCE]
+    like = (0,) * share.shape[1]
+    out = np.empty(len(share))
+    for where, block in partition.blocks():
+        for rows, piece in photon_pieces(block):
+            here = slice(where.start + rows.start, where.start + rows.stop)
+            log_likelihood(like, piece.indptr, piece.channel, piece.count, share[here], table, out[here])
+    return out
+
+
+def _differences(scores: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Best candidate, sums below it, and their standard errors from the spread over pixels."""
+    best = int(np.argmax(scores.sum(axis=1)))
+    gaps = scores[best] - scores
+    return best, gaps.sum(axis=1), gaps.std(axis=1) * gaps.shape[1] ** 0.5
+
+
+def _past_the_best(scores: Sequence[np.ndarray]) -> bool:
+    if len(scores) < 3:
+        return False
+    best, gaps, errors = _differences(np.array(scores))
+    return best < len(scores) - 2 and bool((gaps[-2:] > WORSE * errors[-2:]).all())
+
+
+def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int) -> Curve:
+    best, _, errors = _differences(scores)
+    total = scores.sum(axis=1)
+    chosen = candidates[best]
+    if 0 < best < len(candidates) - 1:
+        chosen = _top(np.log(candidates[best - 1 : best + 2]), total[best - 1 : best + 2])
+    elif len(candidates) > 1:
+        logger.warning(
+            "the best strength, %.3g, is the %s of those tried", chosen, "weakest" if best == 0 else "strongest"
+        )
+    return Curve(candidates, total / photons, errors / photons, float(chosen))
+
+
+def _top(logs: np.ndarray, scores: np.ndarray) -> float:
+    """Where the parabola through three points is highest.
+
+    Examples
+    --------
+    >>> round(_top(np.log([1.0, 2.0, 4.0]), np.array([0.0, 1.0, 0.0])), 6)
+    2.0
+    """
+    square, slope, _ = np.polyfit(logs - logs[1], scores, 2)
+    if square >= 0:  # three equal scores
+        return float(np.exp(logs[1]))
+    return float(np.exp(np.clip(logs[1] - slope / (2 * square), logs[0], logs[2])))
