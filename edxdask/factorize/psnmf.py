@@ -45,7 +45,7 @@ def psnmf(
     smooth: float | None = None,
     prior: Prior = "tv",
     max_iter: int = 400,
-    tol: float = 1e-7,
+    tol: float = 1e-5,
     seed: int = 0,
     workers: int | None = None,
     memory_limit: str | float | None = None,
@@ -63,7 +63,8 @@ def psnmf(
     bin : pixels a bin along rows and columns in the first factorization; None finds it
     smooth : strength of the spatial prior on the maps; None finds it, 0 leaves the prior out
     prior : "tv" (edges survive) or "laplacian"
-    max_iter, tol : of the first factorization
+    max_iter, tol : of the first factorization; past a gain of 1e-5 it follows the noise (at 15 counts a pixel
+        400 rounds instead of 80 take Fp from 1.4 to 5.4 deg)
     memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
     checkpoint : folder; the same call resumes from it, and removes it when done
 

@@ -32,7 +32,7 @@ BIN_FACTORS = (1, 2, 4, 6, 8, 12, 16, 20, 24)
 LEAST_BINS = 6  # bins along the shorter side, below which there is nothing left to tell phases by
 MOST_PHASES = 8
 WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the map is larger
-RULE = StopRule(max_iter=150, tol=1e-6)
+RULE = StopRule(max_iter=150, tol=1e-5)
 USUAL_STRENGTH = 1.0  # of the prior while bins and phases are chosen
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
 
