@@ -9,7 +9,8 @@ where photons that shared a channel become non-zeros of their own, so that time 
     python benchmarks/cost.py [--largest 1e9] [--out FOLDER] [--repeats 5] [--tiny]
 
 Writes cost.csv and cost.png. 10^9 photons take about 3 GB. The exit code is 1 where time is no straight line
-in photons (20 %) or not flat in channels (20 %); --tiny checks only that everything runs.
+in photons or, on the longer axis, not flat in channels (within 20 % of
+the line, and of the mean); --tiny checks only that everything runs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from verdict import Verdict, load_average, one_core
 PHASES, COUNTS, SEED = 3, 120.0, 0
 MAP_PHOTONS = 1e7  # drawn; more are copies
 WIDTH_KEV, RANGE_KEV = 0.01, 20.0
-LEAST_EXPONENT, MOST_EXPONENT, MOST_DEVIATION, MOST_SPREAD = 0.95, 1.05, 0.20, 1.20
+LEAST_EXPONENT, MOST_EXPONENT, MOST_DEVIATION, MOST_SPREAD = 0.95, 1.05, 0.20, 0.20
 LEAST_SECONDS = 0.2  # of one measurement; short iterations are repeated
 
 
@@ -212,6 +213,9 @@ def write(points: list[Point], folder: Path) -> None:
             label=f"{label}, a non-zero",
         )
     right.set(xlabel="channels", ylabel="ns an iteration")
+    ticks = sorted({p.channels for p in points if p.series == "longer"})
+    right.set_xticks(ticks, [str(n) for n in ticks])
+    right.minorticks_off()
     right.set_ylim(bottom=0)
     right.legend(frameon=False, fontsize="small")
     figure.savefig(folder / "cost.png", dpi=150)
