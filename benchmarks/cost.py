@@ -140,8 +140,8 @@ def against_channels(photons: float, channels: list[int], repeats: int) -> list[
     return points
 
 
-def line_through(points: list[Point]) -> tuple[float, float, float]:
-    """Exponent of the power law, slope of the line (s/photon), and its largest relative deviation."""
+def line_through(points: list[Point]) -> tuple[float, float, float, float]:
+    """Exponent of the power law; offset (s) and slope (s/photon) of the line, its largest deviation."""
     import numpy as np
 
     x = np.array([p.photons for p in points], dtype=float)
@@ -150,13 +150,13 @@ def line_through(points: list[Point]) -> tuple[float, float, float]:
     # relative least squares: each point counts alike, from milliseconds to seconds
     table = np.stack([np.ones_like(x) / y, x / y], axis=1)
     (offset, slope), *_ = np.linalg.lstsq(table, np.ones_like(x), rcond=None)
-    return exponent, float(slope), float(np.max(np.abs((offset + slope * x) / y - 1)))
+    return exponent, float(offset), float(slope), float(np.max(np.abs((offset + slope * x) / y - 1)))
 
 
 def judge(points: list[Point], verdict: Verdict) -> None:
     """Print the fits beside their targets."""
     line = [p for p in points if p.series == "photons"]
-    exponent, slope, deviation = line_through(line)
+    exponent, _, slope, deviation = line_through(line)
     print(f"straight line in photons: {slope * 1e9:.2f} ns a photon")
     verdict.at_least("exponent of time in photons", exponent, LEAST_EXPONENT, ".3f")
     verdict.at_most("exponent of time in photons", exponent, MOST_EXPONENT, ".3f")
@@ -186,9 +186,9 @@ def write(points: list[Point], folder: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     line = [p for p in points if p.series == "photons"]
-    _, slope, _ = line_through(line)
+    _, offset, slope, _ = line_through(line)
     x = [p.photons for p in line]
-    left.loglog(x, [slope * n for n in x], color="0.7", label=f"{slope * 1e9:.2f} ns a photon")
+    left.loglog(x, [offset + slope * n for n in x], color="0.7", label=f"{slope * 1e9:.2f} ns a photon")
     left.loglog(x, [p.seconds for p in line], "o", color="C0", label=f"{line[0].channels} channels")
     left.set(xlabel="photons", ylabel="seconds an iteration, one core")
     left.legend(frameon=False)
