@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -23,10 +24,10 @@ def parse_bytes(text: str | float | int, *, name: str = "memory_limit") -> int:
     >>> parse_bytes("1.5GiB") == 3 * 2**29
     True
     """
-    if isinstance(text, int | float):
+    if isinstance(text, int | float) and not isinstance(text, bool):
         value = float(text)
     else:
-        match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([KMGT]?)(i?)B?\s*", str(text), re.IGNORECASE)
         if match is None:
             raise ParameterError(name, text, "a size such as '6GiB' or '500MB'")
         unit = match[2].upper()
@@ -64,6 +65,21 @@ def available_memory() -> int:
     return max(min(sizes), 0)
 
 
+MMAP_BYTES = 1 << 20
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
+
+def return_large_arrays() -> bool:
+    """Make the C library hand freed arrays of a megabyte and more back to the system at once.
+
+    Left alone, glibc raises that limit to 32 MiB when the first such array is freed, and keeps what threads
+    free: reading a 512 × 512 × 2048 map on two threads left 85 MiB so, and no prediction would hold. Holds
+    for the whole process from then on. Returns whether the C library can.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES) == 1
+
+
 def resident_memory() -> int:
     """Bytes of memory this process holds now."""
     status = Path("/proc/self/statm")
@@ -85,6 +101,8 @@ class MemoryPlan:
     reading : dense chunks in flight while photons are made
     scratch : statistics, one band in flight and the factors, of all threads together
     limit : what the process may take
+    threads : that work at once in the process
+    processes : that share the photons
     """
 
     base: int
@@ -93,6 +111,8 @@ class MemoryPlan:
     reading: int
     scratch: int
     limit: int
+    threads: int = 1
+    processes: int = 1
 
     @property
     def in_memory(self) -> int:
@@ -129,8 +149,20 @@ class MemoryPlan:
             )
             raise MemoryBudgetError(
                 f"{step} does not fit memory_limit={format_bytes(self.limit)}, even with the photons on disk "
-                f"({parts}). It needs {format_bytes(self.from_disk * 1.02)} that way and "
-                f"{format_bytes(self.in_memory * 1.02)} to keep the photons in memory: raise memory_limit, "
-                "or take more workers."
+                f"({parts}). It needs memory_limit='{_mebibytes(self.from_disk)}' that way and "
+                f"'{_mebibytes(self.in_memory)}' to keep the photons in memory.{self._advice()}"
             )
         return self
+
+    def _advice(self) -> str:
+        if self.processes > 1:
+            return " Or take more workers: each holds its share of the photons and the state."
+        if self.threads == 1:
+            return ""
+        alone = self.base + max(self.reading // self.threads, self.state + self.scratch // self.threads)
+        return f" With workers=1, memory_limit='{_mebibytes(alone)}' is enough."
+
+
+def _mebibytes(size: int) -> str:
+    """Size rounded up, in a form that ``parse_bytes`` reads; a process grows by a little between two calls."""
+    return f"{-(-int(size * 1.02) // 2**20)}MiB"

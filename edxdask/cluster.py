@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edxdask.budget import available_memory, parse_bytes
+from edxdask.budget import MMAP_BYTES, available_memory, parse_bytes
 from edxdask.errors import EdxdaskError, ParameterError
 from edxdask.optional import require
 
@@ -26,7 +26,11 @@ LOOPBACK = "127.0.0.1"
 
 # The allocator keeps freed chunks unless told; it reads this once, before a worker starts.
 # One numba thread a task: dask already fills the cores.
-WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "65536", "NUMBA_NUM_THREADS": "1"}
+WORKER_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_MMAP_THRESHOLD_": str(MMAP_BYTES),
+    "NUMBA_NUM_THREADS": "1",
+}
 
 # A terminal sends Ctrl-C to every process of the program; workers that died of it could not save states.
 IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"

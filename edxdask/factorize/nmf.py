@@ -77,7 +77,8 @@ def nmf(
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
     rank = require_phases(phases, sum(v.stack.pixels for v in views), channels)
-    demand = Demand(rank * dtype.itemsize * (3 if accelerate else 2), 6 * rank * channels * 8)
+    # abundances, those before and those in the making; at the end the result's maps and totals
+    demand = Demand(rank * dtype.itemsize * (4 if accelerate else 3) + 16, 6 * rank * channels * 8)
     with photons_of(
         data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:

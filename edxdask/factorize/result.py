@@ -49,16 +49,18 @@ def make_result(
     Parameters
     ----------
     spectra : (k, E), any scale
-    abundance : (pixels, k), in the scale that ``abundance @ spectra`` are counts
+    abundance : (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up to this function
     phases : labels; given labels keep their order
     """
     sums = spectra.sum(axis=1, dtype=np.float64)
     safe = np.where(sums > 0, sums, 1.0)
     unit = spectra.astype(np.float64) / safe[:, None]
-    counts = abundance * sums.astype(abundance.dtype)
+    counts = abundance  # of a large map, the largest array there is: scaled where it lies
+    counts *= sums.astype(abundance.dtype)
+    order = np.arange(len(unit))
     if phases is None:
         order = np.argsort(-counts.sum(axis=0, dtype=np.float64), kind="stable")
-        unit, counts = unit[order], counts[:, order]
+        unit = unit[order]
         phases = [f"phase_{i}" for i in range(len(unit))]
     shared = xr.Dataset(
         {
@@ -68,7 +70,7 @@ def make_result(
         coords={schema.ENERGY: problem.energy.variable, schema.PHASE: list(phases)},
         attrs=_attrs(problem.maps[0], attrs, entry),
     )
-    maps = [_map_result(view, counts, phases, attrs, entry) for view in problem.maps]
+    maps = [_map_result(view, counts, order, phases, attrs, entry) for view in problem.maps]
     if problem.maps[0].name == "":
         return xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
     return xr.DataTree.from_dict(
@@ -77,15 +79,21 @@ def make_result(
 
 
 def _map_result(
-    view: MapView, counts: np.ndarray, phases: Iterable[str], attrs: Mapping[str, Any], entry: str
+    view: MapView,
+    counts: np.ndarray,
+    order: np.ndarray,
+    phases: Iterable[str],
+    attrs: Mapping[str, Any],
+    entry: str,
 ) -> xr.Dataset:
     pixels = schema.pixel_dims(view.cube)
     shape = tuple(view.cube.sizes[d] for d in pixels)
     mine = counts[view.stack.first_pixel : view.stack.first_pixel + view.stack.pixels]
     total = mine.sum(axis=1, dtype=np.float64)
-    fractions = np.divide(mine, total[:, None], out=np.zeros_like(mine), where=total[:, None] > 0)
     labels = list(phases)
-    maps = np.ascontiguousarray(fractions.T).reshape(len(labels), *shape)
+    maps = np.zeros((len(labels), *shape), counts.dtype)
+    for fractions, column in zip(maps.reshape(len(labels), -1), order, strict=True):
+        np.divide(mine[:, column], total, out=fractions, where=total > 0, casting="same_kind")
     coords = {name: view.cube.coords[name] for name in pixels if name in view.cube.coords}
     return xr.Dataset(
         {

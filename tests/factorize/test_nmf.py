@@ -72,7 +72,7 @@ def apart(ours, theirs):
 def test_plain_updates_are_those_of_scikit_learn(iterations, loss, fill, precision):
     counts = counts_of(level=FILLS[fill])
     start = start_of(counts[..., 0].size)
-    *theirs, model = oracle(counts, start, loss, iterations)
+    *theirs, _ = oracle(counts, start, loss, iterations)
     result = nmf(
         cube(counts, {"y": 4, "x": 6}), phases=K, loss=loss, init=start, max_iter=iterations, tol=0,
         accelerate=False, precision=precision, workers=2,

@@ -1,0 +1,82 @@
+"""Cubes and collections as the engine sees them: valid maps on one energy axis, their pixels numbered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.layout import ImageStack, TilePlan, stack_of
+from edxdask.errors import SchemaError
+
+PIECE_BYTES = 64 * 2**20  # dense bytes decoded at once; one stored chunk of 4096 channels is 32 MiB
+
+
+@dataclass(frozen=True)
+class MapView:
+    """One map as the engine sees it."""
+
+    name: str
+    cube: xr.Dataset
+    stack: ImageStack
+
+    @property
+    def counts(self) -> da.Array:
+        """Lazy counts as ``(images, rows, width, energy)``; dense arrays in memory become lazy here."""
+        data = self.cube[schema.COUNTS].data
+        if not isinstance(data, da.Array):
+            rows = max(1, PIECE_BYTES // max(1, data[..., :1, :, :].nbytes)) if data.ndim > 2 else -1
+            chunks = (-1,) * data.ndim if data.ndim < 3 else (*(1,) * (data.ndim - 3), rows, -1, -1)
+            data = da.from_array(data, chunks=chunks, name=False)
+        return data
+
+
+def maps_of(data: xr.Dataset | xr.DataTree) -> list[MapView]:
+    """List the valid maps of a cube or collection, numbered through, on one energy axis."""
+    if isinstance(data, xr.DataTree):
+        named = [
+            (node.path.lstrip("/") or "map", node.to_dataset(inherit=True))
+            for node in data.subtree
+            if schema.COUNTS in node.data_vars
+        ]
+        if not named:
+            raise SchemaError("the collection holds no map: no node has a variable 'counts'")
+    else:
+        named = [("", data)]
+    views: list[MapView] = []
+    first = 0
+    for name, dataset in named:
+        cube = schema.validate_cube(dataset, name=name or "ds")
+        _same_axis(named[0][0], named[0][1], name, cube)
+        view = MapView(name, cube, ImageStack(0, 0, 0, 0, ()))
+        counts = view.counts
+        row_bytes = counts[..., :1, :, :].nbytes if counts.ndim > 2 else counts.nbytes
+        widest = max(counts.chunks[-2])
+        piece_row = max(1, row_bytes * widest // counts.shape[-2])
+        stack = stack_of(counts.shape[:-1], counts.chunks[:-1], first, max(1, PIECE_BYTES // piece_row))
+        views.append(MapView(name, cube, stack))
+        first += stack.pixels
+    return views
+
+
+def _same_axis(first_name: str, first: xr.Dataset, name: str, cube: xr.Dataset) -> None:
+    a, b = schema.energy_axis(first), schema.energy_axis(cube)
+    channels = first.sizes[schema.ENERGY], cube.sizes[schema.ENERGY]
+    if channels[0] != channels[1] or not np.allclose(a, b, rtol=0, atol=1e-3 * a[1]):
+        raise SchemaError(
+            f"the energy axis of map {name!r} ({channels[1]} channels, {b[0]:.5g} + i × {b[1]:.5g} keV) "
+            f"is not that of map {first_name!r} ({channels[0]} channels, {a[0]:.5g} + i × {a[1]:.5g} keV); "
+            "shared spectra need one axis: crop the maps to the same channels"
+        )
+
+
+def tile_array(view: MapView, tile: TilePlan) -> da.Array:
+    """Lazy ``(rows, width, energy)`` counts of a tile."""
+    counts = view.counts
+    if counts.ndim == 2:
+        return counts[None]
+    image = np.unravel_index(tile.image, counts.shape[:-3]) if counts.ndim > 3 else ()
+    return counts[(*map(int, image), slice(tile.first_row, tile.first_row + tile.rows))]

@@ -1,0 +1,142 @@
+"""How much memory a method will take, from a sample of the chunks, before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edxdask.budget import MemoryPlan, available_memory, parse_bytes, resident_memory
+from edxdask.engine.executor import Executor
+from edxdask.engine.layout import TilePlan
+from edxdask.engine.maps import MapView, tile_array
+from edxdask.engine.partition import read_band
+from edxdask.photons import choose
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+FEWEST_SAMPLES, MOST_SAMPLES = 12, 64  # chunks read to foresee the photons; 64 of 32 MiB take three seconds
+ENOUGH = 0.02  # relative standard error of the photons a pixel that is good enough
+# Dense copies of a chunk that exist at once while it is read: decoded, placed, and the one before it, which
+# the reader's thread still holds. Measured 2.9 to 3.3 a thread.
+DENSE_COPIES = 3
+KERNELS = 16 * 2**20  # code and tables that load when they are first used, measured
+WORKER_BASE = 260 * 2**20  # a worker process with numba, dask and xarray loaded, measured
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Memory a method needs beside the photons.
+
+    Attributes
+    ----------
+    per_pixel : bytes of state a pixel
+    fixed : bytes of factors and statistics a thread
+    """
+
+    per_pixel: int
+    fixed: int
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What reading will bring.
+
+    Attributes
+    ----------
+    bytes_per_pixel : of the block that is kept, sparse or dense
+    sparse_per_pixel : of the photons, which a dense block is made from
+    band_pixels : of the tallest band
+    piece : bytes of its dense chunk
+    """
+
+    bytes_per_pixel: float
+    sparse_per_pixel: float
+    band_pixels: int
+    piece: int
+
+
+def plan_memory(
+    maps: Sequence[MapView],
+    demand: Demand,
+    executor: Executor,
+    client: Client | None,
+    memory_limit: str | float | None,
+) -> MemoryPlan:
+    """Predict the peak of this process, or of one worker of a cluster."""
+    pixels = sum(m.stack.pixels for m in maps)
+    seen = foresee(maps)
+    processes = len(client.nthreads()) if client else 1
+    threads = max(1, executor.workers // processes)
+    kept = int(seen.band_pixels * seen.bytes_per_pixel)
+    made = int(seen.band_pixels * seen.sparse_per_pixel)
+    base = KERNELS + (WORKER_BASE if client else resident_memory())
+    limit = parse_bytes(memory_limit) if memory_limit is not None else _limit(client, base)
+    return MemoryPlan(
+        base=base,
+        photons=int(pixels * seen.bytes_per_pixel) // processes,
+        # tasks of a cluster leave the state before theirs as it was: two of each
+        state=demand.per_pixel * pixels // processes * (2 if client else 1),
+        reading=threads * (DENSE_COPIES * seen.piece + made + max(made, kept)),
+        scratch=threads * (demand.fixed + kept),
+        limit=limit,
+        threads=threads,
+        processes=processes,
+    )
+
+
+def _limit(client: Client | None, base: int) -> int:
+    if client is None:
+        return base + int(0.8 * available_memory())
+    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    limits = [int(w["memory_limit"]) for w in workers.values() if w["memory_limit"]]
+    # beyond 80 % of its limit a worker pauses, beyond 95 % its nanny ends it
+    return int(0.8 * min(limits)) if limits else base + int(0.8 * available_memory())
+
+
+def foresee(maps: Sequence[MapView]) -> Foreseen:
+    """Read chunks spread over the maps until the mean of their photons is known well enough."""
+    corners = [corner for view in maps for corner in _corners(view)]
+    seen: list[tuple[int, int, int]] = []  # pixels, bytes kept, bytes of photons
+    for i in _spread(len(corners)):
+        view, image, (top, bottom), (left, right) = corners[i]
+        tile = TilePlan(0, image, (top, bottom), view.stack.rows, view.stack.width, 0)
+        block = read_band(tile_array(view, tile)[:, left:right])
+        seen.append((block.pixels, choose(block).nbytes, block.nbytes))
+        pixels, kept, _ = np.array(seen, dtype=np.float64).T
+        error = np.std(kept / pixels) / np.sqrt(len(seen)) / np.mean(kept / pixels)
+        if len(seen) >= MOST_SAMPLES or (len(seen) >= FEWEST_SAMPLES and error < ENOUGH):
+            break
+    total, kept_bytes, sparse_bytes = np.sum(seen, axis=0)
+    band_pixels = piece = 0
+    for view in maps:
+        height = int(max(np.diff(view.stack.row_edges)))
+        band_pixels = max(band_pixels, height * view.stack.width)
+        voxel_bytes = view.counts.shape[-1] * view.counts.dtype.itemsize
+        piece = max(piece, height * max(view.counts.chunks[-2]) * voxel_bytes)
+    return Foreseen(float(kept_bytes / total), float(sparse_bytes / total), band_pixels, piece)
+
+
+def _corners(view: MapView) -> list[tuple[MapView, int, tuple[int, int], tuple[int, int]]]:
+    """All chunks of a map: (map, image, rows, columns)."""
+    edges = np.cumsum([0, *view.counts.chunks[-2]]).tolist()
+    rows, columns = (list(pairwise(e)) for e in (view.stack.row_edges, edges))
+    return [(view, image, r, c) for image in range(view.stack.images) for r in rows for c in columns]
+
+
+def _spread(n: int) -> list[int]:
+    """All of ``range(n)``, each next one far from those before it.
+
+    Examples
+    --------
+    >>> _spread(8)
+    [0, 5, 2, 7, 4, 1, 6, 3]
+    """
+    step = max(1, round(n * (np.sqrt(5) - 1) / 2))
+    while np.gcd(step, n) != 1:
+        step += 1
+    return [i * step % n for i in range(n)]

@@ -1,0 +1,120 @@
+"""Memory is predicted before the work and kept; what cannot fit is refused with the limit that would."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import edxdask
+from edxdask.engine.executor import ThreadExecutor
+from edxdask.engine.maps import maps_of
+from edxdask.engine.memory import Demand, foresee, plan_memory
+from edxdask.errors import MemoryBudgetError
+from edxdask.factorize.nmf import nmf
+
+PROGRAM = Path(__file__).with_name("measured_run.py")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("memory") / "map.zarr"
+    edxdask.simulate("mantle", shape=(384, 384), counts=300.0, channels=2048, out=path)
+    return path
+
+
+def run(store, limit, workers):
+    command = [sys.executable, str(PROGRAM), str(store), limit, str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_peak_is_within_a_fifth_of_the_prediction_and_within_the_limit(store, workers):
+    roomy = run(store, "2GiB", workers)
+    assert not roomy["cached"]
+    assert roomy["peak"] == pytest.approx(roomy["predicted"], rel=0.2)
+    # not by the interpreter's own size alone: what the work adds is foreseen as well
+    # (two threads are foreseen at their peaks at the same time, which seldom happens: 0.63 to 0.98 measured)
+    added, foreseen = roomy["peak"] - roomy["base"], roomy["predicted"] - roomy["base"]
+    assert 0.5 * foreseen < added < 1.1 * foreseen
+    limit = roomy["predicted"] - 20 * 2**20
+    tight = run(store, str(limit), workers)
+    assert tight["cached"]
+    assert tight["peak"] == pytest.approx(tight["predicted"], rel=0.2)
+    assert tight["peak"] < limit
+
+
+@pytest.mark.slow
+def test_a_limit_that_cannot_work_is_refused_in_seconds_and_the_one_named_works(store):
+    ds = edxdask.open(store)
+    begin = time.perf_counter()
+    with pytest.raises(MemoryBudgetError) as caught:
+        nmf(ds, phases=3, memory_limit="100MiB")
+    assert time.perf_counter() - begin < 10
+    limit = re.search(r"memory_limit='(\d+MiB)' that way", str(caught.value))[1]
+    result = nmf(ds, phases=3, memory_limit=limit, max_iter=2)
+    assert result.sizes["iteration"] == 2
+
+
+def test_the_photon_cache_gives_the_same_result_and_leaves_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.1, (64, 64, 256)).astype(np.uint16)
+    counts[:16] += 1  # dense blocks go to disk as such
+    ds = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01).chunk({"y": 16})
+    roomy = nmf(ds, phases=2, max_iter=5, tol=0, workers=2)
+    maps = maps_of(ds)
+    plan = plan_memory(maps, Demand(40, 0), ThreadExecutor(2), None, "8GiB")
+    limit = plan.from_disk + (plan.in_memory - plan.from_disk) // 2
+    tight = nmf(ds, phases=2, max_iter=5, tol=0, workers=2, memory_limit=limit, cache=tmp_path)
+    xr.testing.assert_identical(tight, roomy)
+    assert not list(tmp_path.iterdir())
+
+
+def uneven(shape, *, seed=0):
+    """A map whose left part is full and whose right part holds next to nothing."""
+    rng = np.random.default_rng(seed)
+    level = np.where(np.arange(shape[1]) < shape[1] // 3, 0.3, 0.01)
+    return rng.poisson(level[None, :, None], shape).astype(np.uint16)
+
+
+@pytest.mark.parametrize("chunk", [8, 16, 96])
+def test_photons_are_foreseen_from_few_chunks_where_the_map_is_uneven(chunk):
+    counts = uneven((96, 96, 64))
+    ds = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01).chunk({"y": chunk, "x": chunk})
+    seen = foresee(maps_of(ds))
+    truth = 3 * np.count_nonzero(counts) / (96 * 96) + 8
+    assert seen.bytes_per_pixel == pytest.approx(truth, rel=0.1)
+    assert seen.sparse_per_pixel == pytest.approx(truth, rel=0.1)
+
+
+def test_dense_maps_are_foreseen_as_what_they_are_kept_as():
+    counts = np.full((32, 32, 64), 3, np.uint16)
+    seen = foresee(maps_of(edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01)))
+    assert seen.bytes_per_pixel == 64  # one byte a channel
+    assert seen.sparse_per_pixel == pytest.approx(3 * 64 + 8, rel=0.01)
+    assert seen.piece == counts.nbytes
+
+
+def test_planning_reads_a_bounded_number_of_chunks():
+    import dask.array as da
+
+    read = []
+
+    def chunk(block_info=None):
+        read.append(block_info[None]["chunk-location"])
+        return np.random.default_rng(len(read)).poisson(0.1, (16, 16, 32)).astype(np.uint16)
+
+    lazy = da.map_blocks(
+        chunk, chunks=((16,) * 40, (16,) * 40, (32,)), dtype=np.uint16, meta=np.empty((0, 0, 0), "u2")
+    )
+    energy = edxdask.from_array(np.ones((1, 1, 32), np.uint16), energy_offset=0.0, energy_scale=0.01).energy
+    ds = xr.Dataset({"counts": (("y", "x", "energy"), lazy)}, coords={"energy": energy.variable})
+    plan_memory(maps_of(ds), Demand(0, 0), ThreadExecutor(1), None, None)
+    assert 12 <= len(read) <= 64
