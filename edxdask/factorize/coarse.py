@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
 from edxdask import schema
 from edxdask.engine.checkpoint import Checkpoint
@@ -14,6 +15,7 @@ from edxdask.engine.layout import ImageStack, TilePlan
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Problem
 from edxdask.engine.step import State
+from edxdask.errors import EdxdaskError
 from edxdask.factorize.nmf import factorize
 from edxdask.factorize.result import gather_abundance
 from edxdask.factorize.shapes import ResolvedSpectra
@@ -38,10 +40,41 @@ class CoarseFit:
     stacks: tuple[ImageStack, ...]
     objectives: np.ndarray
 
+    def yields(self, full: Sequence[ImageStack]) -> np.ndarray:
+        """Find the counts g of a pixel that is all one phase where all are as thick: Σ_k A_k / g_k = 1.
+
+        Least squares over the bins, each by its own counting error.
+        """
+        pixels = np.concatenate([bin_sizes(whole, self.factor) for whole in full])
+        mean = self.abundance.astype(np.float64) / pixels[:, None]
+        total = mean.sum(axis=1)
+        weight = np.sqrt(np.maximum(total * pixels, 1.0)) / np.maximum(total.mean(), 1e-30)
+        inverse, _ = nnls(mean * weight[:, None], weight * np.ones(len(mean)))
+        if not (inverse > 0).all():
+            raise EdxdaskError(
+                "closure='thickness': the data give a phase no yield, so its thickness cannot be uniform; "
+                "take closure='counts'"
+            )
+        return 1.0 / inverse
+
     @property
     def fractions(self) -> np.ndarray:
         """Fractions of every bin."""
         return fractions_of(self.abundance)
+
+
+def bin_sizes(whole: ImageStack, factor: int) -> np.ndarray:
+    """Pixels of every bin of a map, in order; bins at the far edges hold fewer.
+
+    Examples
+    --------
+    >>> bin_sizes(ImageStack(1, 3, 5, 0, ()), 2).tolist()
+    [4, 4, 2, 2, 2, 1]
+    """
+    rows, columns = (
+        np.diff(np.append(np.arange(0, length, factor), length)) for length in (whole.rows, whole.width)
+    )
+    return np.tile(np.outer(rows, columns).ravel(), whole.images)
 
 
 def fractions_of(abundance: np.ndarray) -> np.ndarray:

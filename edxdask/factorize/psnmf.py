@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,7 @@ from edxdask.factorize.split import choose_strength
 from edxdask.factorize.stages import Arrays, remember
 from edxdask.progress import ProgressHook
 
+Closure = Literal["counts", "thickness"]
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
 
 
@@ -44,6 +45,7 @@ def psnmf(
     bin: int | None = None,
     smooth: float | None = None,
     prior: Prior = "tv",
+    closure: Closure = "counts",
     max_iter: int = 400,
     tol: float = 1e-5,
     seed: int = 0,
@@ -63,6 +65,8 @@ def psnmf(
     bin : pixels a bin along rows and columns in the first factorization; None finds it
     smooth : strength of the spatial prior on the maps; None finds it, 0 leaves the prior out
     prior : "tv" (edges survive) or "laplacian"
+    closure : "counts": every pixel keeps its photons, whatever its thickness. "thickness": all pixels are as
+        thick, so a phase that yields more photons makes a pixel brighter, which helps to tell phases apart
     max_iter, tol : of the first factorization; past a gain of 1e-5 it follows the noise (at 15 counts a pixel
         400 rounds instead of 80 take Fp from 1.4 to 5.4 deg)
     memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
@@ -74,7 +78,7 @@ def psnmf(
         As from ``nmf``, and the curves that choices were made from: ``bin_score``, ``phases_score``,
         ``smooth_score``; the values taken are attributes ``bin``, ``smooth``. A collection gives a DataTree.
     """
-    _check(bin, smooth, max_iter)
+    _check(bin, smooth, max_iter, closure)
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
     if phases is not None:
@@ -99,6 +103,7 @@ def psnmf(
             strength=curves["smooth"].chosen,
             start=Upsampled(fit.fractions, fit.stacks, fit.factor),
             kind=prior,
+            yields=fit.yields([m.stack for m in problem.maps]) if closure == "thickness" else None,
             progress=progress,
             checkpoint=run.checkpoint("maps"),
         )
@@ -204,7 +209,9 @@ def _labelled(
     return result.assign(shown)
 
 
-def _check(bin: int | None, smooth: float | None, max_iter: int) -> None:
+def _check(bin: int | None, smooth: float | None, max_iter: int, closure: str) -> None:
+    if closure not in ("counts", "thickness"):
+        raise ParameterError("closure", closure, "'counts' or 'thickness'")
     if bin is not None and (isinstance(bin, bool) or not isinstance(bin, int | np.integer) or bin < 1):
         raise ParameterError("bin", bin, "a whole number of pixels of at least 1, or None to find it")
     if smooth is not None and not smooth >= 0:

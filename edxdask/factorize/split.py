@@ -24,6 +24,8 @@ from edxdask.factorize.kernels.curvature import log_likelihood
 from edxdask.factorize.select import Curve
 from edxdask.factorize.smooth import (
     FRACTION,
+    PATIENCE,
+    PULL,
     SINGLE,
     Penalty,
     Prior,
@@ -40,11 +42,10 @@ from edxdask.progress import Progress, ProgressHook
 
 logger = logging.getLogger(__name__)
 
-# Best strengths of maps that were tried: 0.6 to 1.7 (TV), 7 to 35 (Laplacian), from 10 to 150 counts a pixel.
-WEAKEST = {"tv": 0.2, "laplacian": 1.0}
+WEAKEST = {"tv": 0.5, "laplacian": 2.0}
 RATIO = 2**0.5
 CANDIDATES = 14
-RULE = StopRule(max_iter=12, tol=1e-5, patience=1)
+ROUNDS, TOLERANCE = 24, 1e-5
 WORSE = 4.0  # standard errors below the best, twice in a row, end the search
 
 
@@ -123,8 +124,10 @@ def _path(
     executor.change(ToFractions(np.ones(len(unit))))
     constant = float(sum(executor.collect(unexplained)))
     for strength in candidates:
-        rounds = SmoothRounds(executor, mixed_spectra(unit), Penalty.of(kind, strength, train), constant)
-        Loop(executor, "strength", RULE).run(rounds, rounds.start())
+        penalty = Penalty.of(kind, strength, train)
+        executor.change(without_pull)
+        rounds = SmoothRounds(executor, mixed_spectra(unit), penalty, constant, ROUNDS, TOLERANCE)
+        Loop(executor, "strength", StopRule(ROUNDS, TOLERANCE, PATIENCE)).run(rounds, rounds.start())
         yield strength, np.concatenate(list(executor.collect(fractions)))
 
 
@@ -137,6 +140,11 @@ class EqualShares:
     def __call__(self, partition: Partition) -> State:
         """Make the state of one partition."""
         return {ABUNDANCE: np.ones((partition.plan.pixels, self.phases), SINGLE)}
+
+
+def without_pull(partition: Partition, state: State) -> State:
+    """State from which the first of the two solutions may start."""
+    return {**state, PULL: np.zeros_like(state[PULL])}
 
 
 def fractions(partition: Partition, state: State) -> np.ndarray:
@@ -178,7 +186,9 @@ def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int) -> Curve:
         chosen = _top(np.log(candidates[best - 1 : best + 2]), total[best - 1 : best + 2])
     elif len(candidates) > 1:
         logger.warning(
-            "the best strength, %.3g, is the %s of those tried", chosen, "weakest" if best == 0 else "strongest"
+            "the best strength, %.3g, is the %s of those tried",
+            chosen,
+            "weakest" if best == 0 else "strongest",
         )
     return Curve(candidates, total / photons, errors / photons, float(chosen))
 

@@ -105,3 +105,36 @@ def test_the_number_of_phases_is_found(mantle):
     result = edxdask.psnmf(mantle, phases=None)
     assert result.sizes["phase"] == 3
     assert result["phases_score"].size >= 4
+
+
+def test_uniform_thickness_tells_phases_apart_by_their_brightness():
+    """A phase that yields more photons: with the closure, a pixel's brightness follows from its phases."""
+    rng = np.random.default_rng(8)
+    energy = 0.3 + 0.01 * np.arange(300)
+    peaks = [np.exp(-0.5 * ((energy - centre) / 0.035) ** 2) for centre in (1.25, 1.32)]
+    spectra = np.array([0.02 + peak for peak in peaks])
+    spectra /= spectra.sum(axis=1, keepdims=True)
+    yields = np.array([60.0, 150.0])
+    share = np.zeros((40, 44))
+    share[8:30, 10:28] = 0.8
+    share[28:36, 30:42] = 0.4
+    fractions = np.stack([1 - share, share], axis=-1)
+    counts = rng.poisson((fractions * yields) @ spectra).astype(np.uint16)
+    cube = edxdask.from_array(counts, energy_offset=0.3, energy_scale=0.01)
+    results = {
+        closure: edxdask.psnmf(cube, phases=2, bin=4, smooth=1.0, closure=closure)
+        for closure in ("counts", "thickness")
+    }
+    total = results["thickness"].total
+    # the counts of a pixel are those its phases yield, not its own, so noise is gone from them
+    truth = (fractions * yields).sum(axis=-1)
+    own = results["counts"].total
+    assert float(((total - truth) ** 2).mean()) < 0.2 * float(((own - truth) ** 2).mean())
+    # both yields were found: 60 counts in the matrix, 132 where four fifths are the brighter phase
+    assert float(total.values[share == 0].mean()) == pytest.approx(60.0, rel=0.03)
+    assert float(total.values[share == 0.8].mean()) == pytest.approx(132.0, rel=0.03)
+
+
+def test_a_closure_that_does_not_exist_is_named(mantle):
+    with pytest.raises(ParameterError, match="closure='mass'"):
+        edxdask.psnmf(mantle, closure="mass")

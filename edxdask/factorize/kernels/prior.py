@@ -145,3 +145,19 @@ def variation(fraction, below, width, squared):
                 squares += difference * difference
         total += 0.5 * squares if squared else np.sqrt(squares)
     return total
+
+
+@njit(cache=True, nogil=True)
+def divergence(dual, above, width, out):
+    """Write the divergence of the dual field; ``above`` is the row over the first one, or empty."""
+    pixels, k = out.shape
+    for i in range(pixels):
+        for c in range(k):
+            total = dual[i, c] + dual[i, k + c]
+            if i % width != 0:
+                total -= dual[i - 1, c]
+            if i >= width:
+                total -= dual[i - width, k + c]
+            elif above.shape[0] > 0:
+                total -= above[i, k + c]
+            out[i, c] = total
