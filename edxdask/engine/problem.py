@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PARTITIONS_PER_WORKER = 2
+MANY_WORKERS = 8  # more of them get one partition each: every task costs the scheduler the same
+
 
 @dataclass
 class Problem:
@@ -102,7 +105,8 @@ def photons_of(
     threads = workers or os.cpu_count() or 1
     executor = _cluster_executor(client) if client else ThreadExecutor(threads)
     try:
-        plans = plan_partitions([m.stack for m in maps], 2 * executor.workers)
+        each = PARTITIONS_PER_WORKER if executor.workers <= MANY_WORKERS else 1
+        plans = plan_partitions([m.stack for m in maps], each * executor.workers)
         memory = plan_memory(maps, demand, executor, client, memory_limit).check(step)
         logger.info(
             "%s: at most %s of memory %s, photons %s",
