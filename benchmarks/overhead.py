@@ -12,7 +12,8 @@ Four parts, one line a figure:
 The model: the client hands out tasks one by one; the scheduler, one thread, treats each of them twice (when
 it is handed out and when it is done); a worker fetches the factors, works, and its statistics are added in a
 tree of width 8 that ends at the client. Work differs by 5 % from worker to worker; nodes are ten-gigabit
-Ethernet apart. A worker has one partition. The costs of a task are lower quartiles: others may use the machine.
+Ethernet apart. A worker has one partition. The costs of a task are lower quartiles, as others may use the
+machine.
 
     python benchmarks/overhead.py [--seconds 20] [--work 0.1 1 10] [--tiny]
 

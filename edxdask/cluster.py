@@ -101,6 +101,8 @@ def _local(workers: int, memory: str | float | None, settings: dict[str, Any]) -
 
 def _queue(scheduler: str, workers: int, memory: str | float | None, settings: dict[str, Any]) -> Any:
     jobqueue = require("dask_jobqueue", extra="hpc", purpose=f"scheduler={scheduler!r}")
+    if settings.get("security", True) is True:
+        require("cryptography", extra="hpc", purpose="TLS between the nodes")
     if memory is None and "memory" not in settings:
         raise ParameterError("memory", memory, "the memory of one job", "Give memory='16GiB'.")
     kind = jobqueue.SLURMCluster if scheduler == "slurm" else jobqueue.PBSCluster

@@ -134,9 +134,10 @@ def active_client() -> Client | None:
     from distributed import default_client
 
     try:
-        return default_client()
+        client = default_client()
     except ValueError:
         return None
+    return None if client.status in ("closing", "closed") else client
 
 
 def _cluster_executor(client: Client) -> Executor:
