@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SCHEDULERS = ("threads", "local", "slurm", "pbs")
 LOOPBACK = "127.0.0.1"
+QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
+QUEUE_DEFAULTS = {"cores": 1, "processes": 1, "walltime": "24:00:00"}
+SHIPPED = {"walltime": "00:30:00"}  # dask-jobqueue's own default, which would end a job after half an hour
 
 # The allocator keeps freed chunks unless told; it reads this once, before a worker starts.
 # One numba thread a task: dask already fills the cores.
@@ -54,9 +57,12 @@ def client_for(
     scheduler : "threads", "local", "slurm", "pbs", or the address of a running scheduler (``tls://…``)
     workers : worker processes or jobs; for "local" one a core where not given
     memory : of one worker, such as "2.5GiB"
-    settings : passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …) or, for an address,
-        to ``distributed.security.Security`` (``tls_ca_file`` …)
+    settings : passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …), where dask's
+        configuration (``jobqueue.yaml``) counts too; or, for an address, to
+        ``distributed.security.Security`` (``tls_ca_file`` …). ``wait_s``: how long to wait for workers
     """
+    if workers is not None and (isinstance(workers, bool) or workers < 1):
+        raise ParameterError("workers", workers, "a number of at least 1")
     if scheduler == "threads":
         yield None
         return
@@ -100,28 +106,57 @@ def _local(workers: int, memory: str | float | None, settings: dict[str, Any]) -
 
 
 def _queue(scheduler: str, workers: int, memory: str | float | None, settings: dict[str, Any]) -> Any:
-    jobqueue = require("dask_jobqueue", extra="hpc", purpose=f"scheduler={scheduler!r}")
-    if settings.get("security", True) is True:
-        require("cryptography", extra="hpc", purpose="TLS between the nodes")
-    if memory is None and "memory" not in settings:
-        raise ParameterError("memory", memory, "the memory of one job", "Give memory='16GiB'.")
-    kind = jobqueue.SLURMCluster if scheduler == "slurm" else jobqueue.PBSCluster
-    keys = Path(settings.pop("shared_temp_directory", Path.home() / ".edxdask" / "tls"))
-    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-    options = {
-        "cores": 1,
-        "processes": 1,
-        "memory": memory,
-        "walltime": "24:00:00",  # dask-jobqueue's own default ends a job after 30 minutes
-        "security": True,
-        "shared_temp_directory": str(keys),
-        "job_script_prologue": [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()],
-        **{k: v for k, v in settings.items() if k != "wait_s"},
-    }
-    cluster = kind(**options)
+    cluster = _job_cluster(scheduler, memory, settings)
     # adapt, not scale: a job that is cancelled or dies is replaced
     cluster.adapt(minimum_jobs=workers, maximum_jobs=workers)
     return cluster
+
+
+def job_script(scheduler: str, *, memory: str | float | None = None, **settings: Any) -> str:
+    """Text of the job that ``client_for`` would submit for each worker; submits nothing.
+
+    Parameters are those of ``client_for``.
+    """
+    if scheduler not in QUEUES:
+        raise ParameterError("scheduler", scheduler, f"one of {', '.join(QUEUES)}")
+    with _job_cluster(scheduler, memory, settings) as cluster:
+        return str(cluster.job_script())
+
+
+def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str, Any]) -> Any:
+    """Cluster without jobs; what neither ``settings`` nor dask's configuration say is set here."""
+    import dask
+
+    jobqueue = require("dask_jobqueue", extra="hpc", purpose=f"scheduler={scheduler!r}")
+    if settings.get("security", True) is True:
+        require("cryptography", extra="hpc", purpose="TLS between the nodes")
+    configured = dask.config.get(f"jobqueue.{scheduler}", {})
+    options = {key: value for key, value in settings.items() if key != "wait_s"}
+    if memory is not None:
+        options["memory"] = memory
+    if not (options.get("memory") or configured.get("memory")):
+        raise ParameterError("memory", memory, "the memory of one job", "Give memory='16GiB'.")
+    for key, value in QUEUE_DEFAULTS.items():
+        if configured.get(key) in (None, SHIPPED.get(key)):
+            options.setdefault(key, value)
+    options.setdefault("security", True)
+    if options["security"] is True and not configured.get("shared-temp-directory"):
+        keys = Path(options.setdefault("shared_temp_directory", str(Path.home() / ".edxdask" / "tls")))
+        keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prologue = options.get("job_script_prologue", configured.get("job-script-prologue") or [])
+    options["job_script_prologue"] = [*_job_environment(), *prologue]
+    given = options.get("scheduler_options", configured.get("scheduler-options") or {})
+    options["scheduler_options"] = {"dashboard_address": f"{LOOPBACK}:0", **given}
+    extra = options.get("worker_extra_args", configured.get("worker-extra-args") or [])
+    own = [] if "--dashboard-address" in extra else ["--dashboard-address", f"{LOOPBACK}:0"]
+    options["worker_extra_args"] = [*own, *extra]
+    return getattr(jobqueue, QUEUES[scheduler])(**options)
+
+
+def _job_environment() -> list[str]:
+    # compiled kernels per node: on a file system that nodes share, their writers race
+    folder = "export NUMBA_CACHE_DIR=${TMPDIR:-/tmp}/edxdask-numba-$USER"
+    return [*(f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()), folder]
 
 
 def _security(settings: dict[str, Any]) -> Any:
