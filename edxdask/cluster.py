@@ -35,6 +35,10 @@ WORKER_ENVIRONMENT = {
     "NUMBA_NUM_THREADS": "1",
 }
 
+# Photons are planned to fit, or lie in a cache of our own: what dask would spill is needed again in the
+# next round, and a worker that it pauses would wait for ever, as nothing it holds can go.
+MEMORY_SETTINGS = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
+
 # A terminal sends Ctrl-C to every process of the program; workers that died of it could not save states.
 IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
@@ -69,7 +73,7 @@ def client_for(
     import dask
     from distributed import Client
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **MEMORY_SETTINGS}):
         if "://" in scheduler:
             with Client(scheduler, security=_security(settings), set_as_default=True) as client:
                 yield client
@@ -156,7 +160,8 @@ def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str,
 def _job_environment() -> list[str]:
     # compiled kernels per node: on a file system that nodes share, their writers race
     folder = "export NUMBA_CACHE_DIR=${TMPDIR:-/tmp}/edxdask-numba-$USER"
-    return [*(f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()), folder]
+    settings = {f"DASK_{key.upper().replace('.', '__')}": value for key, value in MEMORY_SETTINGS.items()}
+    return [*(f"export {name}={value}" for name, value in {**WORKER_ENVIRONMENT, **settings}.items()), folder]
 
 
 def _security(settings: dict[str, Any]) -> Any:

@@ -88,6 +88,7 @@ def test_a_slurm_job_says_all_that_it_needs(home):
     assert "export NUMBA_NUM_THREADS=1" in text
     assert "export MALLOC_MMAP_THRESHOLD_=1048576" in text
     assert "export NUMBA_CACHE_DIR=${TMPDIR:-/tmp}" in text
+    assert "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False" in text
     assert re.search(r"distributed\.cli\.dask_worker tls://127\.0\.0\.1:\d+", text)
     assert "--nthreads 1" in text
     assert "--memory-limit 12.00GiB" in text
@@ -154,6 +155,11 @@ def listening(pid):
     return {c.laddr.ip for c in psutil.Process(pid).net_connections("inet") if c.status == "LISTEN"}
 
 
+def memory_fractions(dask_worker):
+    memory = dask_worker.memory_manager
+    return memory.memory_target_fraction, memory.memory_spill_fraction, memory.memory_pause_fraction
+
+
 @pytest.mark.cluster
 def test_local_workers_listen_on_loopback_and_are_set_up():
     with client_for("local", workers=2, memory="700MiB") as client:
@@ -166,6 +172,7 @@ def test_local_workers_listen_on_loopback_and_are_set_up():
         for values in environment.values():
             assert values["NUMBA_NUM_THREADS"] == "1"
             assert values["MALLOC_MMAP_THRESHOLD_"] == "1048576"
+        assert set(client.run(memory_fractions).values()) == {(False, False, False)}
         handlers = client.run(lambda: signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
         assert all(handlers.values())
         limits = {w["memory_limit"] for w in client.scheduler_info(n_workers=-1)["workers"].values()}

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -43,7 +43,7 @@ from edxdask.errors import EdxdaskError
 from edxdask.photons import PhotonBlock
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker
 
 TREE_WIDTH = 8  # statistics added per task; up to this many go straight to the client
 IN_FLIGHT = 2  # answers of ``collect`` on their way at once, to bound the client's memory
@@ -58,10 +58,10 @@ def sizes_of(partition: Partition) -> tuple[int, int]:
     return partition.nonzeros, partition.photons
 
 
-def remove_folders(folders: Sequence[Path]) -> None:
-    """Remove photon caches of a worker's node."""
+def remove_folders(folders: Sequence[Path], dask_worker: Worker) -> None:
+    """Remove photon caches of a worker; ``distributed`` fills in which."""
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(Path(dask_worker.local_directory) / folder, ignore_errors=True)
 
 
 class ClusterExecutor:
@@ -76,6 +76,7 @@ class ClusterExecutor:
         self.workers = sum(threads.values())
         self._run = uuid4().hex[:8]
         self._serial = 0
+        self._jobs: list[PartitionJob] = []
         self._plans: list[PartitionPlan] = []
         self._homes: list[str] = []
         self._parts: list[Future] = []
@@ -100,8 +101,9 @@ class ClusterExecutor:
         self._plans = [job.plan for job in jobs]
         # consecutive partitions on one worker: their halos need not travel
         self._homes = [self._addresses[i * len(self._addresses) // len(jobs)] for i in range(len(jobs))]
+        self._jobs = [job.culled() for job in jobs]
         with large_graphs():  # a cube in memory travels once, inside its jobs
-            self._parts = [self._submit(i, load_job, job.culled()) for i, job in enumerate(jobs)]
+            self._parts = [self._submit(i, load_job, job) for i, job in enumerate(self._jobs)]
         return list(
             self.client.gather([self._submit(i, sizes_of, part) for i, part in enumerate(self._parts)])
         )
@@ -156,8 +158,11 @@ class ClusterExecutor:
         if not addresses or addresses == self._addresses:
             return
         self._addresses = addresses
-        n = len(self._homes)
+        n, before = len(self._homes), self._homes
         self._homes = [addresses[i * len(addresses) // n] for i in range(n)]
+        for i, job in enumerate(self._jobs):
+            if job.cache is not None and self._homes[i] != before[i]:
+                self._parts[i] = self._submit(i, load_job, job)  # its cache does not move with it
 
     def _cut(self) -> None:
         """Put the present states into new tasks that depend on nothing but the partition."""
@@ -208,7 +213,7 @@ class ClusterExecutor:
 
     def close(self) -> None:
         """Let go of everything, files included."""
-        self._states, self._parts = [], []
+        self._states, self._parts, self._jobs = [], [], []
         if self._caches and self.client.status == "running":
             # a worker that is just dying has lost its files to its nanny already
             self.client.run(remove_folders, sorted(self._caches), on_error="ignore")
@@ -248,5 +253,9 @@ def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[Photo
 
 
 def load_job(job: PartitionJob) -> Partition:
-    """Make a partition, as a task."""
+    """Make a partition, as a task; a cache without a place lies with the worker's own files."""
+    from distributed import get_worker
+
+    if job.cache is not None:
+        job = replace(job, cache=Path(get_worker().local_directory) / job.cache)
     return job.load()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CACHE_PREFIX = "edxdask-photons-"
 PARTITIONS_PER_WORKER = 2
 MANY_WORKERS = 8  # more of them get one partition each: every task costs the scheduler the same
 
@@ -115,8 +118,7 @@ def photons_of(
             "a worker" if client else "in this process",
             "in a cache on disk" if memory.cached else "in memory",
         )
-        folder = Path(cache) if cache else Path(tempfile.gettempdir())
-        spill = folder / f"edxdask-photons-{uuid4().hex[:12]}" if memory.cached else None
+        spill = cache_folder(cache, client is not None) if memory.cached else None
         sizes = executor.load([PartitionJob(plan, _sources(maps, plan), spill) for plan in plans])
         nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
         if photons == 0:
@@ -125,6 +127,33 @@ def photons_of(
         yield Problem(maps, energy, executor, plans, memory, nonzeros, photons)
     finally:
         executor.close()
+
+
+def cache_folder(cache: str | Path | None, cluster: bool) -> Path:
+    """Name a new folder for photons on disk.
+
+    Workers keep theirs in their own scratch folders (a relative path), which go when they do. Those of this
+    process go at its end; what killed ones left on this machine goes now.
+    """
+    mine = f"{CACHE_PREFIX}{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:12]}"
+    if cluster:
+        return Path(cache).absolute() / mine if cache else Path(mine)
+    home = Path(cache) if cache else Path(tempfile.gettempdir())
+    for path in home.glob(f"{CACHE_PREFIX}{socket.gethostname()}-*-*"):
+        pid = path.name.rsplit("-", 2)[1]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+    return home / mine
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
 
 
 def active_client() -> Client | None:

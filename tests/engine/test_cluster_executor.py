@@ -3,12 +3,14 @@
 import os
 import pickle
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import edxdask
+from edxdask.budget import MemoryPlan
 from edxdask.engine import cluster_executor
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.engine.step import Halo
@@ -94,12 +96,21 @@ def test_collections_and_stacks_run_on_processes(client, on_threads):
     np.testing.assert_allclose(found["spectrum"], expected["spectrum"], atol=1e-6)
 
 
-def test_the_photon_cache_on_disk_gives_the_same(client, on_threads, tmp_path):
-    ds = cube((64, 64), channels=2048)
-    fits = on_threads("cache", ds, **OPTIONS)
-    found = nmf(ds, **OPTIONS, memory_limit="263MiB", cache=tmp_path)
-    same(found, fits)
-    assert not list(tmp_path.iterdir())  # and nothing is left of it
+def left_behind(dask_worker):
+    return [str(path) for path in Path(dask_worker.local_directory).glob("edxdask-photons-*")]
+
+
+def test_the_photon_cache_on_disk_gives_the_same_and_leaves_nothing(
+    client, on_threads, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(MemoryPlan, "cached", property(lambda plan: True))
+    expected = on_threads(("kl", True), cube(), **{**OPTIONS, "loss": "kl", "accelerate": True})
+    held = []
+    same(nmf(cube(), **OPTIONS, progress=lambda _: held.append(client.run(left_behind))), expected)
+    assert all(folders for folders in held[0].values())  # each worker its own
+    assert not any(client.run(left_behind).values())
+    same(nmf(cube(), **OPTIONS, cache=tmp_path), expected)
+    assert not list(tmp_path.iterdir())
 
 
 def test_errors_of_workers_arrive_as_they_are(client):
@@ -176,6 +187,24 @@ def test_a_worker_that_comes_back_gets_its_partitions_back(two_workers, monkeypa
     nmf(cube(), **OPTIONS, progress=watch)
     assert len(homes) == 2
     assert min(homes) >= 1
+
+
+def test_a_cache_on_disk_is_made_again_with_its_worker(two_workers, on_threads, monkeypatch):
+    monkeypatch.setattr(cluster_executor, "ROSTER_SECONDS", 0.0)
+    monkeypatch.setattr(MemoryPlan, "cached", property(lambda plan: True))
+    killer = Killer(two_workers, (5, 17))
+    held = []
+
+    def watch(progress):
+        killer(progress)
+        if progress.done == 30:
+            two_workers.wait_for_workers(2, timeout=60)
+            held.append(two_workers.run(left_behind))
+
+    expected = on_threads(("kl", True), cube(), **{**OPTIONS, "loss": "kl", "accelerate": True})
+    same(nmf(cube(), **OPTIONS, progress=watch), expected)
+    assert len(held[0]) == 2
+    assert all(held[0].values())
 
 
 def scheduler_tasks(dask_scheduler):

@@ -1,7 +1,9 @@
 """Memory is predicted before the work and kept; what cannot fit is refused with the limit that would."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import edxdask
 from edxdask.engine.executor import ThreadExecutor
 from edxdask.engine.maps import maps_of
 from edxdask.engine.memory import Demand, foresee, plan_memory
+from edxdask.engine.problem import cache_folder
 from edxdask.errors import MemoryBudgetError
 from edxdask.factorize.nmf import nmf
 
@@ -118,3 +121,23 @@ def test_planning_reads_a_bounded_number_of_chunks():
     ds = xr.Dataset({"counts": (("y", "x", "energy"), lazy)}, coords={"energy": energy.variable})
     plan_memory(maps_of(ds), Demand(0, 0), ThreadExecutor(1), None, None)
     assert 12 <= len(read) <= 64
+
+
+def test_photon_caches_of_killed_programs_are_swept_away(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
+    host, here = socket.gethostname(), os.getpid()
+    kept = [
+        f"edxdask-photons-{host}-{here}-aa",
+        "edxdask-photons-elsewhere-1-aa",
+        "edxdask-photons",
+        "thesis",
+    ]
+    for name in (*kept, f"edxdask-photons-{host}-{ended.stdout.strip()}-aa"):
+        (tmp_path / name).mkdir()
+    fresh = cache_folder(tmp_path, False)
+    assert fresh.parent == tmp_path
+    assert not fresh.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert not cache_folder(None, True).is_absolute()
