@@ -15,9 +15,9 @@ replaced by its Bregman distance from the first solution (Osher et al., Multisca
 460), which costs nothing where the second has the edges of the first, whatever their height. On the mantle
 phantom this takes a third off the squared error that one solution has at its own best strength.
 
-λ = strength · √(mean counts a pixel): the noise that must not survive has a slope of √N in the likelihood.
-The best strengths at 15 and at 147 counts then are the same within their scatter, so that a strength found
-on half of the photons holds for all of them.
+λ = strength · const · √(mean counts a pixel): the noise that must not survive has a slope of √N in the
+likelihood. The best strengths at 15 and at 147 counts then are the same within their scatter, so that a
+strength found on half of the photons holds for all of them.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ FRACTION, DUAL, MODEL, PULL = "fraction", "dual", "model", "pull"
 Prior = Literal["tv", "laplacian"]
 SINGLE = np.float32
 
-INNER = 12  # primal-dual steps a round, and rows of a halo
-ROUNDS, TOLERANCE = 60, 3e-6
-# Step of the dual field over λ. Steps until the objective is within 1e-5: 240, 120, 80, 110 at 1, 2, 6, 16.
-DUAL_STEP = 6.0
+INNER = 20  # primal-dual steps a round, and rows of a halo
+ROUNDS, TOLERANCE = 60, 1e-5
+DUAL_STEP = 2.4  # of the dual field, over the mean counts, which set the likelihood's curvature
+# λ / √(mean counts) at strength 1, which suits most maps: best on mantle and spheres at 15 and 147 counts
+# were 4.0 to 6 (TV), 28 to 80 (Laplacian).
+USUAL: dict[Prior, float] = {"tv": 4.0, "laplacian": 30.0}
 # A share of the mean spectrum in every spectrum: without it a phase at zero never comes back where a photon
 # lies in a channel that no other phase has, because the likelihood's curvature there has no bound.
 SHARED = 1e-3
@@ -75,25 +77,24 @@ def model_floats(phases: int) -> int:
 
 @dataclass(frozen=True)
 class Penalty:
-    """Prior and its weight λ against the log-likelihood."""
+    """Prior, its weight λ against the log-likelihood, and the step of its dual field."""
 
     kind: Prior
     weight: float
+    sigma: float
 
     @classmethod
     def of(cls, kind: Prior, strength: float, problem: Problem) -> Penalty:
         """Weight of a strength for photons of this number a pixel."""
         mean = problem.photons / problem.pixels
-        return cls(kind, strength * mean**0.5)
+        return cls(kind, USUAL[kind] * strength * mean**0.5, DUAL_STEP * mean)
 
     @property
-    def steps(self) -> tuple[float, float, float]:
-        """Step of the dual field, and what bounds it: (sigma, radius of its ball, factor)."""
+    def ball(self) -> tuple[float, float]:
+        """What bounds the dual field: radius of its ball (0: none), factor of each step."""
         if self.weight == 0:
-            return 1e-3, 0.0, 0.0
-        if self.kind == "tv":
-            return DUAL_STEP * self.weight, self.weight, 1.0
-        return self.weight, 0.0, 0.5
+            return 0.0, 0.0
+        return (self.weight, 1.0) if self.kind == "tv" else (0.0, 1 / (1 + self.sigma / self.weight))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class PriorStep:
         for values, pixels in zip(fraction, model, strict=True):
             centre_model(like, values, pixels, SINGLE(damping))
         ahead = tuple(values.copy() for values in fraction)
-        sigma, radius, shrink = (SINGLE(number) for number in self.penalty.steps)
+        sigma, radius, shrink = (SINGLE(number) for number in (self.penalty.sigma, *self.penalty.ball))
         primal_dual(
             like, fraction, dual, model, ahead, tile.plan.width, self.halo_rows, sigma, radius, shrink
         )
@@ -172,17 +173,18 @@ class PriorStep:
 
 @dataclass(frozen=True)
 class PullStep:
-    """Write ``pull``: the slope that makes J the Bregman distance from the fractions that stand."""
+    """Write ``pull``, the slope that makes J a distance from the fractions that stand, into the model."""
 
     halo_rows: int = 1
     halo_names: tuple[str, ...] = (DUAL,)
 
     def run(self, partition: Partition, state: State, shared: None, halo: Halo) -> Stats:
-        """Change ``pull``."""
+        """Change ``pull`` and ``model``."""
         for tile in partition.tiles:
-            dual = state[DUAL][tile.pixels]
+            dual, pull = state[DUAL][tile.pixels], state[PULL][tile.pixels]
             above = halo.above.get(DUAL) if tile is partition.tiles[0] else None
-            divergence(dual, dual[:0] if above is None else above, tile.plan.width, state[PULL][tile.pixels])
+            divergence(dual, dual[:0] if above is None else above, tile.plan.width, pull)
+            state[MODEL][tile.pixels, 1 : pull.shape[1]] += pull[:, :-1] - pull[:, -1:]
         return {}
 
 
@@ -221,12 +223,11 @@ class SmoothRounds:
         objective = found + self.constant
         rose = objective > last + SLACK * abs(last)
         damping = min(2 * damping, MOST_DAMPING) if rose else max(1.0, damping / 2**0.5)
-        done = not rose and last - objective < self.tol * abs(objective)
+        done = self.tol > 0 and not rose and last - objective < self.tol * abs(objective)
         if solution == 1 and self.penalty.weight > 0 and (done or iteration + 1 >= self.rounds // 2):
             self.executor.advance(PullStep(), None)
             solution = 2.0
-        else:
-            self.executor.advance(PriorStep(self.penalty), damping)
+        self.executor.advance(PriorStep(self.penalty), damping)
         return {"smoothing": np.array([damping, objective, solution])}, objective
 
 
@@ -248,14 +249,14 @@ def smooth_abundances(
     Parameters
     ----------
     spectra : (k, E), rows of any positive sum
-    strength : weight of the prior, in units of the square root of the mean counts a pixel; 0 leaves it out.
-        About 4 suits most maps; ``choose_strength`` finds it
+    strength : weight of the prior; 1 suits most maps at any dose, ``choose_strength`` finds the best, and 0
+        leaves the prior out
     kind : "tv" or "laplacian"
     start : makes the states with ``abundance`` to start from; None takes those that stand
     yields : (k,) counts of a pixel that is all one phase. Given, they take the place of each pixel's own
         counts (uniform thickness: Σ_k A_k / g_k = 1)
-    rounds, tol : stop after so many readings of the photons, or when one gained less than ``tol`` of the
-        objective
+    rounds, tol : stop after so many readings of the photons, or when two gained less than ``tol`` of the
+        objective; with 0 the first half of the rounds goes to the first solution
     checkpoint : resumes from it; the caller removes it when all is done
 
     Returns

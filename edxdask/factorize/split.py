@@ -1,8 +1,8 @@
 """Strength of the spatial prior, by count splitting.
 
 The photons are thinned at random into two independent parts. Maps are fitted to the first with one strength
-after the other; the second, which the fit has not seen, judges by its log-likelihood. Strengths are in units
-of the root of the mean counts a pixel (see ``smooth``), so the one that serves a part serves the whole.
+after the other; the second, which the fit has not seen, judges by its log-likelihood. Strengths scale
+with the root of the mean counts a pixel (see ``smooth``), so the one that serves a part serves the whole.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,9 +43,7 @@ from edxdask.progress import Progress, ProgressHook
 
 logger = logging.getLogger(__name__)
 
-WEAKEST = {"tv": 0.5, "laplacian": 2.0}
-RATIO = 2**0.5
-CANDIDATES = 14
+WEAKEST, RATIO, CANDIDATES = 0.25, 1.6, 9
 ROUNDS, TOLERANCE = 24, 1e-5
 WORSE = 4.0  # standard errors below the best, twice in a row, end the search
 
@@ -68,7 +67,7 @@ def choose_strength(
     ----------
     spectra : (k, E), rows of any positive sum
     kind : "tv" or "laplacian"
-    strengths : candidates, rising; None tries steps of √2 from far too weak until the score falls for good
+    strengths : candidates, rising; None tries rising ones from far too weak until the score falls for good
     fraction : share of the photons that are fitted
     seed : of the split
 
@@ -82,7 +81,7 @@ def choose_strength(
     prior = checked_kind(kind)
     if not 0 < fraction < 1:
         raise ParameterError("fraction", fraction, "a share between 0 and 1, neither included")
-    candidates = _candidates(prior, strengths)
+    candidates = _candidates(strengths)
     unit, _ = unit_rows(spectra)
     train = problem.derive(thinning=Thinning(fraction, seed))
     judge = problem.derive(thinning=Thinning(fraction, seed, rest=True))
@@ -105,11 +104,11 @@ def choose_strength(
     return _curve(np.array(tried), np.array(scores), judge.photons)
 
 
-def _candidates(kind: Prior, strengths: Sequence[float] | None) -> list[float]:
+def _candidates(strengths: Sequence[float] | None) -> list[float]:
     if strengths is None:
-        return [WEAKEST[kind] * RATIO**i for i in range(CANDIDATES)]
+        return [WEAKEST * RATIO**i for i in range(CANDIDATES)]
     values = [float(s) for s in strengths]
-    rising = all(a < b for a, b in zip(values, values[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(values))
     if not values or not values[0] > 0 or not np.isfinite(values).all() or not rising:
         raise ParameterError("strengths", strengths, "rising numbers above 0")
     return values

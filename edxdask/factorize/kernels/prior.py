@@ -40,7 +40,7 @@ def _onto_simplex(like, values):
 
 @njit(cache=True, nogil=True)
 def _dual_row(like, ahead, ahead_below, dual, sigma, radius, shrink):
-    """Follow the differences; ``radius`` > 0 bounds the joint length (TV), else lengths shrink (Laplacian)."""
+    """Follow the differences; ``radius`` > 0 bounds joint lengths (TV), else they shrink (Laplacian)."""
     k = len(like)
     width = ahead.shape[0]
     for i in range(width):
