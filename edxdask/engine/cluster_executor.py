@@ -104,6 +104,7 @@ class ClusterExecutor:
         self._jobs = [job.culled() for job in jobs]
         with large_graphs():  # a cube in memory travels once, inside its jobs
             self._parts = [self._submit(i, load_job, job) for i, job in enumerate(self._jobs)]
+        self.start(no_state)
         return list(
             self.client.gather([self._submit(i, sizes_of, part) for i, part in enumerate(self._parts)])
         )
@@ -208,6 +209,7 @@ class ClusterExecutor:
             fresh._submit(i, derive_copy, derivation, self._parts[source], [heads[j] for j in below[source]])
             for i, (source, derivation) in enumerate(made)
         ]
+        fresh.start(no_state)
         sizes = [fresh._submit(i, sizes_of, part) for i, part in enumerate(fresh._parts)]
         return fresh, list(self.client.gather(sizes))
 
@@ -250,6 +252,11 @@ def large_graphs() -> Any:
 def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
     """Make a partition from another, as a task."""
     return derivation(source, heads)
+
+
+def no_state(partition: Partition) -> State:
+    """Return the state of a partition that was not given one yet."""
+    return {}
 
 
 def load_job(job: PartitionJob) -> Partition:
