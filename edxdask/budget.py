@@ -164,5 +164,5 @@ class MemoryPlan:
 
 
 def _mebibytes(size: int) -> str:
-    """Size rounded up, in a form that ``parse_bytes`` reads; a process grows by a little between two calls."""
+    """Size with some room (a process grows between two calls), as ``parse_bytes`` reads it."""
     return f"{-(-int(size * 1.02) // 2**20)}MiB"
