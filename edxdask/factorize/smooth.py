@@ -54,7 +54,9 @@ USUAL: dict[Prior, float] = {"tv": 4.0, "laplacian": 30.0}
 # A share of the mean spectrum in every spectrum: without it a phase at zero never comes back where a photon
 # lies in a channel that no other phase has, because the likelihood's curvature there has no bound.
 SHARED = 1e-3
-PATIENCE = 2  # one small gain ends the first solution, two end the second
+# One small gain ends the first solution. The round after it may rise at less than two counts a pixel, while
+# the dual field follows, so it takes two more to end the second.
+PATIENCE = 3
 SLACK = 1e-7  # relative rise of the objective that single precision may cause
 MOST_DAMPING = 64.0
 
@@ -255,7 +257,7 @@ def smooth_abundances(
     start : makes the states with ``abundance`` to start from; None takes those that stand
     yields : (k,) counts of a pixel that is all one phase. Given, they take the place of each pixel's own
         counts (uniform thickness: Σ_k A_k / g_k = 1)
-    rounds, tol : stop after so many readings of the photons, or when two gained less than ``tol`` of the
+    rounds, tol : stop after so many readings of the photons, or when three gained less than ``tol`` of the
         objective; with 0 the first half of the rounds goes to the first solution
     checkpoint : resumes from it; the caller removes it when all is done
 

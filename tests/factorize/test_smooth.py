@@ -151,6 +151,22 @@ def test_partitions_images_and_chunks_do_not_matter(kind):
         np.testing.assert_allclose(others, values, rtol=1e-6)
 
 
+@pytest.mark.cluster
+def test_worker_processes_give_the_maps_of_threads():
+    from edxdask.cluster import client_for
+
+    counts, spectra, _ = draw((61, 19), mean=20.0)
+    cube = make_cube(counts, {"y": 7, "x": 5})
+    fixed = {"tol": 0, "rounds": 8}
+    threads, values, _ = solved(cube, spectra, **fixed)
+    with client_for("local", workers=2, memory="1GiB") as client:
+        client.wait_for_workers(2, timeout=60)
+        spread, others, many = solved(cube, spectra, **fixed)
+    assert many > 1
+    np.testing.assert_allclose(spread, threads, atol=1e-6 * threads.max())
+    np.testing.assert_allclose(others, values, rtol=1e-6)
+
+
 def test_images_and_maps_know_nothing_of_their_neighbours():
     counts, spectra, _ = draw((40, 15), mean=20.0)
     pair = np.stack([counts, counts[::-1, ::-1]])  # of equal dose, which weighs the prior
