@@ -33,7 +33,5 @@ def side_by_side(pieces: Sequence[PhotonBlock], rows: int) -> PhotonBlock:
     channel = np.empty(indptr[-1], dtype=np.uint16)
     count = np.empty(indptr[-1], dtype=max((piece.count.dtype for piece in pieces), key=lambda d: d.itemsize))
     for piece, own, first in zip(pieces, widths, firsts, strict=True):
-        copy_piece(
-            indptr, channel, count, piece.indptr, piece.channel, piece.count, rows, own, width, first
-        )
+        copy_piece(indptr, channel, count, piece.indptr, piece.channel, piece.count, rows, own, width, first)
     return PhotonBlock(indptr, channel, count, pieces[0].channels)
