@@ -9,6 +9,7 @@ Nothing listens beyond loopback unless a cluster spans nodes, and then only with
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,7 +132,8 @@ def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str,
     """Cluster without jobs; what neither ``settings`` nor dask's configuration say is set here."""
     import dask
 
-    jobqueue = require("dask_jobqueue", extra="hpc", purpose=f"scheduler={scheduler!r}")
+    with _interrupts_kept():
+        jobqueue = require("dask_jobqueue", extra="hpc", purpose=f"scheduler={scheduler!r}")
     if settings.get("security", True) is True:
         require("cryptography", extra="hpc", purpose="TLS between the nodes")
     configured = dask.config.get(f"jobqueue.{scheduler}", {})
@@ -155,6 +157,15 @@ def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str,
     own = [] if "--dashboard-address" in extra else ["--dashboard-address", f"{LOOPBACK}:0"]
     options["worker_extra_args"] = [*own, *extra]
     return getattr(jobqueue, QUEUES[scheduler])(**options)
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Undo what importing dask-jobqueue does to Ctrl-C: end the program, with the exit code of a success."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
 
 
 def _job_environment() -> list[str]:

@@ -97,6 +97,17 @@ def test_a_slurm_job_says_all_that_it_needs(home):
     assert (home / ".edxdask" / "tls").stat().st_mode & 0o077 == 0
 
 
+def test_job_queues_leave_ctrl_c_as_it_is():
+    code = (
+        "import signal; from edxdask.cluster import job_script\n"
+        "try: job_script('slurm')\n"
+        "except ValueError: pass\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    pytest.importorskip("dask_jobqueue")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @with_marks
 def test_a_pbs_job_says_all_that_it_needs(home):
     text = job_script("pbs", memory="12GiB", queue="short", walltime="02:00:00", cores=4, **ON_LOOPBACK)

@@ -11,7 +11,7 @@ import numpy as np
 
 from edxdask.engine.checkpoint import Checkpoint, StateLoader
 from edxdask.engine.executor import Executor
-from edxdask.engine.interrupt import interrupt_after_round
+from edxdask.engine.interrupt import held_interrupt
 from edxdask.progress import Progress, ProgressHook
 
 logger = logging.getLogger(__name__)
@@ -74,14 +74,14 @@ class Loop:
         objectives, shared = self._resume(shared)
         resumed = len(objectives)
         saved, saved_at = resumed, time.monotonic()
-        with interrupt_after_round() as interrupted:
+        with held_interrupt() as interrupt:
             while not self.rule.met(objectives):
                 shared, objective = step_round(shared, len(objectives))
                 objectives.append(objective)
                 self._report(objectives, resumed)
-                if interrupted():
+                if interrupt.seen:
                     self._leave(shared, objectives)
-                    raise KeyboardInterrupt
+                    interrupt.deliver()
                 due = len(objectives) - saved >= self.every or time.monotonic() - saved_at > self.seconds
                 if self.checkpoint and due:
                     self._save(shared, objectives)

@@ -11,27 +11,40 @@ from types import FrameType
 
 logger = logging.getLogger(__name__)
 
+Handler = Callable[[int, FrameType | None], object]
 
-@contextmanager
-def interrupt_after_round() -> Iterator[Callable[[], bool]]:
-    """Hold back a first Ctrl-C and tell of it when asked; a second one interrupts at once.
 
-    Where Ctrl-C is not Python's own (another thread, a handler of the program), nothing is changed.
-    """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
-        return
-    seen = threading.Event()
+class HeldInterrupt:
+    """Whether Ctrl-C came, and what it would have done; a second one does it at once."""
 
-    def hold(number: int, frame: FrameType | None) -> None:
-        if seen.is_set():
-            raise KeyboardInterrupt
-        seen.set()
+    def __init__(self, handler: Handler | None) -> None:
+        self._handler = handler
+        self.seen = False
+
+    def hold(self, number: int, frame: FrameType | None) -> None:
+        """Take the place of the handler."""
+        if self.seen:
+            self.deliver()
+        self.seen = True
         logger.warning("stopping after this round; press Ctrl-C again to stop at once")
 
-    signal.signal(signal.SIGINT, hold)
+    def deliver(self) -> None:
+        """Do what Ctrl-C does in this program: by default, raise ``KeyboardInterrupt``."""
+        self.seen = False
+        if self._handler is not None:
+            self._handler(signal.SIGINT, None)
+
+
+@contextmanager
+def held_interrupt() -> Iterator[HeldInterrupt]:
+    """Hold back Ctrl-C inside; changes nothing outside the main thread or where Ctrl-C is ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield HeldInterrupt(None)
+        return
+    held = HeldInterrupt(before)
+    signal.signal(signal.SIGINT, held.hold)
     try:
-        yield seen.is_set
+        yield held
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)

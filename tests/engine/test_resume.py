@@ -298,19 +298,46 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, scheduler):
         same(found, nmf(cube(), phases=3, max_iter=run[1] + 40, tol=0))
 
 
-@pytest.mark.slow
-def test_a_second_ctrl_c_ends_a_run_at_once_and_keeps_the_checkpoint_before(tmp_path):
+class Ended(Exception):
+    """Raised by a program's own handler."""
+
+
+def end_program(number, frame):
+    raise Ended
+
+
+@pytest.fixture(params=[signal.default_int_handler, end_program], ids=["default", "own"])
+def handler(request):
+    """What Ctrl-C does in this program, and the exception that comes of it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param, KeyboardInterrupt if request.param is signal.default_int_handler else Ended
+    signal.signal(signal.SIGINT, before)
+
+
+def press(times):
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("times", "step"), [(1, "step-00000077"), (2, "step-00000050")])
+def test_ctrl_c_waits_for_the_round_and_a_second_one_does_not(tmp_path, handler, times, step):
     folder = tmp_path / "checkpoint"
+    function, error = handler
+    with pytest.raises(error):
+        nmf(cube(), **OPTIONS, checkpoint=folder, progress=Watch(_77=lambda: press(times)))
+    assert names(folder) == [step]
+    assert signal.getsignal(signal.SIGINT) is function
 
-    def twice():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
 
-    with pytest.raises(KeyboardInterrupt):
-        nmf(cube(), **OPTIONS, checkpoint=folder, progress=Watch(_77=twice))
-    assert names(folder) == ["step-00000050"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_a_program_that_only_takes_note_of_ctrl_c_goes_on(tmp_path):
+    noted = []
+    before = signal.signal(signal.SIGINT, lambda *_: noted.append(1))
+    try:
+        nmf(cube(), **OPTIONS, checkpoint=tmp_path / "checkpoint", progress=Watch(_7=lambda: press(1)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert noted == [1]
 
 
 def test_ctrl_c_without_a_folder_says_what_would_have_kept_the_work(caplog):
