@@ -12,7 +12,7 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again
 from edxdask.cli.output import print_json, print_table, si
 from edxdask.cli.progress import shown
-from edxdask.errors import StoreExistsError
+from edxdask.cli.targets import check_target, claimed
 
 AUTO = "auto"
 
@@ -72,18 +72,21 @@ def _run(
     from edxdask.cluster import client_for
     from edxdask.io import open_store, save
 
-    if Path(out).exists() and not overwrite:
-        raise StoreExistsError(f"{out}: exists already; --overwrite replaces it, or name another target")
+    check_target(out, store, overwrite=overwrite)
     data = open_store(store)
     checkpoint = Path(f"{out}.checkpoint")
     extra: dict[str, Any] = {"memory_limit": memory_limit, "workers": workers}
     if checkpointed:
         extra["checkpoint"] = checkpoint
         settings.resume = again(option=None)
-    with client_for(scheduler, workers=workers, memory=worker_memory), shown(settings) as progress:
+    with (
+        claimed(out),
+        client_for(scheduler, workers=workers, memory=worker_memory),
+        shown(settings) as progress,
+    ):
         result = work(data, progress=progress, **extra)
-    settings.resume = None
-    save(result, out, overwrite=overwrite)
+        settings.resume = None
+        save(result, out, overwrite=overwrite)
     return result
 
 
@@ -214,14 +217,7 @@ def score_verb(settings: Settings, result: str, truth: str) -> None:
     from edxdask.io import open_store
 
     found = score(open_store(result), truth=open_store(truth))
-    if not settings.json:
+    if settings.json:
+        print_json(found.to_dict())
+    else:
         click.echo(repr(found))
-        return
-    print_json(
-        {
-            "phases": found.phases,
-            "angles_deg": found.angles,
-            "mse": found.mse,
-            "map_angle_deg": found.map_angle,
-        }
-    )

@@ -23,6 +23,7 @@ from edxdask import schema
 from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.derive import derivations
 from edxdask.engine.driver import StopRule
+from edxdask.engine.layout import ImageStack
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
 from edxdask.factorize.coarse import CoarseFit, Upsampled, fit_coarse, spectra_model
@@ -35,6 +36,7 @@ from edxdask.factorize.stages import Arrays, remember
 from edxdask.progress import ProgressHook
 
 Closure = Literal["counts", "thickness"]
+BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
 
 
@@ -84,6 +86,7 @@ def psnmf(
     if phases is not None:
         require_phases(phases, sum(v.stack.pixels for v in views), channels)
     most = phases or MOST_PHASES
+    _check_bins(bin, [view.stack for view in views], phases or 1)
     demand = Demand(4 * state_floats(most), 6 * most * channels * 8)
     folder = Path(checkpoint) if checkpoint else None
     with photons_of(
@@ -207,6 +210,17 @@ def _labelled(
         result.dataset = result.to_dataset().assign(shown)
         return result
     return result.assign(shown)
+
+
+def _check_bins(bin: int | None, stacks: list[ImageStack], phases: int) -> None:
+    def bins(factor: int) -> int:
+        return sum(s.images * -(-s.rows // factor) * -(-s.width // factor) for s in stacks)
+
+    if bin is not None and bins(bin) < BINS_PER_PHASE * phases:
+        most = max((b for b in range(1, bin) if bins(b) >= BINS_PER_PHASE * phases), default=1)
+        raise ParameterError(
+            "bin", bin, f"at most {most}: {phases} phases cannot be told apart in {bins(bin)} bins"
+        )
 
 
 def _check(bin: int | None, smooth: float | None, max_iter: int, closure: str) -> None:

@@ -46,7 +46,11 @@ def test_pca_writes_components_and_prints_the_scree(store, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["nmf", "{store}", "-o", "{store}"], 2, "exists"),
+        (["nmf", "{store}", "-o", "{store}", "--overwrite"], 2, "would be lost"),
+        (["nmf", "{store}", "-o", "{tmp}"], 2, "exists"),
+        (["nmf", "{store}", "-o", "{tmp}", "--overwrite"], 1, "no store of ours"),
+        (["nmf", "{store}", "-o", "{tmp}/none/r.zarr"], 2, "mkdir"),
+        (["psnmf", "{store}", "-o", "{tmp}/r.zarr", "--bin", "40"], 2, "bin=40"),
         (["nmf", "/nowhere.zarr", "-o", "{tmp}/r.zarr"], 2, "/nowhere.zarr"),
         (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--phases", "4000"], 2, "phases=4000"),
         (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--scheduler", "moon"], 2, "scheduler='moon'"),
@@ -61,3 +65,13 @@ def test_a_wrong_call_gets_one_line_and_its_code(store, tmp_path, words, code, s
     assert done.exit_code == code, done.output
     assert says in done.stderr
     assert not (tmp_path / "r.zarr").exists()
+
+
+def test_two_runs_towards_one_target_do_not_both_work(store, tmp_path):
+    from edxdask.cli.targets import claimed
+
+    with claimed(str(tmp_path / "r.zarr")):
+        done = run("nmf", store, "-o", tmp_path / "r.zarr")
+    assert done.exit_code == 1
+    assert "another run" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,52 @@
+"""Where a result may go: asked before hours of work, not after."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edxdask.errors import ForeignStoreError, ParameterError, StoreBusyError, StoreExistsError
+
+
+def check_target(out: str, source: str, *, overwrite: bool) -> None:
+    """Refuse a target that cannot be written, or that holds what the result is made from.
+
+    Raises
+    ------
+    ParameterError
+        If it is the source itself, or lies in a folder that does not exist.
+    StoreExistsError
+        If it exists and may not be replaced.
+    ForeignStoreError
+        If it exists and is no store.
+    """
+    target = Path(out)
+    if target.resolve() == Path(source).resolve():
+        raise ParameterError("out", out, "another path than that of the data, which would be lost")
+    if not target.absolute().parent.is_dir():
+        raise ParameterError(
+            "out", out, "a path in a folder that exists", f"mkdir -p {str(target.absolute().parent)!r}"
+        )
+    if not target.exists():
+        return
+    if not overwrite:
+        raise StoreExistsError(f"{out}: exists already; --overwrite replaces it, or name another target")
+    if not is_ours(target):
+        raise ForeignStoreError(f"{out}: exists and is no store of ours, so it is left alone: name another")
+
+
+@contextmanager
+def claimed(out: str) -> Iterator[None]:
+    """Keep a second run from working towards the same target; a killed run lets go by itself."""
+    path = Path(f"{out}.lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreBusyError(f"{out}: another run works towards it now ({path} is locked)") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
