@@ -22,6 +22,8 @@ def check_target(out: str, source: str, *, overwrite: bool) -> None:
     ForeignStoreError
         If it exists and is no store.
     """
+    from edxdask.io.target import is_ours
+
     target = Path(out)
     if target.resolve() == Path(source).resolve():
         raise ParameterError("out", out, "another path than that of the data, which would be lost")
