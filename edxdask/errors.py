@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+NO_READER = "none"  # of a vendor file that no reader took
+
+
 class EdxdaskError(Exception):
     """Base of all errors of this package; catch it to catch them all."""
 
@@ -67,7 +70,8 @@ class VendorFileError(EdxdaskError):
 
     def __init__(self, path: str | Path, reader: str, stage: str, reason: str) -> None:
         self.path, self.reader, self.stage, self.reason = str(path), reader, stage, reason
-        super().__init__(f"{self.path}: the {reader} reader failed while it was {stage}: {reason}")
+        failed = "" if reader == NO_READER else f"the {reader} reader failed while it was {stage}: "
+        super().__init__(f"{self.path}: {failed}{reason}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
         return type(self), (self.path, self.reader, self.stage, self.reason)

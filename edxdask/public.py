@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.progress import ProgressHook
+from edxdask.progress import Progress, ProgressHook
 
 __all__ = ["export", "open", "simulate"]
 
@@ -108,10 +109,20 @@ def simulate(
         if overwrite or resume or progress is not None:
             raise ParameterError("out", None, "a store to write when overwrite, resume or progress is given")
         return ds
-    written = save(ds, out, overwrite=overwrite, resume=resume, progress=progress)
+    hook = None if progress is None else _renamed(progress, f"simulate {Path(out).name}")
+    written = save(ds, out, overwrite=overwrite, resume=resume, progress=hook)
     if not isinstance(written, xr.Dataset):
         raise TypeError("a saved Dataset must open as a Dataset")
     return written
+
+
+def _renamed(progress: ProgressHook, label: str) -> ProgressHook:
+    """Drawing happens while the store is written, so the writing's progress is that of the simulation."""
+
+    def hook(event: Progress) -> None:
+        progress(replace(event, label=label))
+
+    return hook
 
 
 def export(
@@ -146,6 +157,7 @@ def export(
     *Chunks*: a cube is read chunk by chunk, each once, one in memory at a time.
     """
     from edxdask.io.export import export as write
+    from edxdask.io.export import format_of
 
     target = Path(path)
     suffix = (format or target.suffix).lower().removeprefix(".")
@@ -154,22 +166,33 @@ def export(
         from edxdask.ops import sum_spectrum
 
         obj = sum_spectrum(obj)
-    if suffix in PICTURES:
+    if suffix not in PICTURES:
+        try:
+            format_of(target, format)
+        except ParameterError as error:
+            pictures = ", ".join(f".{name}" for name in PICTURES)
+            known = f"{error.expected}, or {pictures} for a picture"
+            raise ParameterError(error.parameter, error.value, known) from None
+    else:
         return _picture(obj, target, attrs, overwrite=overwrite)
     return write(obj, target, format=format, attrs=attrs, overwrite=overwrite, progress=progress)
 
 
 def _picture(array: Any, path: Path, attrs: Any, *, overwrite: bool) -> Path:
     from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
+    from edxdask.report.labels import pretty_line
     from edxdask.report.lines import label_lines
+    from edxdask.report.spectra import spectra_figure
     from edxdask.report.style import save_figure
 
-    if schema.ENERGY in array.dims:
+    if schema.ENERGY in array.dims and array.ndim == 2:
+        figure = spectra_figure(array, title=attrs.get(schema.TITLE))
+    elif schema.ENERGY in array.dims:
         energy = array.coords[schema.ENERGY].values
         lines = label_lines(attrs.get(schema.ELEMENTS, ()), float(energy[0]), float(energy[-1]))
         figure = sum_spectrum_figure(array, lines=lines, title=attrs.get(schema.TITLE))
     elif array.ndim == 3:
         figure = maps_figure(array)
     else:
-        figure = map_figure(array, title=str(array.name) if array.name else None)
+        figure = map_figure(array, title=pretty_line(str(array.name)) if array.name else None)
     return save_figure(figure, path, overwrite=overwrite)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -114,9 +117,14 @@ class Verbs(click.Group):
         """Run a verb and exit with its code."""
         settings = Settings()
         extra |= {"prog_name": PROGRAM, "standalone_mode": False, "obj": settings}
+        closed = sys.stdout is None
+        if closed:  # as after >&-: without a stand-in, the next file opened would become stdout
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         try:
             code = super().main(args, *rest, **extra)
             sys.stdout.flush()
+            if closed:
+                raise OSError(errno.EBADF, "it is closed, so the result could not be printed", "stdout")
         except BaseException as error:
             code = _report(error, settings)
         sys.exit(code if isinstance(code, int) else 0)
@@ -128,10 +136,11 @@ def _report(error: BaseException, settings: Settings) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
         # whoever read our output has left, which is their right; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return PIPE_CLOSED
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume else ""))
+        told = any("Continue with" in note for note in getattr(error.__cause__ or error, "__notes__", ()))
+        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume and not told else ""))
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show()
@@ -141,6 +150,14 @@ def _report(error: BaseException, settings: Settings) -> int:
     if isinstance(error, EdxdaskError):
         _say(str(error))
         return error.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        _say(f"{error.filename or 'output'}: {error.strerror}")
+        if not error.filename:  # a write failed, most likely that of the result
+            _silence_stdout()
+        return 1
+    if isinstance(error, MemoryError):
+        _say(f"there is not enough memory for this: {error}. Take a smaller map, or a machine with more.")
+        return 1
     if not isinstance(error, Exception):
         raise error
     hint = "" if settings.verbose else "; -v shows where"
@@ -148,22 +165,34 @@ def _report(error: BaseException, settings: Settings) -> int:
     return 1
 
 
+def _silence_stdout() -> None:
+    """Send what is still to be written nowhere: Python would try again, and complain, at exit."""
+    with contextlib.suppress(io.UnsupportedOperation):  # a stand-in for stdout, as tests have it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _say(text: str) -> None:
     """One line, red where there are colours."""
     click.secho(f"{PROGRAM}: {' '.join(text.split())}", fg="red", err=True)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, params=_shared_options())
+# \b keeps click from reflowing what follows; a raw docstring cannot hold that character
+HELP = """Work with STEM-EDX spectrum images that are larger than memory.
+
+\b
+edxdask ingest map.emd -o map.zarr      vendor file to store
+edxdask info map.zarr                   what is in it
+edxdask export map.zarr map.hspy        to HyperSpy and others
+"""
+
+
+@click.group(
+    cls=Verbs, help=HELP, context_settings={"help_option_names": ["-h", "--help"]}, params=_shared_options()
+)
 @click.version_option(None, "--version", package_name="edxdask", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    r"""Work with STEM-EDX spectrum images that are larger than memory.
-
-    \b
-    edxdask ingest map.emd -o map.zarr      vendor file to store
-    edxdask info map.zarr                   what is in it
-    edxdask export map.zarr map.hspy        to HyperSpy and others
-    """
+    """Set the verbs to work."""
     _listen(context.ensure_object(Settings))
 
 

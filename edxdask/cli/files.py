@@ -13,6 +13,7 @@ from edxdask.cli.app import PROGRAM, Settings, Verb
 from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
 from edxdask.errors import ParameterError
+from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
 
@@ -62,6 +63,8 @@ def ingest_verb(
     """
     from edxdask.io import ingest
 
+    if missing := [path for path in src if not Path(path).exists()]:
+        raise ParameterError("SRC", missing[0], "a vendor file, and there is no such file")
     settings.resume = again()
     with shown(settings) as progress:
         ingest(
@@ -101,22 +104,30 @@ def print_store(settings: Settings, path: str | Path) -> None:
 @click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
 @click.option("-b", "--factor", type=int, help="Pixels to sum along y and x.")
 @click.option("--energy", type=int, help="Channels to sum.")
+@click.option("--resume", is_flag=True, help="Continue a binning that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
 def bin_verb(
-    settings: Settings, store: str, out: str, factor: int | None, energy: int | None, overwrite: bool
+    settings: Settings,
+    store: str,
+    out: str,
+    factor: int | None,
+    energy: int | None,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     """Sum neighbouring pixels (and channels) of STORE into a smaller one."""
-    from edxdask.io import save
+    from edxdask.io.save import continued_by, save
     from edxdask.public import open as open_store
-    from edxdask.schema import ENERGY
 
     if factor is None and energy is None:
         raise click.UsageError("say how much to bin: -b 4, or --energy 2")
     ds = open_store(store)
     binned = ds.edx.bin(factor, **({} if energy is None else {ENERGY: energy}))
-    with shown(settings) as progress:
-        save(binned, out, overwrite=overwrite, progress=progress)
+    settings.resume = again()
+    with shown(settings) as progress, continued_by(settings.resume):
+        save(binned, out, overwrite=overwrite, resume=resume, progress=progress)
+    settings.resume = None
     print_store(settings, out)
 
 
@@ -126,7 +137,7 @@ def bin_verb(
 @click.option(
     "--map", "lines", multiple=True, metavar="LINE", help="Map of a line, as in Mg_Ka; may be repeated."
 )
-@click.option("--spectrum", is_flag=True, help="The sum spectrum.")
+@click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")
 @click.option("--name", help="Which map of a collection.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
@@ -139,23 +150,50 @@ def export_verb(
     name: str | None,
     overwrite: bool,
 ) -> None:
-    """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps."""
+    """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps.
+
+    Of a result, .png and .tiff hold the maps, .csv and .msa the spectra.
+    """
+    from edxdask.cli import results
     from edxdask.public import export
 
     if lines and spectrum:
         raise click.UsageError("either --map or --spectrum, one file holds one of them")
     ds = one_map(store, name)
-    chosen: Any = ds
+    chosen: Any = [(ds, Path(target))]
     if lines:
-        chosen = ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()
+        chosen = [(_line_maps(ds, lines), Path(target))]
+    elif COUNTS not in ds:
+        chosen = results.parts(ds, Path(target), spectra=spectrum)
     elif spectrum:
-        chosen = ds.edx.sum_spectrum().compute().assign_attrs(ds.attrs)
+        chosen = [(ds.edx.sum_spectrum().compute().assign_attrs(ds.attrs), Path(target))]
     with shown(settings) as progress:
-        path = export(chosen, target, overwrite=overwrite, progress=progress)
+        paths = [export(part, path, overwrite=overwrite, progress=progress) for part, path in chosen]
     if settings.json:
-        print_json({"path": str(path), "bytes": path.stat().st_size})
+        files = [{"path": str(path), "bytes": path.stat().st_size} for path in paths]
+        print_json(files[0] if len(files) == 1 else {"files": files})
     else:
-        click.echo(str(path))
+        click.echo("\n".join(map(str, paths)))
+
+
+def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
+    """Map of one line, or stack of several; a line off the energy axis is named."""
+    from edxdask.physics.lines import line_centroid
+
+    for line in lines:
+        try:
+            ds.edx.line_map(line)  # lazy: this only places its windows
+        except ParameterError as error:
+            if error.parameter != "window":
+                raise
+            low, high = (float(ds[ENERGY][i]) for i in (0, -1))
+            raise ParameterError(
+                "--map",
+                line,
+                f"a line that lies, with its background, within the axis of {low:g} to {high:g} keV",
+                f"This one is at {line_centroid(line):.4g} keV.",
+            ) from error
+    return ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()
 
 
 def one_map(store: str, name: str | None) -> Any:
@@ -169,6 +207,8 @@ def one_map(store: str, name: str | None) -> Any:
         if name is not None:
             raise ParameterError("--name", name, "nothing, as the store holds one map only")
         return data
+    if name is None and COUNTS not in data and not any(COUNTS in node for node in data.children.values()):
+        return data.to_dataset()  # a result of several maps: their spectra are common to all
     if name is None or name not in data.children:
         raise ParameterError("--name", name, "a map of the collection", f"It has {', '.join(data.children)}.")
     return data[name].to_dataset()

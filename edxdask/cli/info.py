@@ -56,6 +56,9 @@ def info_verb(settings: Settings, path: str, png: str | None, overwrite: bool) -
     if settings.json:
         print_json(found)
         return
+    if found["kind"] == "result":
+        print_table(_result_rows(found))
+        return
     for number, each in enumerate(found["maps"]):
         if number:
             click.echo()
@@ -64,11 +67,14 @@ def info_verb(settings: Settings, path: str, png: str | None, overwrite: bool) -
 
 def described_store(path: Path) -> dict[str, Any]:
     """Describe the maps of a store, ready for JSON."""
+    from edxdask.cli import results
     from edxdask.io import open_store, store_info
 
+    data = open_store(path)
+    if not results.holds_counts(data):
+        return results.described(path, data, _SHOWN)
     info = store_info(path)
     infos = info if isinstance(info, dict) else {"": info}
-    data = open_store(path)
     return {
         "path": str(path),
         "kind": "store",
@@ -163,6 +169,18 @@ def summary_rows(each: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def _result_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    from edxdask.cli import results
+
+    table = results.rows(found)
+    for each in found["maps"]:
+        if each["pixels"]:
+            table.append((each["name"] or "size", _size_text(each["pixels"])))
+    table += _attribute_rows(found["attributes"])
+    variables = dict.fromkeys(v for each in found["maps"] for v in each["variables"])
+    return [*table, ("holds", ", ".join(variables))]
+
+
 def _size_text(pixels: Mapping[str, Mapping[str, Any]]) -> str:
     sizes = " × ".join(f"{p['size']}" for p in pixels.values())
     steps = {_step_text(p["step"], p["unit"]) for p in pixels.values() if p["step"] is not None} - {""}
@@ -208,7 +226,7 @@ def _attribute_rows(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _draw(found: Mapping[str, Any], path: Path, *, overwrite: bool) -> None:
-    each = found["maps"][0]
+    each = found["maps"][0] if found["maps"] else {}
     if "spectrum" not in each or len(found["maps"]) > 1:
         raise ParameterError(
             "--png",

@@ -11,7 +11,9 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.output import print_json
 from edxdask.cli.progress import shown
+from edxdask.errors import ParameterError, StoreWriteError
 
+MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument scans
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
 
 
@@ -27,7 +29,10 @@ class Shape(click.ParamType):
         sides = str(value).lower().replace("×", "x").split("x")
         if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
             self.fail(f"{value!r} is no shape: write rows x columns, as in 180x180", param, ctx)
-        return int(sides[0]), int(sides[1])
+        rows, columns = map(int, sides)
+        if rows * columns > MOST_PIXELS:
+            self.fail(f"{value!r} has more than {MOST_PIXELS} pixels: no map is so large", param, ctx)
+        return rows, columns
 
 
 @click.command("simulate", cls=Verb)
@@ -54,10 +59,11 @@ def simulate_verb(
     overwrite: bool,
 ) -> None:
     """Simulate a map with known truth: RECIPE is mantle (default) or nanoparticles."""
+    from edxdask.io.save import continued_by
     from edxdask.public import simulate
 
     settings.resume = again()
-    with shown(settings) as progress:
+    with shown(settings) as progress, continued_by(settings.resume):
         simulate(
             recipe,
             shape=shape,
@@ -74,6 +80,20 @@ def simulate_verb(
     print_store(settings, out)
 
 
+def _folder(out: str) -> Path:
+    """Make the folder of the demo."""
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ParameterError("--out", out, "a folder, and this is a file", "Name another folder with -o.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{out}: the folder cannot be made: {error.strerror or error}. Name another with -o."
+        ) from error
+    return folder
+
+
 @click.command("demo", cls=Verb)
 @click.option(
     "-o", "--out", type=click.Path(), default="edxdask-demo", show_default=True, help="Folder to write to."
@@ -81,12 +101,12 @@ def simulate_verb(
 @click.pass_obj
 def demo_verb(settings: Settings, out: str) -> None:
     """Simulate the mantle map, store it, and draw its sum spectrum and line maps."""
+    from edxdask.io.save import continued_by
     from edxdask.public import export, simulate
 
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(out)
     store, spectrum, maps = (folder / n for n in ("mantle.zarr", "sum_spectrum.png", "line_maps.png"))
-    with shown(settings) as progress:
+    with shown(settings) as progress, continued_by(again(option=None)):  # a demo starts anew each time
         ds = simulate(out=store, overwrite=True, progress=progress)
     export(ds, spectrum, overwrite=True)
     export(ds.edx.line_map(list(DEMO_LINES)).compute(), maps, overwrite=True)

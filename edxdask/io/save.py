@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,17 @@ from edxdask.schema import COUNTS, energy_axis, pixel_dims, validate_cube
 logger = logging.getLogger(__name__)
 
 TILE_BYTES = 192 << 20  # of one computed piece; two are alive at a time
+_COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
+
+
+@contextlib.contextmanager
+def continued_by(command: str) -> Iterator[None]:
+    """Let a save in this block that stops name ``command`` as what continues it, not the call in Python."""
+    token = _COMMAND.set(command)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
 
 
 def save(
@@ -70,7 +83,7 @@ def save(
     path = Path(out)
     maps, collection = _maps(data)
     identity = {"save": {name: _identity(ds) for name, ds in maps.items()}}
-    hint = f"edxdask.io.save.save(ds, {str(path)!r}, resume=True)"
+    hint = _COMMAND.get() or f"edxdask.io.save.save(ds, {str(path)!r}, resume=True)"
     with Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
         if not target.complete:
             for name, ds in maps.items():

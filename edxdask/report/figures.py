@@ -200,7 +200,23 @@ def map_figure(
     across = min(COLUMN, 1.25 * COLUMN * width / height)
     figure = new_figure(across + _BAR_ROOM, max(across * height / width, 12 * MM) + _TITLE_ROOM)
     _draw_map(figure, figure.add_subplot(), array, title=title, label=label, colors=colors, limits=limits)
+    _make_room_for_bars(figure)
     return figure
+
+
+def _make_room_for_bars(figure: Figure) -> None:
+    """Widen ``figure`` until the texts of its colour bars are on it; the layout misjudges them.
+
+    It takes the slack beside a map that is bounded in height for room that the bar does not need.
+    """
+    for _ in range(6):
+        figure.draw_without_rendering()
+        bars = [bar for axes in figure.axes for bar in axes.child_axes]
+        right = max((box.x1 for bar in bars if (box := bar.get_tightbbox())), default=0.0)
+        missing = (right - figure.bbox.x1) / figure.dpi + MM
+        if missing <= 0:
+            return
+        figure.set_figwidth(figure.get_figwidth() + missing)
 
 
 def maps_figure(

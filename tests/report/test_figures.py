@@ -15,6 +15,7 @@ from edxdask.errors import ParameterError, StoreExistsError
 from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
 from edxdask.report.labels import scale_bar, spread
 from edxdask.report.sparkline import sparkline
+from edxdask.report.spectra import spectra_figure
 from edxdask.report.style import save_figure
 
 LINES = {
@@ -198,3 +199,31 @@ def test_sparkline_has_its_width_and_its_peak():
     assert set(line) == {"▁", "█"}
     assert sparkline(np.zeros(5), 50) == "▁" * 5
     assert sparkline(np.array([]), 5) == ""
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40), (20, 100), (100, 20), (40, 40)])
+@pytest.mark.parametrize("scale", [1, 1_000, 100_000])
+def test_the_label_of_a_colour_bar_is_on_the_page_however_long_its_numbers(shape, scale):
+    figure = map_figure(a_map(shape).astype(float) * scale + 0.5, title="Mg Kα", label="counts")
+    figure.draw_without_rendering()
+    (bar,) = figure.axes[0].child_axes
+    for box in (bar.get_tightbbox(), bar.yaxis.label.get_window_extent()):
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+def test_spectra_of_phases_are_drawn_below_one_another_and_those_below_zero_are_linear():
+    rows = np.abs(np.random.default_rng(0).normal(size=(3, 1000)))
+    stack = xr.DataArray(
+        rows,
+        dims=("phase", "energy"),
+        coords={"phase": ["a", "b", "c"], "energy": schema.energy_coordinate(0.0, 0.01, 1000)},
+    )
+    figure = spectra_figure(stack, title="three")
+    figure.draw_without_rendering()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b", "c"]
+    for axes, row in zip(figure.axes, rows, strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), row)
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert {axes.get_yscale() for axes in spectra_figure(stack - 1).axes} == {"linear"}
+    with pytest.raises(ParameterError, match="spectra with dimensions"):
+        spectra_figure(stack[0])

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from edxdask.io.export.disk import guarded
 from edxdask.io.export.metadata import to_metadata, to_original_metadata
 from edxdask.io.export.target import Axis, axis_of, blocks, writing
 from edxdask.progress import Progress, ProgressHook
@@ -22,13 +23,15 @@ CHUNK_PIXELS = (
     8  # edge of an HDF5 chunk: 8 x 8 spectra of 2048 channels are 256 KiB, good for maps and pixels
 )
 
+_TREE_BYTES = 1 << 20  # of a tree without the vendor's metadata: a tenth of this was the most seen
+
 
 def write(cube: xr.Dataset, path: Path, *, overwrite: bool, progress: ProgressHook | None) -> None:
     """Write a cube that HyperSpy opens as ``EDSTEMSpectrum``, lazily or not."""
     counts = cube[COUNTS]
     with writing(path, overwrite=overwrite) as partial:
         name = _write_tree(cube, partial)
-        with h5py.File(partial, "a") as file:
+        with guarded(partial) as disk, h5py.File(disk, "r+") as file:
             group = file[f"Experiments/{name}"]
             del group["data"]
             target = group.create_dataset(
@@ -43,6 +46,7 @@ def write(cube: xr.Dataset, path: Path, *, overwrite: bool, progress: ProgressHo
             done, total = 0, counts[..., 0].size
             for slices, block in blocks(counts):
                 target[slices] = block
+                disk.check()
                 done += block[..., 0].size
                 if progress is not None:
                     progress(Progress(f"export {path.name}", done, total, "px"))
@@ -72,11 +76,17 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
+def _reserve(path: Path, size: int) -> None:
+    """Fail now if the tree will not fit: rosettasciio lets HDF5 write it, which a full disk would crash."""
+    path.write_bytes(bytes(size))
+
+
 def _write_tree(cube: xr.Dataset, path: Path) -> str:
     """Write everything but the counts; return the name of the experiment's group."""
     from rsciio.hspy import file_writer
 
     metadata = to_metadata(cube.attrs)
+    _reserve(path, _TREE_BYTES + 4 * sum(len(str(value)) for value in cube.attrs.values()))
     signal = {
         # a stand-in that is replaced at once: told to write no data, rosettasciio trips over every list
         "data": np.zeros((1,) * cube[COUNTS].ndim, cube[COUNTS].dtype),
