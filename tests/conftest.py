@@ -29,14 +29,13 @@ def data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Undo what the command line does to its process: the level and handlers of the library's log."""
+def _as_at_start() -> Iterator[None]:
+    """Undo what the command line did to this process: the level and handlers of the library's log."""
     logger = logging.getLogger("edxdask")
-    level, handlers = logger.level, list(logger.handlers)
-    yield
-    logger.setLevel(level)
-    logger.handlers = handlers
+    logger.setLevel(logging.NOTSET)
+    logger.handlers = []
     logging.captureWarnings(False)
+    return
 
 
 def pytest_configure() -> None:

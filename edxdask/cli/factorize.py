@@ -71,6 +71,7 @@ def _run(
     """Open, factorize on the scheduler asked for, save; an interrupted run goes on with the same command."""
     from edxdask.cluster import client_for
     from edxdask.io import open_store, save
+    from edxdask.io.save import continued_by
 
     check_target(out, store, overwrite=overwrite)
     data = open_store(store)
@@ -86,7 +87,8 @@ def _run(
     ):
         result = work(data, progress=progress, **extra)
         settings.resume = None
-        save(result, out, overwrite=overwrite)
+        with continued_by(again(option=None)):
+            save(result, out, overwrite=overwrite)
     return result
 
 

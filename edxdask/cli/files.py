@@ -12,6 +12,7 @@ import click
 from edxdask.cli.app import PROGRAM, Settings, Verb
 from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
+from edxdask.cli.targets import check_target
 from edxdask.errors import ParameterError
 from edxdask.schema import COUNTS, ENERGY
 
@@ -122,6 +123,7 @@ def bin_verb(
 
     if factor is None and energy is None:
         raise click.UsageError("say how much to bin: -b 4, or --energy 2")
+    check_target(out, store, overwrite=overwrite or resume)
     ds = open_store(store)
     binned = ds.edx.bin(factor, **({} if energy is None else {ENERGY: energy}))
     settings.resume = again()
