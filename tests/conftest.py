@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,12 @@ def data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _as_at_start() -> Iterator[None]:
+def _as_at_start() -> None:
     """Undo what the command line did to this process: the level and handlers of the library's log."""
     logger = logging.getLogger("edxdask")
     logger.setLevel(logging.NOTSET)
     logger.handlers = []
     logging.captureWarnings(False)
-    return
 
 
 def pytest_configure() -> None:
