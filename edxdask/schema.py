@@ -219,7 +219,8 @@ def validate_cube(cube: Any, *, name: str = "ds") -> xr.Dataset:
         )
     if counts.dtype.kind not in VARIABLES[COUNTS].kinds:
         raise SchemaError(
-            f"counts has dtype {counts.dtype}; counts of photons are whole numbers: ds.astype('uint16')"
+            f"counts has dtype {counts.dtype}; counts of photons are whole numbers. Where these are, "
+            "edxdask.from_array(...) takes them; where they are not, go back to the raw counts"
         )
     if 0 in counts.shape:
         raise SchemaError(f"counts is empty: {dict(counts.sizes)}")

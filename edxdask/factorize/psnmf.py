@@ -9,7 +9,6 @@ number of phases and strength of the penalty are found by count splitting (``sel
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ from edxdask.factorize.split import choose_strength
 from edxdask.factorize.stages import Arrays, remember
 from edxdask.progress import ProgressHook
 
+SPECTRA_STAGE, MAPS_STAGE = "spectra", "maps"
+CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE = "choices", "coarse", "strength"
 Closure = Literal["counts", "thickness"]
 BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
@@ -108,11 +109,10 @@ def psnmf(
             kind=prior,
             yields=fit.yields([m.stack for m in problem.maps]) if closure == "thickness" else None,
             progress=progress,
-            checkpoint=run.checkpoint("maps"),
+            checkpoint=run.checkpoint(MAPS_STAGE),
         )
         result = _labelled(problem, fit, curves, objectives, seed)
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
+    run.forget()
     return result
 
 
@@ -129,6 +129,17 @@ class Run:
     def checkpoint(self, name: str) -> Checkpoint | None:
         """Checkpoint of a stage that iterates."""
         return Checkpoint(self.folder / name, self.identity) if self.folder else None
+
+    def forget(self) -> None:
+        """Remove what was kept, when the run is done, and the folder if nothing else is in it."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for name in (SPECTRA_STAGE, MAPS_STAGE):
+            Checkpoint(self.folder / name, self.identity).remove()
+        for name in (CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE):
+            (self.folder / f"{name}.npz").unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     @contextmanager
     def window(self, data: xr.Dataset | xr.DataTree, workers: int | None) -> Iterator[Problem]:
@@ -155,7 +166,7 @@ class Run:
             )
             return {**bins.arrays("bin"), **ranks.arrays("phases")}
 
-        found = remember(self.folder, "choices", self.identity, make)
+        found = remember(self.folder, CHOICES_STAGE, self.identity, make)
         return {name: Curve.of(found, name) for name in ("bin", "phases")}
 
     def coarse(self, phases: int, factor: int, rule: StopRule) -> CoarseFit:
@@ -171,13 +182,13 @@ class Run:
                     spectra_model(self.problem),
                     rule=rule,
                     progress=self.progress,
-                    checkpoint=self.checkpoint("spectra"),
+                    checkpoint=self.checkpoint(SPECTRA_STAGE),
                 )
             finally:
                 binned.executor.close()
             return {"spectra": fit.spectra, "abundance": fit.abundance, "objectives": fit.objectives}
 
-        found = remember(self.folder, "coarse", self.identity, make)
+        found = remember(self.folder, COARSE_STAGE, self.identity, make)
         stacks, _ = derivations([m.stack for m in self.problem.maps], self.problem.plans, factor=factor)
         return CoarseFit(factor, found["spectra"], found["abundance"], tuple(stacks), found["objectives"])
 
@@ -190,7 +201,7 @@ class Run:
             curve = choose_strength(window, fit.spectra, kind=prior, seed=self.seed, progress=self.progress)
             return curve.arrays("smooth")
 
-        return Curve.of(remember(self.folder, "strength", self.identity, make), "smooth")
+        return Curve.of(remember(self.folder, STRENGTH_STAGE, self.identity, make), "smooth")
 
 
 def _labelled(
