@@ -74,7 +74,9 @@ def client_for(
     import dask
     from distributed import Client
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **MEMORY_SETTINGS}):
+    before = dask.config.get("scheduler", None)  # a Client sets it, and what it leaves behind must not stay
+    settled = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **MEMORY_SETTINGS}
+    with dask.config.set({"scheduler": before, **settled}):
         if "://" in scheduler:
             with Client(scheduler, security=_security(settings), set_as_default=True) as client:
                 yield client

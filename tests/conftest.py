@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def _as_at_start() -> None:
     logger.setLevel(logging.NOTSET)
     logger.handlers = []
     logging.captureWarnings(False)
+    if "distributed" in sys.modules:
+        import dask
+
+        from edxdask.engine.problem import active_client
+
+        if active_client() is None:  # a Client that was closed in an odd order leaves this behind
+            dask.config.set(scheduler=None)
 
 
 def pytest_configure() -> None:
