@@ -1,4 +1,4 @@
-"""X-ray lines: elements, Siegbahn names ("Fe_Ka"), the IUPAC transitions behind them, energies.
+"""X-ray lines: elements, Siegbahn names ("Fe_Ka") and IUPAC names ("Fe_KL3"), families, energies.
 
 Energies and radiative rates come from xraylib (T. Schoonjans et al., Spectrochim. Acta B 66 (2011) 776);
 the Siegbahn names follow R. Jenkins et al., X-Ray Spectrom. 20 (1991) 149.
@@ -54,6 +54,12 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+# Beryllium metal: its valence electrons fill the K shell, which no atom's table knows. Energy (keV) from the
+# X-ray Data Booklet (LBNL 2009), table 1-2; there is no other way to radiate, so the rate is 1.
+BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
+FAMILIES = ("K", "L", "M")
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One radiative transition.
@@ -77,7 +83,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line by its Siegbahn name, and the transitions in it, strongest first."""
+    """A line by its name after the element, and the transitions in it, strongest first.
+
+    Attributes
+    ----------
+    element : symbol
+    siegbahn : "Ka"; or a single transition's IUPAC name, "KL3"
+    transitions : strongest first
+    """
 
     element: str
     siegbahn: str
@@ -87,6 +100,11 @@ class Line:
     def name(self) -> str:
         """Element and line, "Fe_Ka"."""
         return f"{self.element}_{self.siegbahn}"
+
+    @property
+    def iupac(self) -> str:
+        """IUPAC name after the element, "KL3"; "KL2,3" is spelled out, "KL3+KL2"."""
+        return "+".join(t.iupac for t in self.transitions)
 
     @property
     def family(self) -> str:
@@ -133,6 +151,8 @@ def _line_code(iupac: str) -> int | None:
 
 def _transition(number: int, iupac: str) -> Transition | None:
     """Look up a transition; None where xraylib tabulates none and raises."""
+    if (number, iupac) in BERYLLIUM_KA:
+        return Transition(iupac, *BERYLLIUM_KA[number, iupac])
     code = _line_code(iupac)
     if code is None:
         return None
@@ -160,13 +180,13 @@ def transitions_of(element: str) -> tuple[Transition, ...]:
 @lru_cache(maxsize=4096)
 def _line(element: str, siegbahn: str) -> Line | None:
     number = atomic_number(element)
-    names = SIEGBAHN.get(siegbahn) or SIEGBAHN_SINGLE[siegbahn]
+    names = SIEGBAHN.get(siegbahn) or SIEGBAHN_SINGLE.get(siegbahn) or (siegbahn,)
     found = tuple(t for t in (_transition(number, name) for name in names) if t is not None)
     return Line(element, siegbahn, tuple(sorted(found, key=lambda t: -t.rate))) if found else None
 
 
 def parse_line(name: str) -> Line:
-    """Find the line a name stands for.
+    """Find the line a name stands for, by its Siegbahn or IUPAC name.
 
     Raises
     ------
@@ -177,15 +197,17 @@ def parse_line(name: str) -> Line:
     --------
     >>> [t.iupac for t in parse_line("Fe_Ka").transitions]
     ['KL3', 'KL2']
+    >>> parse_line("Fe_KL3").energy_kev
+    6.4039
     """
     element, separator, siegbahn = str(name).partition("_")
     if not separator:
-        raise ParameterError("line", name, "element and Siegbahn name, as in 'Fe_Ka'")
+        raise ParameterError("line", name, "element and Siegbahn or IUPAC name, as in 'Fe_Ka' or 'Fe_KL3'")
     atomic_number(element)
     known = (*SIEGBAHN, *SIEGBAHN_SINGLE)
-    if siegbahn not in known:
+    if siegbahn not in known and siegbahn not in _iupac_names():
         near = difflib.get_close_matches(siegbahn.capitalize(), known, n=3) or list(known)
-        raise ParameterError("line", name, "a Siegbahn name after '_'", f"Known: {', '.join(near)}.")
+        raise ParameterError("line", name, "a Siegbahn or IUPAC name after '_'", f"Known: {', '.join(near)}.")
     line = _line(element, siegbahn)
     if line is None:
         have = ", ".join(known_line.name for known_line in lines_of(element)) or "none at all"
@@ -226,3 +248,16 @@ def lines_of(element: str, e_min: float = 0.0, e_max: float = float("inf")) -> t
     found = (_line(element, siegbahn) for siegbahn in SIEGBAHN)
     inside = [line for line in found if line is not None and e_min <= line.energy_kev <= e_max]
     return tuple(sorted(inside, key=lambda line: line.energy_kev))
+
+
+def family_of(element: str, family: str) -> tuple[Line, ...]:
+    """Lines of one family of an element (``family`` "K", "L" or "M"), by energy.
+
+    Examples
+    --------
+    >>> [line.name for line in family_of("Fe", "K")]
+    ['Fe_Ka', 'Fe_Kb']
+    """
+    if family not in FAMILIES:
+        raise ParameterError("family", family, f"one of {', '.join(FAMILIES)}")
+    return tuple(line for line in lines_of(element) if line.family == family)

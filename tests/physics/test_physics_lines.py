@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from edxdask.errors import ParameterError
-from edxdask.physics.lines import atomic_number, line_centroid, line_energy, lines_of, parse_line
+from edxdask.physics.lines import (
+    atomic_number,
+    family_of,
+    line_centroid,
+    line_energy,
+    lines_of,
+    parse_line,
+)
 
 # keV; X-ray Data Booklet (LBNL 2009), table 1-2
 BOOKLET = {
@@ -25,6 +32,46 @@ BOOKLET = {
     "Au_Ma": 2.1229,
     "U_Ma": 3.1708,
 }
+# keV; the elements' table of eXSpy 0.3.2 (GPL-3): each line that it shares with us of the
+# elements of a mantle map
+EXSPY = {
+    "Mg": {"Ka": 1.2536},
+    "Si": {"Ka": 1.7397, "Kb": 1.8389},
+    "Ca": {"Ka": 3.6917, "Kb": 4.0127, "Ll": 0.3027, "Ln": 0.3063},
+    "Fe": {"Ka": 6.4039, "Kb": 7.058, "La": 0.7045, "Lb3": 0.7921, "Ll": 0.6152, "Ln": 0.6282},
+    "Nd": {
+        "Ka": 37.361, "Kb": 42.2715, "La": 5.2302, "Lb1": 5.722, "Lb2": 6.0904, "Lb3": 5.8286, "Lb4": 5.7232,
+        "Lg1": 6.604, "Lg3": 6.9014, "Ll": 4.6326, "Ln": 5.1462, "Mg": 1.1799, "Mz": 0.7531,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("element", EXSPY)
+def test_all_lines_of_mantle_elements_lie_within_5_ev_of_another_programs_table(element):
+    for siegbahn, energy in EXSPY[element].items():
+        assert line_energy(f"{element}_{siegbahn}") == pytest.approx(energy, abs=0.005), siegbahn
+
+
+@pytest.mark.parametrize(
+    ("iupac", "siegbahn"),
+    [("Fe_KL3", "Fe_Ka1"), ("Nd_L3M5", "Nd_La1"), ("Nd_L2M4", "Nd_Lb1"), ("U_M5N7", "U_Ma1")],
+)
+def test_iupac_names_stand_for_the_same_lines(iupac, siegbahn):
+    assert parse_line(iupac).transitions == parse_line(siegbahn).transitions
+    assert parse_line(iupac).name == iupac
+    assert parse_line(iupac).family == iupac.split("_")[1][0]
+
+
+def test_a_line_knows_its_iupac_name_and_its_family():
+    assert parse_line("Fe_Ka").iupac == "KL3+KL2"
+    assert {line.name for line in family_of("Fe", "K")} == {"Fe_Ka", "Fe_Kb"}
+    assert all(line.family == "L" for line in family_of("Nd", "L"))
+    with pytest.raises(ParameterError, match="K, L, M"):
+        family_of("Fe", "N")
+
+
+def test_beryllium_has_the_line_of_the_booklet():
+    assert line_energy("Be_Ka") == pytest.approx(0.1085)
 
 
 @pytest.mark.parametrize(("name", "table"), BOOKLET.items())
