@@ -9,10 +9,12 @@ import xraylib
 import xraylib_np
 
 from edxdask.errors import ParameterError
+from edxdask.physics.geometry import Detector
 from edxdask.physics.lines import atomic_number
 
 LOWEST_TABULATED_KEV = 0.1  # of xraylib's attenuation tables; below, the value at this energy is used
 NM_PER_CM = 1e7
+LEAST_SINE = 1e-6  # of a take-off angle: keeps paths finite; no photon gets through
 
 
 def normalised(composition: Mapping[str, float]) -> dict[str, float]:
@@ -72,18 +74,52 @@ def film_transmission(
     thickness_nm: float,
     density_g_cm3: float,
     elevation_deg: float | Sequence[float] = 22.0,
+    detector: Detector | None = None,
+    tilt_deg: tuple[float, float] = (0.0, 0.0),
+    in_sight: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Share of photons that leave a film towards the detectors; mean over detectors.
 
-    Emission is even through the depth, so (1 - exp(-t))/t with t = (μ/ρ) ρ d / sin(elevation): the
+    Emission is even through the depth, so (1 - exp(-t))/t with t = (μ/ρ) ρ d / sin(take-off): the
     thin-film factor of J. I. Goldstein et al., SEM/1977 I (1977) 315.
+
+    Parameters
+    ----------
+    composition : atoms of each element, in any unit
+    energy : keV
+    thickness_nm, density_g_cm3 : of the film, along its normal
+    elevation_deg : of the detectors, over a film that is not tilted
+    detector : angles and solid angles of the detectors, instead of ``elevation_deg``
+    tilt_deg : alpha and beta of the stage; they need ``detector``, which knows azimuths
+    in_sight : share of each detector that the holder does not shadow; also needs ``detector``
     """
     for name, value in (("thickness_nm", thickness_nm), ("density_g_cm3", density_g_cm3)):
         if not (np.isfinite(value) and value > 0):
             raise ParameterError(name, value, "a number above 0")
-    elevations = np.atleast_1d(np.asarray(elevation_deg, dtype=np.float64))
-    if not ((elevations > 0) & (elevations <= 90)).all():
-        raise ParameterError("elevation_deg", elevation_deg, "angles above 0 and up to 90 degrees")
+    sines, shares = _lines_of_sight(elevation_deg, detector, tilt_deg, in_sight)
     column = film_attenuation(composition, energy) * density_g_cm3 * thickness_nm / NM_PER_CM
-    path = column[None, ...] / np.sin(np.deg2rad(elevations)).reshape(-1, *([1] * np.ndim(column)))
-    return np.mean(-np.expm1(-path) / path, axis=0)
+    path = column[None, ...] / sines.reshape(-1, *([1] * np.ndim(column)))
+    return np.tensordot(shares, -np.expm1(-path) / path, axes=1)
+
+
+def _lines_of_sight(
+    elevation_deg: float | Sequence[float],
+    detector: Detector | None,
+    tilt_deg: tuple[float, float],
+    in_sight: Sequence[float] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sine of the take-off angle and weight of each detector."""
+    if detector is None:
+        if any(tilt_deg) or in_sight is not None:
+            raise ParameterError("detector", detector, "a Detector: tilt and shadows depend on its azimuths")
+        elevations = np.atleast_1d(np.asarray(elevation_deg, dtype=np.float64))
+        if not ((elevations > 0) & (elevations <= 90)).all():
+            raise ParameterError("elevation_deg", elevation_deg, "angles above 0 and up to 90 degrees")
+        return np.sin(np.deg2rad(elevations)), np.full(elevations.size, 1.0 / elevations.size)
+    angles = detector.takeoff_deg(alpha_deg=tilt_deg[0], beta_deg=tilt_deg[1])
+    # photons that leave through the lower side have the same mean path; a detector in the plane sees nothing
+    sines = np.maximum(np.abs(np.sin(np.deg2rad(angles))), LEAST_SINE)
+    seen = np.ones(angles.size) if in_sight is None else np.asarray(in_sight, dtype=np.float64)
+    if seen.shape != angles.shape or not ((seen >= 0) & (seen <= 1)).all():
+        raise ParameterError("in_sight", in_sight, f"{angles.size} shares from 0 to 1")
+    return sines, detector.shares() * seen

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edxdask.errors import ParameterError
+from edxdask.physics.geometry import SUPER_X, Detector
 from edxdask.physics.lines import line_centroid
 from edxdask.physics.spectrum import phase_intensity, phase_spectrum
 
@@ -88,6 +89,27 @@ def test_spectra_resemble_those_of_an_independent_simulator(data):
 def test_a_bad_option_is_named(option, value):
     with pytest.raises(ParameterError, match=option):
         phase_spectrum({"Fe": 1}, AXIS, **{option: value})
+
+
+def test_a_detector_brings_its_window_its_width_and_its_angles():
+    plain = phase_intensity({"Mg": 1, "O": 1}, AXIS)
+    np.testing.assert_allclose(phase_intensity({"Mg": 1, "O": 1}, AXIS, detector=SUPER_X), plain)
+    covered = phase_intensity({"Mg": 1, "O": 1}, AXIS, detector=Detector(window="beryllium"))
+    ratio = [_window(AXIS, covered, *w) / _window(AXIS, plain, *w) for w in ((0.45, 0.6), (1.15, 1.36))]
+    assert ratio[0] < 0.05 < 0.5 < ratio[1] < 0.8
+    wide = phase_intensity({"Mg": 1, "O": 1}, AXIS, detector=Detector(fwhm_mn_ka_ev=150.0))
+    np.testing.assert_allclose(wide, phase_intensity({"Mg": 1, "O": 1}, AXIS, fwhm_mn_ka_ev=150.0))
+    tilted = phase_intensity({"Mg": 1, "O": 1}, AXIS, detector=Detector(), tilt_deg=(20.0, 0.0))
+    assert _window(AXIS, tilted, 0.45, 0.6) < _window(AXIS, plain, 0.45, 0.6)  # it turns away from 45 degrees
+
+
+def test_the_mended_table_adds_5_percent_of_iron():
+    published, mended = (
+        phase_intensity({"Fe": 1}, AXIS, continuum_scale=0.0, table=t) for t in ("emtables", "bote_salvat")
+    )
+    assert _window(AXIS, mended, 6.2, 6.6) / _window(AXIS, published, 6.2, 6.6) == pytest.approx(
+        1.05, abs=0.003
+    )
 
 
 def test_an_axis_that_falls_is_refused():

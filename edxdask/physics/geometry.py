@@ -1,0 +1,169 @@
+"""Where detectors stand, what covers them, and at which angle they see a tilted film.
+
+Axes: z points up the column, x along the holder, towards its tip. Azimuths count from x, counter-clockwise
+seen from the gun. `alpha` turns the film about x; `beta` turns it about the axis that is across the holder
+and moves with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edxdask.errors import ParameterError
+from edxdask.schema import AZIMUTH, ELEVATION, FWHM
+
+MOST_DETECTORS = 4
+WINDOWS = ("none", "polymer", "beryllium")
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A silicon drift detector, or an array of up to four alike.
+
+    Attributes
+    ----------
+    window : "none", "polymer" (300 nm of polymer on a silicon grid) or "beryllium"
+    beryllium_um : thickness of a beryllium window
+    active_mm, dead_layer_nm, contact_nm : active silicon, dead silicon, aluminium contact
+    fwhm_mn_ka_ev : width of a peak at Mn Kα
+    elevation_deg, azimuth_deg : one angle a detector
+    weights : solid angle of each, in any unit; empty: all the same
+    curve : energies (keV) and efficiencies, straight lines between them; nothing else counts then
+
+    Examples
+    --------
+    >>> SUPER_X.takeoff_deg().round(6).tolist()
+    [22.0, 22.0, 22.0, 22.0]
+    """
+
+    window: str = "none"
+    beryllium_um: float = 8.0
+    active_mm: float = 0.45
+    dead_layer_nm: float = 100.0
+    contact_nm: float = 30.0
+    fwhm_mn_ka_ev: float = 130.0
+    elevation_deg: tuple[float, ...] = (22.0,)
+    azimuth_deg: tuple[float, ...] = (45.0,)
+    weights: tuple[float, ...] = ()
+    curve: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.window not in WINDOWS:
+            raise ParameterError("window", self.window, f"one of {', '.join(WINDOWS)}")
+        for name in ("beryllium_um", "active_mm", "dead_layer_nm", "contact_nm", FWHM):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ParameterError(name, getattr(self, name), "a number, 0 or more")
+        self._check_angles()
+        if self.curve is not None:
+            _check_curve(*self.curve)
+
+    def _check_angles(self) -> None:
+        count = len(self.elevation_deg)
+        if not 1 <= count <= MOST_DETECTORS:
+            raise ParameterError(ELEVATION, self.elevation_deg, f"1 to {MOST_DETECTORS} angles")
+        if not all(0 < angle <= 90 for angle in self.elevation_deg):
+            raise ParameterError(ELEVATION, self.elevation_deg, "angles above 0 and up to 90 degrees")
+        if len(self.azimuth_deg) != count:
+            raise ParameterError(AZIMUTH, self.azimuth_deg, f"as many angles as elevations: {count}")
+        if self.weights and (len(self.weights) != count or min(self.weights) < 0 or sum(self.weights) <= 0):
+            raise ParameterError("weights", self.weights, f"{count} solid angles, 0 or more, not all 0")
+
+    def shares(self) -> np.ndarray:
+        """Share of each detector in the solid angle; they sum to 1."""
+        weights = np.array(self.weights or (1.0,) * len(self.elevation_deg))
+        return weights / weights.sum()
+
+    def takeoff_deg(self, *, alpha_deg: float = 0.0, beta_deg: float = 0.0) -> np.ndarray:
+        """Angle between film and line of sight of each detector; see `takeoff_angle`."""
+        pairs = zip(self.elevation_deg, self.azimuth_deg, strict=True)
+        return np.array([takeoff_angle(e, a, alpha_deg=alpha_deg, beta_deg=beta_deg) for e, a in pairs])
+
+
+def _check_curve(energies: Sequence[float], efficiencies: Sequence[float]) -> None:
+    energy, share = np.asarray(energies, dtype=np.float64), np.asarray(efficiencies, dtype=np.float64)
+    if energy.ndim != 1 or energy.shape != share.shape or energy.size < 2 or not (np.diff(energy) > 0).all():
+        raise ParameterError(
+            "curve", f"{energy.shape}, {share.shape}", "two rows of one length, energies (keV) that rise"
+        )
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ParameterError("curve", [float(share.min()), float(share.max())], "efficiencies from 0 to 1")
+
+
+def takeoff_angle(
+    elevation_deg: float, azimuth_deg: float, *, alpha_deg: float = 0.0, beta_deg: float = 0.0
+) -> float:
+    """Angle (deg) between a film tilted by ``alpha_deg`` and ``beta_deg`` and the line from it to a detector.
+
+    sin(take-off) = d·n, with d the direction of the detector and n = cos β (cos α z - sin α y) + sin β x the
+    normal of the film, which is z without tilt. Negative where the detector looks at the film's lower side.
+
+    Examples
+    --------
+    >>> round(takeoff_angle(22.0, -90.0, alpha_deg=15.0), 6)
+    37.0
+    """
+    elevation, azimuth, alpha, beta = np.deg2rad([elevation_deg, azimuth_deg, alpha_deg, beta_deg])
+    towards = np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+    )
+    normal = np.array([np.sin(beta), -np.cos(beta) * np.sin(alpha), np.cos(beta) * np.cos(alpha)])
+    return float(np.rad2deg(np.arcsin(np.clip(towards @ normal, -1.0, 1.0))))
+
+
+def half_angle_deg(solid_angle_sr: float) -> float:
+    """Half the opening angle (deg) of a round detector of ``solid_angle_sr``: Ω = 2π (1 - cos θ).
+
+    Examples
+    --------
+    >>> round(half_angle_deg(0.175), 2)
+    13.55
+    """
+    if not 0 < solid_angle_sr < 2 * np.pi:
+        raise ParameterError("solid_angle_sr", solid_angle_sr, "a solid angle between 0 and 2π")
+    return float(np.rad2deg(np.arccos(1.0 - solid_angle_sr / (2.0 * np.pi))))
+
+
+def unshadowed_share(
+    takeoff_deg: np.ndarray | float, *, rim_deg: np.ndarray | float, half_angle_deg: float
+) -> np.ndarray:
+    """Share of a detector that the holder leaves in sight.
+
+    The holder ends in a straight rim that stands ``rim_deg`` above the film, seen from the illuminated spot
+    (for a film at the bottom of a recess of depth h, a distance r from its edge: arctan(h/r)). The detector
+    is a disc of ``half_angle_deg`` whose centre stands ``takeoff_deg`` above the film. The rim cuts a segment
+    off the disc: with x = (take-off - rim)/half angle the share left is (arccos(-x) + x sqrt(1 - x²))/π; none
+    below x = -1, all above x = 1.
+
+    Examples
+    --------
+    >>> unshadowed_share([50.0, 20.0, 0.0], rim_deg=20.0, half_angle_deg=13.5).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    if not half_angle_deg > 0:
+        raise ParameterError("half_angle_deg", half_angle_deg, "an angle above 0")
+    x = np.clip((np.asarray(takeoff_deg, dtype=np.float64) - rim_deg) / half_angle_deg, -1.0, 1.0)
+    return (np.arccos(-x) + x * np.sqrt(1.0 - x**2)) / np.pi
+
+
+def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndarray) -> np.ndarray:
+    """Share in sight of each detector at a tilt, from a table (tilts, detectors), by straight lines.
+
+    Examples
+    --------
+    >>> tabulated_share(5.0, [0.0, 10.0], np.array([[1.0, 0.8], [0.9, 0.4]])).round(3).tolist()
+    [0.95, 0.6]
+    """
+    tilts, table = np.asarray(tilts_deg, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] != tilts.size or not (np.diff(tilts) > 0).all():
+        raise ParameterError("shares", table.shape, f"one row a tilt ({tilts.size}), tilts that rise")
+    if not tilts[0] <= tilt_deg <= tilts[-1]:
+        raise ParameterError(
+            "tilt_deg", tilt_deg, f"an angle within the table, {tilts[0]:g} to {tilts[-1]:g}"
+        )
+    return np.array([np.interp(tilt_deg, tilts, column) for column in table.T])
+
+
+SUPER_X = Detector(elevation_deg=(22.0,) * 4, azimuth_deg=(45.0, 135.0, 225.0, 315.0))
