@@ -20,7 +20,7 @@ def test_columns_of_elements_add_up_to_the_spectrum_of_a_thin_film():
     summed = np.array(list(atoms.values())) @ made.matrix
     film = phase_intensity(atoms, AXIS, thickness_nm=1e-3, density_g_cm3=1.0, continuum_scale=0.0)
     # so thin a film absorbs nothing
-    np.testing.assert_allclose(summed / summed.sum(), film / film.sum(), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(summed / summed.sum(), film / film.sum(), rtol=1e-5)
 
 
 def test_families_are_the_parts_of_an_element():
