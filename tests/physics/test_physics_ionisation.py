@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from edxdask.physics.ionisation import (
     reference_shape,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = Path(__file__).with_name("published_emission.csv")
 MEET_AT = 16.0  # times the binding energy: where Bote et al. (2009) change from one formula to the other
 # cm² at 200 keV: D. Bote et al., At. Data Nucl. Data Tables 95 (2009) 871, with the parameters of its tables,
@@ -88,14 +90,14 @@ def wheel(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         pytest.skip("pyTEMlib's wheel cannot be downloaded here")
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
-        yield archive
+    return next(folder.glob("*.whl"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("beam", [60, 100, 200, 300])
 def test_emission_agrees_with_the_whole_published_table(wheel, beam):
-    table = json.loads(wheel.read(f"pyTEMlib/data/xrays_X_section_{beam}kV.json"))["table"]
+    with zipfile.ZipFile(wheel) as archive:
+        table = json.loads(archive.read(f"pyTEMlib/data/xrays_X_section_{beam}kV.json"))["table"]
     seen = 0
     for number, lines in table.items():
         ours = emission(xraylib.AtomicNumberToSymbol(int(number)), float(beam), table="emtables")
@@ -106,6 +108,23 @@ def test_emission_agrees_with_the_whole_published_table(wheel, beam):
                 seen += 1
                 assert found[name] == pytest.approx(values["cs"], rel=1e-5), (number, name)
     assert seen > 1200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "made"),
+    [
+        ("build_k_factor_table", "docs/k_factors.md"),
+        ("build_ionisation_table", "edxdask/physics/data/ionisation.csv"),
+    ],
+)
+def test_what_scripts_made_is_what_they_make(wheel, script, made, monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location(script, ROOT / "scripts" / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "TARGET", tmp_path / "made")
+    module.main([str(wheel)])
+    assert (tmp_path / "made").read_text() == (ROOT / made).read_text()
 
 
 @pytest.mark.parametrize(("which", "figures"), BOTE_SALVAT_200_KEV.items())
