@@ -13,9 +13,11 @@ from typing import Literal
 import numpy as np
 
 from edxdask.errors import ParameterError
+from edxdask.physics.artefacts import escape_response
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev, line_response
 from edxdask.physics.emission import check_beam_energy, emission
+from edxdask.physics.ionisation import DEFAULT_TABLE
 from edxdask.physics.lines import atomic_number, lines_of
 
 Seen = Callable[[np.ndarray], np.ndarray]
@@ -73,6 +75,14 @@ class Basis:
         """Basis whose columns are multiplied by ``factor`` of (E,) or (M, E)."""
         return replace(self, matrix=self.matrix * factor)
 
+    def with_artefact(self, name: str, row: np.ndarray) -> Basis:
+        """Basis with one more column, scaled to sum to 1; of sum peaks, say (`edxdask.physics.artefacts`)."""
+        row = np.asarray(row, dtype=np.float64)
+        if row.shape != self.energy.shape or not (row >= 0).all() or not row.sum() > 0:
+            raise ParameterError("row", row.shape, f"{self.energy.size} channels, 0 or more, not all 0")
+        matrix = np.vstack([self.matrix, row / row.sum()])
+        return replace(self, matrix=matrix, columns=(*self.columns, Column(name, None, None, "artefact")))
+
 
 def basis(
     energy: np.ndarray,
@@ -83,6 +93,8 @@ def basis(
     families: bool = False,
     continuum: int = 2,
     seen: Seen = efficiency,
+    table: str = DEFAULT_TABLE,
+    escape: bool = False,
 ) -> Basis:
     """Build G for an energy axis (keV) and elements.
 
@@ -95,6 +107,8 @@ def basis(
     continuum : 0, 1 or 2 shapes of bremsstrahlung (Lifshin's)
     seen : share of photons of an energy (keV) that leave the sample and are counted; as it stands a
         windowless detector and no absorption
+    table : of ionisation cross-sections, "emtables" or "bote_salvat"; see `edxdask.physics.ionisation`
+    escape : add each line's silicon escape peak to its column
 
     Raises
     ------
@@ -112,8 +126,9 @@ def basis(
     names = _checked(elements)
     rows: list[np.ndarray] = []
     columns: list[Column] = []
+    lines = _Lines(centres, float(beam_energy), fwhm_mn_ka_ev, seen, table, escape)
     for element in names:
-        found = _element_rows(element, centres, beam_energy, fwhm_mn_ka_ev, seen)
+        found = _element_rows(element, lines)
         if families:
             rows.extend(found.values())
             columns.extend(Column(f"{element}_{f}", element, f, "lines") for f in found)
@@ -136,11 +151,29 @@ def _checked(elements: Sequence[str]) -> list[str]:
     return names
 
 
-def _element_rows(
-    element: str, centres: np.ndarray, beam_energy: float, fwhm_mn_ka_ev: float, seen: Seen
-) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class _Lines:
+    """How lines become rows; as the parameters of `basis`."""
+
+    centres: np.ndarray
+    beam_energy: float
+    fwhm_mn_ka_ev: float
+    seen: Seen
+    table: str
+    escape: bool
+
+    def response(self, at_kev: np.ndarray) -> np.ndarray:
+        """Channels of each line's photons."""
+        rows = line_response(self.centres, at_kev, fwhm_mn_ka_ev=self.fwhm_mn_ka_ev)
+        if self.escape:
+            rows = rows + escape_response(self.centres, at_kev, fwhm_mn_ka_ev=self.fwhm_mn_ka_ev)
+        return rows
+
+
+def _element_rows(element: str, how: _Lines) -> dict[str, np.ndarray]:
     """Rows of the families that show on the axis, strongest shell first."""
-    lines = emission(element, float(beam_energy))
+    centres, seen, fwhm_mn_ka_ev = how.centres, how.seen, how.fwhm_mn_ka_ev
+    lines = emission(element, how.beam_energy, table=how.table)
     edges = channel_edges(centres)
     width = fwhm_kev(lines.energy_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
     near = (lines.energy_kev > edges[0] - LINE_REACH_FWHM * width) & (
@@ -156,7 +189,7 @@ def _element_rows(
             f"elements with a line between {centres[0]:.3g} and {centres[-1]:.3g} keV",
             f"Its lines (keV): {have}. Leave it out.",
         )
-    response = line_response(centres, lines.energy_kev[near], fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+    response = how.response(lines.energy_kev[near])
     shell = np.array([t.subshell[0] for t in lines.transitions])[near]
     weight, inside = weight[near], within[near]
     strongest = weight[inside].max()

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from edxdask.errors import ParameterError
+from edxdask.physics.artefacts import sum_peak_column
 from edxdask.physics.basis import basis
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import line_cross_section
@@ -46,6 +47,33 @@ def test_a_column_holds_what_its_line_emits_and_the_detector_counts():
 def test_elements_that_cannot_be_in_a_basis_are_named(elements, said):
     with pytest.raises(ParameterError, match=said):
         basis(AXIS, elements, beam_energy=200.0)
+
+
+def test_escape_peaks_ride_on_the_columns_of_their_parents():
+    plain, made = (basis(AXIS, ["Ca"], beam_energy=200.0, continuum=0, escape=flag) for flag in (False, True))
+    added = (made.matrix - plain.matrix)[0]
+    assert (added >= 0).all()
+    # a little below 3.69 - 1.74 keV, where Ca Kα escapes; 0.9 % of what is stopped (Reed and Ware's formula)
+    assert AXIS[added.argmax()] == pytest.approx(1.95, abs=0.02)
+    assert added[AXIS < 2.5].sum() / plain.matrix[0, AXIS > 3].sum() == pytest.approx(0.009, rel=0.1)
+
+
+def test_sum_peaks_can_be_a_column():
+    column = sum_peak_column(AXIS, [1.74, 3.69], [2e3, 1e3], resolving_time_s=1e-6)
+    made = basis(AXIS, ["Ca"], beam_energy=200.0).with_artefact("sum_peaks", column)
+    assert made.columns[-1].kind == "artefact"
+    assert made.matrix[-1].sum() == pytest.approx(1.0)
+    assert made.matrix.shape == (len(made.columns), AXIS.size)
+    with pytest.raises(ParameterError, match="row"):
+        made.with_artefact("nothing", np.zeros(AXIS.size))
+
+
+def test_the_table_of_cross_sections_is_the_callers_choice():
+    published, mended = (
+        basis(AXIS, ["Fe"], beam_energy=200.0, continuum=0, table=t).matrix[0]
+        for t in ("emtables", "bote_salvat")
+    )
+    assert mended[AXIS > 6].sum() / published[AXIS > 6].sum() == pytest.approx(1.0498, abs=0.001)
 
 
 def test_an_element_whose_lines_are_off_the_axis_is_named_with_its_lines():
