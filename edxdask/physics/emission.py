@@ -13,6 +13,7 @@ import numpy as np
 import xraylib
 
 from edxdask.physics.ionisation import (
+    AS_PUBLISHED,
     DEFAULT_TABLE,
     SUBSHELLS,
     TABLE_BEAM_ENERGIES_KEV,
@@ -111,7 +112,7 @@ def emission(
     number = atomic_number(element)
     vacancy = _vacancies(element, beam_energy, coster_kronig, table)
     light = {shell: vacancy[shell] * _fluorescence_yield(number, shell) for shell in SUBSHELLS}
-    lines = tuple(t for t in transitions_of(element) if light[t.subshell] > 0)
+    lines = tuple(t for t in transitions_of(element, table != AS_PUBLISHED) if light[t.subshell] > 0)
     energy = np.array([t.energy_kev for t in lines], dtype=np.float64)
     sigma = np.array([light[t.subshell] * t.rate for t in lines], dtype=np.float64)
     energy.flags.writeable = sigma.flags.writeable = False  # the cache hands out the same arrays to all

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -58,6 +58,12 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # X-ray Data Booklet (LBNL 2009), table 1-2; there is no other way to radiate, so the rate is 1.
 BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
 FAMILIES = ("K", "L", "M")
+# xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. They go with
+# the number of 4f electrons (of the free atom), from their share in Gd on; and their energies are those of the
+# M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
+FOUR_F_ELECTRONS: Mapping[int, int] = MappingProxyType({58: 1, 59: 3, 60: 4, 61: 5, 62: 6, 63: 7})
+FOUR_F_LINES: Mapping[str, tuple[str, ...]] = MappingProxyType({"M5": ("M5N7", "M5N6"), "M4": ("M4N6",)})
+GADOLINIUM, GADOLINIUM_4F = 64, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,10 @@ def _transition(number: int, iupac: str) -> Transition | None:
     code = _line_code(iupac)
     if code is None:
         return None
+    if iupac in FOUR_F_LINES.get(iupac[:2], ()) and number in FOUR_F_ELECTRONS:
+        rates = _four_f_rates(number, iupac[:2])
+        edge = xraylib.EdgeEnergy(number, getattr(xraylib, f"{iupac[:2]}_SHELL"))
+        return Transition(iupac, edge, rates[iupac])
     try:
         return Transition(iupac, xraylib.LineEnergy(number, code), xraylib.RadRate(number, code))
     except ValueError:
@@ -169,12 +179,36 @@ def _iupac_names() -> tuple[str, ...]:
     return tuple(sorted(m.group(1) for m in map(pattern.match, dir(xraylib)) if m))
 
 
-@lru_cache(maxsize=256)
-def transitions_of(element: str) -> tuple[Transition, ...]:
-    """All tabulated K, L and M transitions of an element, by energy."""
+def _four_f_rates(number: int, subshell: str) -> dict[str, float]:
+    """Share of each transition from 4f in the decays of a subshell that shine, below Gd."""
+    names = FOUR_F_LINES[subshell]
+    of_gadolinium = [xraylib.RadRate(GADOLINIUM, getattr(xraylib, f"{name}_LINE")) for name in names]
+    full = sum(of_gadolinium)
+    part = full * FOUR_F_ELECTRONS[number] / GADOLINIUM_4F
+    share = part / (part + 1.0 - full)
+    return {name: share * rate / full for name, rate in zip(names, of_gadolinium, strict=True)}
+
+
+@lru_cache(maxsize=512)
+def transitions_of(element: str, four_f: bool = False) -> tuple[Transition, ...]:
+    """All tabulated K, L and M transitions of an element, by energy.
+
+    Parameters
+    ----------
+    element : symbol
+    four_f : with Mα and Mβ of Ce to Eu, which xraylib lacks; the other decays of M4 and M5 make way for them
+    """
     number = atomic_number(element)
-    found = (_transition(number, name) for name in _iupac_names())
-    return tuple(sorted((t for t in found if t is not None), key=lambda t: (t.energy_kev, t.iupac)))
+    extra = {n for names in FOUR_F_LINES.values() for n in names} if number in FOUR_F_ELECTRONS else set()
+    found = [t for t in (_transition(number, name) for name in _iupac_names()) if t is not None]
+    if not four_f:
+        found = [t for t in found if t.iupac not in extra]
+    elif extra:
+        left = {s: 1.0 - sum(_four_f_rates(number, s).values()) for s in FOUR_F_LINES}
+        found = [
+            t if t.iupac in extra else replace(t, rate=t.rate * left.get(t.subshell, 1.0)) for t in found
+        ]
+    return tuple(sorted(found, key=lambda t: (t.energy_kev, t.iupac)))
 
 
 @lru_cache(maxsize=4096)

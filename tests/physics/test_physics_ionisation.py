@@ -210,6 +210,14 @@ def test_every_element_from_beryllium_to_curium_emits_at_every_beam_energy():
             assert (found.cross_section_cm2 > 0).all()
 
 
+def test_the_published_table_lacks_m_alpha_of_neodymium_and_the_mended_one_has_it():
+    assert line_cross_section("Nd_Ma", beam_energy=200.0, table="emtables") == 0
+    alpha, zeta = (
+        line_cross_section(f"Nd_{n}", beam_energy=200.0, table="bote_salvat") for n in ("Ma", "Mz")
+    )
+    assert alpha > zeta > 0
+
+
 def test_an_unknown_table_is_refused():
     with pytest.raises(ParameterError, match="emtables, bote_salvat"):
         ionisation_cross_section("Fe", "K", beam_energy=200.0, table="casnati")

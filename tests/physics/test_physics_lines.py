@@ -13,6 +13,7 @@ from edxdask.physics.lines import (
     line_energy,
     lines_of,
     parse_line,
+    transitions_of,
 )
 
 # keV; X-ray Data Booklet (LBNL 2009), table 1-2
@@ -68,6 +69,35 @@ def test_a_line_knows_its_iupac_name_and_its_family():
     assert all(line.family == "L" for line in family_of("Nd", "L"))
     with pytest.raises(ParameterError, match="K, L, M"):
         family_of("Fe", "N")
+
+
+# keV; X-ray Data Booklet, table 1-2
+@pytest.mark.parametrize(
+    ("name", "booklet"),
+    [
+        ("Ce_Ma", 0.883),
+        ("Pr_Ma", 0.929),
+        ("Nd_Ma", 0.978),
+        ("Sm_Ma", 1.081),
+        ("Eu_Ma", 1.131),
+        ("Nd_Mb", 0.997),
+        ("Sm_Mb", 1.100),
+    ],
+)
+def test_rare_earths_have_the_m_lines_that_xraylib_lacks(name, booklet):
+    assert line_energy(name) == pytest.approx(booklet, abs=0.007)  # Mβ 3 to 6 eV below its edge
+
+
+def test_m_lines_from_4f_grow_with_4f_and_leave_the_sum_of_rates_alone():
+    share = []
+    for element in ("Ce", "Nd", "Sm", "Eu", "Gd"):
+        with_4f = [t for t in transitions_of(element, True) if t.subshell == "M5"]
+        without = [t for t in transitions_of(element) if t.subshell == "M5"]
+        assert sum(t.rate for t in with_4f) == pytest.approx(1.0, abs=0.01)
+        assert sum(t.rate for t in without) == pytest.approx(1.0, abs=0.01)
+        share.append(sum(t.rate for t in with_4f if t.iupac in ("M5N6", "M5N7")))
+    assert (np.diff(share[:4]) > 0).all()
+    assert share[3] == pytest.approx(share[4], abs=0.01)  # Eu has as many 4f electrons as Gd
 
 
 def test_beryllium_has_the_line_of_the_booklet():
