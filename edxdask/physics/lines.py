@@ -59,8 +59,8 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
 FAMILIES = ("K", "L", "M")
 # xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. They go
-# with the number of 4f electrons (of the free atom), from their share in Gd on; and their energies are those of
-# the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
+# with the number of 4f electrons (of the free atom), from their share in Gd on; and their energies are those
+# of the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
 FOUR_F_ELECTRONS: Mapping[int, int] = MappingProxyType({58: 1, 59: 3, 60: 4, 61: 5, 62: 6, 63: 7})
 FOUR_F_LINES: Mapping[str, tuple[str, ...]] = MappingProxyType({"M5": ("M5N7", "M5N6"), "M4": ("M4N6",)})
 GADOLINIUM, GADOLINIUM_4F = 64, 7
