@@ -64,9 +64,11 @@ def brown_powell(element: str, beam_kev: float) -> float:
     return (b + slope * atomic_number(element)) * np.log(beam_kev / edge) / (beam_kev * edge)
 
 
-def yield_per_mass(element: str, family: str, table: str, detector: Detector) -> float:
+def yield_per_mass(
+    element: str, family: str, table: str, detector: Detector, beam_kev: float = BEAM_KEV
+) -> float:
     """Compute counts of a family per mass, to a factor."""
-    lines = emission(element, BEAM_KEV, table=table)
+    lines = emission(element, beam_kev, table=table)
     counted = lines.cross_section_cm2 * efficiency(lines.energy_kev, detector=detector)
     inside = np.array([t.iupac[0] == family for t in lines.transitions], dtype=bool)
     return (
@@ -152,11 +154,18 @@ def page(wheel: Path) -> str:
     with_k = {element: lines for element, lines in high.items() if "Ka1" in lines}
     same = ratios(with_k, "K", lambda e, g: like_for_like(e, g, Detector()))
     iron = {t: {e: r / columns[t]["K"]["Fe"] for e, r in columns[t]["K"].items()} for t in TABLES}
+    at_60 = {
+        (t, f): spread(ratios(low, f, lambda e, g, t=t: yield_per_mass(e, g, t, Detector(), LOW_BEAM_KEV)))
+        for t in TABLES
+        for f in LINES
+    }
     proof = {line: beam_energy_spread(high, low, line) for line in EDGES}
     values = {
         **{f"{t}_{f}": spread(columns[t][f]) for t in TABLES for f in LINES},
         **{f"{t}_iron": spread(iron[t]) for t in TABLES},
         **{f"n_{f}": str(len(columns[TABLES[0]][f])) for f in LINES},
+        **{f"{t}_{f}_60": text for (t, f), text in at_60.items()},
+        "n_K_60": str(sum("Ka1" in lines for lines in low.values())),
         "same": spread(same),
         "dead": f"{fitted.dead_layer_nm:.0f}",
         "contact": f"{fitted.contact_nm:.0f}",
