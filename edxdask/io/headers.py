@@ -36,6 +36,7 @@ def header_of(message: Message) -> MapHeader:
             vendor_metadata=dict(fields["vendor_metadata"]),
             expected_total=None if total is None else int(total),
             total_is_exact=bool(fields["total_is_exact"]),
+            unverified=str(fields["unverified"]),
             dtype_max=int(fields["dtype_max"]),
         )
     except (KeyError, TypeError, IndexError, OverflowError) as error:

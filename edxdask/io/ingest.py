@@ -187,11 +187,22 @@ class _Totals:
 
     expected: int | None
     exact: bool
+    unverified: str
     decoded: int
 
     @property
     def differ(self) -> bool:
         return self.expected is not None and self.expected != self.decoded
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user must know, and the store keep: a difference, counts that nothing vouches for."""
+        lines = []
+        if self.differ:
+            lines.append(f"the file says {self.expected} photons, {self.decoded} were decoded")
+        if self.unverified:
+            lines.append(f"not all counts could be verified: {self.unverified}")
+        return lines
 
 
 class _Run:
@@ -269,7 +280,7 @@ class _Run:
             for first, block in remote.bands(index, SIDE, skip):
                 writer.write(photon_jobs(first // SIDE, block, grid), on_band)
         decoded = int(writer.journal.manifest(grid).photons.sum())
-        totals = _Totals(header.expected_total, header.total_is_exact, decoded)
+        totals = _Totals(header.expected_total, header.total_is_exact, header.unverified, decoded)
         _check_totals(remote, totals)
         writer.finish(_description(header, remote, self.options, totals, digest.hexdigest()))
 
@@ -286,12 +297,10 @@ def _plain_name(text: str) -> str:
 
 
 def _check_totals(remote: RemoteReader, totals: _Totals) -> None:
-    if not totals.differ:
-        return
-    text = f"the file says {totals.expected} photons, {totals.decoded} were decoded"
-    if totals.exact:
-        remote.fail(text, stage="checking totals")
-    logger.warning("%s: %s; the %s format may count otherwise", remote.path, text, remote.reader)
+    if totals.differ and totals.exact:
+        remote.fail(totals.remarks[0], stage="checking totals")
+    for remark in totals.remarks:
+        logger.warning("%s (%s): %s", remote.path, remote.reader, remark)
 
 
 def _description(
@@ -318,11 +327,9 @@ def _description(
 
 def _history(header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: _Totals) -> list[str]:
     frames = f", frames {options.frames[0]} to {options.frames[1] - 1}" if options.frames else ""
-    lines = [
+    return [
         *header.attrs.get(HISTORY, []),
         f"ingested from {remote.path.name} by edxdask {version('edxdask')} "
         f"({remote.reader} reader, detectors: {options.detectors}{frames})",
+        *totals.remarks,
     ]
-    if totals.differ:
-        lines.append(f"the file says {totals.expected} photons, {totals.decoded} were decoded")
-    return lines

@@ -132,6 +132,7 @@ def _header_fields(header: MapHeader) -> dict[str, Any]:
         "vendor_metadata": header.vendor_metadata,
         "expected_total": header.expected_total,
         "total_is_exact": header.total_is_exact,
+        "unverified": header.unverified,
         "dtype_max": header.dtype_max,
     }
 

@@ -50,6 +50,7 @@ class SyntheticMap:
             vendor_metadata={"maker": "synthetic", "array": np.arange(3), "raw": b"abc"},
             expected_total=fields.get("total"),
             total_is_exact=fields.get("exact", True),
+            unverified=fields.get("unverified", ""),
         )
 
     def bands(self, rows, skip=()):

@@ -78,6 +78,13 @@ def test_totals_that_differ_are_an_error_where_the_file_is_exact(tmp_path):
     assert not (tmp_path / "out.zarr").exists()
 
 
+def test_counts_that_nothing_vouches_for_are_a_warning_and_history(tmp_path, caplog):
+    source = write_source(tmp_path / "map.json", **FIELDS, unverified="its sum spectrum is gone")
+    ds = run(source, tmp_path / "out.zarr")
+    for text in (caplog.text, ds.attrs["history"][-1]):
+        assert "not all counts could be verified: its sum spectrum is gone" in text
+
+
 def test_totals_that_differ_are_a_warning_and_history_where_it_is_not(tmp_path, caplog):
     source = write_source(tmp_path / "map.json", **FIELDS, total=17, exact=False)
     ds = run(source, tmp_path / "out.zarr")

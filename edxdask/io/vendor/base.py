@@ -46,6 +46,8 @@ class MapHeader:
     vendor_metadata : what the file says, verbatim
     expected_total : photons by the file's own account, None where it keeps none
     total_is_exact : False where the file's account may differ for good reasons (then a difference only warns)
+    unverified : which counts could not be held against the file's own account, and why; "" where all could,
+        or where the format keeps none
     dtype_max : largest count a channel may hold by the format; decides between uint16 and uint32
     """
 
@@ -60,6 +62,7 @@ class MapHeader:
     vendor_metadata: dict[str, Any] = field(default_factory=dict)
     expected_total: int | None = None
     total_is_exact: bool = True
+    unverified: str = ""
     dtype_max: int = 0xFFFF
 
 

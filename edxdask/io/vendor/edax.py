@@ -113,6 +113,7 @@ def _open_map(name: str, spectra: h5py.Dataset) -> VendorMap:
     if scale is None or offset is None or not scale > 0:
         raise ValueError(f"{group.name}: no energy calibration (SPC with evPch and eVOffset) beside the map")
     steps = [number(spectra.attrs.get(f"MicronPerPixel{axis}")) for axis in "YX"]
+    total = _total(record, shape[2])
     header = MapHeader(
         name=name,
         shape=shape[:2],
@@ -123,8 +124,9 @@ def _open_map(name: str, spectra: h5py.Dataset) -> VendorMap:
         attrs=_attributes(record, str(group.name)),
         images=_images(group.parent),
         vendor_metadata=metadata_tree(group),
-        expected_total=_total(record, shape[2]),
+        expected_total=total,
         total_is_exact=False,
+        unverified="" if total is not None else "the map has no sum spectrum (SPC) of as many channels",
         dtype_max=largest_count(dtype),
     )
     chunk_rows = spectra.chunks[0] if spectra.chunks else 1

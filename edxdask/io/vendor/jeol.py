@@ -7,7 +7,9 @@ a photon, whatever the size of the map.
 
 What a file says about itself is checked: the length of its stream, the number of sweeps, and the spectrum
 kept beside the stream. In the one real file at hand that spectrum equals the stream's exactly from its
-channel 52 up and is corrected below, so channels from 100 up are compared, and a difference only warns.
+channel 52 up and is corrected below; it starts at channel 96 of the stream and ends before its last. So
+photons from its channel 100 up are compared, a difference only warns, and the user is told which channels
+nothing vouches for.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 CHANNELS = 4096
 FIELD = 4096  # rows and columns are given in 4096ths of the scanned field
-_FIRST_COMPARED = 100  # channel of the header's spectrum
+_CORRECTED = 100  # channels of the header's spectrum that may differ from the stream for a good reason
 _PTS_MAGIC, _ASW_MAGIC = 304, 0
 
 
@@ -160,6 +162,7 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     lost = kernels.count_photons(words, *step, per_pixel, image, spectrum)
     if lost:
         raise ValueError(f"{lost} photons lie outside the map of {shape} pixels: the stream is damaged")
+    expected, unverified = _verified(signal, spectrum, options)
     attrs = attributes(signal)
     live_time = number(measured.get("LiveTime"))
     if live_time:
@@ -175,8 +178,9 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
         attrs=attrs,
         images={"stem": image} if image.any() else {},
         vendor_metadata=vendor_metadata(signal),
-        expected_total=_expected(signal, spectrum) if options.frames is None else None,
+        expected_total=expected,
         total_is_exact=False,
+        unverified=unverified,
         dtype_max=max(0xFFFF, int(per_pixel.max())),
     )
     return PtsMap(header, words, step, per_pixel)
@@ -231,8 +235,33 @@ def _frames(
     return words[: table[count, 0]]
 
 
-def _expected(signal: dict[str, Any], spectrum: np.ndarray) -> int | None:
-    """Photons there should be by the header's spectrum, which starts at channel ``DigZ`` of the stream."""
+def _verified(signal: dict[str, Any], spectrum: np.ndarray, options: ReadOptions) -> tuple[int | None, str]:
+    """Photons there should be by the spectrum of the file's header, and which ones it does not vouch for."""
+    if options.frames is not None:
+        return None, "some frames were chosen, and the file's own sum spectrum is of all"
+    account = _account(signal)
+    if account is None:
+        return None, "the file's own sum spectrum could not be found"
+    first, kept = account
+    counted = spectrum[first:][: kept.size]
+    differ = np.flatnonzero(counted != kept)
+    corrected, wrong = differ[differ < _CORRECTED], differ[differ >= _CORRECTED]
+    begin, end = first + int(corrected.max(initial=-1)) + 1, first + kept.size
+    beyond = int(spectrum.sum() - spectrum[begin:end].sum())
+    reasons = []
+    if (begin, end) != (0, CHANNELS):
+        reasons.append(
+            f"the file's own sum spectrum vouches for channels {begin} to {end - 1}; "
+            f"{beyond} of {spectrum.sum()} photons lie beyond them"
+        )
+    if wrong.size:
+        reasons.append(f"it differs in {wrong.size} channels, the first {first + wrong[0]}")
+    expected = spectrum.sum() + (kept - counted)[_CORRECTED:].sum()
+    return int(expected), "; ".join(reasons)
+
+
+def _account(signal: dict[str, Any]) -> tuple[int, np.ndarray] | None:
+    """Channel of the stream at which the header's spectrum starts (``DigZ``), and that spectrum."""
     try:
         original = signal["original_metadata"]
         kept = original["EDS Data"]["AnalyzableMap MeasData"]["Data"]["EDXRF"]
@@ -240,9 +269,8 @@ def _expected(signal: dict[str, Any], spectrum: np.ndarray) -> int | None:
         first = int(original["PTTD Param"]["Params"]["PARAMPAGE1_EDXRF"]["Tpl"][template]["DigZ"])
     except (KeyError, TypeError):
         return None  # not every version keeps one
-    kept = np.asarray(kept, np.int64)[_FIRST_COMPARED : CHANNELS - first]
-    counted = spectrum[first + _FIRST_COMPARED :][: kept.size]
-    return int(spectrum.sum() - counted.sum() + kept.sum())
+    kept = np.asarray(kept, np.int64).ravel()[: max(CHANNELS - first, 0)]
+    return (first, kept) if first >= 0 and kept.size > _CORRECTED else None
 
 
 READER = JeolReader()

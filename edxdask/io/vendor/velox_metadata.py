@@ -63,7 +63,8 @@ def header(
     first = streams[0]
     offset, scale = _axis(Path(file.filename), first)
     accounts = [s.spectrum for s in streams]
-    known = chosen == (0, frames) and all(a is not None for a in accounts)
+    unknown = [s.name for s in streams if s.spectrum is None]
+    known = chosen == (0, frames) and not unknown
     return MapHeader(
         name=name,
         shape=shape,
@@ -75,6 +76,7 @@ def header(
         images=_images(file, first, frames, chosen),
         vendor_metadata=_verbatim(file, group, streams),
         expected_total=sum(int(a.sum()) for a in accounts if a is not None) if known else None,
+        unverified=f"no sum spectrum of all frames of {', '.join(unknown)}" if unknown else "",
         dtype_max=0xFFFF if largest <= 0xFFFF else 0xFFFFFFFF,
     )
 

@@ -39,6 +39,7 @@ def test_a_map_with_fewer_channels_than_its_sum_spectrum_keeps_its_energies_and_
         READER, write_edaxh5(tmp_path / "a.edaxh5", {PLACE: counts_of(SHAPE)}, spc_channels=256)
     )
     assert (header.energy_scale, header.expected_total) == (0.01, None)
+    assert "no sum spectrum" in header.unverified
 
 
 def test_maps_of_several_areas_are_told_apart_by_their_place(tmp_path):

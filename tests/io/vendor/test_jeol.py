@@ -129,11 +129,52 @@ def test_missing_photons_show_in_the_expected_total(tmp_path):
     assert not header.total_is_exact
 
 
+def test_the_user_is_told_which_channels_the_files_own_spectrum_vouches_for(tmp_path):
+    frames = frames_of()
+    everything = frames.sum((0, 1, 2))
+    below, total = everything[:96].sum(), everything.sum()
+    header, _ = map_of(READER, write_pts(tmp_path / "a.pts", frames))
+    assert f"channels 96 to 2143; {below} of {total} photons lie beyond" in header.unverified
+    kept = np.zeros(2048, np.int64)
+    kept[:204] = everything[96:]
+    kept[[10, 44]] -= 1  # the real file is corrected there
+    header, _ = map_of(READER, write_pts(tmp_path / "b.pts", frames, spectrum=kept))
+    assert "channels 141 to 2143" in header.unverified
+    assert header.expected_total == total
+    kept[[120, 121]] += 1, -1  # the same total, and still not the stream's spectrum
+    header, _ = map_of(READER, write_pts(tmp_path / "c.pts", frames, spectrum=kept))
+    assert "differs in 2 channels, the first 216" in header.unverified
+
+
+def test_a_spectrum_over_all_channels_that_agrees_leaves_nothing_to_say(tmp_path):
+    frames = frames_of()
+    whole = np.zeros(4096, np.int64)
+    whole[:300] = frames.sum((0, 1, 2))
+    header, _ = map_of(READER, write_pts(tmp_path / "a.pts", frames, spectrum=whole, dig_z=0))
+    assert header.unverified == ""
+    header, _ = map_of(READER, tmp_path / "a.pts", frames=(0, 2))
+    assert "frames were chosen" in header.unverified
+
+
+@pytest.mark.parametrize("key", [b"EDS Data", b"EDXRF\0\x03"])
+def test_a_spectrum_that_cannot_be_found_is_told(tmp_path, key):
+    frames = frames_of()
+    path = write_pts(tmp_path / "a.pts", frames)
+    content = path.read_bytes()
+    assert key in content
+    path.write_bytes(content.replace(key, b"x" + key[1:], 1))
+    header, dense = map_of(READER, path)
+    assert header.expected_total is None
+    assert "could not be found" in header.unverified
+    np.testing.assert_array_equal(dense, dense_of(frames))
+
+
 def test_a_project_brings_its_maps_and_the_images_of_their_view(data):
     path = data / "vendor" / "jeol" / "rawdata.ASW"
     (item,) = READER.open(path, ReadOptions())
     header = item.header
     assert sum(block.total for _, block in item.bands(64)) == header.expected_total == 308261
+    assert "channels 148 to 2143; 96778 of 308261" in header.unverified
     assert set(header.images) == {"img1", "c_k", "o_k", "s_k", "fe_k", "cu_k"}
 
 

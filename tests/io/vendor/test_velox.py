@@ -427,7 +427,9 @@ def test_the_sum_spectrum_is_not_compared_when_velox_rendered_fewer_frames(writt
         group["SpectrumImageSettings"][0] = json.dumps({"startFramePosition": "1", "endFramePosition": "2"})
         for account in file["Data/Spectrum"].values():
             account["Data"][...] = 0
-    assert read(written)[0].header.expected_total is None
+    header = read(written)[0].header
+    assert header.expected_total is None
+    assert "no sum spectrum of all frames of SuperXG21" in header.unverified
 
 
 def test_vendor_metadata_are_kept_verbatim(real):
