@@ -21,6 +21,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from edxdask.errors import CorruptStoreError
 from edxdask.io.grid import ChunkGrid
 from edxdask.photons import PhotonBlock
+from edxdask.photons.kernels.planes import add_spectrum
 from edxdask.schema import ENERGY
 
 MANIFEST = "manifest"
@@ -48,8 +49,8 @@ class ChunkRecord:
 
 def chunk_record(band: int, column: int, block: PhotonBlock) -> ChunkRecord:
     """Record of a chunk from its photons."""
-    # float64 weights are exact below 2^53 photons a channel
-    spectrum = np.bincount(block.channel, weights=block.count, minlength=block.channels).astype(np.uint64)
+    spectrum = np.zeros(block.channels, dtype=np.uint64)
+    add_spectrum(block.channel, block.count, spectrum)
     largest = int(block.count.max(initial=0))
     return ChunkRecord(band, column, block.total, block.channel.size, largest, spectrum)
 

@@ -7,19 +7,17 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from edxdask.budget import available_memory
 from edxdask.errors import ParameterError, VendorFileError
 from edxdask.io import wire
+from edxdask.io.child import Child, get_child, keep
 from edxdask.io.headers import block_of, header_of
 from edxdask.io.vendor.base import MapHeader, ReadOptions
 from edxdask.photons import PhotonBlock
@@ -89,24 +87,36 @@ class RemoteReader:
     ) -> None:
         self.path, self.options = path, options
         self.limits = limits or Limits.for_file(path)
-        self.reader, self.stage = "vendor", _STAGE_OPEN
-        self._spec, self._expired = reader, False
-        self._noise: deque[bytes] = deque(maxlen=40)
-        self.headers: list[MapHeader] = []
+        self._spec = reader
+        self._waits = False  # the child has done all that was asked
 
     def __enter__(self) -> RemoteReader:
-        self._start()
+        # what a reader of the caller's leaves behind in a child nobody knows
+        self._start(get_child() if self._spec is None else Child())
         try:
-            self._read_headers()
+            self._open()
         except BaseException:
-            self._stop()
+            self._child.stop()
             raise
         return self
+
+    def _open(self) -> None:
+        try:
+            self._read_headers()
+        except VendorFileError:
+            if not self._child.used:
+                raise
+            self._child.stop()  # what it has read before must not make a good file fail
+            self._start(Child())
+            self._read_headers()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        if error is None and self._waits and self._spec is None:
+            keep(self._child)
+        else:
+            self._child.stop()
 
     def bands(self, number: int, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
         """Yield first row and photons of every band of map ``number`` whose first row is not in ``skip``.
@@ -115,6 +125,7 @@ class RemoteReader:
         """
         header = self.headers[number]
         awaited = [first for first in range(0, header.shape[0], rows) if first not in skip]
+        self._waits = False
         self._say("bands", {"map": number, "rows": rows, "skip": sorted(skip)})
         while True:
             if awaited:
@@ -135,37 +146,20 @@ class RemoteReader:
             self._say("next", {})
         if awaited:
             self.fail("it ended without these rows")
+        self._waits = True
 
     def fail(self, reason: str, *, stage: str | None = None, cause: BaseException | None = None) -> NoReturn:
         """Raise the one error."""
         raise VendorFileError(self.path, self.reader, stage or self.stage, reason) from cause
 
-    def _start(self) -> None:
-        self._connection, theirs = Pipe()
-        places = [str(Path(__file__).resolve().parents[2]), *filter(None, sys.path)]
-        settings = {
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(places)),
-            # one process, one band at a time: threads would only take memory
-            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
-        }
-        # -P: a module beside the user's data must not be imported in place of a real one
-        command = [sys.executable, "-P", "-m", "edxdask.io.sandbox", str(theirs.fileno()), str(os.getpid())]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, **settings},
-            start_new_session=True,
-        )
-        theirs.close()
-        self._drain = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
-        self._drain.start()
+    def _start(self, child: Child) -> None:
+        self._child, self._expired = child, False
+        self.reader, self.stage = "vendor", _STAGE_OPEN
+        self.headers: list[MapHeader] = []
         self._say(
             "open",
             {
-                "path": str(self.path),
+                "path": str(self.path.absolute()),
                 "reader": self._spec,
                 "frames": self.options.frames,
                 "detectors": self.options.detectors,
@@ -173,20 +167,6 @@ class RemoteReader:
                 "cpu_seconds": self.limits.cpu_seconds,
             },
         )
-
-    def _listen(self, stream: IO[bytes]) -> None:
-        """Read what the child says on stderr, so that it never waits for a reader; keep the end of it."""
-        while piece := stream.read1(4096):  # type: ignore[attr-defined]  # Popen's pipe is buffered
-            self._noise.append(piece)
-        stream.close()
-
-    def _stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._connection.close()
-        self._drain.join()
-        if self._noise:
-            logger.debug("%s reader, stderr: %s", self.reader, b"".join(self._noise).decode(errors="replace"))
 
     def _read_headers(self) -> None:
         self.reader = str(self._next("reader").fields.get("name"))
@@ -203,10 +183,11 @@ class RemoteReader:
             # the 64 rows of a band must fit the child and us, before a photon is counted
             if 64 * header.shape[1] * 8 > self.limits.memory_bytes:
                 self.fail(f"the map is said to be {header.shape[1]} pixels wide")
+        self._waits = True
 
     def _say(self, kind: str, fields: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # a dead child is found out, with its reason, by the next receive
-            wire.send(self._connection, kind, fields)
+            wire.send(self._child.connection, kind, fields)
 
     def _next(self, *kinds: str) -> wire.Message:
         """Next message, which must be one of ``kinds``."""
@@ -214,7 +195,7 @@ class RemoteReader:
         timer.daemon = True
         timer.start()
         try:
-            message = wire.receive(self._connection, max_bytes=self.limits.memory_bytes)
+            message = wire.receive(self._child.connection, max_bytes=self.limits.memory_bytes)
         except EOFError as error:
             self.fail(self._cause_of_death(), cause=error)
         except (wire.WireError, MemoryError) as error:
@@ -229,7 +210,7 @@ class RemoteReader:
 
     def _expire(self) -> None:
         self._expired = True
-        self._process.kill()
+        self._child.process.kill()
 
     def _raise_told(self, fields: dict[str, Any]) -> None:
         self.reader = str(fields.get("reader", self.reader))
@@ -241,7 +222,7 @@ class RemoteReader:
 
     def _cause_of_death(self) -> str:
         try:
-            status = self._process.wait(timeout=10)
+            status = self._child.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return "it hung up"
         if self._expired or status == -signal.SIGXCPU:

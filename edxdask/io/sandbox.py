@@ -26,30 +26,37 @@ _MAX_REQUEST = 1 << 20
 
 
 def main(arguments: list[str]) -> int:
-    """Serve one vendor file to the process at the other end of a socket."""
+    """Serve vendor files, one after the other, to the process at the other end of a socket."""
     connection, parent = Connection(int(arguments[0])), int(arguments[1])
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     faulthandler.enable()
-    request = wire.receive(connection, max_bytes=_MAX_REQUEST).fields
+    request: dict[str, Any] | None = wire.receive(connection, max_bytes=_MAX_REQUEST).fields
+    while request is not None:
+        request = _serve(connection, request)
+    return 0
+
+
+def _serve(connection: Connection, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Serve the file that ``request`` names; return the request for the next one, if it came to that."""
     _limit_memory(int(request["memory_bytes"]))
     server = _Server(connection, Path(request["path"]), float(request["cpu_seconds"]))
     try:
-        server.serve(request)
+        return server.serve(request)
     except EOFError:
-        return 0  # the parent is done with us
+        return None  # the parent is done with us
     except BaseException as error:  # whatever it is, the parent is told once and raises one error
         if not isinstance(error, BrokenPipeError):
             server.tell(error)
-    return 0
+    return None
 
 
 class _Server:
     def __init__(self, connection: Connection, path: Path, cpu_seconds: float) -> None:
         self.connection, self.path, self.cpu_seconds = connection, path, cpu_seconds
 
-    def serve(self, request: dict[str, Any]) -> None:
-        """Open the file, send the headers, then bands as they are asked for."""
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Open the file, send the headers, then bands as asked for; return what names another file."""
         self.allow_time()
         reader = _reader(self.path, request["reader"])
         self.send("reader", {"name": str(reader.name)})
@@ -60,7 +67,10 @@ class _Server:
         for each in maps:
             self.send("header", _header_fields(each.header), list(each.header.images.values()))
         while True:
-            wanted = wire.receive(self.connection, max_bytes=_MAX_REQUEST).fields
+            message = wire.receive(self.connection, max_bytes=_MAX_REQUEST)
+            wanted = message.fields
+            if message.kind == "open":
+                return wanted
             self.bands(maps[wanted["map"]], wanted["rows"], wanted["skip"])
 
     def bands(self, source: VendorMap, rows: int, skip: list[int]) -> None:

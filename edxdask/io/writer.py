@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
 from edxdask.errors import ParameterError, SchemaError, StoreWriteError
+from edxdask.io.frame import codecs_of_counts, encode_chunk
 from edxdask.io.grid import ChunkGrid
 from edxdask.io.groups import begin_group, finish_group, write_rest
-from edxdask.io.manifest import ChunkRecord, Journal, Manifest, chunk_record, codecs, sync_folder
+from edxdask.io.manifest import ChunkRecord, Journal, Manifest, chunk_record, sync_folder
 from edxdask.io.target import Target
-from edxdask.photons import PhotonBlock, from_dense, to_dense
+from edxdask.photons import PhotonBlock, from_dense
 from edxdask.schema import (
     COUNTS,
     ENERGY,
@@ -32,8 +32,6 @@ from edxdask.schema import (
 logger = logging.getLogger(__name__)
 
 THREADS = 2
-# Chunks without photons are left out here; zarr's own search for them takes 117 MB and doubles the time.
-_CONFIG: Any = {"write_empty_chunks": True}
 _BIG_CHUNK = 256 << 20  # bytes; such chunks are written one at a time
 _WIDE, _NARROW = "uint32", "uint16"
 
@@ -132,20 +130,15 @@ class MapWriter:
     def _write_chunk(self, chunk: ChunkCounts) -> ChunkRecord:
         region = self.grid.region(chunk.band, chunk.column)
         shape = (*(s.stop - s.start for s in region), self.grid.channels)
-        if isinstance(chunk.counts, PhotonBlock):
-            block, dense = chunk.counts, None
-        else:
-            dense = _checked(chunk.counts, shape)
-            block = from_dense(dense)
+        counts = chunk.counts
+        block = counts if isinstance(counts, PhotonBlock) else from_dense(_checked(counts, shape))
         record = chunk_record(chunk.band, chunk.column, block)
         if record.largest > np.iinfo(self._array.dtype).max:
             raise _CountTooLarge
         if record.photons:
-            if dense is None:
-                dense = to_dense(block, self._array.dtype).reshape(shape)
+            stored = encode_chunk(block, shape, self.grid.chunk_shape, self._array.dtype.itemsize)
             try:
-                self._array[(*region, slice(None))] = dense.astype(self._array.dtype, copy=False)
-                _sync_file(self._file(chunk.band, chunk.column))
+                _write_synced(self._file(chunk.band, chunk.column), stored)
             except OSError as error:
                 raise _DiskError(error) from error
         return record
@@ -210,20 +203,19 @@ class MapWriter:
             shape=(*self.grid.pixels, self.grid.channels),
             chunks=self.grid.chunk_shape,
             dtype=dtype,
-            compressors=codecs(),
+            compressors=codecs_of_counts(),
             fill_value=0,
             # flat names: a folder a chunk would double the inodes, which clusters ration
             chunk_key_encoding={"name": "default", "separator": "."},
             dimension_names=(*self.dims, ENERGY),
             attributes={**variable_attrs(COUNTS)},
-            config=_CONFIG,
             zarr_format=3,
         )
 
     def _open(self) -> zarr.Array:
         if not (self._counts_folder / "zarr.json").exists():
             return self._create(self._counts_folder, "uint16")
-        array = zarr.open_array(self._counts_folder, mode="r+", config=_CONFIG)
+        array = zarr.open_array(self._counts_folder, mode="r+")
         if array.shape != (*self.grid.pixels, self.grid.channels):
             raise ParameterError(
                 "resume",
@@ -245,14 +237,16 @@ class MapWriter:
         wide = self._create(self._scratch / _WIDE, "uint32")
         for band, column in np.ndindex(self.grid.bands, self.grid.columns):
             if (chunk := self._file(band, column)).exists():
-                where = (*self.grid.region(band, column), slice(None))
-                wide[where] = np.asarray(self._array[where]).astype(np.uint32)
-                _sync_file(self._scratch / _WIDE / chunk.name)
+                dense = np.asarray(self._array[(*self.grid.region(band, column), slice(None))])
+                stored = encode_chunk(
+                    from_dense(dense), dense.shape, self.grid.chunk_shape, wide.dtype.itemsize
+                )
+                _write_synced(self._scratch / _WIDE / chunk.name, stored)
         self._counts_folder.rename(self._scratch / _NARROW)
         (self._scratch / _WIDE).rename(self._counts_folder)
         sync_folder(self.folder)
         shutil.rmtree(self._scratch)
-        self._array = zarr.open_array(self._counts_folder, mode="r+", config=_CONFIG)
+        self._array = zarr.open_array(self._counts_folder, mode="r+")
 
     def _recover(self) -> None:
         """Finish or undo a widening that was interrupted: the old array goes only when the new is whole."""
@@ -275,9 +269,14 @@ def _checked(dense: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return dense.astype(np.uint16 if high <= 0xFFFF else np.uint32, copy=False)
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
+def _write_synced(path: Path, content: bytes) -> None:
+    """Write a file that is there whole, and on the disk, or not at all."""
+    scratch = path.with_name(f"{path.name}.partial")
+    with scratch.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())
+    scratch.replace(path)
 
 
 def photon_jobs(band: int, block: PhotonBlock, grid: ChunkGrid) -> Iterator[Job]:

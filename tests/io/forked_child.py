@@ -1,4 +1,4 @@
-"""A stand-in for ``Popen`` in ``edxdask.io.remote`` that forks, so that hundreds of files fit a test.
+"""A stand-in for ``Popen`` in ``edxdask.io.child`` that forks, so that hundreds of files fit a test.
 
 Starting Python and importing numba and HDF5 takes a second for each child; a fork of this process has them.
 What runs in the child is the same: ``sandbox.main`` with its limits and session, in a process to crash in.
@@ -17,7 +17,7 @@ from edxdask.io import sandbox
 
 
 class ForkedChild:
-    """As much of ``Popen`` as ``RemoteReader`` uses."""
+    """As much of ``Popen`` as ``Child`` uses."""
 
     def __init__(self, command, *, pass_fds, **_):
         read, write = os.pipe()

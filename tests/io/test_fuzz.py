@@ -27,6 +27,7 @@ from forked_child import ForkedChild
 from vendor_files.bruker import write_bcf
 from vendor_files.velox import write_velox
 
+import edxdask.io.child
 import edxdask.io.remote
 from edxdask.errors import VendorFileError
 from edxdask.io.ingest import ingest_with
@@ -108,7 +109,8 @@ FORKING = SimpleNamespace(Popen=ForkedChild, **{name: getattr(subprocess, name) 
 
 @pytest.fixture(autouse=True)
 def forking(monkeypatch):
-    monkeypatch.setattr(edxdask.io.remote, "subprocess", FORKING)
+    monkeypatch.setattr(edxdask.io.child, "subprocess", FORKING)
+    monkeypatch.setattr(edxdask.io.remote, "keep", _ended)
     monkeypatch.setattr(os, "fsync", _no_power_fails)
 
 
@@ -123,8 +125,14 @@ def _no_power_fails(_):
     """Stand in for fsync, 40 of which a store take longer than the rest of a small ingest."""
 
 
+def _ended(child):
+    """Stand in for ``keep``: every damaged file gets a process of its own."""
+    child.stop()
+
+
 def _prepare():
-    edxdask.io.remote.subprocess = FORKING
+    edxdask.io.child.subprocess = FORKING
+    edxdask.io.remote.keep = _ended
     os.fsync = _no_power_fails
     logging.disable(logging.CRITICAL)
 

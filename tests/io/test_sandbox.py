@@ -141,10 +141,11 @@ def test_photons_that_cannot_be_are_refused(failing, fields, reason):
 def test_the_child_ends_with_its_parent_even_by_sigkill(tmp_path):
     path = write_source(tmp_path / "map.json", **FIELDS, when="open", how="sleep")
     code = (
-        "import sys; from pathlib import Path; from edxdask.io.remote import RemoteReader\n"
+        "import sys; from pathlib import Path; from edxdask.io.remote import Child, RemoteReader\n"
         "from edxdask.io.vendor.base import ReadOptions\n"
         f"reader = RemoteReader(Path({str(path)!r}), ReadOptions(), reader={SPEC!r})\n"
-        "reader._start(); print(reader._process.pid, flush=True); reader._next('reader', 'opened')\n"
+        "reader._start(Child()); print(reader._child.process.pid, flush=True)\n"
+        "reader._next('reader', 'opened')\n"
         "print('up', flush=True); reader._next('opened')\n"
     )
     places = os.pathsep.join(filter(None, sys.path))

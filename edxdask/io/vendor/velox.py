@@ -8,8 +8,10 @@ where rows begin and counts photons per pixel. ``bands`` reads each photon once 
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from edxdask.io.vendor import velox_metadata as metadata
 from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
 from edxdask.io.vendor.kernels import velox as kernels
 from edxdask.photons import PhotonBlock
+from edxdask.photons.assemble import stacked
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ NAME = "velox"
 SLAB = 1 << 20  # elements read at a time: 2 MB
 INDEX_ENTRIES = 1 << 20  # positions kept a map: 8 MB
 MAX_PIXELS = 1 << 28
+THREADS = 2  # a band is decoded while nothing else is done: the next one waits until this one is stored
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,15 @@ class VeloxMap:
         if rows < 1:
             raise ParameterError("rows", rows, "at least 1")
         height = self.header.shape[0]
-        with h5py.File(self._path, "r") as file:
+        with h5py.File(self._path, "r") as file, ThreadPoolExecutor(THREADS) as pool:
             for first in range(0, height, rows):
                 if first not in skip:
-                    yield first, self._band(file, first, min(first + rows, height))
+                    stop = min(first + rows, height)
+                    parts = [*range(first, stop, -(-(stop - first) // THREADS)), stop]
+                    read = functools.partial(self._part, file)
+                    yield first, stacked(list(pool.map(read, parts[:-1], parts[1:])))
 
-    def _band(self, file: h5py.File, top: int, bottom: int) -> PhotonBlock:
+    def _part(self, file: h5py.File, top: int, bottom: int) -> PhotonBlock:
         width, channels = self.header.shape[1], self.header.channels
         first, last = top * width, bottom * width
         indptr = np.zeros(last - first + 1, dtype=np.int64)
