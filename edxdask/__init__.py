@@ -5,12 +5,10 @@ Every name below loads on first use, so ``import edxdask`` costs next to nothing
 
 from __future__ import annotations
 
-import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edxdask._accessor_hook import register_accessors
+from edxdask._lazy import load_on_first_use
 
 if TYPE_CHECKING:
     from edxdask._version import __version__
@@ -120,28 +118,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``edxdask.simulate`` the function.
-
-    A room may be called like the function it offers; importing the room would put it in the function's place.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+load_on_first_use(__name__, _HOMES)
 register_accessors()

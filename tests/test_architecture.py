@@ -15,7 +15,9 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 # A module may import what stands lower; modules of one room may import one another.
 LEVELS: dict[str, int] = {
-    **dict.fromkeys(("errors", "optional", "progress", "schema", "budget", "photons", "_version"), 0),
+    **dict.fromkeys(
+        ("errors", "optional", "progress", "schema", "budget", "photons", "_lazy", "_version"), 0
+    ),
     "physics": 1,
     "engine": 2,
     **dict.fromkeys(("io", "ops", "factorize", "unmix", "quantify", "simulate", "tomo", "correlate"), 3),

@@ -5,10 +5,9 @@ Names load on first use: the child process that reads a vendor file imports this
 
 from __future__ import annotations
 
-import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edxdask._lazy import load_on_first_use
 
 if TYPE_CHECKING:
     from edxdask.io.arrays import from_array
@@ -46,20 +45,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-class _Package(ModuleType):
-    """Keeps ``edxdask.io.ingest`` the function: importing the module of that name must not replace it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+load_on_first_use(__name__, _HOMES)

@@ -245,3 +245,11 @@ def _windows_of_block(
 def derived_attrs(cube: xr.Dataset, entry: str, own: Mapping[str, Any]) -> dict[Any, Any]:
     """Attributes of something made from ``cube``: the cube's, one more line of history, and its own."""
     return {**with_history(cube.attrs, entry), **own}
+
+
+def labelled(
+    cube: xr.Dataset, data: da.Array, dims: Sequence[str], name: str, attrs: Mapping[Any, Any]
+) -> xr.DataArray:
+    """Label what was made from ``cube`` with its coordinates along ``dims``."""
+    coords = {k: c for k, c in cube[COUNTS].coords.items() if set(c.dims) <= set(dims)}
+    return xr.DataArray(data, dims=tuple(dims), coords=coords, name=name, attrs=dict(attrs))

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 from edxdask.errors import ParameterError
-from edxdask.ops._blocks import derived_attrs, lazy_counts, window_counts
+from edxdask.ops._blocks import derived_attrs, labelled, lazy_counts, window_counts
 from edxdask.physics.detector import fwhm_kev
 from edxdask.physics.lines import line_centroid
-from edxdask.schema import COUNTS, ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube, variable_attrs
+from edxdask.schema import ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube, variable_attrs
 
 Window = tuple[float, float]
 WINDOW_MAP, LINE_MAP = "window_map", "line_map"
@@ -38,7 +38,9 @@ def total_map(ds: xr.Dataset) -> xr.DataArray:
     """
     validate_cube(ds)
     sums = window_counts(lazy_counts(ds), [(0, ds.sizes[ENERGY])])
-    return _as_map(ds, sums[..., 0], TOTAL, derived_attrs(ds, "total_map()", variable_attrs(TOTAL)))
+    return labelled(
+        ds, sums[..., 0], pixel_dims(ds), TOTAL, derived_attrs(ds, "total_map()", variable_attrs(TOTAL))
+    )
 
 
 def window_map(
@@ -71,7 +73,7 @@ def window_map(
     windows = [(lo, hi), *_checked_background((lo, hi), background)]
     said = "".join(f", background {a:g}…{b:g} keV" for a, b in windows[1:])
     attrs = derived_attrs(ds, f"window_map({lo:g}…{hi:g} keV{said})", _map_attrs([windows]))
-    return _as_map(ds, _net_counts(ds, [windows])[..., 0], WINDOW_MAP, attrs)
+    return labelled(ds, _net_counts(ds, [windows])[..., 0], pixel_dims(ds), WINDOW_MAP, attrs)
 
 
 def line_map(
@@ -113,8 +115,8 @@ def line_map(
     attrs = derived_attrs(ds, f"line_map({', '.join(names)})", _map_attrs(plans))
     nets = _net_counts(ds, plans)
     if isinstance(line, str):
-        return _as_map(ds, nets[..., 0], line, attrs).assign_coords({LINE: line})
-    one = _as_map(ds, nets[..., 0], LINE_MAP, attrs)
+        return labelled(ds, nets[..., 0], pixel_dims(ds), line, attrs).assign_coords({LINE: line})
+    one = labelled(ds, nets[..., 0], pixel_dims(ds), LINE_MAP, attrs)
     return xr.DataArray(
         da.moveaxis(nets, -1, 0), {**one.coords, LINE: names}, (LINE, *one.dims), LINE_MAP, one.attrs
     )
@@ -207,9 +209,3 @@ def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
 
 def _less_background(sums: np.ndarray, below: np.ndarray, above: np.ndarray) -> np.ndarray:
     return sums[..., 0::3] - (below * sums[..., 1::3] + above * sums[..., 2::3])
-
-
-def _as_map(ds: xr.Dataset, data: da.Array, name: str, attrs: dict) -> xr.DataArray:
-    dims = pixel_dims(ds)
-    coords = {k: c for k, c in ds[COUNTS].coords.items() if set(c.dims) <= set(dims)}
-    return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)

@@ -6,9 +6,9 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from edxdask.ops._blocks import derived_attrs, lazy_counts, spectrum_of_block
+from edxdask.ops._blocks import derived_attrs, labelled, lazy_counts, spectrum_of_block
 from edxdask.ops.masks import MaskLike, as_mask
-from edxdask.schema import COUNTS, ENERGY, SUM_SPECTRUM, pixel_dims, validate_cube, variable_attrs
+from edxdask.schema import ENERGY, SUM_SPECTRUM, pixel_dims, validate_cube, variable_attrs
 
 MAXIMUM_SPECTRUM = "maximum_pixel_spectrum"
 
@@ -101,5 +101,4 @@ def _as_spectrum(ds: xr.Dataset, data: da.Array, name: str, entry: str) -> xr.Da
     attrs = derived_attrs(
         ds, entry, variable_attrs(SUM_SPECTRUM) if name == SUM_SPECTRUM else {"units": "counts"}
     )
-    coords = {k: c for k, c in ds[COUNTS].coords.items() if set(c.dims) <= {ENERGY}}
-    return xr.DataArray(data, dims=(ENERGY,), coords=coords, name=name, attrs=attrs)
+    return labelled(ds, data, (ENERGY,), name, attrs)
