@@ -91,7 +91,7 @@ def test_what_stops_a_bin_names_the_command_that_continues_it(folder, tmp_path, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "_sync_file", full)
+    monkeypatch.setattr(writer, "_write_synced", full)
     monkeypatch.setattr(files.sys, "argv", ["edxdask", "bin", "map.zarr", "-o", "b.zarr", "-b", "2"])
     words = ("bin", folder / "map.zarr", "-o", tmp_path / "b.zarr", "-b", "2", "-q")
     said = run(*words).stderr
