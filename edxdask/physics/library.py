@@ -1,0 +1,217 @@
+"""Columns to look for elements with: each family of lines of each element, and a continuum no peak fits.
+
+Beside `edxdask.physics.basis`, escape peaks are part of their parents' columns, the energy axis may be moved,
+and the continuum bends, but only over several widths of a peak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import xraylib
+from scipy.interpolate import BSpline
+
+from edxdask.physics.absorption import mass_attenuation
+from edxdask.physics.artefacts import SI_KA_KEV, escape_probability
+from edxdask.physics.basis import LEAST_FAMILY, Seen, basis
+from edxdask.physics.continuum import continuum_shapes
+from edxdask.physics.emission import emission, line_cross_section
+from edxdask.physics.lines import atomic_number, element_symbols, family_of
+
+# No sample, grid, holder or column holds these: gases that bind to nothing and go into no ion source, and
+# elements without a stable isotope but Th and U. Whoever handles them names them.
+NEVER_FOUND = {
+    *("H", "He", "Li", "Be", "Ne", "Kr", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"),
+    *("Np", "Pu", "Am", "Cm", "Bk", "Cf"),
+}
+# Knots of the continuum's correction lie this far apart: 6 to 20 widths of a peak, which no peak can fit.
+KNOT_KEV, KNOT_GROWTH = 0.5, 0.25
+FIRST_4F = 58  # cerium: M alpha is a strong line from here on
+ABOVE_KEV = 2.0  # a peak's flank, or escape peak, comes from no further above the axis
+LEAST_FLANK = 1e-3  # share of a family whose lines are above the axis that must be on it
+LEAST_EDGE_KEV = 0.1  # attenuation tables begin
+BENDS, BENDS_END = (1.5, 3.5, 6.0, 8.5), 14.0  # keV
+FWHM_LIMITS_EV = (115.0, 220.0)
+# Corrections as they occur: offset, gain, width (eV), bends. A real map (71 GPa) has its lines of Mg to Ca
+# 6 eV too high and Cu 6 eV too low.
+USUAL = np.array([0.02, 2e-3, 15.0, *(0.004,) * len(BENDS)])
+NONE = np.array([0.0, 1.0, 0.0, *(0.0,) * len(BENDS)])
+MOST_USUAL = 3.0  # times that
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What turns channels into energies, as corrections of what the file says, and the detector's width.
+
+    Attributes
+    ----------
+    offset_kev : to add at energy 0
+    gain : to multiply with, 1 for none
+    fwhm_mn_ka_ev : width at Mn Kα
+    bend_kev : to add at the energies of ``BENDS``, straight lines between: electronics are not quite linear
+    """
+
+    offset_kev: float = 0.0
+    gain: float = 1.0
+    fwhm_mn_ka_ev: float = 130.0
+    bend_kev: tuple[float, ...] = (0.0,) * len(BENDS)
+
+    def energy(self, nominal: np.ndarray) -> np.ndarray:
+        """Corrected energies (keV) of channels."""
+        bend = np.interp(nominal, (0.0, *BENDS, BENDS_END), (0.0, *self.bend_kev, 0.0))
+        return self.offset_kev + self.gain * nominal + bend
+
+    @property
+    def corrections(self) -> np.ndarray:
+        """All of them as one vector."""
+        return np.array([self.offset_kev, self.gain, self.fwhm_mn_ka_ev, *self.bend_kev])
+
+    def corrected(self, steps: np.ndarray) -> Axis:
+        """Add ``steps`` to the vector of corrections, which stay within what a detector can have."""
+        bound = MOST_USUAL * np.delete(USUAL, 2)
+        offset, more, *bend = np.clip(np.delete(self.corrections + steps - NONE, 2), -bound, bound).tolist()
+        gain, width = 1.0 + more, float((self.corrections + steps)[2])
+        return Axis(offset, gain, float(np.clip(width, *FWHM_LIMITS_EV)), tuple(bend))
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """One column for each family of each element.
+
+    Attributes
+    ----------
+    matrix : (M, E), each summing to 1 but for its escape peaks and what falls off the axis
+    per_atom : (M,) counts an atom of the element gives in that family: the ratios theory expects
+    elements, families : (M,) of each column
+    line_kev : (M,) of the strongest line on the axis
+    """
+
+    matrix: np.ndarray
+    per_atom: np.ndarray
+    elements: np.ndarray
+    families: np.ndarray
+    line_kev: np.ndarray
+
+    @property
+    def leads(self) -> np.ndarray:
+        """(M,) whether a column alone may show an element: M lines of atoms without 4f electrons may not."""
+        return np.array(
+            [
+                f != "M" or atomic_number(e) >= FIRST_4F
+                for e, f in zip(self.elements, self.families, strict=True)
+            ]
+        )
+
+    def members(self, element: str) -> np.ndarray:
+        """Columns of an element, by falling energy of their lines."""
+        found = np.flatnonzero(self.elements == element)
+        return found[np.argsort(-self.line_kev[found])]
+
+    def name(self, column: int) -> str:
+        """Name of the strongest line of a column, "Fe_Ka"."""
+        return str(best_lines(str(self.elements[column]), str(self.families[column]))[0][0])
+
+
+@lru_cache(maxsize=1024)
+def best_lines(element: str, family: str) -> tuple[tuple[str, float, float], ...]:
+    """Name, energy (keV) and share of the lines of a family, strongest first; the beam changes them little."""
+    lines = [
+        (line_cross_section(f"{element}_{n.siegbahn}", beam_energy=200.0), n)
+        for n in family_of(element, family)
+    ]
+    whole = sum(sigma for sigma, _ in lines)
+    return tuple(
+        (n.name, n.centroid_kev, sigma / whole if whole > 0 else 0.0)
+        for sigma, n in sorted(lines, key=lambda pair: -pair[0])
+    )
+
+
+def elements_on(energy: np.ndarray, *, beam_energy: float) -> tuple[str, ...]:
+    """Elements with a line on an axis (keV) that one may meet without having named them."""
+    return tuple(
+        e for e in element_symbols() if e not in NEVER_FOUND and shows(e, energy, beam_energy=beam_energy)
+    )
+
+
+def shows(element: str, energy: np.ndarray, *, beam_energy: float) -> bool:
+    """Whether an element has a line on an axis (keV)."""
+    lines = emission(element, float(beam_energy))
+    inside = (lines.energy_kev > energy[0]) & (lines.energy_kev < energy[-1])
+    return bool((lines.cross_section_cm2[inside] > 0).any())
+
+
+def library(
+    energy: np.ndarray, elements: Sequence[str], *, beam_energy: float, fwhm_mn_ka_ev: float, seen: Seen
+) -> Library:
+    """Build the columns of ``elements`` on an axis (keV), with flanks and escape peaks of lines above it."""
+    step = (energy[-1] - energy[0]) / (energy.size - 1)
+    more = energy[-1] + step * np.arange(1, int(ABOVE_KEV / step) + 1)
+    beyond = np.append(energy, more)
+    made = basis(
+        beyond,
+        elements,
+        beam_energy=beam_energy,
+        fwhm_mn_ka_ev=fwhm_mn_ka_ev,
+        families=True,
+        continuum=0,
+        seen=seen,
+    )
+    whole = made.matrix.sum(axis=1)
+    rows = (made.matrix + _escapes(beyond, made.matrix))[:, : energy.size]
+    sums = made.matrix[:, : energy.size].sum(axis=1)
+    names = np.array([c.element for c in made.columns])
+    most = np.array([sums[names == e].max() for e in names])
+    kept = (sums > LEAST_FAMILY * most) & (rows.sum(axis=1) > LEAST_FLANK * whole)
+    families = np.array([c.family for c in made.columns])[kept]
+    main = [_on_axis(e, f, energy) for e, f in zip(names[kept], families, strict=True)]
+    return Library(rows[kept] / sums[kept, None], sums[kept], names[kept], families, np.array(main))
+
+
+def _on_axis(element: str, family: str, energy: np.ndarray) -> float:
+    lines = best_lines(str(element), str(family))
+    inside = [at for _, at, _ in lines if energy[0] <= at <= energy[-1]]
+    return inside[0] if inside else lines[0][1]
+
+
+def _escapes(energy: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Escape peaks of whole columns: the column moved by the energy of Si Kα, a little too wide."""
+    probability = escape_probability(np.maximum(energy, 0.11))
+    parents = rows * (probability / (1.0 - probability))
+    return np.array([np.interp(energy + SI_KA_KEV, energy, row, right=0.0) for row in parents])
+
+
+def continuum_columns(energy: np.ndarray, *, beam_energy: float, seen: Seen) -> np.ndarray:
+    """Lifshin's shape as the detector sees it, times cubic splines wide against a peak: (K, E)."""
+    shape = continuum_shapes(energy, beam_energy=beam_energy)[1] * seen(energy)
+    return spline_columns(energy, shape)
+
+
+def spline_columns(energy: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Cut ``shape`` (E,) into wide overlapping pieces that sum to it: (K, E)."""
+    place = np.log(KNOT_KEV + KNOT_GROWTH * np.maximum(energy, 0.0)) / KNOT_GROWTH
+    count = max(int(np.ceil(place[-1] - place[0])), 1)
+    inner = np.linspace(place[0], place[-1], count + 1)
+    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+    pieces = BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray().T
+    columns = pieces * shape
+    return np.asarray(columns[columns.sum(axis=1) > 0])
+
+
+def edge_columns(energy: np.ndarray, elements: Sequence[str], shape: np.ndarray) -> np.ndarray:
+    """Multiply ``shape`` (E,) with what a layer of each element lets through, if its K edge is on the axis.
+
+    The layer's thickness makes one absorption length just above the edge; thinner ones are sums of this
+    and of ``shape``.
+    """
+    rows = []
+    for element in elements:
+        edge = xraylib.EdgeEnergy(atomic_number(element), xraylib.K_SHELL)
+        if energy[0] < edge < energy[-1]:
+            above = mass_attenuation(element, edge + 1e-3)
+            rows.append(
+                shape * np.exp(-mass_attenuation(element, np.maximum(energy, LEAST_EDGE_KEV)) / above)
+            )
+    return np.array(rows)
