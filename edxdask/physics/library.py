@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import xraylib
@@ -95,7 +95,7 @@ class Library:
     families: np.ndarray
     line_kev: np.ndarray
 
-    @property
+    @cached_property
     def leads(self) -> np.ndarray:
         """(M,) whether a column alone may show an element: M lines of atoms without 4f electrons may not."""
         return np.array(
@@ -117,7 +117,7 @@ class Library:
 
 @lru_cache(maxsize=1024)
 def best_lines(element: str, family: str) -> tuple[tuple[str, float, float], ...]:
-    """Name, energy (keV) and share of the lines of a family, strongest first; the beam changes them little."""
+    """Name, energy (keV) and share of a family's lines, strongest first; the beam changes them little."""
     lines = [
         (line_cross_section(f"{element}_{n.siegbahn}", beam_energy=200.0), n)
         for n in family_of(element, family)
