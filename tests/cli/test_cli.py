@@ -276,7 +276,7 @@ def test_a_wrong_call_says_how_it_is_called(words, code, said, store, tmp_path):
         (("bin", "{store}", "-o", "{new}", "-b", "1000"), 2, "at most the size of that dimension"),
         (("export", "{store}", "{new}.doc"), 2, "a file ending in .hspy"),
         (("export", "{store}", "{new}.tiff"), 2, "for a cube. Take a spectrum or a map"),
-        (("export", "{store}", "{new}.tiff", "--map", "Mg_Qa"), 2, "a Siegbahn name after '_'"),
+        (("export", "{store}", "{new}.tiff", "--map", "Mg_Qa"), 2, "a Siegbahn or IUPAC name after '_'"),
         (("export", "{store}", "{new}.csv", "--name", "left"), 2, "the store holds one map only"),
     ],
 )
