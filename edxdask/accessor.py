@@ -16,6 +16,7 @@ from edxdask.ops import (
     bin_cube,
     calibrate_energy,
     crop_cube,
+    find_elements,
     line_map,
     maximum_pixel_spectrum,
     sum_frames,
@@ -34,7 +35,7 @@ __all__ = ["DataTreeAccessor", "DatasetAccessor"]
 
 
 class _Operations:
-    """The methods; what they are applied to is up to the subclass. Nothing but ``calibrate`` computes."""
+    """The methods, lazy but for ``calibrate`` and ``find_elements``; subclasses say what they act on."""
 
     def _apply(self, function: Callable[..., Any], *args: Any, mask: Any = None, **options: Any) -> Any:
         raise NotImplementedError
@@ -52,6 +53,17 @@ class _Operations:
     ) -> Any:
         """Refine the energy axis on known lines; computes the sum spectrum; see ``ops.calibrate_energy``."""
         return self._apply(calibrate_energy, lines, spectrum=spectrum, max_shift=max_shift)
+
+    def find_elements(
+        self,
+        *,
+        known: Sequence[str] | None = None,
+        among: Sequence[str] | None = None,
+        result: xr.Dataset | None = None,
+        threshold: float = 5.0,
+    ) -> Any:
+        """Find elements, listed or not; computes the sum spectrum; see ``ops.find_elements``."""
+        return self._apply(find_elements, known=known, among=among, result=result, threshold=threshold)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Any:
         """Sum of frames ``first`` to ``stop``, not included; see ``ops.sum_frames``."""

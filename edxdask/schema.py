@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 # Dimensions. Every dimension of ``counts`` but ENERGY is a pixel dimension.
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
-RANK, CLUSTER = "rank", "cluster"
+RANK, CLUSTER, CANDIDATE = "rank", "cluster", "candidate"
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -37,6 +37,10 @@ TRUTH_ABUNDANCE, TRUTH_SPECTRUM, TRUTH_COMPOSITION, TRUTH_TOTAL = (
 LOADING, SCORE, CENTER_SPECTRUM, LABEL = "loading", "score", "center_spectrum", "label"
 EXPLAINED_VARIANCE, EXPLAINED_VARIANCE_RATIO = "explained_variance", "explained_variance_ratio"
 EXPECTED, RESIDUAL = "expected", "residual"
+CANDIDATE_KIND, CANDIDATE_LINE, LINE_ENERGY = "candidate_kind", "candidate_line", "line_energy"
+SIGNIFICANCE, EXPLAINED = "significance", "explained_counts"
+FAMILIES, ALTERNATIVES, KNOWN, SIGNIFICANT = "line_families", "alternatives", "known", "significant"
+FITTED_SPECTRUM, CONTINUUM_SPECTRUM = "fitted_spectrum", "continuum_spectrum"
 STD_SUFFIX = "_std"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
@@ -77,6 +81,20 @@ _VARIABLES = (
     Variable(EXPLAINED_VARIANCE_RATIO, (RANK,), False, "f", "1", "keep", "its share of all variance"),
     Variable(LABEL, (), True, "i", "1", "keep", "cluster of a pixel, -1 where it has no photons"),
     Variable(EXPECTED, (ENERGY,), True, "f", "counts", "sum", "counts a result expects"),
+    Variable(ELEMENT, (CANDIDATE,), False, "U", "1", "keep", "element a candidate is, empty if it is none"),
+    Variable(
+        CANDIDATE_KIND, (CANDIDATE,), False, "U", "1", "keep", "element, or escape, sum or unknown peak"
+    ),
+    Variable(CANDIDATE_LINE, (CANDIDATE,), False, "U", "1", "keep", "line that tells most"),
+    Variable(LINE_ENERGY, (CANDIDATE,), False, "f", "keV", "keep", "where that line or peak stands"),
+    Variable(SIGNIFICANCE, (CANDIDATE,), False, "f", "1", "keep", "sigma, misfit of shapes included"),
+    Variable(EXPLAINED, (CANDIDATE,), False, "f", "counts", "keep", "counts that a candidate explains"),
+    Variable(FAMILIES, (CANDIDATE,), False, "U", "1", "keep", "measured over expected, by family of lines"),
+    Variable(ALTERNATIVES, (CANDIDATE,), False, "U", "1", "keep", "elements that explain nearly as much"),
+    Variable(KNOWN, (CANDIDATE,), False, "b", "1", "keep", "listed beforehand"),
+    Variable(SIGNIFICANT, (CANDIDATE,), False, "b", "1", "keep", "above the threshold"),
+    Variable(FITTED_SPECTRUM, (ENERGY,), False, "f", "counts", "keep", "counts that all candidates expect"),
+    Variable(CONTINUUM_SPECTRUM, (ENERGY,), False, "f", "counts", "keep", "counts of continuum among them"),
     Variable(RESIDUAL, (ENERGY,), True, "f", "counts", "sum", "counts beyond what a result expects"),
 )
 VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
@@ -103,6 +121,7 @@ SOURCE_FILE, SOURCE_SHA256, HISTORY = "source_file", "source_sha256", "history"
 SCHEMA_VERSION_KEY, EDXDASK_VERSION, SEED = "schema_version", "edxdask_version", "seed"
 COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title", "recipe"
 BIN, SMOOTH = "bin", "smooth"
+ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 
@@ -130,6 +149,8 @@ _ATTRIBUTES = (
     Attribute(SMOOTH, float, "strength of the spatial prior"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),
+    Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),
+    Attribute(ENERGY_GAIN, float, "what a fit multiplies the energy axis with"),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),

@@ -26,6 +26,7 @@ VERBS = {
     "ingest": ("edxdask.cli.files", "Turn vendor files into a store."),
     "info": ("edxdask.cli.info", "Say what a store or a vendor file holds."),
     "simulate": ("edxdask.cli.make", "Make a store of a simulated map with known truth."),
+    "elements": ("edxdask.cli.elements", "Find the elements of a store, listed or not."),
     "bin": ("edxdask.cli.files", "Sum neighbouring pixels into a smaller store."),
     "pca": ("edxdask.cli.factorize", "Principal components, weighted for Poisson noise."),
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),

@@ -3,6 +3,7 @@
 from edxdask.ops.bin import bin_cube
 from edxdask.ops.calibrate import calibrate_energy
 from edxdask.ops.crop import crop_cube
+from edxdask.ops.elements import find_elements
 from edxdask.ops.frames import sum_frames
 from edxdask.ops.maps import line_map, total_map, window_map
 from edxdask.ops.masks import Ellipse, Polygon, Rectangle, combine_masks, valid_mask
@@ -16,6 +17,7 @@ __all__ = [
     "calibrate_energy",
     "combine_masks",
     "crop_cube",
+    "find_elements",
     "line_map",
     "maximum_pixel_spectrum",
     "sum_frames",

@@ -73,7 +73,7 @@ def sum_spectrum_figure(
     figure = new_figure(PAGE, (84 if named else 70) * MM)
     axes = figure.add_subplot()
     axes.set_ylabel("Counts" if _is_counts(spectrum) else "Intensity", fontsize=NORMAL, color=INK)
-    floor, top = _scale(axes, counts[shown], log)
+    floor, top = set_scale(axes, counts[shown], log)
     axes.fill_between(energy, counts, floor, step="mid", color="#cfdbe8", linewidth=0)
     axes.step(energy, counts, where="mid", color="#1f4e79", linewidth=0.7)
     axes.set_xlim(low, high)
@@ -84,7 +84,7 @@ def sum_spectrum_figure(
         axes.set_title(title, fontsize=NORMAL, color=INK, loc="left")
     style_axes(axes)
     if named:
-        _name_lines(figure, axes, energy, counts, named, floor, top)
+        name_lines(figure, axes, energy, counts, named, floor, top)
     return figure
 
 
@@ -92,7 +92,7 @@ def _is_counts(array: xr.DataArray) -> bool:
     return str(array.attrs.get("units", "counts")) == "counts"
 
 
-def _scale(axes: Axes, counts: np.ndarray, log: bool) -> tuple[float, float]:
+def set_scale(axes: Axes, counts: np.ndarray, log: bool) -> tuple[float, float]:
     """Set the scale of the counts; return where the filled area starts and where the ticks end."""
     peak = max(float(counts.max()), 1e-12)
     if not log:
@@ -117,7 +117,7 @@ def _scale(axes: Axes, counts: np.ndarray, log: bool) -> tuple[float, float]:
     return floor, top
 
 
-def _name_lines(
+def name_lines(
     figure: Figure,
     axes: Axes,
     energy: np.ndarray,
@@ -125,6 +125,7 @@ def _name_lines(
     lines: Mapping[str, float],
     floor: float,
     top: float,
+    colors: Mapping[str, str] | None = None,
 ) -> None:
     """Write the names upright above the peaks, each tied to its own by a leader; leaders never cross."""
     height, width = _make_headroom(figure, axes, floor, top)
@@ -140,7 +141,8 @@ def _name_lines(
     knee = foot - _LEADER_ROOM + 4
     to_axes = axes.transData + axes.transAxes.inverted()
     for name, start, place in zip(kept, wanted, places, strict=True):
-        color = PALETTE[elements.index(name.partition("_")[0]) % len(PALETTE)]
+        element = name.partition("_")[0]
+        color = colors[element] if colors else PALETTE[elements.index(element) % len(PALETTE)]
         peak = float(to_axes.transform((lines[name], max(peaks[name], floor or 1e-12)))[1]) * height
         path = np.array([[start, min(peak + 2, knee)], [start, knee], [place, foot - 3], [place, foot]])
         axes.plot(
