@@ -356,5 +356,19 @@ def standing(model: Model, element: str) -> Scores:
 
 
 def _weak(model: Model, known: tuple[str, ...], *, threshold: float) -> set[str]:
+    """Elements that no longer tell, or whose lines of more energy turned out to be absent."""
     elements = {t.element for t in model.terms} - set(known)
-    return {e for e in elements if not (standing(model, e).significance > threshold).any()}
+    return {e for e in elements if _is_weak(model, e, standing(model, e), threshold)}
+
+
+def _is_weak(model: Model, element: str, stand: Scores, threshold: float) -> bool:
+    terms = [t for t in model.terms if t.element == element]
+    at = np.array([model.lines.line_kev[list(t.columns)].max() for t in terms])
+    whole = np.array([model.lines.per_atom[list(t.columns)].sum() for t in terms])
+    tells = stand.significance > threshold
+    if not tells.any():
+        return True
+    lead = int(np.argmax(np.where(tells, at, -np.inf)))
+    above = at > at[lead]
+    lacks = LEAST_RATIO * stand.counts[lead] / whole[lead] - stand.counts / whole
+    return bool((above & (lacks > CLEAR * stand.sigma / whole)).any())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -41,7 +44,7 @@ def by_name(found):
     return {c.name: c for c in found.candidates}
 
 
-@pytest.mark.parametrize("counts", [1e4, 1e5, 1e6, 1e7])
+@pytest.mark.parametrize("counts", [1e4, 1e7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1e5, 1e6))])
 def test_a_mineral_on_a_grid_is_found_at_any_number_of_counts(counts):
     composition = {"O": 50, "Mg": 20, "Si": 20, "Ca": 4, "Fe": 8, "Cu": 6}
     found = find_in_spectrum(drawn(composition, counts), AXIS, beam_energy=200.0)
@@ -116,8 +119,11 @@ def test_sum_and_escape_peaks_are_named_and_make_no_element():
 
 @pytest.mark.slow
 def test_random_compositions_give_few_false_elements():
-    """100 spectra of 3 to 8 elements with 1e4 to 1e7 counts, axes some eV off: false elements are rare."""
-    rng = np.random.default_rng(5)
+    """100 spectra of 3 to 8 elements with 1e4 to 1e7 counts, axes some eV off: false elements are rare.
+
+    2 of 100 spectra held one each when this was written: Ta M for Rb L (29,000 counts), Si in 0.5 U (7e6).
+    """
+    rng = np.random.default_rng(1)
     pool = [e for e in elements_on(AXIS[20:], beam_energy=200.0) if e not in ("Ar", "Xe")]
     false = 0
     for _ in range(100):
@@ -128,7 +134,7 @@ def test_random_compositions_give_few_false_elements():
         nominal = (AXIS - rng.normal(0, 0.005)) / (1 + rng.normal(0, 5e-4))
         found = find_in_spectrum(rng.poisson(spectrum), nominal, beam_energy=200.0)
         false += len(set(found.elements) - set(composition))
-    assert false <= 10
+    assert false <= 5
 
 
 def test_what_a_fit_left_out_is_found_and_a_misfit_of_a_per_cent_is_not():
@@ -163,6 +169,19 @@ def test_the_71_gpa_map_is_explained_but_for_little(left):
     assert chi < 4
 
 
+def test_platinum_and_iron_of_nanoparticles_are_found_with_nothing_listed():
+    folder = importlib.util.find_spec("exspy")
+    if folder is None or folder.origin is None:
+        pytest.skip("exspy, whose wheel holds the spectrum, is not installed")
+    with h5py.File(Path(folder.origin).parent / "data" / "EDS_TEM_FePt_nanoparticles.hspy") as file:
+        (experiment,) = file["Experiments"].values()
+        axis, counts = experiment["axis-0"].attrs, experiment["data"][:]
+        energy = axis["offset"] + axis["scale"] * np.arange(axis["size"])
+    found = find_in_spectrum(counts, energy, beam_energy=200.0)
+    assert {"Pt", "Fe", "Cu", "C"} <= set(found.elements)
+
+
+@pytest.mark.slow
 def test_majors_are_found_with_nothing_listed(data):
     for name in ("71GPa_left.hspy", "88GPa_crop.hspy"):
         counts, energy = real(data, name)
@@ -219,3 +238,29 @@ def test_names_of_lines_are_those_of_the_tables():
     for candidate in (c for c in found.candidates if c.element):
         named = {line.name: line.centroid_kev for line in lines_of(candidate.element)}
         assert named[candidate.line] == pytest.approx(candidate.energy_kev)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_stands_clear_of_noise_and_neighbours_is_found(seed):
+    """Elements whose K alpha is worth more than 10 sigma of what lies beneath are named, and no others."""
+    rng = np.random.default_rng(seed)
+    apart = [
+        "Mg",
+        "Si",
+        "S",
+        "K",
+        "Ti",
+        "Fe",
+        "Cu",
+    ]  # no line of one near K alpha of another: Ge and Br L hide Mg
+    names = rng.choice(apart, 5, replace=False).tolist()
+    composition = dict(zip(names, rng.uniform(0.05, 1, 5), strict=True))
+    expected = 10 ** rng.uniform(5, 7) * phase_spectrum(composition, AXIS)
+    for name in names:
+        near = np.abs(AXIS - next(n.energy_kev for n in lines_of(name) if n.siegbahn == "Ka")) < 0.06
+        without = {n: a for n, a in composition.items() if n != name}
+        share = phase_spectrum(without, AXIS)[near].sum() / phase_spectrum(without, AXIS)[AXIS > 12].sum()
+        beneath = share * expected[AXIS > 12].sum()
+        assert expected[near].sum() - beneath > 10 * np.sqrt(expected[near].sum())
+    found = find_in_spectrum(rng.poisson(expected), AXIS, beam_energy=200.0)
+    assert set(found.elements) == set(names)
