@@ -122,6 +122,7 @@ SCHEMA_VERSION_KEY, EDXDASK_VERSION, SEED = "schema_version", "edxdask_version",
 COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title", "recipe"
 BIN, SMOOTH = "bin", "smooth"
 ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
+CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warnings"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 
@@ -147,6 +148,9 @@ _ATTRIBUTES = (
     Attribute(SEED, int, "seed of whatever was random"),
     Attribute(BIN, int, "pixels a bin of the first factorization"),
     Attribute(SMOOTH, float, "strength of the spatial prior"),
+    Attribute(CHI2_RED, float, "reduced chi-squared of the summed fit"),
+    Attribute(LARGEST_CORRECTION, float, "largest logarithm of the factor that made the basis fit"),
+    Attribute(WARNINGS, list, "what a person should know before using a result"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),

@@ -14,7 +14,7 @@ from edxdask.cli.output import print_json, print_table, si
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target, claimed
 
-AUTO = "auto"
+AUTO, FIND = "auto", "find"
 
 
 class OrAuto(click.ParamType):
@@ -49,6 +49,53 @@ def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--worker-memory", help="Memory of one worker process or job, such as 16GiB."),
         click.option("--memory-limit", help="Memory this process may take, such as 6GiB (threads)."),
         click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+class Elements(click.ParamType):
+    """Symbols with commas between them, or "find"."""
+
+    name = "Mg,Si,…|find"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a list of symbols."""
+        if value == FIND or not isinstance(value, str):
+            return value
+        return [symbol.strip() for symbol in value.split(",") if symbol.strip()]
+
+
+class AbsentElements(click.ParamType):
+    """A phase and elements that it cannot hold."""
+
+    name = "PHASE:Si,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into the pair of a label, or number, and symbols."""
+        if not isinstance(value, str):
+            return value
+        label, colon, symbols = value.partition(":")
+        names = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
+        if not (label and colon and names):
+            self.fail(f"{value!r}: expected a phase and elements it cannot hold, as in Fp:Si", param, ctx)
+        return (int(label) if label.isdigit() else label), names
+
+
+def _guided(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of physics-guided factorizations."""
+    options = (
+        click.option(
+            "--elements", type=Elements(), help="Elements of the sample: spectra are made of theirs."
+        ),
+        click.option(
+            "--absent",
+            type=AbsentElements(),
+            multiple=True,
+            help="Elements that a phase cannot hold, by label or number; may be repeated.",
+        ),
+        click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given."),
     )
     for option in reversed(options):
         command = option(command)
@@ -111,17 +158,56 @@ def _print_result(settings: Settings, out: str, result: Any) -> None:
         "objective": float(root[schema.OBJECTIVE].values[-1]),
         **{name: root.attrs[name] for name in (schema.BIN, schema.SMOOTH) if name in root.attrs},
     }
+    if schema.COMPOSITION in root:
+        figures |= _composition_figures(root)
     if settings.json:
         print_json(figures)
         return
     rows = [(label, f"{100 * part:.2f} % of the photons") for label, part in figures["phases"].items()]
     rows += [(name, f"{figures[name]:.4g}") for name in (schema.BIN, schema.SMOOTH) if name in figures]
     rows += [("iterations", str(figures["iterations"])), ("objective", si(figures["objective"]).strip())]
-    print_table([*rows, ("result", out)])
+    print_table([*rows, *_composition_rows(figures), ("result", out)])
+    for text in figures.get(schema.WARNINGS, []):
+        click.echo(f"note: {text}", err=True)
+
+
+def _composition_figures(root: Any) -> dict[str, Any]:
+    """Compositions, their errors and what the calibration found, for a program."""
+    from edxdask import schema
+
+    elements = [str(e) for e in root[schema.ELEMENT].values]
+    found: dict[str, Any] = {
+        key: {
+            str(phase): dict(zip(elements, row, strict=True))
+            for phase, row in zip(root[schema.PHASE].values, root[key].values.tolist(), strict=True)
+        }
+        for key in (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX)
+    }
+    names = (schema.ENERGY_OFFSET_STEP, schema.ENERGY_GAIN, schema.FWHM, schema.CHI2_RED, schema.WARNINGS)
+    return found | {name: root.attrs[name] for name in names if name in root.attrs}
+
+
+def _composition_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Compositions in at.%, and the calibration, for a person."""
+    from edxdask import schema
+
+    if schema.COMPOSITION not in figures:
+        return []
+    errors = figures[schema.COMPOSITION + schema.STD_SUFFIX]
+    rows = []
+    for phase, atoms in figures[schema.COMPOSITION].items():
+        parts = [f"{e} {100 * a:.3g} ± {100 * errors[phase][e]:.1g}" for e, a in atoms.items() if a > 0]
+        rows.append((f"{phase}, at.%", ", ".join(parts)))
+    shift, gain = figures[schema.ENERGY_OFFSET_STEP], figures[schema.ENERGY_GAIN]
+    axis = f"moved by {1e3 * shift:+.1f} eV, stretched by {100 * (gain - 1):+.3f} %"
+    rows.append(("energy axis", f"{axis}, peaks {figures[schema.FWHM]:.1f} eV wide at Mn Ka"))
+    rows.append(("summed fit", f"reduced chi-squared {figures[schema.CHI2_RED]:.2f}"))
+    return rows
 
 
 @click.command("nmf", cls=Verb)
 @_factorizer
+@_guided
 @click.option("--phases", type=int, default=3, show_default=True, help="Number of phases.")
 @click.option("--loss", type=click.Choice(["kl", "frobenius"]), default="kl", show_default=True)
 @click.option("--init", type=click.Choice(["nndsvda", "random"]), default="nndsvda", show_default=True)
@@ -139,19 +225,35 @@ def nmf_verb(
     max_iter: int,
     tol: float,
     seed: int,
+    elements: Any,
+    absent: tuple[Any, ...],
+    keep_axis: bool,
     **where: Any,
 ) -> None:
     """Factorize STORE (a cube or a collection) into phases."""
     from edxdask.factorize.nmf import nmf
 
+    physics = {"elements": elements, "absent": dict(absent), "refine_axis": not keep_axis}
+
     def work(data: Any, **extra: Any) -> Any:
-        return nmf(data, phases=phases, loss=loss, init=init, max_iter=max_iter, tol=tol, seed=seed, **extra)
+        return nmf(
+            data,
+            phases=phases,
+            loss=loss,
+            init=init,
+            max_iter=max_iter,
+            tol=tol,
+            seed=seed,
+            **physics,
+            **extra,
+        )
 
     _print_result(settings, out, _run(settings, store, out, work=work, **where))
 
 
 @click.command("psnmf", cls=Verb)
 @_factorizer
+@_guided
 @click.option("--phases", type=OrAuto(int), default=3, show_default=True, help="Number of phases, or auto.")
 @click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels a bin.")
 @click.option("--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the prior.")
@@ -167,13 +269,20 @@ def psnmf_verb(
     smooth: float | None,
     prior: Any,
     seed: int,
+    elements: Any,
+    absent: tuple[Any, ...],
+    keep_axis: bool,
     **where: Any,
 ) -> None:
     """Unmix STORE (a cube or a collection): spectra from binned photons, maps from all of them."""
     from edxdask.factorize.psnmf import psnmf
 
+    physics = {"elements": elements, "absent": dict(absent), "refine_axis": not keep_axis}
+
     def work(data: Any, **extra: Any) -> Any:
-        return psnmf(data, phases=phases, bin=factor, smooth=smooth, prior=prior, seed=seed, **extra)
+        return psnmf(
+            data, phases=phases, bin=factor, smooth=smooth, prior=prior, seed=seed, **physics, **extra
+        )
 
     _print_result(settings, out, _run(settings, store, out, work=work, **where))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.optimize import nnls
@@ -16,8 +17,8 @@ from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Problem
 from edxdask.engine.step import State
 from edxdask.errors import EdxdaskError
-from edxdask.factorize.nmf import factorize
 from edxdask.factorize.result import gather_abundance
+from edxdask.factorize.rounds import SpectraModel, factorize
 from edxdask.factorize.shapes import ResolvedSpectra
 from edxdask.factorize.starts import nndsvd
 from edxdask.factorize.steps import ABUNDANCE
@@ -28,6 +29,14 @@ SINGLE = np.dtype(np.float32)
 # Zeros of NNDSVD are filled with this share of the mean. Filled with all of it, the fit of a matrix with
 # precipitates that never occur pure ends far from the truth (Fp off by 12 to 20 deg on bins of 12).
 FILL = 1e-4
+
+
+class BinsModel(SpectraModel, Protocol):
+    """What spectra of bins are made of, where the fit begins with spectra of any shape."""
+
+    def start(self, spectra: np.ndarray) -> np.ndarray:
+        """Weights that make roughly these spectra."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ def fit_coarse(
     binned: Problem,
     factor: int,
     phases: int,
-    model: ResolvedSpectra,
+    model: BinsModel,
     *,
     rule: StopRule,
     progress: ProgressHook | None = None,

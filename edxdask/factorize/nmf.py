@@ -7,6 +7,7 @@ from the same start and without acceleration they are scikit-learn's ``solver="m
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,20 @@ import xarray as xr
 from edxdask import schema
 from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.driver import Loop, StopRule
-from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
-from edxdask.engine.step import State
 from edxdask.errors import ParameterError
+from edxdask.factorize.guided import Absent, Compositions
+from edxdask.factorize.guided_fit import (
+    Phases,
+    calibration_attrs,
+    physical_phases,
+    wish_of,
+    with_composition,
+)
 from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.rounds import FreeSpectra, Rounds, SpectraModel
+from edxdask.factorize.rounds import FreeSpectra, factorize
 from edxdask.factorize.starts import GivenState, RandomState, nndsvd, random_spectra
-from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Loss, SweepStep
-from edxdask.photons import entropy_term
+from edxdask.factorize.steps import Loss
 from edxdask.progress import ProgressHook
 
 PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
@@ -41,6 +47,10 @@ def nmf(
     accelerate: bool = True,
     fixed: Any = None,
     forbidden: Any = None,
+    elements: Sequence[str] | str | None = None,
+    absent: Absent | None = None,
+    compositions: Compositions | None = None,
+    refine_axis: bool = True,
     precision: str = "single",
     seed: int = 0,
     workers: int | None = None,
@@ -62,6 +72,7 @@ def nmf(
     accelerate : extrapolate with a guard; False gives the plain updates, one by one those of scikit-learn
     fixed : boolean (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``
     forbidden : the same: entries of the spectra that are zero
+    elements, absent, compositions, refine_axis : make spectra of what elements emit, as in ``psnmf``; KL only
     precision : "single" or "double"
     memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
     checkpoint : folder; the same call resumes from it, and removes it when done
@@ -70,9 +81,16 @@ def nmf(
     -------
     Dataset
         ``spectrum(phase, energy)``, ``abundance(phase, …)``, ``total(…)``, ``objective(iteration)``; for a
-        collection a DataTree with the spectra at its root.
+        collection a DataTree with the spectra at its root. With elements, also
+        ``composition(phase, element)`` with ``composition_std``.
     """
     _check_options(loss, max_iter, tol, precision)
+    wish = wish_of(elements, absent, compositions, phases, refine_axis)
+    if wish and (loss != "kl" or fixed is not None or forbidden is not None):
+        raise ParameterError(
+            "elements", elements, "None with another loss than 'kl', or with fixed or forbidden channels",
+            "Say what phases hold with absent={...} and compositions={...}.",
+        )  # fmt: skip
     dtype = PRECISIONS[precision]
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
@@ -90,53 +108,32 @@ def nmf(
         if checkpoint:
             identity = run_identity(
                 problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed, accelerate=accelerate,
-                init=_name_of(init, problem, rank), **{name: digest(mask) for name, mask in masks.items()},
+                init=_name_of(init, problem, rank), wish=repr(wish),
+                **{name: digest(mask) for name, mask in masks.items()},
             )  # fmt: skip
             kept = Checkpoint(Path(checkpoint), identity)
         loop = Loop(problem.executor, "nmf", StopRule(max_iter, tol), progress, kept)
-        model = FreeSpectra(masks.get("fixed"))
-        spectra, objectives = factorize(problem, model, spectra, loop, loss=loss, accelerate=accelerate)
+        attrs: dict[str, Any] = {schema.SEED: seed}
+        if wish is None:
+            model = FreeSpectra(masks.get("fixed"))
+            spectra, objectives = factorize(problem, model, spectra, loop, loss=loss, accelerate=accelerate)
+            found = Phases(spectra, gather_abundance(problem), objectives)
+        else:
+            guide = wish.guide(problem)
+            found = physical_phases(problem, spectra, guide, loop, accelerate=accelerate)
+            attrs |= calibration_attrs(guide)
         result = make_result(
             problem,
-            spectra,
-            gather_abundance(problem),
-            objectives,
-            attrs={schema.SEED: seed},
+            found.spectra,
+            found.abundance,
+            found.objectives,
+            phases=found.labels,
+            attrs=attrs,
             entry=f"nmf(phases={rank}, loss={loss!r}, seed={seed})",
         )
         if loop.checkpoint:
             loop.checkpoint.remove()
-    return result
-
-
-def factorize(
-    problem: Problem,
-    model: SpectraModel,
-    weights: np.ndarray,
-    loop: Loop,
-    *,
-    loss: Loss = "kl",
-    accelerate: bool = True,
-    dtype: np.dtype[Any] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Iterate from the states that stand and ``weights`` of ``model``; returns spectra and objectives."""
-    constant = float(sum(problem.executor.collect(entropy_of))) if loss == "kl" else 0.0
-    if accelerate:
-        problem.executor.change(add_previous)
-    step = SweepStep(loss=loss)
-    rounds = Rounds(problem.executor, step, model, constant, accelerate, dtype)
-    shared, objectives = loop.run(rounds, rounds.start(weights))
-    return model.spectra(shared["weights"]), objectives
-
-
-def entropy_of(partition: Partition, state: State) -> float:
-    """Part of the KL divergence that no factor changes: Σ y log y - y."""
-    return float(sum(entropy_term(block) for _, block in partition.blocks()))
-
-
-def add_previous(partition: Partition, state: State) -> State:
-    """State with room for the last round's abundances."""
-    return {**state, PREVIOUS: state[ABUNDANCE].copy()}
+    return result if wish is None else with_composition(result, guide, found)
 
 
 def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed: int) -> np.ndarray:

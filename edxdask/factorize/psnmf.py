@@ -4,12 +4,13 @@ After Chen, Alexander & Hébert, Nano Lett. 24 (2024) 10177: bin, factorize, sta
 bins gave, join the spectra of the first with the maps of the second. Three things are done better here, each
 shown in ``benchmarks/accuracy.py``: spectra are limited to what a detector can resolve (``shapes``), the
 full-size maps follow from a penalised likelihood instead of an early stop (``smooth``), and bin factor,
-number of phases and strength of the penalty are found by count splitting (``select``, ``split``).
+number of phases and strength of the penalty are found by count splitting (``select``, ``split``). Where
+elements are named, a fourth: spectra are made of what these emit (``guided``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
-from edxdask.factorize.coarse import CoarseFit, Upsampled, fit_coarse, spectra_model
+from edxdask.factorize.coarse import BinsModel, CoarseFit, Upsampled, fit_coarse, spectra_model
+from edxdask.factorize.guided import Absent, Compositions, Guide
+from edxdask.factorize.guided_fit import Phases, calibration_attrs, settle, wish_of, with_composition
 from edxdask.factorize.nmf import run_identity
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
@@ -46,6 +49,10 @@ def psnmf(
     *,
     phases: int | None = 3,
     bin: int | None = None,
+    elements: Sequence[str] | str | None = None,
+    absent: Absent | None = None,
+    compositions: Compositions | None = None,
+    refine_axis: bool = True,
     smooth: float | None = None,
     prior: Prior = "tv",
     closure: Closure = "counts",
@@ -60,12 +67,21 @@ def psnmf(
 ) -> xr.Dataset | xr.DataTree:
     """Unmix a cube, or a collection with shared spectra, by pan-sharpening NMF.
 
-    Runs on the active dask Client if there is one, else on threads. Elements need not be named.
+    Runs on the active dask Client if there is one, else on threads. Where elements are named, spectra are
+    what these emit (``factorize.guided``), and the result says what the phases are made of; where not,
+    spectra may have any shape that the detector resolves.
 
     Parameters
     ----------
     phases : number of phases; None finds it
     bin : pixels a bin along rows and columns in the first factorization; None finds it
+    elements : symbols, all that the sample holds, or "find" to look for them; needs the beam energy in
+        ``data.attrs``. Lines of others (grid, holder, ion beam) get columns of their own and are named in the
+        attribute ``warnings``
+    absent : elements that a phase cannot hold, ``{"Fp": "Si", "CaPv": ["Mg"]}``; the phase that shows least
+        of them takes the label. A number stands for a phase by its size, 0 the biggest
+    compositions : phases of known composition in atoms, ``{"Brg": {"Mg": 1, "Si": 1, "O": 3}}``
+    refine_axis : find offset and gain of the energy axis and the width of the peaks, where elements are named
     smooth : strength of the spatial prior on the maps; None finds it, 0 leaves the prior out
     prior : "tv" (edges survive) or "laplacian"
     closure : "counts": every pixel keeps its photons, whatever its thickness. "thickness": all pixels are as
@@ -79,9 +95,12 @@ def psnmf(
     -------
     Dataset
         As from ``nmf``, and the curves that choices were made from: ``bin_score``, ``phases_score``,
-        ``smooth_score``; the values taken are attributes ``bin``, ``smooth``. A collection gives a DataTree.
+        ``smooth_score``; the values taken are attributes ``bin``, ``smooth``. With elements, also
+        ``composition(phase, element)`` in atomic fraction with ``composition_std``, and the calibration in
+        the attributes. A collection gives a DataTree.
     """
     _check(bin, smooth, max_iter, closure)
+    wish = wish_of(elements, absent, compositions, phases, refine_axis)
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
     if phases is not None:
@@ -94,12 +113,14 @@ def psnmf(
         data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
         identity = run_identity(
-            problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed
+            problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed, wish=repr(wish)
         )
-        run = Run(problem, folder, identity, seed, progress)
+        run = Run(problem, folder, identity, seed, progress, None if wish is None else wish.guide(problem))
         with run.window(data, workers) as window:
             curves = run.choose(window, phases, bin)
-            fit = run.coarse(int(curves["phases"].chosen), int(curves["bin"].chosen), StopRule(max_iter, tol))
+            fit, found = run.coarse(
+                int(curves["phases"].chosen), int(curves["bin"].chosen), StopRule(max_iter, tol)
+            )
             curves["smooth"] = run.strength(window, fit, smooth, prior)
         objectives = smooth_abundances(
             problem,
@@ -111,7 +132,7 @@ def psnmf(
             progress=progress,
             checkpoint=run.checkpoint(MAPS_STAGE),
         )
-        result = _labelled(problem, fit, curves, objectives, seed)
+        result = _labelled(problem, fit.factor, found, run.guide, curves, objectives, seed)
     run.forget()
     return result
 
@@ -125,6 +146,12 @@ class Run:
     identity: dict[str, Any]
     seed: int
     progress: ProgressHook | None
+    guide: Guide | None = None
+
+    @property
+    def model(self) -> BinsModel:
+        """What spectra of bins are made of while nothing is known about single phases."""
+        return spectra_model(self.problem) if self.guide is None else self.guide.mean_model()
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         """Checkpoint of a stage that iterates."""
@@ -156,21 +183,16 @@ class Run:
 
         def make() -> Arrays:
             first = phases or FIRST_PHASES
-            bins = (
-                Curve.given(bin) if bin else choose_bin(window, first, seed=self.seed, progress=self.progress)
-            )
-            ranks = (
-                Curve.given(phases)
-                if phases
-                else choose_phases(window, int(bins.chosen), seed=self.seed, progress=self.progress)
-            )
+            how: dict[str, Any] = {"seed": self.seed, "model": self.model, "progress": self.progress}
+            bins = Curve.given(bin) if bin else choose_bin(window, first, **how)
+            ranks = Curve.given(phases) if phases else choose_phases(window, int(bins.chosen), **how)
             return {**bins.arrays("bin"), **ranks.arrays("phases")}
 
         found = remember(self.folder, CHOICES_STAGE, self.identity, make)
         return {name: Curve.of(found, name) for name in ("bin", "phases")}
 
-    def coarse(self, phases: int, factor: int, rule: StopRule) -> CoarseFit:
-        """First factorization, of the binned photons."""
+    def coarse(self, phases: int, factor: int, rule: StopRule) -> tuple[CoarseFit, Phases]:
+        """First factorization, of the binned photons, and what it says of the phases."""
 
         def make() -> Arrays:
             binned = self.problem.derive(factor=factor)
@@ -179,18 +201,22 @@ class Run:
                     binned,
                     factor,
                     phases,
-                    spectra_model(self.problem),
+                    self.model,
                     rule=rule,
                     progress=self.progress,
                     checkpoint=self.checkpoint(SPECTRA_STAGE),
                 )
+                found = Phases(fit.spectra, fit.abundance, fit.objectives)
+                if self.guide is not None:
+                    found = settle(binned, found, self.guide, progress=self.progress)
+                return found.arrays()
             finally:
                 binned.executor.close()
-            return {"spectra": fit.spectra, "abundance": fit.abundance, "objectives": fit.objectives}
 
-        found = remember(self.folder, COARSE_STAGE, self.identity, make)
         stacks, _ = derivations([m.stack for m in self.problem.maps], self.problem.plans, factor=factor)
-        return CoarseFit(factor, found["spectra"], found["abundance"], tuple(stacks), found["objectives"])
+        found = Phases.of(remember(self.folder, COARSE_STAGE, self.identity, make))
+        fit = CoarseFit(factor, found.spectra, found.abundance, tuple(stacks), found.objectives)
+        return fit, found
 
     def strength(self, window: Problem, fit: CoarseFit, smooth: float | None, prior: Prior) -> Curve:
         """Strength of the prior, given or found."""
@@ -205,17 +231,28 @@ class Run:
 
 
 def _labelled(
-    problem: Problem, fit: CoarseFit, curves: dict[str, Curve], objectives: np.ndarray, seed: int
+    problem: Problem,
+    factor: int,
+    found: Phases,
+    guide: Guide | None,
+    curves: dict[str, Curve],
+    objectives: np.ndarray,
+    seed: int,
 ) -> xr.Dataset | xr.DataTree:
-    factor, strength = fit.factor, float(curves["smooth"].chosen)
+    strength = float(curves["smooth"].chosen)
+    made = "" if guide is None else f"elements={','.join(guide.elements)}, "
+    attrs = {schema.SEED: seed, schema.BIN: factor, schema.SMOOTH: strength}
     result = make_result(
         problem,
-        fit.spectra,
+        found.spectra,
         gather_abundance(problem),
         objectives,
-        attrs={schema.SEED: seed, schema.BIN: factor, schema.SMOOTH: strength},
-        entry=f"psnmf(phases={len(fit.spectra)}, bin={factor}, smooth={strength:.4g})",
+        phases=found.labels,
+        attrs=attrs if guide is None else {**attrs, **calibration_attrs(guide)},
+        entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g})",
     )
+    if guide is not None:
+        result = with_composition(result, guide, found)
     shown = {k: v for name, curve in curves.items() for k, v in curve.variables(name).items()}
     if isinstance(result, xr.DataTree):
         result.dataset = result.to_dataset().assign(shown)

@@ -13,10 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edxdask.engine.driver import Shared
+from edxdask.engine.driver import Loop, Shared
 from edxdask.engine.executor import Executor
-from edxdask.engine.step import Stats
-from edxdask.factorize.steps import Call, SweepStep, extrapolate
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Problem
+from edxdask.engine.step import State, Stats
+from edxdask.factorize.steps import ABUNDANCE, PREVIOUS, Call, Loss, SweepStep, extrapolate
+from edxdask.photons import entropy_term
 
 FIRST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.98
 GROWTH, CEILING_GROWTH, CUT = 1.2, 1.05, 0.5
@@ -117,3 +120,34 @@ class Rounds:
         spectra = np.ascontiguousarray(self.model.spectra(weights), dtype=self.dtype or weights.dtype)
         stats = self.executor.advance(self.step, Call(spectra, momentum, undo))
         return stats, float(stats["loss"]) + self.constant
+
+
+def factorize(
+    problem: Problem,
+    model: SpectraModel,
+    weights: np.ndarray,
+    loop: Loop,
+    *,
+    loss: Loss = "kl",
+    accelerate: bool = True,
+    dtype: np.dtype[Any] | None = None,
+    sparsity: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Iterate from the states that stand and ``weights`` of ``model``; returns spectra and objectives."""
+    constant = float(sum(problem.executor.collect(entropy_of))) if loss == "kl" else 0.0
+    if accelerate:
+        problem.executor.change(add_previous)
+    step = SweepStep(loss=loss, sparsity=sparsity)
+    rounds = Rounds(problem.executor, step, model, constant, accelerate, dtype)
+    shared, objectives = loop.run(rounds, rounds.start(weights))
+    return model.spectra(shared["weights"]), objectives
+
+
+def entropy_of(partition: Partition, state: State) -> float:
+    """Part of the KL divergence that no factor changes: Σ y log y - y."""
+    return float(sum(entropy_term(block) for _, block in partition.blocks()))
+
+
+def add_previous(partition: Partition, state: State) -> State:
+    """State with room for the last round's abundances."""
+    return {**state, PREVIOUS: state[ABUNDANCE].copy()}

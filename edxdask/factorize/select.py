@@ -18,9 +18,8 @@ from edxdask import schema
 from edxdask.engine.derive import Thinning
 from edxdask.engine.driver import StopRule
 from edxdask.engine.problem import Problem
-from edxdask.factorize.coarse import Upsampled, fit_coarse, fractions_of, spectra_model
+from edxdask.factorize.coarse import BinsModel, Upsampled, fit_coarse, fractions_of, spectra_model
 from edxdask.factorize.result import gather_abundance
-from edxdask.factorize.shapes import ResolvedSpectra
 from edxdask.factorize.smooth import smooth_abundances
 from edxdask.factorize.starts import GivenState
 from edxdask.factorize.steps import Call, SweepStep
@@ -107,7 +106,7 @@ def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset:
     )
 
 
-def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: ResolvedSpectra) -> float:
+def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: BinsModel) -> float:
     """Log-likelihood a photon of the judging half, of the whole way from bins to smoothed maps.
 
     Judged by the bins' own abundances, small bins win, because they blur least; but the maps do not come
@@ -127,28 +126,46 @@ def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: Re
     return -(float(loss) - judge.pixels) / judge.photons
 
 
-def choose_bin(problem: Problem, phases: int, *, seed: int, progress: ProgressHook | None = None) -> Curve:
+def choose_bin(
+    problem: Problem,
+    phases: int,
+    *,
+    seed: int,
+    model: BinsModel | None = None,
+    progress: ProgressHook | None = None,
+) -> Curve:
     """Choose the bin factor whose spectra foretell unseen photons best."""
     stack = problem.maps[0].stack
     short = min(stack.width, stack.rows if stack.rows > 1 else stack.width)
     factors = [b for b in BIN_FACTORS if b == 1 or short // b >= LEAST_BINS]
-    scores = _scores(problem, [(b, phases) for b in factors], seed, progress)
+    scores = _scores(problem, [(b, phases) for b in factors], seed, model, progress)
     return _curve(np.array(factors), scores, problem.photons)
 
 
-def choose_phases(problem: Problem, factor: int, *, seed: int, progress: ProgressHook | None = None) -> Curve:
+def choose_phases(
+    problem: Problem,
+    factor: int,
+    *,
+    seed: int,
+    model: BinsModel | None = None,
+    progress: ProgressHook | None = None,
+) -> Curve:
     """Choose the smallest number of phases that is not clearly worse than the best."""
     most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
     candidates = list(range(1, most + 1))
-    scores = _scores(problem, [(factor, k) for k in candidates], seed, progress)
+    scores = _scores(problem, [(factor, k) for k in candidates], seed, model, progress)
     return _curve(np.array(candidates), scores, problem.photons, simplest=True)
 
 
 def _scores(
-    problem: Problem, settings: Sequence[tuple[int, int]], seed: int, progress: ProgressHook | None
+    problem: Problem,
+    settings: Sequence[tuple[int, int]],
+    seed: int,
+    model: BinsModel | None,
+    progress: ProgressHook | None,
 ) -> np.ndarray:
     train, judge = (problem.derive(thinning=Thinning(0.5, seed, rest)) for rest in (False, True))
-    model = spectra_model(problem)
+    model = spectra_model(problem) if model is None else model
     scores: list[float] = []
     try:
         for factor, phases in settings:

@@ -16,6 +16,7 @@ from edxdask.photons import Block, frobenius_sweep, kl_sweep
 
 ABUNDANCE, PREVIOUS = "abundance", "previous"
 LEAST_RATIO = 0.5
+SOFT_COUNTS = np.float32(1.0)  # below which log-sparsity no longer grows
 
 Loss = Literal["kl", "frobenius"]
 
@@ -46,6 +47,8 @@ class SweepStep:
     joint : both factors from the same ratios (as in PLSA): one pass instead of two, KL only
     spectra_statistics : False where the spectra are known and only abundances change
     update_abundance : False where the abundances are known and only spectra change, KL only
+    sparsity : log-sparsity μ of the abundances in counts: adds μ Σ log(1 + A) to the KL divergence, for
+        spectra that sum to 1
     """
 
     loss: Loss = "kl"
@@ -53,6 +56,7 @@ class SweepStep:
     joint: bool = False
     spectra_statistics: bool = True
     update_abundance: bool = True
+    sparsity: float = 0.0
     halo_rows: int = 0
     halo_names: tuple[str, ...] = ()
 
@@ -65,6 +69,8 @@ class SweepStep:
             moved = extrapolate(abundance, state[PREVIOUS], shared.momentum)
             state[PREVIOUS][:] = abundance
             abundance[:] = moved
+        if self.sparsity:  # the tangent of the logarithm as majorant: the photons of the sweep put sums right
+            abundance /= 1 + self.sparsity / (abundance + SOFT_COUNTS)
         total: Stats = {}
         for where, block in partition.blocks():
             stats = self._sweep(block, abundance[where], shared.spectra)

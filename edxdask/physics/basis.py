@@ -25,6 +25,7 @@ Kind = Literal["lines", "continuum", "artefact"]
 LINE_REACH_FWHM = 4.0  # a line further outside the axis than this adds less than 1e-20 of itself
 # A family is worth a column of its own if its strongest line on the axis has this share of the element's.
 LEAST_FAMILY = 1e-4
+CONTINUUM_SHAPES = 2
 BARN_CM2 = 1e-24
 
 
@@ -91,7 +92,7 @@ def basis(
     beam_energy: float,
     fwhm_mn_ka_ev: float = 130.0,
     families: bool = False,
-    continuum: int = 2,
+    continuum: int = CONTINUUM_SHAPES,
     seen: Seen = efficiency,
     table: str = DEFAULT_TABLE,
     escape: bool = False,
