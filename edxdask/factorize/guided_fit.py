@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,32 +13,18 @@ import xarray as xr
 from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Problem
-from edxdask.errors import ParameterError
-from edxdask.factorize.coarse import UnitSpectra, summed_spectrum
+from edxdask.factorize.coarse import UnitSpectra
 from edxdask.factorize.guided import (
-    Absent,
-    Compositions,
     Guide,
     GuidedSpectra,
-    checked_absent,
-    checked_compositions,
-    checked_elements,
 )
 from edxdask.factorize.guided_errors import composition_errors
 from edxdask.factorize.result import gather_abundance
 from edxdask.factorize.rounds import factorize
 from edxdask.factorize.stages import Arrays
 from edxdask.factorize.starts import GivenState
-from edxdask.physics.calibration import calibrate
-from edxdask.physics.candidates import Candidate
-from edxdask.physics.conditions import Conditions
-from edxdask.physics.find import find_in_spectrum
-from edxdask.physics.lines import atomic_number
 from edxdask.progress import ProgressHook
 
-logger = logging.getLogger(__name__)
-
-FIND = "find"
 Rounds = Callable[[GuidedSpectra, np.ndarray], tuple[np.ndarray, np.ndarray]]
 COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 # Log-sparsity of abundances, in counts: a phase that explains no more than noise in a bin leaves it. Free of
@@ -51,107 +36,6 @@ TRIAL = StopRule(300, 1e-6)
 RETURNED = 0.1  # of the mean spectrum in each, where it is not known yet which phase is which
 PUREST, PRESENT_COUNTS = 0.1, 1e-3  # share of the bins that count as the matrix alone; of a count
 RICH, MOST_OUT = 0.5, 0.9  # of its largest share, bins rich in a phase; share of a phase that may be matrix
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user asked of the physics.
-
-    Attributes
-    ----------
-    elements : symbols that phases are made of; empty: to be found in the summed spectrum
-    absent : elements that a phase, by label or number (biggest first), cannot hold
-    compositions : phases of known composition, in atoms
-    refine_axis : find offset and gain of the energy axis and the width of peaks
-    """
-
-    elements: tuple[str, ...]
-    absent: dict[str | int, tuple[str, ...]]
-    compositions: dict[str | int, dict[str, float]]
-    refine_axis: bool = True
-
-    @classmethod
-    def of(
-        cls,
-        elements: Sequence[str] | str,
-        absent: Absent | None,
-        compositions: Compositions | None,
-        phases: int | None,
-        refine_axis: bool,
-    ) -> Wish:
-        """Check what was asked for."""
-        if isinstance(elements, str) and elements == FIND:
-            for name, value in (("absent", absent), ("compositions", compositions)):
-                if value:
-                    raise ParameterError(name, value, f"None where elements={FIND!r}", "List the elements.")
-            return cls((), {}, {}, refine_axis)
-        names = checked_elements(elements)
-        gone = checked_absent(absent, names, phases)
-        return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
-
-    def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, lines that nobody listed among them."""
-        counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
-        energy = problem.energy.values.astype(np.float64)
-        conditions = Conditions.of(problem.maps[0].cube.attrs)
-        elements = self.elements
-        if not elements:
-            found = find_in_spectrum(
-                counts, energy, beam_energy=conditions.beam_energy, fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev
-            )
-            elements = _in_order(found.elements)
-        first = calibrate(counts, energy, elements, conditions, refine_axis=self.refine_axis)
-        more = find_in_spectrum(
-            counts,
-            first.energy,
-            beam_energy=conditions.beam_energy,
-            fwhm_mn_ka_ev=first.conditions.fwhm_mn_ka_ev,
-            known=elements,
-            calibrate=False,
-        )
-        unlisted = [c for c in more.candidates if c.significant and not c.known]
-        extra = [c.element for c in unlisted if c.element is not None]
-        if extra:
-            first = calibrate(counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis)
-        warnings = tuple(_told(candidate) for candidate in unlisted)
-        for text in warnings:
-            logger.warning("%s", text)
-        return Guide(first, elements, self.absent, self.compositions, warnings)
-
-
-def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(elements, key=atomic_number))
-
-
-def _told(candidate: Candidate) -> str:
-    """Say what stands in the spectrum that nobody listed."""
-    seen = f"{candidate.counts:.0f} counts, {candidate.significance:.0f} sigma"
-    if candidate.element is None:
-        return f"{candidate.name}: not explained by the elements listed ({seen})"
-    others = f" (or {', '.join(candidate.alternatives)})" if candidate.alternatives else ""
-    return (
-        f"{candidate.element}{others}: not listed, but {candidate.line} at {candidate.energy_kev:.2f} keV is "
-        f"there ({seen}). It has a column of its own and no part in compositions; if it is the sample's, add "
-        "it to elements"
-    )
-
-
-def wish_of(
-    elements: Sequence[str] | str | None,
-    absent: Absent | None,
-    compositions: Compositions | None,
-    phases: int | None,
-    refine_axis: bool,
-) -> Wish | None:
-    """Check what was asked of the physics; None where nothing was."""
-    if elements is not None:
-        return Wish.of(elements, absent, compositions, phases, refine_axis)
-    for name, value in (("absent", absent), ("compositions", compositions)):
-        if value:
-            raise ParameterError(
-                name, value, "None where no elements are named", "Name them: elements=[...]."
-            )
-    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,13 +24,13 @@ from edxdask.factorize.guided_fit import (
     Phases,
     calibration_attrs,
     physical_phases,
-    wish_of,
     with_composition,
 )
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.rounds import FreeSpectra, factorize
 from edxdask.factorize.starts import GivenState, RandomState, nndsvd, random_spectra
 from edxdask.factorize.steps import Loss
+from edxdask.factorize.wish import wish_of
 from edxdask.progress import ProgressHook
 
 PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}

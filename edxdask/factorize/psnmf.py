@@ -28,13 +28,14 @@ from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require
 from edxdask.errors import ParameterError
 from edxdask.factorize.coarse import BinsModel, CoarseFit, Upsampled, fit_coarse, spectra_model
 from edxdask.factorize.guided import Absent, Compositions, Guide
-from edxdask.factorize.guided_fit import Phases, calibration_attrs, settle, wish_of, with_composition
+from edxdask.factorize.guided_fit import Phases, calibration_attrs, settle, with_composition
 from edxdask.factorize.nmf import run_identity
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
 from edxdask.factorize.smooth import Prior, smooth_abundances, state_floats
 from edxdask.factorize.split import choose_strength
 from edxdask.factorize.stages import Arrays, remember
+from edxdask.factorize.wish import wish_of
 from edxdask.progress import ProgressHook
 
 SPECTRA_STAGE, MAPS_STAGE = "spectra", "maps"
