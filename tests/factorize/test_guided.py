@@ -67,7 +67,7 @@ def test_labels_find_their_phases_where_the_first_fit_split_them_wrongly(data):
         absent=ABSENT,
     )  # fmt: skip
     at = tree.composition.sel
-    # cation ratios of the 71 GPa sample: Brg Mg 18.30 Si 21.12, Fp Mg 45.31 Fe 7.11, CaPv Si 18.12 Ca 21.00 at.%
+    # 71 GPa sample, at.%: Brg Mg 18.30 Si 21.12, Fp Mg 45.31 Fe 7.11, CaPv Si 18.12 Ca 21.00 at.%
     brg = float(at(phase="phase_0", element="Mg") / at(phase="phase_0", element="Si"))
     fp = float(at(phase="Fp", element="Mg") / at(phase="Fp", element="Fe"))
     capv = float(at(phase="CaPv", element="Si") / at(phase="CaPv", element="Ca"))
