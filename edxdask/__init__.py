@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         valid_mask,
         window_map,
     )
-    from edxdask.public import export, open, simulate
+    from edxdask.public import export, open, quantify, simulate
+    from edxdask.quantify.results import partition_coefficient
 
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
@@ -66,8 +67,10 @@ _HOMES = {
     "maximum_pixel_spectrum": "edxdask.ops",
     "nmf": "edxdask.factorize.nmf",
     "open": "edxdask.public",
+    "partition_coefficient": "edxdask.quantify.results",
     "pca": "edxdask.factorize.pca",
     "psnmf": "edxdask.factorize.psnmf",
+    "quantify": "edxdask.public",
     "reconstruct": "edxdask.factorize.reconstruct",
     "residual": "edxdask.factorize.reconstruct",
     "save": "edxdask.io",
@@ -104,8 +107,10 @@ __all__ = [
     "maximum_pixel_spectrum",
     "nmf",
     "open",
+    "partition_coefficient",
     "pca",
     "psnmf",
+    "quantify",
     "reconstruct",
     "residual",
     "save",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.progress import Progress, ProgressHook
 
-__all__ = ["export", "open", "simulate"]
+__all__ = ["export", "open", "quantify", "simulate"]
 
 PICTURES = ("png", "pdf", "svg")
 
@@ -176,6 +176,163 @@ def export(
     else:
         return _picture(obj, target, attrs, overwrite=overwrite)
     return write(obj, target, format=format, attrs=attrs, overwrite=overwrite, progress=progress)
+
+
+def quantify(
+    data: xr.Dataset | xr.DataTree,
+    *,
+    elements: Sequence[str] | None = None,
+    method: str = "cliff-lorimer",
+    lines: Sequence[str] | None = None,
+    k_factors: Mapping[str, Any] | None = None,
+    standard: tuple[xr.Dataset | xr.DataArray, Mapping[str, float]] | None = None,
+    thickness: float | None = None,
+    density: float | None = None,
+    oxygen: str | Mapping[str, float] | None = None,
+    foreign: Sequence[str] = (),
+    per: Any = "sum",
+    zeta_factors: Mapping[str, Any] | None = None,
+    cross_sections: Mapping[str, Any] | None = None,
+    dose: float | None = None,
+    solid_angle: float | None = None,
+    beam_energy: float | None = None,
+    detector: Any = None,
+    refine: bool = True,
+) -> xr.Dataset | xr.DataTree:
+    """Compositions with errors: of the phases of a result, or of a cube's sum, regions or pixels.
+
+    Lines and continuum are fitted together by maximum Poisson likelihood, so that lines that overlap share
+    their counts; the covariance of the fit is carried into every number.
+
+    Parameters
+    ----------
+    data : result of a factorization (its phases get compositions), cube, or collection of either
+    elements : all that show in the spectrum; None: those that the data name
+    method : "cliff-lorimer" (ratios), "zeta" (also mass thickness) or "cross-section" (also atoms per area)
+    lines : lines to go by, at most one an element ("Pt_La"); others are chosen by energy
+    k_factors : by line, for mass fractions, to a common factor: {"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}, the
+        second number a standard error; None: from the emission tables and the detector
+    standard : thin film of known composition, (cube or spectrum, {"Mg": 1, "O": 1}), to take k-factors from
+    thickness, density : of the film, nm and g/cm³, for Cliff-Lorimer's absorption correction
+    oxygen : "stoichiometry", or charges such as {"Fe": 3} that differ from the usual: oxygen then balances
+        the charges of the others, whatever its line says
+    foreign : elements that are fitted but no part of the sample: grid, holder, ion beam
+    per : "sum", "pixel", a mask or region, or masks by name; of cubes
+    zeta_factors, cross_sections : by line; kg/m², and barn as counted by the detector
+    dose : electrons on the whole map, for the absolute methods; None: from beam current and live time
+    solid_angle : of all detectors, sr, for the absolute methods without factors
+    beam_energy : keV; None: as the data say
+    detector : `edxdask.physics.geometry.Detector`; None: windowless, at the angles that the data say
+    refine : find energy axis, width and rates that do not hold from the data
+
+    Returns
+    -------
+    Dataset
+        ``composition`` (atomic fractions), ``mass_fraction``, ``line_intensity``, each with ``_std``, ``snr``
+        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds.
+
+    Notes
+    -----
+    *Chunks.* Sums and regions are read once, now. With ``per="pixel"`` maps are lazy, one task a chunk, and
+    every chunk must hold whole spectra.
+
+    Examples
+    --------
+    >>> ds = simulate(shape=(32, 32), counts=300, seed=1)
+    >>> found = quantify(ds, elements=["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "U", "Cu"])
+    >>> x = found.composition.sel(element="Mg")
+    >>> bool(abs(x - 0.19) < 0.02), bool(found.chi2_red < 1.2)
+    (True, True)
+    """
+    from edxdask.quantify import recipe as recipes
+
+    given = {"cliff-lorimer": k_factors, "zeta": zeta_factors, "cross-section": cross_sections}
+    for name, own in given.items():
+        if own is not None and name != method:
+            raise ParameterError("method", method, f"{name!r}, which the factors given belong to")
+
+    def recipe_for(attrs: Mapping[Any, Any]) -> recipes.Recipe:
+        return recipes.make_recipe(
+            attrs,
+            elements=elements,
+            method=method,
+            lines=lines,
+            factors=given.get(method),
+            thickness=thickness,
+            density=density,
+            oxygen=oxygen,
+            foreign=foreign,
+            beam_energy=beam_energy,
+            dose=dose,
+            solid_angle=solid_angle,
+            detector=detector,
+            refine=refine,
+        )
+
+    known = None if standard is None else _standard(*standard)
+    if isinstance(data, xr.DataTree) and schema.SPECTRUM not in data:
+        maps = {path: node.to_dataset() for path, node in data.subtree_with_keys if schema.COUNTS in node}
+        if not maps:
+            raise ParameterError(
+                "data", "a collection without counts", "maps, or the result of a factorization"
+            )
+        return xr.DataTree.from_dict(
+            {f"/{path}": _quantify_cube(one, recipe_for(one.attrs), per, known) for path, one in maps.items()}
+        )
+    if isinstance(data, xr.Dataset) and schema.COUNTS in data:
+        return _quantify_cube(data, recipe_for(data.attrs), per, known)
+    from edxdask.quantify.results import quantify_result
+
+    if not (isinstance(per, str) and per == "sum"):
+        raise ParameterError("per", per, "'sum' for a result: its phases are what is quantified")
+    return quantify_result(data, recipe_for(data.attrs), standard=known)
+
+
+def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float]) -> Any:
+    from edxdask.ops import sum_spectrum
+    from edxdask.quantify.spectra import Standard
+
+    spectrum = sum_spectrum(data) if isinstance(data, xr.Dataset) else data
+    if spectrum.dims != (schema.ENERGY,):
+        raise ParameterError("standard", spectrum.dims, "a cube, or one spectrum over energy")
+    return Standard(spectrum.values, spectrum[schema.ENERGY].values, dict(composition))
+
+
+def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.Dataset:
+    """Quantify the sum of a cube, regions of it, or its pixels."""
+    import numpy as np
+
+    from edxdask.ops import sum_spectrum
+    from edxdask.ops.masks import as_mask
+    from edxdask.quantify.pixels import quantify_pixels
+    from edxdask.quantify.spectra import quantify_spectra
+
+    entry = f"quantify(method={recipe.method!r}, elements={list(recipe.elements)})"
+    attrs = {**schema.with_history(ds.attrs, entry), schema.ELEMENTS: list(recipe.elements)}
+    if isinstance(per, str) and per == "pixel":
+        found = quantify_pixels(ds, sum_spectrum(ds).values, recipe, standard=standard)
+        return found.assign_attrs({**attrs, **found.attrs})
+    if isinstance(per, str) and per != "sum":
+        raise ParameterError("per", per, "'sum', 'pixel', a mask or region, or masks by name")
+    masks = per if isinstance(per, Mapping) else {"sum" if isinstance(per, str) else "region": per}
+    whole = [isinstance(mask, str) for mask in masks.values()]
+    spectra = [sum_spectrum(ds, mask=None if isinstance(m, str) else m).values for m in masks.values()]
+    shares = [
+        1.0 if all_of else float(as_mask(ds, m).mean())
+        for m, all_of in zip(masks.values(), whole, strict=True)
+    ]
+    found = quantify_spectra(
+        np.array(spectra),
+        ds[schema.ENERGY].values,
+        recipe,
+        dim=schema.REGION,
+        labels=[str(name) for name in masks],
+        dose_shares=np.array(shares),
+        standard=standard,
+    )
+    if not isinstance(per, Mapping):
+        found = found.isel({schema.REGION: 0}, drop=True)
+    return found.assign_coords({schema.ENERGY: ds[schema.ENERGY]}).assign_attrs({**attrs, **found.attrs})
 
 
 def _picture(array: Any, path: Path, attrs: Any, *, overwrite: bool) -> Path:

@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 # Dimensions. Every dimension of ``counts`` but ENERGY is a pixel dimension.
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
-RANK, CLUSTER, CANDIDATE = "rank", "cluster", "candidate"
+RANK, CLUSTER, CANDIDATE, REGION = "rank", "cluster", "candidate", "region"
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -41,6 +41,10 @@ CANDIDATE_KIND, CANDIDATE_LINE, LINE_ENERGY = "candidate_kind", "candidate_line"
 SIGNIFICANCE, EXPLAINED = "significance", "explained_counts"
 FAMILIES, ALTERNATIVES, KNOWN, SIGNIFICANT = "line_families", "alternatives", "known", "significant"
 FITTED_SPECTRUM, CONTINUUM_SPECTRUM = "fitted_spectrum", "continuum_spectrum"
+MASS_FRACTION, LINE_INTENSITY, SNR, LOD = "mass_fraction", "line_intensity", "snr", "lod"
+CHI2_RED, MASS_THICKNESS, AREAL_DENSITY = "chi2_red", "mass_thickness", "areal_density"
+PARTITION_COEFFICIENT = "partition_coefficient"
+FIT_COUNTS, FIT_EXPECTED, FIT_CONTINUUM = "fit_counts", "fit_expected", "fit_continuum"
 STD_SUFFIX = "_std"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
@@ -96,6 +100,19 @@ _VARIABLES = (
     Variable(FITTED_SPECTRUM, (ENERGY,), False, "f", "counts", "keep", "counts that all candidates expect"),
     Variable(CONTINUUM_SPECTRUM, (ENERGY,), False, "f", "counts", "keep", "counts of continuum among them"),
     Variable(RESIDUAL, (ENERGY,), True, "f", "counts", "sum", "counts beyond what a result expects"),
+    Variable(MASS_FRACTION, (PHASE, ELEMENT), False, "f", "1", "keep", "mass fraction of an element"),
+    Variable(LINE_INTENSITY, (PHASE, LINE), False, "f", "counts", "keep", "photons counted in a line"),
+    Variable(SNR, (PHASE, LINE), False, "f", "1", "keep", "net peak area over sigma of its background"),
+    Variable(LOD, (PHASE, LINE), False, "f", "1", "keep", "atomic fraction at which the SNR is 3"),
+    Variable(CHI2_RED, (PHASE,), False, "f", "1", "keep", "chi-squared of a fit over degrees of freedom"),
+    Variable(MASS_THICKNESS, (PHASE,), False, "f", "1e-7 g/cm2", "keep", "density times thickness"),
+    Variable(AREAL_DENSITY, (PHASE, ELEMENT), False, "f", "1/nm2", "keep", "atoms per area of the film"),
+    Variable(
+        PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "(Xa/Xb) of one phase over (Xa/Xb) of another"
+    ),
+    Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
+    Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
+    Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
 )
 VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
 
@@ -125,6 +142,8 @@ ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
 CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warnings"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
+QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
+FIT_OFFSET, FIT_GAIN, FIT_FWHM = "fit_offset_kev", "fit_gain", "fit_fwhm_mn_ka_ev"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -156,6 +175,11 @@ _ATTRIBUTES = (
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),
     Attribute(ENERGY_GAIN, float, "what a fit multiplies the energy axis with"),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
+    Attribute(QUANTIFICATION, str, "method of quantification"),
+    Attribute(FIT_OFFSET, float, "energy axis as the fit found it: offset"),
+    Attribute(FIT_GAIN, float, "energy axis as the fit found it: relative change of the scale"),
+    Attribute(FIT_FWHM, float, "detector width at Mn Ka as the fit found it"),
+    Attribute(FIT_SPLIT, list, "families whose lines the fit did not tie by their rates"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),

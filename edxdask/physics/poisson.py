@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 from scipy.special import xlogy
 
 EM_ROUNDS, NEWTON_ROUNDS = 10, 100
 TOLERANCE = 1e-10  # relative gain of the objective at which the fit stands
 LEAST_MODEL = 1e-9  # expected counts below which a channel counts as empty
-RIDGE = 1e-10
+LEAST_VARIANCE = 1e-3  # counts; keeps one photon in an empty channel from ruling a step
+SHORTEST_STEP = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +48,7 @@ def fit_weights(
 ) -> LinearFit:
     """Fit ``counts ≈ weights @ matrix`` with weights of at least 0.
 
-    A few rounds of expectation-maximization, then Newton steps on the weights that are free, with those at
-    zero let go when their slope says so.
+    A few rounds of expectation-maximization, then Fisher scoring with the bounds kept in every step.
 
     Parameters
     ----------
@@ -79,30 +80,30 @@ def fit_weights(
 
 
 def _newton(counts: np.ndarray, unit: np.ndarray, base: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Fisher scoring; steps are halved until they gain.
+
+    Each step solves the weighted least squares under the bounds, so that columns that are nearly multiples of
+    one another share their counts and do not stop it.
+    """
     last = deviance(counts, weights @ unit + base)
     for _ in range(NEWTON_ROUNDS):
-        expected = np.maximum(weights @ unit + base, LEAST_MODEL)
-        slope = unit @ (1.0 - counts / expected)
-        small = 1e-9 * max(weights.max(), 1.0)
-        free = (weights > small) | (slope < 0)
-        if not free.any():
-            return weights
-        rows = unit[free]
-        curvature = (rows * (np.maximum(counts, 0.5) / expected**2)) @ rows.T
-        curvature[np.diag_indices_from(curvature)] *= 1 + RIDGE
-        step = np.zeros_like(weights)
-        step[free] = np.linalg.lstsq(curvature, -slope[free], rcond=1e-13)[0]
-        length, found, value = 1.0, weights, last
-        while length > 1e-6:
+        root = 1.0 / np.sqrt(np.maximum(weights @ unit + base, LEAST_VARIANCE))
+        rows = unit * root
+        size = np.linalg.norm(rows, axis=1)
+        size = np.where(size > 0, size, 1.0)
+        q, r = np.linalg.qr((rows / size[:, None]).T)
+        step = nnls(r, q.T @ ((counts - base) * root))[0] / size - weights
+        length, value = 1.0, last
+        while length > SHORTEST_STEP:
             tried = np.maximum(weights + length * step, 0.0)
-            score = deviance(counts, tried @ unit + base)
-            if score < value:
-                found, value = tried, score
+            value = deviance(counts, tried @ unit + base)
+            if value < last:
+                weights = tried
                 break
             length /= 2
-        gain, last, weights = last - value, value, found
-        if gain <= TOLERANCE * max(abs(last), 1.0):
+        if not last - value > TOLERANCE * max(abs(last), 1.0):
             break
+        last = value
     return weights
 
 

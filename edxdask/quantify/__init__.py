@@ -1,0 +1,1 @@
+"""Quantification: line intensities, and from them compositions with errors."""

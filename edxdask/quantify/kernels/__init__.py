@@ -1,0 +1,1 @@
+"""Numba kernels of quantification: arrays in, arrays out."""

@@ -1,0 +1,119 @@
+"""Quantification of results: phases, and ratios between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.errors import ParameterError, SchemaError
+from edxdask.physics.lines import parse_line
+from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.spectra import Standard, quantify_spectra
+
+SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
+
+
+def quantify_result(
+    result: xr.Dataset | xr.DataTree, recipe: Recipe, *, standard: Standard | None = None
+) -> xr.Dataset | xr.DataTree:
+    """Add the compositions of its phases to a result.
+
+    A phase's spectrum times all its counts is what is fitted. Errors are those of Poisson counts; where the
+    result has ``spectrum_std`` (``with_uncertainty``), they follow from it instead.
+    """
+    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    if schema.SPECTRUM not in root:
+        have = ", ".join(map(str, root.data_vars)) or "nothing"
+        raise SchemaError(f"the result has no 'spectrum' of phases (it has {have}): quantify a factorization")
+    photons, areas = _photons_and_areas(result, root)
+    spectra = root[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
+    variances = None
+    if SPECTRUM_STD in root:
+        errors = root[SPECTRUM_STD].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
+        # where counts are too few to tell, that of the counts themselves
+        variances = (errors * photons[:, None]) ** 2
+        variances = np.where(np.isfinite(variances), variances, spectra * photons[:, None])
+    found = quantify_spectra(
+        spectra * photons[:, None],
+        root[schema.ENERGY].values,
+        recipe,
+        dim=schema.PHASE,
+        labels=[str(label) for label in root[schema.PHASE].values],
+        dose_shares=areas,
+        variances=variances,
+        standard=standard,
+    )
+    entry = f"quantify(method={recipe.method!r}, elements={list(recipe.elements)})"
+    attrs = {**schema.with_history(root.attrs, entry), **found.attrs, schema.ELEMENTS: list(recipe.elements)}
+    kept = root.drop_dims([d for d in (schema.ELEMENT, schema.LINE) if d in root.dims])
+    merged = kept.assign(found.drop_vars(schema.PHASE).data_vars).assign_coords(
+        {d: found[d] for d in (schema.ELEMENT, schema.LINE)}
+    )
+    merged.attrs = attrs
+    if isinstance(result, xr.Dataset):
+        return merged
+    nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
+    nodes["/"] = merged
+    return xr.DataTree.from_dict(nodes, name=result.name)
+
+
+def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of each phase, and the share of all pixels it fills, over all maps."""
+    nodes = [root] if isinstance(result, xr.Dataset) else [n.to_dataset() for n in result.subtree]
+    maps = [ds for ds in nodes if schema.ABUNDANCE in ds and schema.TOTAL in ds]
+    if not maps:
+        raise SchemaError("the result has no 'abundance' and 'total': the counts of its phases are unknown")
+    photons, areas, pixels = np.zeros(root.sizes[schema.PHASE]), np.zeros(root.sizes[schema.PHASE]), 0
+    for ds in maps:
+        dims = schema.pixel_dims(ds[schema.TOTAL])
+        photons += (ds[schema.ABUNDANCE] * ds[schema.TOTAL]).sum(dims).values
+        areas += ds[schema.ABUNDANCE].sum(dims).values
+        pixels += ds[schema.TOTAL].size
+    return photons, areas / pixels
+
+
+def partition_coefficient(
+    result: xr.Dataset | xr.DataTree, *, phases: tuple[str, str], elements: tuple[str, str] = ("Fe", "Mg")
+) -> xr.Dataset:
+    """Compute K = (X_Fe^A X_Mg^B)/(X_Fe^B X_Mg^A) of two phases A and B, with its error.
+
+    Parameters
+    ----------
+    result : of ``quantify``
+    phases : A and B, labels
+    elements : the element that is exchanged, and the one it replaces
+
+    Returns
+    -------
+    Dataset
+        ``partition_coefficient`` and ``partition_coefficient_std``; NaN where one of the four is 0.
+
+    Notes
+    -----
+    The error is that of the four intensities: factors that are wrong by a constant drop out of K.
+    """
+    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    std = schema.LINE_INTENSITY + schema.STD_SUFFIX
+    if schema.COMPOSITION not in root or std not in root:
+        raise SchemaError("the result has no composition with errors: quantify(result, ...) gives both")
+    dim = str(next(d for d in root[schema.COMPOSITION].dims if d != schema.ELEMENT))
+    line_of = {parse_line(str(name)).element: str(name) for name in root[schema.LINE].values}
+    for name, wanted, known in (
+        ("phases", phases, [str(label) for label in root[dim].values]),
+        ("elements", elements, [str(e) for e in root[schema.ELEMENT].values if str(e) in line_of]),
+    ):
+        if len(wanted) != 2 or not set(wanted) <= set(known):
+            raise ParameterError(name, wanted, f"two of {', '.join(known)}")
+    x = root[schema.COMPOSITION].sel({dim: list(phases), schema.ELEMENT: list(elements)})
+    x = x.transpose(dim, schema.ELEMENT).values
+    value = float(x[0, 0] * x[1, 1] / (x[1, 0] * x[0, 1])) if (x > 0).all() else float("nan")
+    pick = {dim: list(phases), schema.LINE: [line_of[e] for e in elements]}
+    photons, errors = root[schema.LINE_INTENSITY].sel(pick).values, root[std].sel(pick).values
+    error = value * float(np.sqrt(np.sum((errors / np.where(photons > 0, photons, np.nan)) ** 2)))
+    name = schema.PARTITION_COEFFICIENT
+    attrs = schema.variable_attrs(name)
+    return xr.Dataset(
+        {name: ((), value, attrs), name + schema.STD_SUFFIX: ((), error, attrs)},
+        attrs={"phases": list(phases), schema.ELEMENTS: list(elements)},
+    )
