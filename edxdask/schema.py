@@ -107,9 +107,7 @@ _VARIABLES = (
     Variable(CHI2_RED, (PHASE,), False, "f", "1", "keep", "chi-squared of a fit over degrees of freedom"),
     Variable(MASS_THICKNESS, (PHASE,), False, "f", "1e-7 g/cm2", "keep", "density times thickness"),
     Variable(AREAL_DENSITY, (PHASE, ELEMENT), False, "f", "1/nm2", "keep", "atoms per area of the film"),
-    Variable(
-        PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "(Xa/Xb) of one phase over (Xa/Xb) of another"
-    ),
+    Variable(PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "ratio of Xa/Xb in two phases"),
     Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),

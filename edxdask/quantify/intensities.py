@@ -67,7 +67,7 @@ class LineFit:
         return shares @ self.weights, shares @ self.covariance @ shares.T
 
     def backgrounds(self, lines: Sequence[str]) -> np.ndarray:
-        """Expected counts in the window of each line that other elements and the continuum make."""
+        """Sum what other elements and the continuum add to the window of each line: (lines,) counts."""
         edges = channel_edges(self.energy)
         of_groups = self.weights[self.model.column_of][:, None] * self.model.group_rows
         out = []
@@ -208,7 +208,7 @@ def calibrated(counts: np.ndarray, model: Model, start: Calibration) -> Model:
         If what fits best is too far from the axis of the file to be true.
     """
     scale = np.array([PRIOR_OFFSET_KEV, PRIOR_GAIN, PRIOR_FWHM_EV])
-    base = np.array([start.offset_kev, start.gain, start.fwhm_mn_ka_ev])
+    base = _numbers(start)
     for _ in range(REFINEMENTS):
         now = np.array(
             [model.calibration.offset_kev, model.calibration.gain, model.calibration.fwhm_mn_ka_ev]
@@ -230,11 +230,15 @@ def calibrated(counts: np.ndarray, model: Model, start: Calibration) -> Model:
     return model
 
 
+def _numbers(calibration: Calibration) -> np.ndarray:
+    return np.array([calibration.offset_kev, calibration.gain, calibration.fwhm_mn_ka_ev])
+
+
 def _calibration_step(
     counts: np.ndarray, model: Model, fit: LinearFit, pull: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:
     steps = np.array([1e-4, 1e-5, 0.1])
-    now = np.array([model.calibration.offset_kev, model.calibration.gain, model.calibration.fwhm_mn_ka_ev])
+    now = _numbers(model.calibration)
     changes = []
     for i, step in enumerate(steps):
         there = model.at(Calibration(*(now + step * (np.arange(3) == i)).tolist()))

@@ -3,7 +3,7 @@
 All three say n_A = f_A I_A / T_A, with f the factor of the line, I its photons and T the share of them that
 leaves the film. Cliff-Lorimer knows f to a common scale (k_A = f_A M_A), the others in absolute terms:
 ρt C_A = ζ_A I_A / D_e (M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89) and n_A = I_A / (D_e σ_A)
-(K. E. MacArthur et al., Microsc. Microanal. 22 (2016) 71). T depends on the composition, so both are iterated.
+(K. E. MacArthur et al., Microsc. Microanal. 22 (2016) 71). T depends on the composition: both are iterated.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def solve(
         amounts = {e: max(float(x), 0.0) for e, x in zip(found.elements, found.composition, strict=True)}
         through = recipe.transmission(amounts, energies, thickness)
     raise EdxdaskError(
-        f"absorption does not converge within {ROUNDS} rounds: the film is too thick for a thin-film correction"
+        f"absorption does not converge within {ROUNDS} rounds: the film is too thick for this correction"
     )
 
 

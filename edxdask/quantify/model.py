@@ -45,7 +45,7 @@ class Group:
     barn: np.ndarray
 
     def rows(self, energy: np.ndarray, fwhm_mn_ka_ev: float) -> np.ndarray:
-        """Counts in each channel for a weight of 1, escape peaks included: (channels,)."""
+        """Spread a weight of 1 over channels, escape peaks included: (channels,)."""
         lines = line_response(energy, self.at_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
         return self.barn @ (lines + escape_response(energy, self.at_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
 
@@ -219,7 +219,7 @@ def splines(energy: np.ndarray) -> np.ndarray:
     np.float64(1.0)
     """
     at = np.log(energy)
-    pieces = max(int(round(SPLINES_PER_E * (at[-1] - at[0]))), 1)
+    pieces = max(round(SPLINES_PER_E * float(at[-1] - at[0])), 1)
     knots = np.linspace(at[0], at[-1], pieces + 1)
     padded = np.r_[[at[0]] * CUBIC, knots, [at[-1]] * CUBIC]
     return np.asarray(BSpline.design_matrix(np.clip(at, at[0], at[-1]), padded, CUBIC).toarray().T)

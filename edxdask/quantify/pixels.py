@@ -60,8 +60,8 @@ def quantify_pixels(
     data = counts.data
     if isinstance(data, da.Array) and data.numblocks[-1] > 1:
         raise ChunkError(
-            f"the energy axis of counts is cut into {data.numblocks[-1]} chunks; fitting a pixel needs its whole "
-            "spectrum: ds.chunk(energy=-1)"
+            f"the energy axis of counts is cut into {data.numblocks[-1]} chunks; fitting a pixel needs its "
+            "whole spectrum: ds.chunk(energy=-1)"
         )
     if not spectrum.sum() > 0:
         raise ParameterError("data", "0 counts", "a cube with photons")

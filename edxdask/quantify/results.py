@@ -59,7 +59,7 @@ def quantify_result(
 
 
 def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of each phase, and the share of all pixels it fills, over all maps."""
+    """Add up the counts of each phase, and the share of all pixels it fills, over all maps."""
     nodes = [root] if isinstance(result, xr.Dataset) else [n.to_dataset() for n in result.subtree]
     maps = [ds for ds in nodes if schema.ABUNDANCE in ds and schema.TOTAL in ds]
     if not maps:
@@ -105,8 +105,8 @@ def partition_coefficient(
     ):
         if len(wanted) != 2 or not set(wanted) <= set(known):
             raise ParameterError(name, wanted, f"two of {', '.join(known)}")
-    x = root[schema.COMPOSITION].sel({dim: list(phases), schema.ELEMENT: list(elements)})
-    x = x.transpose(dim, schema.ELEMENT).values
+    picked = root[schema.COMPOSITION].sel({dim: list(phases), schema.ELEMENT: list(elements)})
+    x = picked.transpose(dim, schema.ELEMENT).values
     value = float(x[0, 0] * x[1, 1] / (x[1, 0] * x[0, 1])) if (x > 0).all() else float("nan")
     pick = {dim: list(phases), schema.LINE: [line_of[e] for e in elements]}
     photons, errors = root[schema.LINE_INTENSITY].sel(pick).values, root[std].sel(pick).values

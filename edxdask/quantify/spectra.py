@@ -245,7 +245,7 @@ def detection(
     """SNR and limit of detection (atomic fraction) of every line: (spectra, lines) each.
 
     SNR = net counts in a window of 1.2 FWHM over the square root of the background in it: continuum and
-    lines of other elements. The limit is the atomic fraction at SNR 3, NaN of elements that are not quantified.
+    lines of other elements. The limit is the atomic fraction at SNR 3, NaN where it is not known.
     """
     snr, lod = [], []
     for fit, one in zip(fits, found, strict=True):

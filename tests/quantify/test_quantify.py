@@ -1,0 +1,92 @@
+"""Compositions from spectra: the truth comes back, errors are honest, what cannot work is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edxdask
+from edxdask import schema
+from edxdask.errors import ChunkError, ParameterError
+from edxdask.physics.spectrum import phase_intensity
+from edxdask.quantify.recipe import make_recipe
+from edxdask.quantify.spectra import quantify_spectra
+
+ELEMENTS = ["O", "Mg", "Si", "Ca", "Fe"]
+TRUTH = {"O": 0.6, "Mg": 0.18, "Si": 0.18, "Ca": 0.02, "Fe": 0.02}
+OVERLAP = {"Cr": 0.3, "Mn": 0.3, "Fe": 0.4}  # Kβ of each on Kα of the next
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return edxdask.simulate(shape=(12, 12), counts=300, seed=2).load()
+
+
+def coverage(truth, photons, repeats, seed=0):
+    """Share of repeats whose 1σ interval holds the truth, over all elements."""
+    energy = 0.3 + 0.01 * np.arange(970)
+    mean = phase_intensity(truth, energy)
+    mean *= photons / mean.sum()
+    attrs = {"beam_energy_kev": 200.0, "elevation_deg": [22.0]}
+    options = {"elements": list(truth), "method": "cliff-lorimer", "thickness": 100.0, "density": 4.5}
+    rest = dict.fromkeys(("lines", "factors", "oxygen", "beam_energy", "dose", "solid_angle", "detector"))
+    recipe = make_recipe(attrs, **options, **rest, foreign=(), refine=True)
+    counts = np.random.default_rng(seed).poisson(mean, (repeats, energy.size))
+    hits = []
+    for one in counts:
+        found = quantify_spectra(
+            one[None], energy, recipe, dim="region", labels=["a"], dose_shares=np.ones(1)
+        )
+        x, std = found.composition[0], found.composition_std[0]
+        right = np.array([truth[str(e)] for e in found.element.values])
+        hits.append(np.abs(x.values - right) <= std.values)
+    return float(np.mean(hits))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truth", [TRUTH, OVERLAP])
+def test_errors_hold_the_truth_as_often_as_they_say(truth):
+    assert 0.60 <= coverage(truth, 2e5, 200) <= 0.75
+
+
+def test_user_factors_belong_to_lines_whatever_their_order(cube):
+    k = {"Fe_Ka": 1.3, "O_Ka": 2.0, "Si_Ka": 1.0, "Mg_Ka": 1.1, "Ca_Ka": 1.05}
+    one = edxdask.quantify(cube, elements=ELEMENTS, k_factors=k)
+    other = edxdask.quantify(cube, elements=ELEMENTS[::-1], k_factors=dict(reversed(k.items())))
+    np.testing.assert_allclose(one.composition, other.composition.sel(element=one.element), rtol=1e-3)
+    with pytest.raises(ParameterError, match="Si_Ka has none"):
+        edxdask.quantify(cube, elements=ELEMENTS, k_factors={n: v for n, v in k.items() if n != "Si_Ka"})
+
+
+def test_oxygen_by_stoichiometry_balances_the_charges(cube):
+    found = edxdask.quantify(cube, elements=ELEMENTS, oxygen={"Fe": 3})
+    x = found.composition.to_series()
+    assert x["O"] == pytest.approx(x["Mg"] + 2 * x["Si"] + x["Ca"] + 1.5 * x["Fe"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"elements": ["Mg", "Xx"]}, "Xx"),
+        ({"elements": ["Mg", "H"]}, "H"),
+        ({"beam_energy": 200_000.0}, "In keV that is 200"),
+        ({"thickness": 100.0}, "density"),
+        ({"elements": ["Mg", "Si"], "method": "zeta", "solid_angle": 0.7}, "dose"),
+        ({"method": "guess"}, "cliff-lorimer"),
+        ({"lines": ["Fe_Ka", "Fe_La"]}, "one line an element"),
+    ],
+)
+def test_what_cannot_work_is_named(cube, options, said):
+    bare = cube.drop_attrs().assign_attrs({schema.BEAM_ENERGY: 200.0})
+    with pytest.raises(ParameterError, match=said):
+        edxdask.quantify(bare, **{"elements": ELEMENTS, **options})
+    with pytest.raises(ParameterError, match="beam_energy"):
+        edxdask.quantify(cube.drop_attrs(), elements=ELEMENTS)
+
+
+def test_pixels_do_not_depend_on_chunks_and_need_whole_spectra(cube):
+    whole = edxdask.quantify(cube, elements=ELEMENTS, per="pixel").composition.compute()
+    cut = edxdask.quantify(cube.chunk(y=5, x=7), elements=ELEMENTS, per="pixel").composition
+    np.testing.assert_allclose(cut.compute(), whole, atol=1e-5)
+    with pytest.raises(ChunkError, match="energy=-1"):
+        edxdask.quantify(cube.chunk(energy=100), elements=ELEMENTS, per="pixel")
