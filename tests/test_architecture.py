@@ -34,10 +34,6 @@ LAID_OUT_AS_ONE = {0}  # the ground floor is one room: its modules may use one a
 DIMS = {"energy", "y", "x", "tilt", "frame", "phase", "component", "element", "line", "iteration"}
 NAMES = set(schema.VARIABLES) | set(schema.ATTRIBUTES)
 HOMONYMS = {schema.SUM_SPECTRUM, schema.PARTITION_COEFFICIENT, schema.VENDOR_METADATA}  # other things too
-    schema.SUM_SPECTRUM,
-    schema.PARTITION_COEFFICIENT,
-    schema.VENDOR_METADATA,
-}  # also functions, a field
 UNMISTAKABLE = {name for name in NAMES if "_" in name} - HOMONYMS
 RECEIVERS = {"ds", "cube", "counts", "result", "attrs", "coords", "sizes", "data_vars", "dims", "chunksizes"}
 
