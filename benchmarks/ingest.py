@@ -1,11 +1,12 @@
 """Ingest a Velox and a Bruker file of some gigabytes, and read the same files with rosettasciio.
 
-One line a figure: seconds of the work itself (the median of three processes; each reads a small file first, so
-that imports and compiled kernels are there, and then the file once), peak memory of the whole process tree, and
-ratios. The limit on speed stands on decoding and on ingest, which also compresses the cube into a store, against
-rosettasciio's read alone; beside it stands rosettasciio's read and save as .hspy. Its 2 GB array is the most of
-its time where the machine hands out memory for the first time (5.5 s on a virtual machine just started), and
-little where that memory was used before (1.0 to 1.4 s). Every route must give equal counts: each makes a digest.
+One line a figure: seconds of the work itself (the median of three processes; each reads a small file first,
+so that imports and compiled kernels are there, and then the file once), peak memory of the whole process
+tree, and ratios. The limit on speed stands on decoding and on ingest, which also compresses the cube into a
+store, against rosettasciio's read alone; beside it stands rosettasciio's read and save as .hspy. Its 2 GB
+array is the most of its time where the machine hands out memory for the first time (5.5 s on a virtual
+machine just started), and little where that memory was used before (1.0 to 1.4 s). Every route must give
+equal counts: each makes a digest.
 
     python benchmarks/ingest.py [--big | --tiny] [--only velox|bruker] [--folder DIR]
 
