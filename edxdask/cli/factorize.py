@@ -139,7 +139,8 @@ def _run(
     return result
 
 
-def _print_result(settings: Settings, out: str, result: Any) -> None:
+def print_result(settings: Settings, out: str, result: Any) -> None:
+    """Print what a factorization found, for a person or a program."""
     import numpy as np
     import xarray as xr
 
@@ -196,7 +197,8 @@ def _composition_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     errors = figures[schema.COMPOSITION + schema.STD_SUFFIX]
     rows = []
     for phase, atoms in figures[schema.COMPOSITION].items():
-        parts = [f"{e} {100 * a:.3g} ± {100 * errors[phase][e]:.1g}" for e, a in atoms.items() if a > 0]
+        shown = [e for e, a in atoms.items() if a > 2 * errors[phase][e]]
+        parts = [f"{e} {100 * atoms[e]:.3g} ± {100 * errors[phase][e]:.1g}" for e in shown]
         rows.append((f"{phase}, at.%", ", ".join(parts)))
     shift, gain = figures[schema.ENERGY_OFFSET_STEP], figures[schema.ENERGY_GAIN]
     axis = f"moved by {1e3 * shift:+.1f} eV, stretched by {100 * (gain - 1):+.3f} %"
@@ -248,7 +250,7 @@ def nmf_verb(
             **extra,
         )
 
-    _print_result(settings, out, _run(settings, store, out, work=work, **where))
+    print_result(settings, out, _run(settings, store, out, work=work, **where))
 
 
 @click.command("psnmf", cls=Verb)
@@ -284,7 +286,7 @@ def psnmf_verb(
             data, phases=phases, bin=factor, smooth=smooth, prior=prior, seed=seed, **physics, **extra
         )
 
-    _print_result(settings, out, _run(settings, store, out, work=work, **where))
+    print_result(settings, out, _run(settings, store, out, work=work, **where))
 
 
 @click.command("pca", cls=Verb)

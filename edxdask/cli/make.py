@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from edxdask.errors import ParameterError, StoreWriteError
 
 MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument scans
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
+DEMO_FILES = ("mantle.zarr", "sum_spectrum.png", "line_maps.png", "phases.zarr", "phases.png")
+DEMO_ABSENT: Mapping[str | int, str] = {
+    "Fp": "Si",
+    "CaPv": "Mg",
+}  # ferropericlase holds no silicon, Ca-perovskite no magnesium
 
 
 class Shape(click.ParamType):
@@ -100,19 +106,31 @@ def _folder(out: str) -> Path:
 )
 @click.pass_obj
 def demo_verb(settings: Settings, out: str) -> None:
-    """Simulate the mantle map, store it, and draw its sum spectrum and line maps."""
+    """Simulate the mantle map, store it, unmix it, and draw its sum spectrum, line maps and phases."""
+    import xarray as xr
+
+    from edxdask import schema
+    from edxdask.cli.factorize import print_result
+    from edxdask.factorize.psnmf import psnmf
+    from edxdask.io import save
     from edxdask.io.save import continued_by
     from edxdask.public import export, simulate
 
     folder = _folder(out)
-    store, spectrum, maps = (folder / n for n in ("mantle.zarr", "sum_spectrum.png", "line_maps.png"))
+    store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
     with shown(settings) as progress, continued_by(again(option=None)):  # a demo starts anew each time
         ds = simulate(out=store, overwrite=True, progress=progress)
+        found = psnmf(ds, phases=3, elements=ds.attrs[schema.ELEMENTS], absent=DEMO_ABSENT, progress=progress)
+        save(found, result, overwrite=True)
     export(ds, spectrum, overwrite=True)
     export(ds.edx.line_map(list(DEMO_LINES)).compute(), maps, overwrite=True)
+    if isinstance(found, xr.Dataset):  # one map, so no collection
+        export(found[schema.ABUNDANCE], phases, overwrite=True)
     if settings.json:
-        print_json({"store": str(store), "spectrum": str(spectrum), "maps": str(maps)})
+        names = ("store", "spectrum", "maps", "result", "phases")
+        print_json(dict(zip(names, map(str, (store, spectrum, maps, result, phases)), strict=True)))
         return
     print_store(settings, store)
-    click.echo(str(spectrum))
-    click.echo(str(maps))
+    print_result(settings, str(result), found)
+    for picture in (spectrum, maps, phases):
+        click.echo(str(picture))

@@ -28,24 +28,33 @@ def composition_errors(model: GuidedSpectra, weights: np.ndarray, abundance: np.
 
     Notes
     -----
-    Weights and abundances that stand at zero are held there. NaN where the photons tell nothing.
+    Abundances that stand at zero are held there, and so are weights; an element at zero has the error that it
+    would have if all else were known, 0 where it is ruled out.
     """
     phases = len(weights)
     own = np.broadcast_to(model.columns, (phases, *model.columns.shape[1:]))
-    free = weights > PRESENT
     spectra = model.spectra(weights)
     groups = _groups(abundance)
-    for _ in range(2):  # with all columns; then with those that count for something
-        index, rows = np.argwhere(free), own[free]
-        information = np.zeros((len(index), len(index)))
-        alone = np.zeros(len(index))
-        for fractions, photons in zip(*groups, strict=True):
-            more, own_part = _information(fractions, rows, index[:, 0], spectra)
-            information += photons * more
-            alone += photons * own_part
-        free[free] = weights[free] > LEAST_SIGMA / np.sqrt(np.maximum(alone, 1e-300))
-    kept = free[index[:, 0], index[:, 1]]
-    return _carried(information[np.ix_(kept, kept)], model, weights, index[kept])
+    # what the photons say of each weight if all others were known
+    alone = np.zeros_like(weights)
+    for fractions, photons in zip(*groups, strict=True):
+        seen = (own**2 / np.maximum(fractions @ spectra, LEAST_EXPECTED)).sum(axis=2)
+        alone += photons * fractions[:, None] ** 2 * seen
+    least = 1 / np.sqrt(np.maximum(alone, 1e-300))
+    free = (weights > PRESENT) & (weights > LEAST_SIGMA * least)
+    index, rows = np.argwhere(free), own[free]
+    information = np.zeros((len(index), len(index)))
+    for fractions, photons in zip(*groups, strict=True):
+        information += photons * _information(fractions, rows, index[:, 0], spectra)
+    errors = _carried(information, model, weights, index)
+    return np.maximum(errors, _bounds(model, weights, np.where(free, 0.0, least)))
+
+
+def _bounds(model: GuidedSpectra, weights: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Errors of elements whose weights stand at zero: what one of one sigma would be in atoms."""
+    amounts = (weights[:, None, :] @ model.atoms)[:, 0].sum(axis=1, keepdims=True)
+    allowed = np.ones_like(least) if model.allowed is None else model.allowed
+    return ((least * allowed)[:, None, :] @ model.atoms)[:, 0] / np.maximum(amounts, 1e-300)
 
 
 def _groups(abundance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,15 +75,15 @@ def _groups(abundance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _information(
     fractions: np.ndarray, rows: np.ndarray, phase: np.ndarray, spectra: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find what a photon tells of free weights beyond what the fractions could take up; and of each alone."""
+) -> np.ndarray:
+    """Find what a photon tells of the free weights beyond what the fractions could take up."""
     expected = np.maximum(fractions @ spectra, LEAST_EXPECTED)
     slopes = fractions[phase, None] * rows
     about = (slopes / expected) @ slopes.T
     present = spectra[fractions > PRESENT]
     cross = (slopes / expected) @ present.T
     between = (present / expected) @ present.T
-    return about - cross @ np.linalg.lstsq(between, cross.T, rcond=1e-12)[0], np.diag(about)
+    return about - cross @ np.linalg.lstsq(between, cross.T, rcond=1e-12)[0]
 
 
 def _carried(

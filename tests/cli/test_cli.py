@@ -214,10 +214,14 @@ def test_export_of_a_collection_needs_the_name_of_a_map(collection, tmp_path):
 def test_demo_ends_with_the_paths_of_its_pictures(tmp_path):
     result = run("demo", "-o", tmp_path / "d", "--quiet")
     assert result.exit_code == 0
-    pictures = [Path(line) for line in result.stdout.splitlines()[-2:]]
+    pictures = [Path(line) for line in result.stdout.splitlines()[-3:]]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (180, 180, 970)
-    assert run("demo", "-o", tmp_path / "d", "--json", "--quiet").exit_code == 0
+    assert "Fp, at.%" in result.stdout
+    found = edxdask.open(tmp_path / "d" / "phases.zarr")
+    assert list(found.phase.values) == ["phase_0", "Fp", "CaPv"]
+    again = run("demo", "-o", tmp_path / "d", "--json", "--quiet")
+    assert json.loads(again.stdout)["phases"].endswith("phases.png")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
