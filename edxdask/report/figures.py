@@ -264,6 +264,8 @@ def _grid(count: int, shape: float, columns: int | None) -> tuple[int, int]:
         height = rows * ((PAGE / across - _BAR_ROOM) * shape + _TITLE_ROOM)
         return abs(math.log(PAGE / height / (4 / 3))) + 0.1 * (rows * across - count)
 
+    if columns is None and count == 3 and shape <= 1.2:
+        columns = 3  # in a row: nothing else leaves no place empty
     most = int(PAGE / (_BAR_ROOM + 20 * MM))
     across = columns or min(range(1, min(count, most) + 1), key=badness)
     return math.ceil(count / across), across
