@@ -26,7 +26,7 @@ AXIS_ROUNDS, CORRECTION_ROUNDS = 6, 3
 # the axis where it is instead of throwing it about.
 PRIOR = np.array([0.02, 0.005, 8.0])
 STEP = np.array([1e-3, 1e-4, 1.0])  # for derivatives
-ABSURD_SHIFT_KEV, ABSURD_GAIN, WIDTH_EV = 0.1, 0.02, (118.0, 250.0)  # no silicon resolves less
+ABSURD_SHIFT_KEV, ABSURD_GAIN, WIDTH_EV = 0.1, 0.02, (119.0, 250.0)  # silicon resolves no less than 117
 FAMILY_PRIOR = 0.3  # relative; strength of L and M against K, in the tables
 # Distance of the factor's knots: first too far apart to follow a peak, so that lines which nobody listed stay
 # in the residual; then near enough for shapes of peaks and absorption edges under them.
