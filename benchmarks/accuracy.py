@@ -5,12 +5,15 @@ simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA;
 absent): spectral angles and mean squared errors of the abundance maps of bridgmanite, ferropericlase and
 Ca-perovskite, mean map angle, processor seconds, for
 
-- psnmf(bin=None, smooth=None) and nmf of this project
+- psnmf(bin=None, smooth=None) and nmf of this project, psnmf also guided by physics: with the elements named
 - scikit-learn's NMF, multiplicative KL updates from NNDSVDa, 200 iterations
 - HyperSpy's NMF, with --hyperspy-python PATH of an environment that has it
 - PCA with Poisson weights: mean map angle alone, it has no phases
 
     python benchmarks/accuracy.py [--seeds 0 1 2] [--hyperspy-python PATH] [--only 147 15] [--tiny]
+
+Below each table stand the errors of the guided compositions, and the Cramér-Rao bound (``bounds.py``): the
+least error that any unbiased estimate can have whose abundances are known exactly. A target below it is luck.
 
 The exit code is 1 where psnmf misses a target; --tiny checks only that everything runs, on one small map.
 """
@@ -18,6 +21,7 @@ The exit code is 1 where psnmf misses a target; --tiny checks only that everythi
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -31,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from bounds import bound
 from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 from verdict import Verdict, load_average
@@ -41,8 +46,10 @@ from edxdask.factorize.nmf import nmf
 from edxdask.factorize.pca import pca
 from edxdask.factorize.psnmf import psnmf
 from edxdask.factorize.score import Score, score
+from edxdask.physics.conditions import Conditions
 
 PHASES = 3
+GUIDED_NAME = "edxdask psnmf, elements"
 THEIR_ITERATIONS = 200
 NAMES = ("Brg", "Fp", "CaPv")
 # Chen, Alexander & Hébert, Nano Lett. 24 (2024) 10177, synthetic mantle map, 180 × 180 pixels, 0.3 to 10 keV.
@@ -60,6 +67,17 @@ PUBLISHED = {
 }
 ANGLES_147, ERRORS_147 = (0.9, 1.7, 2.6), (0.0008, 0.0004, 0.0003)
 LEAST_FACTOR_OF_PCA = 3.0
+ELEMENTS = ["Mg", "Si", "Al", "Ca", "Fe", "Nd", "Sm", "U", "Cu", "O"]
+# of psnmf with elements, by counts a pixel and by who simulated: angles, errors of maps, map angle
+GUIDED = {
+    (147, True): ((0.30, 0.70, 1.20), (0.0007, 0.00035, 0.00025), 0.55),
+    (15, True): ((0.5, 0.8, 1.3), (0.0028, 0.0011, 0.0009), 0.9),
+    (147, False): ((0.5, 1.0, 1.5), None, None),
+    (15, False): ((0.8, 1.2, 1.8), None, None),
+}
+# relative errors at 147 counts a pixel, twice that at 15: majors, minors (1 at.%), traces (0.1 at.%)
+MAJOR, MINOR = 0.05, 0.005
+OF_MAJORS, OF_MINORS, OF_TRACES, OF_RATIOS = 0.01, 0.04, 0.08, 0.03
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,7 @@ class Case:
 
     Attributes
     ----------
+    composition : (phase, element), atomic fractions in the order of ``ELEMENTS``
     simulated : by this project: the map the targets at 147 counts are for
     """
 
@@ -76,6 +95,7 @@ class Case:
     cube: xr.Dataset
     spectrum: xr.DataArray | np.ndarray
     abundance: xr.DataArray | np.ndarray
+    composition: np.ndarray
     simulated: bool
 
     def judge(self, result: xr.Dataset) -> Score:
@@ -87,7 +107,8 @@ def mantle(counts: int, seed: int, side: int) -> Case:
     """Draw a map of this project's simulator."""
     cube = edxdask.simulate("mantle", shape=(side, side), counts=counts, seed=seed).load()
     name = f"mantle, seed {seed}"
-    return Case(name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], True)
+    atoms = cube[schema.TRUTH_COMPOSITION].sel({schema.ELEMENT: ELEMENTS}).values
+    return Case(name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True)
 
 
 def spheres(counts: int) -> Case | None:
@@ -100,6 +121,7 @@ def spheres(counts: int) -> Case | None:
         return None
     with np.load(path) as file:
         found = {name: file[name] for name in ("counts", "abundance", "spectrum", "energy_kev", "phase")}
+        written = json.loads(str(file["composition_at"]))
     order = [list(found["phase"]).index(name) for name in NAMES]
     energy = found["energy_kev"]
     cube = edxdask.from_array(
@@ -109,7 +131,9 @@ def spheres(counts: int) -> Case | None:
         beam_energy=200.0,
     )
     abundance = np.moveaxis(found["abundance"], -1, 0)[order]
-    return Case("spheres", counts, cube, found["spectrum"][order], abundance, False)
+    atoms = np.array([[written[row].get(element, 0.0) for element in ELEMENTS] for row in order])
+    atoms /= atoms.sum(axis=1, keepdims=True)
+    return Case("spheres", counts, cube, found["spectrum"][order], abundance, atoms, False)
 
 
 def as_result(cube: xr.Dataset, spectra: np.ndarray, maps: np.ndarray) -> xr.Dataset:
@@ -167,10 +191,11 @@ def timed(method: Callable[[], xr.Dataset]) -> tuple[xr.Dataset, float]:
     return result, time.process_time() - begin
 
 
-def methods(case: Case, python: str | None) -> Iterator[tuple[str, Score, float, str]]:
-    """Name, score, seconds and remarks of each method on one cube."""
+def methods(case: Case, python: str | None) -> Iterator[tuple[str, xr.Dataset, float, str]]:
+    """Name, result, seconds and remarks of each method on one cube."""
     cube = case.cube
     ours: dict[str, Callable[[], xr.Dataset]] = {
+        GUIDED_NAME: lambda: psnmf(cube, phases=PHASES, elements=ELEMENTS),
         "edxdask psnmf": lambda: psnmf(cube, phases=PHASES),
         "edxdask nmf": lambda: nmf(cube, phases=PHASES),
         "PCA": lambda: pca(cube, components=PHASES),
@@ -179,12 +204,12 @@ def methods(case: Case, python: str | None) -> Iterator[tuple[str, Score, float,
         result, seconds = timed(method)
         found = {key: result.attrs[key] for key in (schema.BIN, schema.SMOOTH) if key in result.attrs}
         remarks = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in found.items())
-        yield name, case.judge(result), seconds, remarks
+        yield name, result, seconds, remarks
     result, seconds = scikit_learn(cube)
-    yield "scikit-learn NMF", case.judge(result), seconds, ""
+    yield "scikit-learn NMF", result, seconds, ""
     if python:
         result, seconds = hyperspy(cube, python)
-        yield "HyperSpy NMF", case.judge(result), seconds, ""
+        yield "HyperSpy NMF", result, seconds, ""
 
 
 def row(name: str, angles: Any, errors: Any, map_angle: float | None, more: str) -> None:
@@ -227,15 +252,92 @@ def check(verdict: Verdict, case: Case, mine: Score, pca_angle: float) -> None:
         verdict.at_most(f"{where}: mean map angle", mine.map_angle, published_map, ".2f")
 
 
+def print_bound(case: Case) -> None:
+    """Print the least errors that the photons of a case allow, as a line of the table, and of Fe in CaPv."""
+    spectra = np.asarray(case.spectrum, dtype=float)
+    totals = case.cube[schema.COUNTS].sum(schema.ENERGY).values.ravel().astype(float)
+    least = bound(
+        spectra / spectra.sum(axis=1, keepdims=True),
+        np.asarray(case.abundance).reshape(PHASES, -1),
+        totals,
+        case.cube[schema.ENERGY].values,
+        ELEMENTS,
+        case.composition,
+        Conditions.of(case.cube.attrs),
+    )
+    row("bound, maps known", least.angles, None, None, "no unbiased estimate has less")
+    for name, errors, atoms in zip(NAMES, least.composition, case.composition, strict=True):
+        text = ", ".join(
+            f"{e} {100 * v:.1f}" for e, v, a in zip(ELEMENTS, errors, atoms, strict=True) if a > 0
+        )
+        print(f"  bound of {name}, % of the amount: {text}")
+
+
+def check_guided(verdict: Verdict, case: Case, mine: Score, result: xr.Dataset) -> None:
+    """Print the guided compositions' errors and what stands beside targets."""
+    where = f"{case.name}, {case.counts} counts/px, with elements"
+    angles, errors, map_angle = GUIDED[case.counts, case.simulated]
+    for i, name in enumerate(NAMES):
+        verdict.at_most(f"{where}: angle of {name}", mine.angles[i], angles[i], ".2f")
+        if errors is not None and mine.mse is not None:
+            verdict.at_most(f"{where}: MSE of {name}", mine.mse[i], errors[i], ".5f")
+    if map_angle is not None and mine.map_angle is not None:
+        verdict.at_most(f"{where}: mean map angle", mine.map_angle, map_angle, ".2f")
+    true, found, std = case.composition, *in_order(case, result)
+    for name, atoms, values, sigmas in zip(NAMES, true, found, std, strict=True):
+        held = [i for i in range(len(ELEMENTS)) if atoms[i] > 0]
+        text = ", ".join(
+            f"{ELEMENTS[i]} {100 * (values[i] / atoms[i] - 1):+.1f} ± {100 * sigmas[i] / atoms[i]:.1f}"
+            for i in held
+        )
+        print(f"  {name}, % off the truth: {text}")
+    if not case.simulated:
+        return check_ratios(verdict, where, true, found)
+    off = np.abs(found / np.where(true > 0, true, np.nan) - 1)
+    more = 1.0 if case.counts == 147 else 2.0
+    kinds = (
+        ("majors", true > MAJOR, OF_MAJORS),
+        ("minors", (true > MINOR) & (true <= MAJOR), OF_MINORS),
+        ("traces", (true > 0) & (true <= MINOR), OF_TRACES),
+    )
+    for kind, which, limit in kinds:
+        verdict.at_most(
+            f"{where}: largest error of {kind}", float(np.nanmax(off[which])), more * limit, ".3f"
+        )
+    return None
+
+
+def check_ratios(verdict: Verdict, where: str, true: np.ndarray, found: np.ndarray) -> None:
+    """Print how far ratios of the major cations are from the truth."""
+    for row_index, first, second in ((0, "Mg", "Si"), (1, "Mg", "Fe"), (2, "Si", "Ca")):
+        i, j = ELEMENTS.index(first), ELEMENTS.index(second)
+        ratio = found[row_index, i] / found[row_index, j] / (true[row_index, i] / true[row_index, j])
+        verdict.at_most(
+            f"{where}: {first}/{second} of {NAMES[row_index]}, off by", abs(ratio - 1), OF_RATIOS, ".3f"
+        )
+
+
+def in_order(case: Case, result: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Compositions and their errors in the order of the truth's phases."""
+    mine, true = result[schema.SPECTRUM].values, np.asarray(case.spectrum)
+    cosine = mine @ true.T / np.linalg.norm(mine, axis=1)[:, None] / np.linalg.norm(true, axis=1)
+    order = np.argmax(cosine, axis=0)
+    name = schema.COMPOSITION
+    return result[name].values[order], result[name + schema.STD_SUFFIX].values[order]
+
+
 def run_case(case: Case, python: str | None, verdict: Verdict) -> None:
     """Print the table of one cube, and psnmf's targets."""
     heading(case)
-    scores = {}
-    for name, found, seconds, remarks in methods(case, python):
-        scores[name] = found
+    scores, results = {}, {}
+    for name, result, seconds, remarks in methods(case, python):
+        found = scores[name] = case.judge(result)
+        results[name] = result
         row(name, found.angles, found.mse, found.map_angle, f"{seconds:.1f} s  {remarks}")
     for name, angles, errors, map_angle in PUBLISHED[case.counts]:
         row(f"published {name}", angles, errors, map_angle, "Nano Lett. 24 (2024) 10177")
+    print_bound(case)
+    check_guided(verdict, case, scores[GUIDED_NAME], results[GUIDED_NAME])
     if verdict.limits:
         pca_angle = scores["PCA"].map_angle
         check(verdict, case, scores["edxdask psnmf"], float("nan") if pca_angle is None else pca_angle)
