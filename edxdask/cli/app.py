@@ -31,9 +31,10 @@ VERBS = {
     "pca": ("edxdask.cli.factorize", "Principal components, weighted for Poisson noise."),
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
+    "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
     "score": ("edxdask.cli.factorize", "Hold a result against a simulation's truth."),
     "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
-    "demo": ("edxdask.cli.make", "Simulate a map and draw its spectrum and line maps."),
+    "demo": ("edxdask.cli.make", "Simulate a map, unmix it, draw spectrum, lines and phases."),
     "completion": ("edxdask.cli.completion", "Print the script that lets a shell complete commands."),
 }
 

@@ -1,0 +1,200 @@
+"""``edxdask quantify``: what a map or its phases are made of, with errors and limits of detection."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edxdask import schema
+from edxdask.cli.app import Settings, Verb
+from edxdask.cli.factorize import Elements
+from edxdask.cli.files import OVERWRITE_HELP
+from edxdask.cli.output import print_json
+from edxdask.cli.targets import check_target, claimed
+from edxdask.errors import MissingStoreError, ParameterError
+
+METHODS = ("cliff-lorimer", "zeta", "cross-section")
+FACTORS = {"cliff-lorimer": "k_factors", "zeta": "zeta_factors", "cross-section": "cross_sections"}
+TABLES = (".csv", ".json", ".txt")
+HEADS = ("", "element", "line", "at.%", "±", "wt.%", "counts", "SNR", "LOD at.%")
+STOICHIOMETRY = "stoichiometry"
+
+
+@click.command("quantify", cls=Verb)
+@click.argument("store", type=click.Path())
+@click.option("-o", "--out", type=click.Path(), help="Store of the quantified result.")
+@click.option("--elements", type=Elements(), help="All that show; default those the store lists.")
+@click.option("--foreign", type=Elements(), help="Elements fitted, but no part of the sample: grid, holder.")
+@click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
+@click.option("--lines", type=Elements(), help="Lines to go by, such as Pt_La; others are chosen by energy.")
+@click.option("--factors", type=click.Path(), help="CSV of line and factor (and its error), for the method.")
+@click.option("--thickness", type=float, help="Of the film, nm; with --density for absorption.")
+@click.option("--density", type=float, help="Of the film, g/cm3.")
+@click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
+@click.option("--solid-angle", type=float, help="Of all detectors, sr, for absolute methods without factors.")
+@click.option("--oxygen", is_flag=True, help="Oxygen by stoichiometry instead of by its line.")
+@click.option("--table", type=click.Path(), help="Write the table to .csv, .json or .txt.")
+@click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
+@click.pass_obj
+def quantify_verb(
+    settings: Settings,
+    store: str,
+    out: str | None,
+    method: str,
+    factors: str | None,
+    foreign: Any,
+    oxygen: bool,
+    table: str | None,
+    overwrite: bool,
+    **given: Any,
+) -> None:
+    """Quantify STORE: the phases of a result, or the sum of a cube."""
+    from edxdask.io import open_store, save
+    from edxdask.public import quantify
+
+    if table is not None:
+        _check_table(table, overwrite=overwrite)
+    if out is not None:
+        check_target(out, store, overwrite=overwrite)
+    own: dict[str, Any] = {FACTORS[method]: read_factors(factors)} if factors else {}
+    found = quantify(
+        open_store(store),
+        method=method,
+        foreign=foreign or (),
+        oxygen=STOICHIOMETRY if oxygen else None,
+        **own,
+        **given,
+    )
+    rows = rows_of(found)
+    if table is not None:
+        Path(table).write_text(_written(rows, Path(table).suffix.lower()), encoding="utf-8")
+    if out is not None:
+        with claimed(out):
+            save(found, out, overwrite=overwrite)
+    if settings.json:
+        print_json({"store": store, "method": method, "rows": rows} | ({"out": out} if out else {}))
+        return
+    _print(rows)
+    for path in (table, out):
+        if path is not None:
+            click.echo(path)
+
+
+def read_factors(path: str) -> dict[str, Any]:
+    """Read factors by line: a CSV of line, factor and, if known, its standard error; headings are skipped."""
+    if not Path(path).is_file():
+        raise MissingStoreError(f"{path}: there is no such file")
+    found: dict[str, Any] = {}
+    for number, row in enumerate(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()), start=1):
+        cells = [cell.strip() for cell in row if cell.strip()]
+        if not cells or cells[0].startswith("#") or (number == 1 and "_" not in cells[0]):
+            continue
+        try:
+            values = [float(cell) for cell in cells[1:3]]
+        except ValueError:
+            values = []
+        if not values:
+            raise ParameterError(f"{path}, line {number}", ",".join(row), "a line and its factor: Fe_Ka,1.2")
+        found[cells[0]] = tuple(values) if len(values) == 2 else values[0]
+    return found
+
+
+def rows_of(found: Any) -> list[dict[str, Any]]:
+    """One row an element of every phase, region or sum; of a collection of cubes, of every map."""
+    import xarray as xr
+
+    if isinstance(found, xr.DataTree):
+        if schema.COMPOSITION in found.dataset:
+            return rows_of(found.to_dataset())
+        maps = {name: node.to_dataset() for name, node in found.children.items()}
+        return [{**row, "of": name} for name, part in maps.items() for row in rows_of(part)]
+    composition = found[schema.COMPOSITION]
+    (over,) = [d for d in composition.dims if d != schema.ELEMENT] or [None]
+    if over is None:
+        return _rows(found, "sum")
+    return [row for label in found[over].values for row in _rows(found.sel({over: label}), str(label))]
+
+
+def _rows(part: Any, label: str) -> list[dict[str, Any]]:
+    lines = {str(name).partition("_")[0]: str(name) for name in part[schema.LINE].values}
+    rows = []
+    for element in map(str, part[schema.ELEMENT].values):
+        at = part.sel({schema.ELEMENT: element})
+        row: dict[str, Any] = {"of": label, "element": element, "line": lines.get(element, "")}
+        for name in (schema.COMPOSITION, schema.MASS_FRACTION):
+            row[name] = float(at[name])
+            row[name + schema.STD_SUFFIX] = float(at[name + schema.STD_SUFFIX])
+        if element in lines:
+            on = part.sel({schema.LINE: lines[element]})
+            row |= {n: float(on[n]) for n in (schema.LINE_INTENSITY, schema.SNR, schema.LOD)}
+        rows.append(row)
+    return rows
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    def number(name: str, factor: float, form: str) -> str:
+        return f"{factor * row[name]:{form}}" if name in row else ""
+
+    std = schema.COMPOSITION + schema.STD_SUFFIX
+    return (
+        row["of"],
+        row["element"],
+        row["line"],
+        number(schema.COMPOSITION, 100, ".3f"),
+        number(std, 100, ".3f"),
+        number(schema.MASS_FRACTION, 100, ".3f"),
+        number(schema.LINE_INTENSITY, 1, ".0f"),
+        number(schema.SNR, 1, ".1f"),
+        number(schema.LOD, 100, ".4f"),
+    )
+
+
+def _written(rows: list[dict[str, Any]], suffix: str) -> str:
+    if suffix == ".json":
+        return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    text = io.StringIO()
+    if suffix == ".csv":
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+    cells = [HEADS, *map(_cells, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
+    lines = ("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(HEADS):
+        table.add_column(head, justify="left" if i < 3 else "right", no_wrap=True)
+    last = ""
+    for row in rows:
+        first, *rest = _cells(row)
+        table.add_row(*(Text(cell) for cell in (first if first != last else "", *rest)))
+        last = first
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def _check_table(table: str, *, overwrite: bool) -> None:
+    target = Path(table)
+    if target.suffix.lower() not in TABLES:
+        raise ParameterError("--table", table, f"a file that ends in {', '.join(TABLES)}")
+    if not target.absolute().parent.is_dir():
+        raise MissingStoreError(f"{table}: its folder does not exist")
+    if target.exists() and not overwrite:
+        raise ParameterError("--table", table, "a file that does not exist yet", "--overwrite replaces it.")
