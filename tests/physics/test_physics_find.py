@@ -119,15 +119,15 @@ def test_sum_and_escape_peaks_are_named_and_make_no_element():
 
 @pytest.mark.slow
 def test_random_compositions_give_few_false_elements():
-    """100 spectra of 3 to 8 elements with 1e4 to 1e7 counts, axes some eV off: false elements are rare.
+    """25 spectra of 3 to 8 elements with 1e4 to 1e7 counts, axes some eV off: false elements are rare.
 
-    7 false elements in 6 of the 100 when this was written. In 4 of them the true element was named as the
-    alternative (Ar for Ag, U for Cd, Ta for Si, Mo for S); the others: Si and Au in one, F.
+    2 false elements when this was written, and 7 in 6 of the first 100 such spectra. In 4 of them the true
+    element was named as the alternative (Ar for Ag, U for Cd, Ta for Si, Mo for S).
     """
     rng = np.random.default_rng(1)
     pool = [e for e in elements_on(AXIS[20:], beam_energy=200.0) if e not in ("Ar", "Xe")]
     false = 0
-    for _ in range(100):
+    for _ in range(25):
         names = rng.choice(pool, rng.integers(3, 9), replace=False)
         composition = dict(zip(names.tolist(), 10 ** rng.uniform(-2, 0, len(names)), strict=True))
         width, counts = rng.uniform(125, 140), 10 ** rng.uniform(4, 7)
@@ -135,7 +135,7 @@ def test_random_compositions_give_few_false_elements():
         nominal = (AXIS - rng.normal(0, 0.005)) / (1 + rng.normal(0, 5e-4))
         found = find_in_spectrum(rng.poisson(spectrum), nominal, beam_energy=200.0)
         false += len(set(found.elements) - set(composition))
-    assert false <= 10
+    assert false <= 4
 
 
 def test_what_a_fit_left_out_is_found_and_a_misfit_of_a_per_cent_is_not():
