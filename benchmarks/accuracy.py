@@ -13,7 +13,7 @@ Ca-perovskite, mean map angle, processor seconds, for
     python benchmarks/accuracy.py [--seeds 0 1 2] [--hyperspy-python PATH] [--only 147 15] [--tiny]
 
 Below each table stand the errors of the guided compositions, and the Cramér-Rao bound (``bounds.py``): the
-least error that any unbiased estimate can have whose abundances are known exactly. A target below it is luck.
+least root mean square error of unbiased estimates whose abundances are known exactly; one draw may have less.
 
 The exit code is 1 where psnmf misses a target; --tiny checks only that everything runs, on one small map.
 """
@@ -265,7 +265,7 @@ def print_bound(case: Case) -> None:
         case.composition,
         Conditions.of(case.cube.attrs),
     )
-    row("bound, maps known", least.angles, None, None, "no unbiased estimate has less")
+    row("bound, maps known", least.angles, None, None, "least rms of unbiased estimates")
     for name, errors, atoms in zip(NAMES, least.composition, case.composition, strict=True):
         text = ", ".join(
             f"{e} {100 * v:.1f}" for e, v, a in zip(ELEMENTS, errors, atoms, strict=True) if a > 0
