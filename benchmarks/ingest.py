@@ -2,11 +2,11 @@
 
 One line a figure: seconds of the work itself (the median of three processes; each reads a small file first,
 so that imports and compiled kernels are there, and then the file once), peak memory of the whole process
-tree, and ratios. The limit on speed stands on decoding and on ingest, which also compresses the cube into a
-store, against rosettasciio's read alone; beside it stands rosettasciio's read and save as .hspy. Its 2 GB
-array is the most of its time where the machine hands out memory for the first time (5.5 s on a virtual
-machine just started), and little where that memory was used before (1.0 to 1.4 s). Every route must give
-equal counts: each makes a digest.
+tree, and ratios. The limits on speed compare equal work: decoding with rosettasciio's read (file to counts),
+ingest, which also compresses the cube into a store, with its read and save as .hspy (file to file). Ingest
+beside its read alone is printed too. Filling an array of 2 GB is most of its read where the machine hands out
+memory for the first time (5.5 s on a virtual machine just started), and little where that memory was used
+before (1.0 to 1.4 s). Every route must give equal counts: each makes a digest.
 
     python benchmarks/ingest.py [--big | --tiny] [--only velox|bruker] [--folder DIR]
 
@@ -204,9 +204,9 @@ def compare(kind: str, folder: Path, size: str) -> list[str]:
     stored, store_peak = repeated("store", kind, path, warm, times)
     base = interpreter("edxdask.io.ingest").peak_bytes
     _line(kind, "ingest", stored["seconds"], store_peak, base, saved["seconds"])
-    faster = theirs["seconds"] / stored["seconds"]
-    print(f"{kind} ingest: rosettasciio takes {faster:.2f} times as long to read and keep nothing")
-    missed += _short(kind, "ingest", store_peak - base, faster)
+    alone = theirs["seconds"] / stored["seconds"]
+    print(f"{kind} ingest: rosettasciio takes {alone:.2f} times as long to read and keep nothing")
+    missed += _short(kind, "ingest", store_peak - base, saved["seconds"] / stored["seconds"])
     if run("check", kind, path)[0]["digest"] != theirs["digest"]:
         missed.append(f"{kind}: the store's counts are not rosettasciio's")
     return missed

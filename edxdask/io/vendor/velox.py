@@ -114,9 +114,7 @@ def _merged(indptr: np.ndarray, channel: np.ndarray, channels: int, most: int) -
     merged = np.zeros_like(indptr)
     largest = int(kernels.merge(indptr, channel, count, merged, channels))
     entries = int(merged[-1])
-    return PhotonBlock(
-        merged, channel[:entries].copy(), count[:entries].astype(_count_dtype(largest)), channels
-    )
+    return PhotonBlock(merged, channel[:entries], count[:entries].astype(_count_dtype(largest)), channels)
 
 
 def _count_dtype(largest: int) -> type[np.unsignedinteger[Any]]:
