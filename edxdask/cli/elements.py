@@ -11,9 +11,8 @@ import click
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.output import print_json
-from edxdask.errors import MissingStoreError, ParameterError
-
-FIGURES = (".png", ".pdf", ".svg")
+from edxdask.cli.targets import FIGURES, check_file
+from edxdask.errors import ParameterError
 
 
 @click.command("elements", cls=Verb)
@@ -40,7 +39,9 @@ def elements_verb(
     from edxdask.ops import find_elements
 
     if figure is not None:
-        _check_figure(figure, result, overwrite=overwrite)
+        if result is not None:
+            raise ParameterError("--figure", figure, "no figure with --result, which has no fit of its own")
+        check_file("--figure", figure, FIGURES, overwrite=overwrite)
     data = open_store(store)
     found = find_elements(
         data,
@@ -61,19 +62,6 @@ def elements_verb(
     _print(found)
     if figure is not None:
         click.echo(figure)
-
-
-def _check_figure(figure: str, result: str | None, *, overwrite: bool) -> None:
-    """Refuse a figure that cannot be written before minutes of reading, not after."""
-    target = Path(figure)
-    if result is not None:
-        raise ParameterError("--figure", figure, "no figure with --result, which has no fit of its own")
-    if target.suffix.lower() not in FIGURES:
-        raise ParameterError("--figure", figure, f"a file that ends in {', '.join(FIGURES)}")
-    if not target.absolute().parent.is_dir():
-        raise MissingStoreError(f"{figure}: its folder does not exist")
-    if target.exists() and not overwrite:
-        raise ParameterError("--figure", figure, "a file that does not exist yet", "--overwrite replaces it.")
 
 
 def described(found: Any, store: str) -> dict[str, Any]:

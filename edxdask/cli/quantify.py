@@ -16,7 +16,7 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.factorize import Elements
 from edxdask.cli.files import OVERWRITE_HELP
 from edxdask.cli.output import print_json
-from edxdask.cli.targets import check_target, claimed
+from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
 from edxdask.errors import MissingStoreError, ParameterError
 
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
@@ -40,6 +40,7 @@ STOICHIOMETRY = "stoichiometry"
 @click.option("--solid-angle", type=float, help="Of all detectors, sr, for absolute methods without factors.")
 @click.option("--oxygen", is_flag=True, help="Oxygen by stoichiometry instead of by its line.")
 @click.option("--table", type=click.Path(), help="Write the table to .csv, .json or .txt.")
+@click.option("--figure", type=click.Path(), help="Draw the fits to .png, .pdf or .svg.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
 def quantify_verb(
@@ -51,6 +52,7 @@ def quantify_verb(
     foreign: Any,
     oxygen: bool,
     table: str | None,
+    figure: str | None,
     overwrite: bool,
     **given: Any,
 ) -> None:
@@ -59,12 +61,15 @@ def quantify_verb(
     from edxdask.public import quantify
 
     if table is not None:
-        _check_table(table, overwrite=overwrite)
+        check_file("--table", table, TABLES, overwrite=overwrite)
+    if figure is not None:
+        check_file("--figure", figure, FIGURES, overwrite=overwrite)
     if out is not None:
         check_target(out, store, overwrite=overwrite)
     own: dict[str, Any] = {FACTORS[method]: read_factors(factors)} if factors else {}
+    data = open_store(store)
     found = quantify(
-        open_store(store),
+        data,
         method=method,
         foreign=foreign or (),
         oxygen=STOICHIOMETRY if oxygen else None,
@@ -74,14 +79,21 @@ def quantify_verb(
     rows = rows_of(found)
     if table is not None:
         Path(table).write_text(_written(rows, Path(table).suffix.lower()), encoding="utf-8")
+    if figure is not None:
+        from edxdask.report.quantified import quantified_figure
+        from edxdask.report.style import save_figure
+
+        title = data.attrs.get(schema.TITLE) or Path(store).stem
+        save_figure(quantified_figure(found, title=title), figure, overwrite=overwrite)
     if out is not None:
         with claimed(out):
             save(found, out, overwrite=overwrite)
     if settings.json:
-        print_json({"store": store, "method": method, "rows": rows} | ({"out": out} if out else {}))
+        files = {name: path for name, path in (("out", out), ("figure", figure)) if path is not None}
+        print_json({"store": store, "method": method, "rows": rows, **files})
         return
     _print(rows)
-    for path in (table, out):
+    for path in (table, figure, out):
         if path is not None:
             click.echo(path)
 
@@ -107,18 +119,9 @@ def read_factors(path: str) -> dict[str, Any]:
 
 def rows_of(found: Any) -> list[dict[str, Any]]:
     """One row an element of every phase, region or sum; of a collection of cubes, of every map."""
-    import xarray as xr
+    from edxdask.quantify.results import parts_of
 
-    if isinstance(found, xr.DataTree):
-        if schema.COMPOSITION in found.dataset:
-            return rows_of(found.to_dataset())
-        maps = {name: node.to_dataset() for name, node in found.children.items()}
-        return [{**row, "of": name} for name, part in maps.items() for row in rows_of(part)]
-    composition = found[schema.COMPOSITION]
-    (over,) = [d for d in composition.dims if d != schema.ELEMENT] or [None]
-    if over is None:
-        return _rows(found, "sum")
-    return [row for label in found[over].values for row in _rows(found.sel({over: label}), str(label))]
+    return [row for label, part in parts_of(found) for row in _rows(part, label)]
 
 
 def _rows(part: Any, label: str) -> list[dict[str, Any]]:
@@ -188,13 +191,3 @@ def _print(rows: list[dict[str, Any]]) -> None:
     if not console.is_terminal:
         console.width = 200
     console.print(table)
-
-
-def _check_table(table: str, *, overwrite: bool) -> None:
-    target = Path(table)
-    if target.suffix.lower() not in TABLES:
-        raise ParameterError("--table", table, f"a file that ends in {', '.join(TABLES)}")
-    if not target.absolute().parent.is_dir():
-        raise MissingStoreError(f"{table}: its folder does not exist")
-    if target.exists() and not overwrite:
-        raise ParameterError("--table", table, "a file that does not exist yet", "--overwrite replaces it.")

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edxdask.errors import ForeignStoreError, ParameterError, StoreBusyError, StoreExistsError
+from edxdask.errors import (
+    ForeignStoreError,
+    MissingStoreError,
+    ParameterError,
+    StoreBusyError,
+    StoreExistsError,
+)
+
+FIGURES = (".png", ".pdf", ".svg")
 
 
 def check_target(out: str, source: str, *, overwrite: bool) -> None:
@@ -37,6 +45,17 @@ def check_target(out: str, source: str, *, overwrite: bool) -> None:
         raise StoreExistsError(f"{out}: exists already; --overwrite replaces it, or name another target")
     if not is_ours(target):
         raise ForeignStoreError(f"{out}: exists and is no store of ours, so it is left alone: name another")
+
+
+def check_file(option: str, path: str, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
+    """Refuse a table or figure that cannot be written before minutes of reading, not after."""
+    target = Path(path)
+    if target.suffix.lower() not in suffixes:
+        raise ParameterError(option, path, f"a file that ends in {', '.join(suffixes)}")
+    if not target.absolute().parent.is_dir():
+        raise MissingStoreError(f"{path}: its folder does not exist")
+    if target.exists() and not overwrite:
+        raise ParameterError(option, path, "a file that does not exist yet", "--overwrite replaces it.")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from edxdask.physics.lines import parse_line
 from edxdask.quantify.recipe import Recipe
 from edxdask.quantify.spectra import Standard, quantify_spectra
 
+SUM = "sum"
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
 
 
@@ -71,6 +72,23 @@ def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tu
         areas += ds[schema.ABUNDANCE].sum(dims).values
         pixels += ds[schema.TOTAL].size
     return photons, areas / pixels
+
+
+def parts_of(found: xr.Dataset | xr.DataTree) -> list[tuple[str, xr.Dataset]]:
+    """Each quantified spectrum by label: phase, region, sum; in a collection of cubes also the map."""
+    if isinstance(found, xr.DataTree) and schema.COMPOSITION not in found.dataset:
+        maps = {path: node.to_dataset() for path, node in found.subtree_with_keys}
+        return [
+            (path if label == SUM else f"{path}, {label}", part)
+            for path, one in maps.items()
+            if schema.COMPOSITION in one
+            for label, part in parts_of(one)
+        ]
+    root = found if isinstance(found, xr.Dataset) else found.to_dataset()
+    over = [d for d in (schema.PHASE, schema.REGION) if d in root[schema.COMPOSITION].dims]
+    if not over:
+        return [(SUM, root)]
+    return [(str(label), root.sel({over[0]: label})) for label in root[over[0]].values]
 
 
 def partition_coefficient(

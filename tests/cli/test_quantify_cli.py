@@ -51,6 +51,17 @@ def test_tables_are_written_and_not_replaced_unasked(store, tmp_path):
     assert "--overwrite" in again.stderr
 
 
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_the_fits_are_drawn_and_not_replaced_unasked(store, tmp_path, suffix, magic):
+    path = tmp_path / f"fit{suffix}"
+    done = run("quantify", store, "--figure", path)
+    assert done.stdout.splitlines()[-1] == str(path)
+    assert path.read_bytes().startswith(magic)
+    assert "--overwrite" in run("quantify", store, "--figure", path).stderr
+    said = json.loads(run("quantify", store, "--figure", path, "--overwrite", "--json").stdout)
+    assert said["figure"] == str(path)
+
+
 def test_phases_of_a_result_are_quantified_and_saved(store, tmp_path):
     cube = edxdask.open(store)
     edxdask.save(edxdask.psnmf(cube, phases=2, bin=8, smooth=1.0), tmp_path / "phases.zarr")
@@ -84,6 +95,7 @@ def test_factors_come_from_a_file(store, tmp_path):
         (("--elements", "Mg,H"), "'H'"),
         (("--thickness", "100"), "density"),
         (("--table", "t.doc"), ".csv"),
+        (("--figure", "fit.doc"), ".png"),
         (("--factors", "none.csv"), "no such file"),
         (("--method", "zeta"), "dose"),
     ],

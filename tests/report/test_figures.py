@@ -10,10 +10,13 @@ import pytest
 import xarray as xr
 from matplotlib.image import imread
 
+import edxdask
 from edxdask import schema
 from edxdask.errors import ParameterError, StoreExistsError
+from edxdask.report.elements import elements_figure
 from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
 from edxdask.report.labels import scale_bar, spread
+from edxdask.report.quantified import quantified_figure
 from edxdask.report.sparkline import sparkline
 from edxdask.report.spectra import spectra_figure
 from edxdask.report.style import save_figure
@@ -227,3 +230,43 @@ def test_spectra_of_phases_are_drawn_below_one_another_and_those_below_zero_are_
     assert {axes.get_yscale() for axes in spectra_figure(stack - 1).axes} == {"linear"}
     with pytest.raises(ParameterError, match="spectra with dimensions"):
         spectra_figure(stack[0])
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return edxdask.simulate(shape=(16, 16), counts=300, seed=2).load()
+
+
+def test_found_elements_are_drawn_with_fit_residuals_and_names(cube):
+    found = edxdask.find_elements(cube)
+    figure = elements_figure(found, title="A map")
+    assert_no_overlap(figure)
+    upper, lower = figure.axes
+    fit = next(line for line in upper.lines if line.get_label() == "Fit")
+    np.testing.assert_array_equal(fit.get_ydata(), found.fitted_spectrum)
+    assert {"Mg Kα", "Si Kα", "Fe Kα"} <= {t.get_text() for t in upper.texts}
+    assert np.abs(lower.lines[0].get_ydata()).max() < 6
+
+
+def test_a_quantified_sum_and_regions_are_drawn_with_their_compositions(cube):
+    regions = {"top": edxdask.Rectangle(y=(0, 8), x=(0, 16)), "all": "sum"}
+    for per, names in (("sum", ["sum"]), (regions, ["top", "all"])):
+        found = edxdask.quantify(cube, per=per, foreign=["Cu"])
+        figure = quantified_figure(found, title="A map")
+        assert_no_overlap(figure)
+        titles = [axes.get_title(loc="left").replace("\u00a0", " ") for axes in figure.axes[::2]]
+        assert [text.partition(":")[0] for text in titles] == names
+        assert f"Mg {100 * float(found.composition.sel(element='Mg').values.flat[-1]):.1f}" in titles[-1]
+        assert "Cu" not in titles[0]
+        assert "Cu Kα" in {t.get_text() for t in figure.axes[0].texts}
+
+
+def test_a_collection_is_drawn_map_by_map_and_what_has_no_fit_is_refused(cube):
+    tree = xr.DataTree.from_dict({"/left": cube, "/right": cube.isel(y=slice(8))})
+    figure = quantified_figure(edxdask.quantify(tree))
+    assert [axes.get_title(loc="left").partition(":")[0] for axes in figure.axes[::2]] == ["left", "right"]
+    with pytest.raises(ParameterError, match="no fitted spectra"):
+        quantified_figure(edxdask.quantify(cube, per="pixel"))
+    many = {f"r{i}": "sum" for i in range(61)}
+    with pytest.raises(ParameterError, match="at most 60"):
+        quantified_figure(edxdask.quantify(cube, per=many, elements=["Mg", "Si"], refine=False))
