@@ -229,7 +229,8 @@ def quantify(
     -------
     Dataset
         ``composition`` (atomic fractions), ``mass_fraction``, ``line_intensity``, each with ``_std``, ``snr``
-        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds.
+        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds. Where lines
+        that nobody listed spoil a fit, the log and the attribute ``warnings`` name them.
 
     Notes
     -----

@@ -90,12 +90,21 @@ def quantify_verb(
             save(found, out, overwrite=overwrite)
     if settings.json:
         files = {name: path for name, path in (("out", out), ("figure", figure)) if path is not None}
-        print_json({"store": store, "method": method, "rows": rows, **files})
+        print_json({"store": store, "method": method, "rows": rows, **files, **_warnings(found)})
         return
     _print(rows)
     for path in (table, figure, out):
         if path is not None:
             click.echo(path)
+
+
+def _warnings(found: Any) -> dict[str, list[str]]:
+    """Give a program what a person is told in the log."""
+    import xarray as xr
+
+    nodes = found.subtree if isinstance(found, xr.DataTree) else [found]
+    texts = [text for node in nodes for text in node.attrs.get(schema.WARNINGS, [])]
+    return {schema.WARNINGS: texts} if texts else {}
 
 
 def read_factors(path: str) -> dict[str, Any]:

@@ -176,4 +176,4 @@ def _as_maps(ds: xr.Dataset, out: da.Array, plan: Plan, fit: LineFit, sizes: dic
         schema.ELEMENT: elements,
         schema.LINE: list(plan.lines),
     }
-    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fit))
+    return xr.Dataset(variables, coords=coords, attrs=notes(plan, [fit], ["the sum of all pixels"]))

@@ -10,6 +10,7 @@ from edxdask.errors import ParameterError, SchemaError
 from edxdask.physics.lines import parse_line
 from edxdask.quantify.recipe import Recipe
 from edxdask.quantify.spectra import Standard, quantify_spectra
+from edxdask.quantify.unlisted import with_warnings
 
 SUM = "sum"
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
@@ -46,12 +47,12 @@ def quantify_result(
         standard=standard,
     )
     entry = f"quantify(method={recipe.method!r}, elements={list(recipe.elements)})"
-    attrs = {**schema.with_history(root.attrs, entry), **found.attrs, schema.ELEMENTS: list(recipe.elements)}
+    attrs = with_warnings(schema.with_history(root.attrs, entry), found.attrs)
     kept = root.drop_dims([d for d in (schema.ELEMENT, schema.LINE) if d in root.dims])
     merged = kept.assign(found.drop_vars(schema.PHASE).data_vars).assign_coords(
         {d: found[d] for d in (schema.ELEMENT, schema.LINE)}
     )
-    merged.attrs = attrs
+    merged.attrs = {**attrs, schema.ELEMENTS: list(recipe.elements)}
     if isinstance(result, xr.Dataset):
         return merged
     nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}

@@ -29,6 +29,7 @@ from edxdask.quantify.methods import (
     table_factors,
 )
 from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.unlisted import warnings_of
 
 DETECTABLE = 3.0  # SNR at the limit of detection
 
@@ -216,7 +217,7 @@ def _labelled(
         rows[:, first:] = [_curve(fit, name) for fit in fits]
         variables[name] = variable(name, (dim, schema.ENERGY), rows)
     coords = {dim: list(labels), schema.ELEMENT: list(found[0].elements), schema.LINE: list(plan.lines)}
-    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fits[0]))
+    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fits, labels))
 
 
 def _curve(fit: LineFit, name: str) -> np.ndarray:
@@ -227,15 +228,17 @@ def _curve(fit: LineFit, name: str) -> np.ndarray:
     }[name]
 
 
-def notes(plan: Plan, fit: LineFit) -> dict[str, object]:
-    """Attributes that say how it was done and what the axis was found to be."""
-    calibration = fit.model.calibration
+def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str]) -> dict[str, object]:
+    """Attributes that say how it was done, what the axis was found to be, and what was not listed."""
+    model = fits[0].model
+    warnings = warnings_of(fits, labels, plan.recipe)
     return {
         schema.QUANTIFICATION: plan.recipe.method,
-        schema.FIT_OFFSET: calibration.offset_kev,
-        schema.FIT_GAIN: calibration.gain,
-        schema.FIT_FWHM: calibration.fwhm_mn_ka_ev,
-        schema.FIT_SPLIT: [f"{element}_{family}" for element, family in sorted(fit.model.split)],
+        schema.FIT_OFFSET: model.calibration.offset_kev,
+        schema.FIT_GAIN: model.calibration.gain,
+        schema.FIT_FWHM: model.calibration.fwhm_mn_ka_ev,
+        schema.FIT_SPLIT: [f"{element}_{family}" for element, family in sorted(model.split)],
+        **({schema.WARNINGS: warnings} if warnings else {}),
     }
 
 

@@ -90,3 +90,36 @@ def test_pixels_do_not_depend_on_chunks_and_need_whole_spectra(cube):
     np.testing.assert_allclose(cut.compute(), whole, atol=1e-5)
     with pytest.raises(ChunkError, match="energy=-1"):
         edxdask.quantify(cube.chunk(energy=100), elements=ELEMENTS, per="pixel")
+
+
+def test_lines_that_nobody_listed_and_that_spoil_the_fit_are_named(cube, caplog):
+    listed = [e for e in cube.attrs["elements"] if e != "Ca"]
+    found = edxdask.quantify(cube, elements=listed)
+    (text,) = found.attrs["warnings"]
+    assert "sum holds what is not listed: Ca (Ca_Ka, 3.69 keV, " in text
+    counts = float(text.partition("3.69 keV, ")[2].partition(" counts")[0])
+    known = edxdask.quantify(cube)
+    alpha = known.line_intensity.sel(line="Ca_Ka").item()
+    assert 1.0 < counts / alpha < 1.3  # Kβ and L are the element's, too
+    assert caplog.messages == [text]
+    assert "warnings" not in known.attrs
+    (of_pixels,) = edxdask.quantify(cube, elements=listed, per="pixel").attrs["warnings"]
+    assert "the sum of all pixels holds what is not listed: Ca" in of_pixels
+
+
+def test_phases_are_warned_of_by_name_and_a_second_try_takes_the_warning_back(cube):
+    result = edxdask.nmf(cube, phases=2).assign_attrs(warnings=["of the factorization"])
+    listed = [e for e in cube.attrs["elements"] if e != "Ca"]
+    once = edxdask.quantify(result, elements=listed)
+    kept, *new = once.attrs["warnings"]
+    assert kept == "of the factorization"
+    assert any(text.startswith("quantify: phase_0 holds what is not listed: Ca") for text in new)
+    assert edxdask.quantify(once, elements=[*listed, "Ca"]).attrs["warnings"] == ["of the factorization"]
+
+
+@pytest.mark.slow
+def test_good_fits_are_not_warned_of():
+    for seed in range(6):
+        for counts in (15, 150, 1500):
+            one = edxdask.simulate(shape=(48, 48), counts=counts, seed=seed)
+            assert "warnings" not in edxdask.quantify(one).attrs, (seed, counts)
