@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Problem
+from edxdask.factorize.alike import gather_alike, refine
 from edxdask.factorize.coarse import UnitSpectra
 from edxdask.factorize.guided import (
     Guide,
@@ -46,6 +47,7 @@ class Phases:
     ----------
     spectra, abundance, objectives : (k, E), (pixels or bins, k) in counts, (iterations,)
     labels : of the phases, biggest first; None where they are numbered by size later
+    owners : (k,) which label of the guide each phase has, -1 none; None without elements
     composition, composition_std : (k, elements); None without elements
     """
 
@@ -53,27 +55,22 @@ class Phases:
     abundance: np.ndarray
     objectives: np.ndarray
     labels: tuple[str, ...] | None = None
+    owners: np.ndarray | None = None
     composition: np.ndarray | None = None
     composition_std: np.ndarray | None = None
 
     def arrays(self) -> Arrays:
         """Everything as arrays, without pickles."""
-        found = {"spectra": self.spectra, "abundance": self.abundance, "objectives": self.objectives}
-        if self.labels is not None and self.composition is not None and self.composition_std is not None:
-            found["labels"] = np.array(self.labels)
-            found |= {schema.COMPOSITION: self.composition, COMPOSITION_STD: self.composition_std}
-        return found
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
     @classmethod
     def of(cls, arrays: Arrays) -> Phases:
         """Read back what ``arrays`` wrote."""
-        if "labels" not in arrays:
-            return cls(arrays["spectra"], arrays["abundance"], arrays["objectives"])
-        labels = tuple(str(label) for label in arrays["labels"])
-        return cls(
-            arrays["spectra"], arrays["abundance"], arrays["objectives"], labels,
-            arrays[schema.COMPOSITION], arrays[COMPOSITION_STD],
-        )  # fmt: skip
+        found: dict[str, Any] = dict(arrays)
+        if "labels" in found:
+            found["labels"] = tuple(map(str, found["labels"]))
+        return cls(**found)
 
 
 def settle(problem: Problem, first: Phases, guide: Guide, *, progress: ProgressHook | None = None) -> Phases:
@@ -111,6 +108,22 @@ def physical_phases(
     return _settled(problem, first, guide, rounds, rounds, 1)
 
 
+def refined(problem: Problem, found: Phases, guide: Guide) -> Phases:
+    """Settle the phases once more, on sums of pixels that the maps (``abundance``) say look alike."""
+    if found.owners is None or found.composition is None:
+        raise ValueError("phases that no guide has settled")
+    places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
+    model = guide.model(found.composition, places)
+    groups = gather_alike(problem, len(found.spectra))
+    weights, abundance = refine(model, model.start(found.spectra), groups, sparsity=SPARSITY)
+    return replace(
+        found,
+        spectra=model.spectra(weights).astype(found.spectra.dtype),
+        composition=model.composition(weights),
+        composition_std=composition_errors(model, weights, abundance),
+    )
+
+
 def _settled(
     problem: Problem,
     first: Phases,
@@ -141,12 +154,14 @@ def _settled(
         objectives.append(now.objectives)
     errors = composition_errors(model, weights, now.abundance)
     order = np.argsort(-now.abundance.sum(axis=0), kind="stable")
-    owner = {row: label for label, row in places.items() if isinstance(label, str)}
+    owner = {row: label for label, row in places.items()}
+    names = [owner.get(int(row)) for row in order]
     return Phases(
         now.spectra[order],
         np.ascontiguousarray(now.abundance[:, order]),
         np.concatenate(objectives),
-        tuple(owner.get(int(row), f"phase_{i}") for i, row in enumerate(order)),
+        tuple(name if isinstance(name, str) else f"phase_{i}" for i, name in enumerate(names)),
+        np.array([-1 if name is None else guide.labels.index(name) for name in names]),
         model.composition(weights)[order],
         errors[order],
     )

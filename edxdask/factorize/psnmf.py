@@ -5,14 +5,15 @@ bins gave, join the spectra of the first with the maps of the second. Three thin
 shown in ``benchmarks/accuracy.py``: spectra are limited to what a detector can resolve (``shapes``), the
 full-size maps follow from a penalised likelihood instead of an early stop (``smooth``), and bin factor,
 number of phases and strength of the penalty are found by count splitting (``select``, ``split``). Where
-elements are named, a fourth: spectra are made of what these emit (``guided``).
+elements are named, two more: spectra are made of what these emit (``guided``), and settled once more on
+pixels that the maps say look alike (``alike``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +27,10 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
+from edxdask.factorize.alike import SMOOTHER
 from edxdask.factorize.coarse import BinsModel, CoarseFit, Upsampled, fit_coarse, spectra_model
 from edxdask.factorize.guided import Absent, Compositions, Guide
-from edxdask.factorize.guided_fit import Phases, calibration_attrs, settle, with_composition
+from edxdask.factorize.guided_fit import Phases, calibration_attrs, refined, settle, with_composition
 from edxdask.factorize.nmf import run_identity
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
@@ -38,8 +40,8 @@ from edxdask.factorize.stages import Arrays, remember
 from edxdask.factorize.wish import wish_of
 from edxdask.progress import ProgressHook
 
-SPECTRA_STAGE, MAPS_STAGE = "spectra", "maps"
-CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE = "choices", "coarse", "strength"
+SPECTRA_STAGE, FIRST_MAPS_STAGE, MAPS_STAGE = "spectra", "first_maps", "maps"
+CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE, REFINED_STAGE = "choices", "coarse", "strength", "refined"
 Closure = Literal["counts", "thickness"]
 BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
@@ -123,16 +125,11 @@ def psnmf(
                 int(curves["phases"].chosen), int(curves["bin"].chosen), StopRule(max_iter, tol)
             )
             curves["smooth"] = run.strength(window, fit, smooth, prior)
-        objectives = smooth_abundances(
-            problem,
-            fit.spectra,
-            strength=curves["smooth"].chosen,
-            start=Upsampled(fit.fractions, fit.stacks, fit.factor),
-            kind=prior,
-            yields=fit.yields([m.stack for m in problem.maps]) if closure == "thickness" else None,
-            progress=progress,
-            checkpoint=run.checkpoint(MAPS_STAGE),
-        )
+        strength = float(curves["smooth"].chosen)
+        if run.guide is not None:
+            found = run.refined(fit, found, run.guide, strength, prior, closure)
+            fit = replace(fit, spectra=found.spectra)
+        objectives = run.maps(fit, strength, prior, closure, "maps", MAPS_STAGE)
         result = _labelled(problem, fit.factor, found, run.guide, curves, objectives, seed)
     run.forget()
     return result
@@ -162,9 +159,9 @@ class Run:
         """Remove what was kept, when the run is done, and the folder if nothing else is in it."""
         if self.folder is None or not self.folder.is_dir():
             return
-        for name in (SPECTRA_STAGE, MAPS_STAGE):
+        for name in (SPECTRA_STAGE, FIRST_MAPS_STAGE, MAPS_STAGE):
             Checkpoint(self.folder / name, self.identity).remove()
-        for name in (CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE):
+        for name in (CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE, REFINED_STAGE):
             (self.folder / f"{name}.npz").unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -229,6 +226,34 @@ class Run:
             return curve.arrays("smooth")
 
         return Curve.of(remember(self.folder, STRENGTH_STAGE, self.identity, make), "smooth")
+
+    def maps(
+        self, fit: CoarseFit, strength: float, prior: Prior, closure: Closure, label: str, stage: str
+    ) -> np.ndarray:
+        """Full-size maps, left in the states; the objective of every round."""
+        return smooth_abundances(
+            self.problem,
+            fit.spectra,
+            strength=strength,
+            start=Upsampled(fit.fractions, fit.stacks, fit.factor),
+            kind=prior,
+            yields=fit.yields([m.stack for m in self.problem.maps]) if closure == "thickness" else None,
+            label=label,
+            progress=self.progress,
+            checkpoint=self.checkpoint(stage),
+        )
+
+    def refined(
+        self, fit: CoarseFit, found: Phases, guide: Guide, strength: float, prior: Prior, closure: Closure
+    ) -> Phases:
+        """Phases settled once more, on pixels that smooth maps say look alike."""
+
+        def make() -> Arrays:
+            smoother = SMOOTHER * (strength or 1.0)
+            self.maps(fit, smoother, prior, closure, "first maps", FIRST_MAPS_STAGE)
+            return refined(self.problem, found, guide).arrays()
+
+        return Phases.of(remember(self.folder, REFINED_STAGE, self.identity, make))
 
 
 def _labelled(

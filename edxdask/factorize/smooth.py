@@ -243,6 +243,7 @@ def smooth_abundances(
     yields: np.ndarray | None = None,
     rounds: int = ROUNDS,
     tol: float = TOLERANCE,
+    label: str = "maps",
     progress: ProgressHook | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> np.ndarray:
@@ -259,6 +260,7 @@ def smooth_abundances(
         counts (uniform thickness: Σ_k A_k / g_k = 1)
     rounds, tol : stop after so many readings of the photons, or when three gained less than ``tol`` of the
         objective; with 0 the first half of the rounds goes to the first solution
+    label : what progress calls it
     checkpoint : resumes from it; the caller removes it when all is done
 
     Returns
@@ -284,7 +286,7 @@ def smooth_abundances(
         table = (table * yields).astype(SINGLE)
     executor.change(ToFractions(sums, yields))
     penalty = Penalty.of(checked_kind(kind), strength, problem)
-    loop = Loop(executor, "maps", StopRule(rounds, tol, PATIENCE), progress, checkpoint)
+    loop = Loop(executor, label, StopRule(rounds, tol, PATIENCE), progress, checkpoint)
     step = SmoothRounds(executor, table, penalty, constant, rounds, tol, yields)
     _, objectives = loop.run(step, step.start())
     executor.change(ToAbundances(sums, yields))

@@ -3,7 +3,7 @@
 from edxdask.photons.block import PhotonBlock, from_dense, to_dense
 from edxdask.photons.dense_factor import DenseBlock, choose
 from edxdask.photons.factor import Block, back_project, entropy_term, frobenius_sweep, kl_sweep, project
-from edxdask.photons.moments import gram, pixel_totals, sum_spectrum
+from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
 from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep
 from edxdask.photons.thin import thin
@@ -26,6 +26,7 @@ __all__ = [
     "frobenius_sweep",
     "from_dense",
     "gram",
+    "grouped_spectra",
     "kl_sweep",
     "merge_blocks",
     "pixel_totals",

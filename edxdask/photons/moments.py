@@ -6,7 +6,7 @@ import numpy as np
 
 from edxdask.photons.block import PhotonBlock, to_dense
 from edxdask.photons.dense_factor import DenseBlock
-from edxdask.photons.kernels.rebin import add_pairs, add_spectra, add_totals
+from edxdask.photons.kernels.rebin import add_grouped, add_pairs, add_spectra, add_totals
 from edxdask.photons.rebin import take_rows
 
 # Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread,
@@ -29,6 +29,24 @@ def sum_spectrum(block: PhotonBlock | DenseBlock) -> np.ndarray:
     out = np.zeros(block.channels, dtype=np.int64)
     add_spectra(block.channel, block.count, out)
     return out
+
+
+def grouped_spectra(block: PhotonBlock | DenseBlock, group: np.ndarray, out: np.ndarray) -> None:
+    """Add the counts of each pixel to the row of ``out``, (groups, E) int64, that ``group``, (n,), names.
+
+    Examples
+    --------
+    >>> from edxdask.photons import from_dense
+    >>> out = np.zeros((2, 2), dtype=np.int64)
+    >>> block = from_dense(np.array([[1, 0], [2, 3], [0, 4]], dtype=np.uint16))
+    >>> grouped_spectra(block, np.array([1, 0, 1]), out)
+    >>> out.tolist()
+    [[2, 3], [1, 4]]
+    """
+    if isinstance(block, DenseBlock):
+        np.add.at(out, group, block.counts.astype(np.int64))
+    else:
+        add_grouped(block.indptr, block.channel, block.count, group, out)
 
 
 def pixel_totals(block: PhotonBlock | DenseBlock) -> np.ndarray:

@@ -120,6 +120,15 @@ def add_spectra(channel, count, out):
 
 
 @njit(cache=True, nogil=True)
+def add_grouped(indptr, channel, count, group, out):
+    """Add the photons of each pixel to the spectrum of its group."""
+    for i in range(indptr.size - 1):
+        row = out[group[i]]
+        for j in range(indptr[i], indptr[i + 1]):
+            row[channel[j]] += np.int64(count[j])
+
+
+@njit(cache=True, nogil=True)
 def add_pairs(indptr, channel, count, out):
     """Add the products of all pairs of a pixel's counts to the upper triangle of ``out``."""
     for i in range(indptr.size - 1):
