@@ -68,7 +68,8 @@ def nmf(
     loss : "kl" for Poisson counts, or "frobenius"
     init : None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
         ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result
-    max_iter, tol : stop after so many iterations, or when three in a row gain less than ``tol`` of it
+    max_iter, tol : stop after so many iterations, or when three in a row gain less than ``tol`` of it; with
+        elements each of two fits does, that with columns which phases share and that with each phase's own
     accelerate : extrapolate with a guard; False gives the plain updates, one by one those of scikit-learn
     fixed : boolean (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``
     forbidden : the same: entries of the spectra that are zero
