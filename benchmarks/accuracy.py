@@ -8,9 +8,12 @@ Ca-perovskite, mean map angle, processor seconds, for
 - psnmf(bin=None, smooth=None) and nmf of this project, psnmf also guided by physics: with the elements named
 - scikit-learn's NMF, multiplicative KL updates from NNDSVDa, 200 iterations
 - HyperSpy's NMF, with --hyperspy-python PATH of an environment that has it
+- espm's physics-guided NMF, with --espm-python PATH: it is told the same elements, and of film, beam and
+  detector besides; as many iterations as its guide has, or --espm-iterations
 - PCA with Poisson weights: mean map angle alone, it has no phases
 
-    python benchmarks/accuracy.py [--seeds 0 1 2] [--hyperspy-python PATH] [--only 147 15] [--tiny]
+    python benchmarks/accuracy.py [--seeds 0 1 2] [--only 147 15]
+        [--hyperspy-python PATH] [--espm-python PATH [--espm-iterations 200 1000]] [--tiny]
 
 Below each table stand the errors of the guided compositions, and the Cramér-Rao bound (``bounds.py``): the
 least root mean square error of unbiased estimates whose abundances are known exactly; one draw may have less.
@@ -23,21 +26,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peers
 import xarray as xr
 from bounds import bound
-from sklearn.decomposition import NMF
-from sklearn.exceptions import ConvergenceWarning
 from verdict import Verdict, load_average
 
 import edxdask
@@ -50,7 +49,6 @@ from edxdask.physics.conditions import Conditions
 
 PHASES = 3
 GUIDED_NAME = "edxdask psnmf, elements"
-THEIR_ITERATIONS = 200
 NAMES = ("Brg", "Fp", "CaPv")
 # Chen, Alexander & Hébert, Nano Lett. 24 (2024) 10177, synthetic mantle map, 180 × 180 pixels, 0.3 to 10 keV.
 PUBLISHED = {
@@ -75,6 +73,14 @@ GUIDED = {
     (147, False): ((0.5, 1.0, 1.5), None, None),
     (15, False): ((0.8, 1.2, 1.8), None, None),
 }
+# of the independent simulator, which is espm's own: its detector is the one that espm has by itself
+SPHERES_FILM = {
+    "beam_energy_kev": 200.0,
+    "elevation_deg": 22.0,
+    "thickness_nm": 100.0,
+    "density_g_cm3": 4.5,
+    **peers.ESPM_DETECTOR,
+}
 # relative errors at 147 counts a pixel, twice that at 15: majors, minors (1 at.%), traces (0.1 at.%)
 MAJOR, MINOR = 0.05, 0.005
 OF_MAJORS, OF_MINORS, OF_TRACES, OF_RATIOS = 0.01, 0.04, 0.08, 0.03
@@ -88,6 +94,7 @@ class Case:
     ----------
     composition : (phase, element), atomic fractions in the order of ``ELEMENTS``
     simulated : by this project: the map the targets at 147 counts are for
+    espm : what espm is told of film, beam and detector
     """
 
     name: str
@@ -97,6 +104,7 @@ class Case:
     abundance: xr.DataArray | np.ndarray
     composition: np.ndarray
     simulated: bool
+    espm: Mapping[str, Any]
 
     def judge(self, result: xr.Dataset) -> Score:
         """Score of a result."""
@@ -108,7 +116,10 @@ def mantle(counts: int, seed: int, side: int) -> Case:
     cube = edxdask.simulate("mantle", shape=(side, side), counts=counts, seed=seed).load()
     name = f"mantle, seed {seed}"
     atoms = cube[schema.TRUTH_COMPOSITION].sel({schema.ELEMENT: ELEMENTS}).values
-    return Case(name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True)
+    told = peers.espm_knows(Conditions.of(cube.attrs), cube[schema.ENERGY].values)
+    return Case(
+        name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True, told
+    )
 
 
 def spheres(counts: int) -> Case | None:
@@ -133,55 +144,16 @@ def spheres(counts: int) -> Case | None:
     abundance = np.moveaxis(found["abundance"], -1, 0)[order]
     atoms = np.array([[written[row].get(element, 0.0) for element in ELEMENTS] for row in order])
     atoms /= atoms.sum(axis=1, keepdims=True)
-    return Case("spheres", counts, cube, found["spectrum"][order], abundance, atoms, False)
+    return Case("spheres", counts, cube, found["spectrum"][order], abundance, atoms, False, SPHERES_FILM)
 
 
-def as_result(cube: xr.Dataset, spectra: np.ndarray, maps: np.ndarray) -> xr.Dataset:
-    """Give a peer's factors, ``(phase, energy)`` and ``(phase, y, x)``, the form of our results."""
-    sums = np.where(spectra.sum(axis=1) > 0, spectra.sum(axis=1), 1.0)
-    amounts = np.maximum(maps, 0) * sums[:, None, None]
-    total = amounts.sum(axis=0)
-    fractions = np.divide(amounts, total, out=np.zeros_like(amounts), where=total > 0)
-    pixels = schema.pixel_dims(cube)
-    return xr.Dataset(
-        {
-            schema.SPECTRUM: ((schema.PHASE, schema.ENERGY), spectra / sums[:, None]),
-            schema.ABUNDANCE: ((schema.PHASE, *pixels), fractions),
-            schema.TOTAL: (pixels, total),
-        },
-        coords={
-            schema.ENERGY: cube[schema.ENERGY],
-            schema.PHASE: [f"phase_{i}" for i in range(len(spectra))],
-        },
-    )
+@dataclass(frozen=True)
+class Pythons:
+    """Interpreters of environments that have HyperSpy and espm, None where there is none; rows of espm."""
 
-
-def scikit_learn(cube: xr.Dataset) -> tuple[xr.Dataset, float]:
-    """scikit-learn's multiplicative KL-NMF."""
-    counts = cube[schema.COUNTS].values
-    flat = counts.reshape(-1, counts.shape[-1]).astype(np.float32)
-    model = NMF(
-        PHASES, init="nndsvda", solver="mu", beta_loss="kullback-leibler", max_iter=THEIR_ITERATIONS, tol=1e-4
-    )
-    begin = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        abundance = model.fit_transform(flat)
-    seconds = time.process_time() - begin
-    maps = abundance.T.reshape(PHASES, *counts.shape[:-1])
-    return as_result(cube, model.components_.astype(float), maps.astype(float)), seconds
-
-
-def hyperspy(cube: xr.Dataset, python: str) -> tuple[xr.Dataset, float]:
-    """HyperSpy's NMF, in its own environment."""
-    program = str(Path(__file__).with_name("hyperspy_nmf.py"))
-    with tempfile.TemporaryDirectory() as folder:
-        counts, answer = Path(folder) / "counts.npy", Path(folder) / "result.npz"
-        np.save(counts, cube[schema.COUNTS].values)
-        subprocess.run([python, program, str(counts), str(PHASES), str(answer)], check=True)
-        with np.load(answer) as file:
-            result = as_result(cube, file["spectra"].astype(float), file["maps"].astype(float))
-            return result, float(file["seconds"])
+    hyperspy: str | None
+    espm: str | None
+    espm_iterations: tuple[int, ...]
 
 
 def timed(method: Callable[[], xr.Dataset]) -> tuple[xr.Dataset, float]:
@@ -191,7 +163,7 @@ def timed(method: Callable[[], xr.Dataset]) -> tuple[xr.Dataset, float]:
     return result, time.process_time() - begin
 
 
-def methods(case: Case, python: str | None) -> Iterator[tuple[str, xr.Dataset, float, str]]:
+def methods(case: Case, pythons: Pythons) -> Iterator[tuple[str, xr.Dataset, float, str]]:
     """Name, result, seconds and remarks of each method on one cube."""
     cube = case.cube
     ours: dict[str, Callable[[], xr.Dataset]] = {
@@ -205,11 +177,12 @@ def methods(case: Case, python: str | None) -> Iterator[tuple[str, xr.Dataset, f
         found = {key: result.attrs[key] for key in (schema.BIN, schema.SMOOTH) if key in result.attrs}
         remarks = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in found.items())
         yield name, result, seconds, remarks
-    result, seconds = scikit_learn(cube)
-    yield "scikit-learn NMF", result, seconds, ""
-    if python:
-        result, seconds = hyperspy(cube, python)
-        yield "HyperSpy NMF", result, seconds, ""
+    yield "scikit-learn NMF", *peers.scikit_learn(cube, PHASES), ""
+    if pythons.hyperspy:
+        yield "HyperSpy NMF", *peers.hyperspy(cube, PHASES, pythons.hyperspy), ""
+    for most in pythons.espm_iterations if pythons.espm else ():
+        theirs = peers.espm(cube, PHASES, pythons.espm, ELEMENTS, case.espm, iterations=most)
+        yield f"espm, elements, {most}", *theirs
 
 
 def row(name: str, angles: Any, errors: Any, map_angle: float | None, more: str) -> None:
@@ -283,7 +256,7 @@ def check_guided(verdict: Verdict, case: Case, mine: Score, result: xr.Dataset) 
             verdict.at_most(f"{where}: MSE of {name}", mine.mse[i], errors[i], ".5f")
     if map_angle is not None and mine.map_angle is not None:
         verdict.at_most(f"{where}: mean map angle", mine.map_angle, map_angle, ".2f")
-    true, found, std = case.composition, *in_order(case, result)
+    true, found, std = case.composition, *in_order(mine, result)
     for name, atoms, values, sigmas in zip(NAMES, true, found, std, strict=True):
         held = [i for i in range(len(ELEMENTS)) if atoms[i] > 0]
         text = ", ".join(
@@ -317,23 +290,23 @@ def check_ratios(verdict: Verdict, where: str, true: np.ndarray, found: np.ndarr
         )
 
 
-def in_order(case: Case, result: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Compositions and their errors in the order of the truth's phases."""
-    mine, true = result[schema.SPECTRUM].values, np.asarray(case.spectrum)
-    cosine = mine @ true.T / np.linalg.norm(mine, axis=1)[:, None] / np.linalg.norm(true, axis=1)
-    order = np.argmax(cosine, axis=0)
+def in_order(mine: Score, result: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Compositions and their errors in the order of the truth's phases, as the score has matched them."""
     name = schema.COMPOSITION
-    return result[name].values[order], result[name + schema.STD_SUFFIX].values[order]
+    rows = result.sel({schema.PHASE: list(mine.matched)})
+    return rows[name].values, rows[name + schema.STD_SUFFIX].values
 
 
-def run_case(case: Case, python: str | None, verdict: Verdict) -> None:
+def run_case(case: Case, pythons: Pythons, verdict: Verdict) -> None:
     """Print the table of one cube, and psnmf's targets."""
     heading(case)
     scores, results = {}, {}
-    for name, result, seconds, remarks in methods(case, python):
+    for name, result, seconds, remarks in methods(case, pythons):
         found = scores[name] = case.judge(result)
         results[name] = result
         row(name, found.angles, found.mse, found.map_angle, f"{seconds:.1f} s  {remarks}")
+    if not pythons.espm:
+        print("  espm: no environment (how to make one: --help)")
     for name, angles, errors, map_angle in PUBLISHED[case.counts]:
         row(f"published {name}", angles, errors, map_angle, "Nano Lett. 24 (2024) 10177")
     print_bound(case)
@@ -350,19 +323,34 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the mantle maps")
     parser.add_argument("--only", type=int, nargs="+", choices=[147, 15], default=[147, 15], help="counts/px")
-    parser.add_argument("--hyperspy-python", help="python of an environment with HyperSpy")
+    parser.add_argument("--hyperspy-python", metavar="PATH", help="python of an environment with HyperSpy")
+    parser.add_argument(
+        "--espm-python",
+        metavar="PATH",
+        help=f"python of an environment with espm, whose pins need their own: {peers.ESPM_ENVIRONMENT}; "
+        "PATH is then ENV/bin/python",
+    )
+    parser.add_argument(
+        "--espm-iterations",
+        type=int,
+        nargs="+",
+        default=[peers.ESPM_ITERATIONS],
+        help="most iterations of espm, one row each",
+    )
     parser.add_argument("--tiny", action="store_true", help="one small map, no targets")
     args = parser.parse_args()
     verdict = Verdict(limits=not args.tiny)
-    if not args.hyperspy_python:
+    pythons = Pythons(args.hyperspy_python, args.espm_python, tuple(args.espm_iterations))
+    if not pythons.hyperspy:
         print("HyperSpy's NMF is left out: give --hyperspy-python PATH")
+    psnmf(mantle(147, 0, 24).cube, phases=PHASES, elements=ELEMENTS)  # compiles
     if args.tiny:
-        run_case(mantle(147, 0, 48), args.hyperspy_python, verdict)
+        run_case(mantle(147, 0, 48), pythons, verdict)
         return 0
     for counts in args.only:
         found = spheres(counts)
         for case in [*([found] if found else []), *(mantle(counts, seed, 180) for seed in args.seeds)]:
-            run_case(case, args.hyperspy_python, verdict)
+            run_case(case, pythons, verdict)
     return verdict.exit_code()
 
 

@@ -1,6 +1,6 @@
 """HyperSpy's own NMF on counts from a file; run by ``accuracy.py`` in HyperSpy's environment.
 
-PYTHON hyperspy_nmf.py COUNTS.npy PHASES RESULT.npz
+PYTHON hyperspy_nmf.py COUNTS.npy RESULT.npz PHASES
 """
 
 import sys
@@ -10,7 +10,7 @@ import hyperspy.api as hs
 import numpy as np
 
 
-def main(counts: str, phases: str, result: str) -> None:
+def main(counts: str, result: str, phases: str) -> None:
     """Decompose as HyperSpy's guide does for EDX: scaled for Poisson noise, then NMF."""
     signal = hs.signals.Signal1D(np.load(counts).astype(np.float32))
     begin = time.process_time()
