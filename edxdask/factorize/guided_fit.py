@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
@@ -108,6 +109,7 @@ def physical_phases(
     return _settled(problem, first, guide, rounds, rounds, 1)
 
 
+@threadpool_limits.wrap(limits=1)
 def refined(problem: Problem, found: Phases, guide: Guide) -> Phases:
     """Settle the phases once more, on sums of pixels that the maps (``abundance``) say look alike."""
     if found.owners is None or found.composition is None:
@@ -124,6 +126,7 @@ def refined(problem: Problem, found: Phases, guide: Guide) -> Phases:
     )
 
 
+@threadpool_limits.wrap(limits=1)
 def _settled(
     problem: Problem,
     first: Phases,

@@ -14,6 +14,7 @@ from edxdask.physics.lines import atomic_number
 
 LOWEST_TABULATED_KEV = 0.1  # of xraylib's attenuation tables; below, the value at this energy is used
 NM_PER_CM = 1e7
+FEW = 100  # energies below which xraylib's threads cost more than they give: 4 ms a call on busy cores
 LEAST_SINE = 1e-6  # of a take-off angle: keeps paths finite; no photon gets through
 
 
@@ -54,9 +55,11 @@ def mean_atomic_mass(composition: Mapping[str, float]) -> float:
 
 def mass_attenuation(element: str, energy: np.ndarray | float) -> np.ndarray:
     """Mass attenuation coefficient (cm²/g) of an element at ``energy`` keV (xraylib)."""
-    clipped = np.maximum(np.atleast_1d(np.asarray(energy, dtype=np.float64)), LOWEST_TABULATED_KEV)
-    table = xraylib_np.CS_Total(np.array([atomic_number(element)]), np.ascontiguousarray(clipped.ravel()))
-    return np.asarray(table[0]).reshape(np.shape(energy))
+    clipped = np.maximum(np.asarray(energy, dtype=np.float64), LOWEST_TABULATED_KEV).ravel()
+    z = atomic_number(element)
+    if clipped.size < FEW:
+        return np.array([xraylib.CS_Total(z, e) for e in clipped.tolist()]).reshape(np.shape(energy))
+    return np.asarray(xraylib_np.CS_Total(np.array([z]), clipped)[0]).reshape(np.shape(energy))
 
 
 def film_attenuation(composition: Mapping[str, float], energy: np.ndarray) -> np.ndarray:

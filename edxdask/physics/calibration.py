@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline
+from threadpoolctl import threadpool_limits
 
 from edxdask.errors import EdxdaskError
 from edxdask.physics.basis import Basis, Column, basis
@@ -91,6 +92,7 @@ def _families(
     )
 
 
+@threadpool_limits.wrap(limits=1)
 def calibrate(
     counts: np.ndarray,
     energy: np.ndarray,

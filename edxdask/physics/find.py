@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from edxdask.errors import ParameterError
 from edxdask.physics.alignment import aligned
@@ -62,6 +63,7 @@ class Found:
         return tuple(c.element for c in self.candidates if c.element is not None and c.significant)
 
 
+@threadpool_limits.wrap(limits=1)
 def find_in_spectrum(
     counts: np.ndarray,
     energy: np.ndarray,
