@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from edxdask.errors import ParameterError
 from edxdask.report.figures import name_lines, set_scale
-from edxdask.report.style import FAINT, INK, NORMAL, PALETTE, SMALL, style_axes
+from edxdask.report.lines import label_lines
+from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.schema import ENERGY
 
 COUNTS_FILL, COUNTS_COLOR = "#cfdbe8", "#1f4e79"
 FIT_COLOR, CONTINUUM_COLOR = "#d55e00", "#5f6b75"
@@ -26,7 +30,7 @@ class FitPanel:
 
     Attributes
     ----------
-    energy, counts, expected, continuum : (E,)
+    energy, counts, expected, continuum : (E,); continuum None where the fit does not tell it
     lines : energy (keV) by name of those to label
     colors : by element
     title : text above it
@@ -35,7 +39,7 @@ class FitPanel:
     energy: np.ndarray
     counts: np.ndarray
     expected: np.ndarray
-    continuum: np.ndarray
+    continuum: np.ndarray | None
     lines: Mapping[str, float]
     colors: Mapping[str, str]
     title: str = ""
@@ -59,6 +63,39 @@ def draw_fits(figure: Figure, panels: list[FitPanel]) -> None:
             name_lines(figure, upper, panel.energy, panel.counts, panel.lines, floor, top, panel.colors)
 
 
+def summed_figure(
+    counts: xr.DataArray,
+    expected: xr.DataArray,
+    *,
+    elements: Sequence[str],
+    others: Sequence[str] = (),
+    title: str | None = None,
+) -> Figure:
+    """Draw a sum spectrum, what a model expects of it, and the residuals in sigma below.
+
+    Parameters
+    ----------
+    counts, expected : (energy,)
+    elements : whose lines are named, in black
+    others : elements that are named in colours, as those that nobody listed
+    title : text above the graph
+    """
+    if counts.dims != (ENERGY,) or expected.shape != counts.shape:
+        raise ParameterError(
+            "expected", dict(expected.sizes), f"what counts has, {dict(counts.sizes)}, over '{ENERGY}'"
+        )
+    energy = counts[ENERGY].values
+    low, high = float(energy[0]), float(energy[-1])
+    colors = {e: INK for e in elements} | {e: COLORS[i % len(COLORS)] for i, e in enumerate(others)}
+    figure = new_figure(PAGE, 120 * MM)
+    draw_fits(
+        figure,
+        [FitPanel(energy, counts.values.astype(float), expected.values, None,
+                  label_lines(colors, low, high), colors, title or "")],
+    )  # fmt: skip
+    return figure
+
+
 def _draw(upper: Axes, lower: Axes, panel: FitPanel) -> tuple[float, float]:
     """Draw one pair; return where the filled area starts and where its ticks end."""
     energy, counts = panel.energy, panel.counts
@@ -68,10 +105,11 @@ def _draw(upper: Axes, lower: Axes, panel: FitPanel) -> tuple[float, float]:
     upper.fill_between(energy, counts, floor, step="mid", color=COUNTS_FILL, linewidth=0)
     upper.step(energy, counts, where="mid", color=COUNTS_COLOR, linewidth=0.6, label="Counts")
     upper.plot(energy, panel.expected, color=FIT_COLOR, linewidth=0.8, label="Fit")
-    dashes = (0, (4, 2))
-    upper.plot(
-        energy, panel.continuum, color=CONTINUUM_COLOR, linewidth=0.8, linestyle=dashes, label="Continuum"
-    )
+    if panel.continuum is not None:
+        dashes = (0, (4, 2))
+        upper.plot(
+            energy, panel.continuum, color=CONTINUUM_COLOR, linewidth=0.8, linestyle=dashes, label="Continuum"
+        )
     upper.set_ylabel("Counts", fontsize=NORMAL, color=INK)
     upper.spines["left"].set_bounds(floor, top)
     residual = (counts - panel.expected) / np.sqrt(np.maximum(panel.expected, 1.0))

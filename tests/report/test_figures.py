@@ -15,6 +15,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError, StoreExistsError
 from edxdask.report.elements import elements_figure
 from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
+from edxdask.report.fit import summed_figure
 from edxdask.report.labels import scale_bar, spread
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.sparkline import sparkline
@@ -230,6 +231,23 @@ def test_spectra_of_phases_are_drawn_below_one_another_and_those_below_zero_are_
     assert {axes.get_yscale() for axes in spectra_figure(stack - 1).axes} == {"linear"}
     with pytest.raises(ParameterError, match="spectra with dimensions"):
         spectra_figure(stack[0])
+
+
+def test_a_summed_fit_shows_counts_fit_and_residuals_and_names_elements_that_were_not_listed_in_colour():
+    energy = schema.energy_coordinate(0.3, 0.01, 900)
+    expected = xr.DataArray(np.full(900, 100.0), dims="energy", coords={"energy": energy})
+    counts = xr.DataArray(
+        np.random.default_rng(0).poisson(expected), dims="energy", coords={"energy": energy}
+    )
+    figure = summed_figure(counts, expected, elements=["Mg", "Ca"], others=["Cu"], title="all")
+    upper, lower = figure.axes
+    colors = {text.get_text(): text.get_color() for text in upper.texts}
+    assert {"Mg Kα", "Ca Kα", "Ca Kβ", "Cu Kα"} <= set(colors)
+    assert colors["Mg Kα"] == colors["Ca Kα"] != colors["Cu Kα"]
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), (counts - expected) / 10)
+    assert [line.get_label() for line in upper.lines if line.get_label()[0] != "_"] == ["Counts", "Fit"]
+    with pytest.raises(ParameterError, match="expected"):
+        summed_figure(counts, expected[1:], elements=["Mg"])
 
 
 @pytest.fixture(scope="module")
