@@ -12,20 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import edxdask
 from edxdask import errors
-from edxdask.cli import app, cli, files
+from edxdask.cli import app, files
 from edxdask.progress import Progress
 
 COMMAND = [sys.executable, "-m", "edxdask"]
-
-
-def run(*words):
-    result = CliRunner().invoke(cli, [str(w) for w in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def one_line(result):
@@ -55,7 +48,7 @@ def collection(tmp_path_factory, store):
 # what it does
 
 
-def test_help_names_every_verb_and_every_verb_has_help():
+def test_help_names_every_verb_and_every_verb_has_help(run):
     text = run("--help").stdout
     for verb in app.VERBS:
         assert f"  {verb} " in text
@@ -64,7 +57,7 @@ def test_help_names_every_verb_and_every_verb_has_help():
         assert "Usage: edxdask " + verb in own.stdout
 
 
-def test_version_is_that_of_the_package():
+def test_version_is_that_of_the_package(run):
     assert run("--version").stdout.split() == ["edxdask", edxdask.__version__]
 
 
@@ -81,7 +74,7 @@ def test_help_starts_fast_and_loads_no_verb():
     assert min(seconds) < 0.5
 
 
-def test_simulate_writes_the_store_it_names_and_says_what_is_in_it(tmp_path):
+def test_simulate_writes_the_store_it_names_and_says_what_is_in_it(run, tmp_path):
     out = tmp_path / "a.zarr"
     result = run(
         "simulate", "-o", out, "--shape", "8x12", "--channels", "200", "--counts", "9", "--seed", "4", "-q"
@@ -93,7 +86,7 @@ def test_simulate_writes_the_store_it_names_and_says_what_is_in_it(tmp_path):
     np.testing.assert_array_equal(edxdask.open(out).counts.values, same.counts.values)
 
 
-def test_ingest_of_a_bruker_file_holds_what_rosettasciio_reads(data, tmp_path):
+def test_ingest_of_a_bruker_file_holds_what_rosettasciio_reads(run, data, tmp_path):
     from rsciio.bruker import file_reader
 
     source, out = data / "vendor" / "over16bit.bcf", tmp_path / "m.zarr"
@@ -105,13 +98,13 @@ def test_ingest_of_a_bruker_file_holds_what_rosettasciio_reads(data, tmp_path):
     np.testing.assert_array_equal(edxdask.open(out).counts.values, expected)
 
 
-def test_several_files_become_a_collection(data, tmp_path):
+def test_several_files_become_a_collection(run, data, tmp_path):
     sources = [data / "vendor" / "over16bit.bcf", data / "vendor" / "16x16_12bit_packed_8bit.bcf"]
     result = run("ingest", *sources, "-o", tmp_path / "c.zarr", "--json", "--quiet")
     assert [m["name"] for m in json.loads(result.stdout)["maps"]] == ["16x16_12bit_packed_8bit", "over16bit"]
 
 
-def test_info_of_a_store_is_its_truth(store):
+def test_info_of_a_store_is_its_truth(run, store):
     said = json.loads(run("info", store, "--json").stdout)
     (each,) = said["maps"]
     counts = edxdask.open(store).counts.values
@@ -125,7 +118,7 @@ def test_info_of_a_store_is_its_truth(store):
     assert each["pixels"]["y"] == {"size": 40, "step": 4.0, "unit": "nm"}
 
 
-def test_info_prints_a_table_with_a_sparkline(store):
+def test_info_prints_a_table_with_a_sparkline(run, store):
     text = run("info", store).stdout
     for part in (
         "40 × 70 pixels (y, x), 4 nm a pixel",
@@ -137,7 +130,7 @@ def test_info_prints_a_table_with_a_sparkline(store):
         assert part in text
 
 
-def test_info_reads_no_counts(store, monkeypatch):
+def test_info_reads_no_counts(run, store, monkeypatch):
     from edxdask.io import lazy
 
     def refuse(*_):
@@ -147,7 +140,7 @@ def test_info_reads_no_counts(store, monkeypatch):
     assert run("info", store).exit_code == 0
 
 
-def test_info_draws_the_sum_spectrum_and_does_not_replace_it_unasked(store, tmp_path):
+def test_info_draws_the_sum_spectrum_and_does_not_replace_it_unasked(run, store, tmp_path):
     png = tmp_path / "s.png"
     assert run("info", store, "--png", png).exit_code == 0
     assert png.read_bytes().startswith(b"\x89PNG")
@@ -156,7 +149,7 @@ def test_info_draws_the_sum_spectrum_and_does_not_replace_it_unasked(store, tmp_
     assert "s.png exists" in one_line(refused)
 
 
-def test_info_of_a_vendor_file_is_its_header(data):
+def test_info_of_a_vendor_file_is_its_header(run, data):
     said = json.loads(run("info", data / "88GPa_crop.hspy", "--json").stdout)
     assert said["kind"] == "HyperSpy file"
     (each,) = said["maps"]
@@ -165,12 +158,12 @@ def test_info_of_a_vendor_file_is_its_header(data):
     assert each["attributes"]["elements"][0] == "Al"
 
 
-def test_info_of_a_collection_describes_every_map(collection):
+def test_info_of_a_collection_describes_every_map(run, collection):
     said = json.loads(run("info", collection, "--json").stdout)
     assert [(m["name"], m["pixels"]["x"]["size"]) for m in said["maps"]] == [("left", 30), ("right", 70)]
 
 
-def test_bin_sums_pixels_and_channels(store, tmp_path):
+def test_bin_sums_pixels_and_channels(run, store, tmp_path):
     out = tmp_path / "b.zarr"
     assert run("bin", store, "-o", out, "-b", "4", "--energy", "2").exit_code == 0
     counts = edxdask.open(store).counts.values[:, :68]
@@ -178,14 +171,14 @@ def test_bin_sums_pixels_and_channels(store, tmp_path):
     np.testing.assert_array_equal(edxdask.open(out).counts.values, expected)
 
 
-def test_bin_of_a_collection_bins_every_map(collection, tmp_path):
+def test_bin_of_a_collection_bins_every_map(run, collection, tmp_path):
     out = tmp_path / "b.zarr"
     assert run("bin", collection, "-o", out, "-b", "10").exit_code == 0
     binned = edxdask.open(out)
     assert dict(binned["left"].sizes)["x"] == 3
 
 
-def test_export_writes_what_its_suffix_says(store, tmp_path):
+def test_export_writes_what_its_suffix_says(run, store, tmp_path):
     import tifffile
     from rsciio.hspy import file_reader
 
@@ -204,14 +197,14 @@ def test_export_writes_what_its_suffix_says(store, tmp_path):
     assert "#BEAMKV      : 200" in (tmp_path / "s.msa").read_text()
 
 
-def test_export_of_a_collection_needs_the_name_of_a_map(collection, tmp_path):
+def test_export_of_a_collection_needs_the_name_of_a_map(run, collection, tmp_path):
     refused = run("export", collection, tmp_path / "m.hspy")
     assert refused.exit_code == 2
     assert "--name=None: expected a map of the collection. It has left, right." in one_line(refused)
     assert run("export", collection, tmp_path / "m.csv", "--name", "left", "-q").exit_code == 0
 
 
-def test_demo_ends_with_the_paths_of_its_pictures(tmp_path):
+def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path):
     result = run("demo", "-o", tmp_path / "d", "--quiet")
     assert result.exit_code == 0
     pictures = [Path(line) for line in result.stdout.splitlines()[-3:]]
@@ -225,7 +218,7 @@ def test_demo_ends_with_the_paths_of_its_pictures(tmp_path):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script_for_the_shell(shell):
+def test_completion_prints_a_script_for_the_shell(run, shell):
     text = run("completion", shell).stdout
     assert "_EDXDASK_COMPLETE" in text
     assert "edxdask" in text
@@ -257,7 +250,7 @@ def test_the_completion_script_completes_verbs():
         (("completion", "tcsh"), 2, "'tcsh' is not one of"),
     ],
 )
-def test_a_wrong_call_says_how_it_is_called(words, code, said, store, tmp_path):
+def test_a_wrong_call_says_how_it_is_called(run, words, code, said, store, tmp_path):
     result = run(*(w.format(store=store, new=tmp_path / "new") for w in words))
     assert result.exit_code == code
     assert said in result.output
@@ -284,7 +277,7 @@ def test_a_wrong_call_says_how_it_is_called(words, code, said, store, tmp_path):
         (("export", "{store}", "{new}.csv", "--name", "left"), 2, "the store holds one map only"),
     ],
 )
-def test_an_error_is_one_line_with_its_exit_code(words, code, said, store, tmp_path):
+def test_an_error_is_one_line_with_its_exit_code(run, words, code, said, store, tmp_path):
     text = tmp_path / "text.bcf"
     text.write_text("no microscope wrote this")
     places = {"store": store, "new": tmp_path / "new", "folder": tmp_path, "text": text}
@@ -295,14 +288,14 @@ def test_an_error_is_one_line_with_its_exit_code(words, code, said, store, tmp_p
     assert not (tmp_path / "new").exists()
 
 
-def test_with_v_the_traceback_comes_too(tmp_path):
+def test_with_v_the_traceback_comes_too(run, tmp_path):
     result = run("-v", "info", tmp_path / "no")
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert "there is no such store" in result.stderr.splitlines()[-1]
 
 
-def test_what_nobody_expected_is_one_line_too(monkeypatch, store):
+def test_what_nobody_expected_is_one_line_too(run, monkeypatch, store):
     def fall_over(*_):
         raise RuntimeError("a wheel\ncame off")
 
@@ -315,7 +308,7 @@ def test_what_nobody_expected_is_one_line_too(monkeypatch, store):
     )
 
 
-def test_an_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
+def test_an_interrupt_says_how_to_go_on(run, monkeypatch, tmp_path):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -329,7 +322,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_interrupt_keeps_what_is_done_and_resume_completes_it(tmp_path):
+def test_a_real_interrupt_keeps_what_is_done_and_resume_completes_it(run, tmp_path):
     out = tmp_path / "m.zarr"
     words = ["simulate", "-o", str(out), "--shape", "2048x64", "--channels", "2000", "--counts", "300"]
     running = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True)
@@ -383,6 +376,6 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys)
     assert len(said) == 4
 
 
-def test_quiet_means_no_progress(tmp_path):
+def test_quiet_means_no_progress(run, tmp_path):
     assert run("simulate", "-o", tmp_path / "a", "--shape", "8x8", "-q").stderr == ""
     assert "100 %" in run("simulate", "-o", tmp_path / "b", "--shape", "8x8").stderr

@@ -5,16 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner
 
 import edxdask
-from edxdask.cli import cli
-
-
-def run(*words):
-    result = CliRunner().invoke(cli, [str(w) for w in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +16,7 @@ def store(tmp_path_factory):
     return path
 
 
-def test_the_table_and_the_figure(store, tmp_path):
+def test_the_table_and_the_figure(run, store, tmp_path):
     done = run("elements", store, "--known", "Mg, Si", "--figure", tmp_path / "s.png")
     assert done.exit_code == 0
     rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
@@ -34,7 +26,7 @@ def test_the_table_and_the_figure(store, tmp_path):
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_json_holds_every_candidate(store):
+def test_json_holds_every_candidate(run, store):
     said = json.loads(run("elements", store, "--json").stdout)
     iron = next(c for c in said["candidates"] if c["name"] == "Fe")
     assert iron["candidate_line"] == "Fe_Ka"
@@ -53,7 +45,7 @@ def test_json_holds_every_candidate(store):
         (["--result", "x.zarr", "--figure", "a.png"], "no figure with --result"),
     ],
 )
-def test_what_cannot_work_is_refused(store, words, message):
+def test_what_cannot_work_is_refused(run, store, words, message):
     done = run("elements", store, *words)
     assert done.exit_code == 2
     assert message in done.stderr

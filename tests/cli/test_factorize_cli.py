@@ -4,10 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import edxdask
-from edxdask.cli.app import cli
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +15,7 @@ def store(tmp_path_factory):
     return path
 
 
-def run(*words):
-    return CliRunner().invoke(cli, [str(w) for w in words])
-
-
-def test_nmf_writes_a_result_that_score_holds_against_the_truth(store, tmp_path):
+def test_nmf_writes_a_result_that_score_holds_against_the_truth(run, store, tmp_path):
     out = tmp_path / "result.zarr"
     done = run("nmf", store, "-o", out, "--phases", 3, "--max-iter", 60, "--json", "-q")
     assert done.exit_code == 0, done.output
@@ -35,7 +29,7 @@ def test_nmf_writes_a_result_that_score_holds_against_the_truth(store, tmp_path)
     assert not (tmp_path / "result.zarr.checkpoint").exists()
 
 
-def test_pca_writes_components_and_prints_the_scree(store, tmp_path):
+def test_pca_writes_components_and_prints_the_scree(run, store, tmp_path):
     out = tmp_path / "pca.zarr"
     done = run("pca", store, "-o", out, "--components", 2)
     assert done.exit_code == 0, done.output
@@ -60,14 +54,14 @@ def test_pca_writes_components_and_prints_the_scree(store, tmp_path):
         (["score", "{store}", "{store}"], 1, "abundance"),
     ],
 )
-def test_a_wrong_call_gets_one_line_and_its_code(store, tmp_path, words, code, says):
+def test_a_wrong_call_gets_one_line_and_its_code(run, store, tmp_path, words, code, says):
     done = run(*(w.format(store=store, tmp=tmp_path) for w in words))
     assert done.exit_code == code, done.output
     assert says in done.stderr
     assert not (tmp_path / "r.zarr").exists()
 
 
-def test_two_runs_towards_one_target_do_not_both_work(store, tmp_path):
+def test_two_runs_towards_one_target_do_not_both_work(run, store, tmp_path):
     from edxdask.cli.targets import claimed
 
     with claimed(str(tmp_path / "r.zarr")):

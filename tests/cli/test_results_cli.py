@@ -9,22 +9,14 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import edxdask
-from edxdask.cli import cli
 
 COMMAND = [sys.executable, "-m", "edxdask"]
 
 
-def run(*words):
-    result = CliRunner().invoke(cli, [str(w) for w in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(run, tmp_path_factory):
     path = tmp_path_factory.mktemp("results")
     edxdask.simulate(shape=(12, 16), counts=60, seed=3, out=path / "map.zarr")
     assert run("nmf", path / "map.zarr", "-o", path / "nmf.zarr", "--max-iter", "15", "-q").exit_code == 0
@@ -32,7 +24,7 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_info_of_a_factorization_says_phases_shares_and_iterations(folder):
+def test_info_of_a_factorization_says_phases_shares_and_iterations(run, folder):
     said = json.loads(run("info", folder / "nmf.zarr", "--json").stdout)
     ds = edxdask.open(folder / "nmf.zarr")
     photons = (ds.abundance * ds.total).sum(("y", "x")).values
@@ -48,7 +40,7 @@ def test_info_of_a_factorization_says_phases_shares_and_iterations(folder):
         assert part in text
 
 
-def test_info_of_principal_components_says_their_share_of_the_variance(folder):
+def test_info_of_principal_components_says_their_share_of_the_variance(run, folder):
     said = json.loads(run("info", folder / "pca.zarr", "--json").stdout)
     ratio = edxdask.open(folder / "pca.zarr").explained_variance_ratio.values
     np.testing.assert_allclose(list(said["components"].values()), ratio[:3])
@@ -56,7 +48,7 @@ def test_info_of_principal_components_says_their_share_of_the_variance(folder):
     assert run("info", folder / "pca.zarr", "--png", folder / "no.png").exit_code == 2
 
 
-def test_a_result_is_exported_as_maps_and_as_spectra(folder, tmp_path):
+def test_a_result_is_exported_as_maps_and_as_spectra(run, folder, tmp_path):
     import tifffile
     from rsciio.msa import file_reader
 
@@ -74,7 +66,7 @@ def test_a_result_is_exported_as_maps_and_as_spectra(folder, tmp_path):
     assert run("export", folder / "pca.zarr", tmp_path / "pca.png").exit_code == 0
 
 
-def test_help_keeps_the_lines_of_its_examples():
+def test_help_keeps_the_lines_of_its_examples(run):
     for words, line in (
         ((), "info map.zarr      "),
         (("completion",), "fish:  edxdask completion fish > ~/"),
@@ -84,7 +76,7 @@ def test_help_keeps_the_lines_of_its_examples():
         assert any(row.strip().removeprefix("edxdask ").startswith(line.strip()) for row in text.splitlines())
 
 
-def test_what_stops_a_bin_names_the_command_that_continues_it(folder, tmp_path, monkeypatch):
+def test_what_stops_a_bin_names_the_command_that_continues_it(run, folder, tmp_path, monkeypatch):
     from edxdask.cli import files
     from edxdask.io import writer
 
@@ -120,12 +112,12 @@ def test_stdout_closed_or_full_is_one_line_and_a_failure(folder):
         assert (done.returncode, done.stderr) == (1, "edxdask: output: No space left on device\n")
 
 
-def test_a_shape_beyond_all_maps_is_refused_before_any_work(tmp_path):
+def test_a_shape_beyond_all_maps_is_refused_before_any_work(run, tmp_path):
     refused = run("simulate", "-o", tmp_path / "a", "--shape", "99999999x99999999")
     assert refused.exit_code == 2
     assert "no map is so large" in refused.output
 
 
-def test_progress_of_a_simulation_is_called_that(tmp_path):
+def test_progress_of_a_simulation_is_called_that(run, tmp_path):
     said = run("simulate", "-o", tmp_path / "a.zarr", "--shape", "8x8").stderr
     assert "simulate a.zarr: 100 %" in said
