@@ -212,7 +212,8 @@ def quantify(
     lines : lines to go by, at most one an element ("Pt_La"); others are chosen by energy
     k_factors : by line, for mass fractions, to a common factor: {"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}, the
         second number a standard error; None: from the emission tables and the detector
-    standard : thin film of known composition, (cube or spectrum, {"Mg": 1, "O": 1}), to take k-factors from
+    standard : film of known composition, (cube or spectrum, {"Mg": 1, "O": 1}), to take k-factors from; where
+        absorption is corrected, the standard's thickness and density are taken from its attributes
     thickness, density : of the film, nm and g/cm³, for Cliff-Lorimer's absorption correction
     oxygen : "stoichiometry", or charges such as {"Fe": 3} that differ from the usual: oxygen then balances
         the charges of the others, whatever its line says
@@ -252,9 +253,10 @@ def quantify(
         if own is not None and name != method:
             raise ParameterError("method", method, f"{name!r}, which the factors given belong to")
 
-    def recipe_for(attrs: Mapping[Any, Any]) -> recipes.Recipe:
+    def recipe_for(one: xr.Dataset) -> recipes.Recipe:
         return recipes.make_recipe(
-            attrs,
+            one.attrs,
+            one[schema.ENERGY].values,
             elements=elements,
             method=method,
             lines=lines,
@@ -278,15 +280,15 @@ def quantify(
                 "data", "a collection without counts", "maps, or the result of a factorization"
             )
         return xr.DataTree.from_dict(
-            {f"/{path}": _quantify_cube(one, recipe_for(one.attrs), per, known) for path, one in maps.items()}
+            {f"/{path}": _quantify_cube(one, recipe_for(one), per, known) for path, one in maps.items()}
         )
     if isinstance(data, xr.Dataset) and schema.COUNTS in data:
-        return _quantify_cube(data, recipe_for(data.attrs), per, known)
-    from edxdask.quantify.results import quantify_result
+        return _quantify_cube(data, recipe_for(data), per, known)
+    from edxdask.quantify.results import quantify_result, root_of
 
     if not (isinstance(per, str) and per == "sum"):
         raise ParameterError("per", per, "'sum' for a result: its phases are what is quantified")
-    return quantify_result(data, recipe_for(data.attrs), standard=known)
+    return quantify_result(data, recipe_for(root_of(data)), standard=known)
 
 
 def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float]) -> Any:
@@ -296,7 +298,9 @@ def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float])
     spectrum = sum_spectrum(data) if isinstance(data, xr.Dataset) else data
     if spectrum.dims != (schema.ENERGY,):
         raise ParameterError("standard", spectrum.dims, "a cube, or one spectrum over energy")
-    return Standard(spectrum.values, spectrum[schema.ENERGY].values, dict(composition))
+    known = {schema.THICKNESS, schema.DENSITY} <= set(data.attrs)
+    mass_thickness = float(data.attrs[schema.THICKNESS] * data.attrs[schema.DENSITY]) if known else None
+    return Standard(spectrum.values, spectrum[schema.ENERGY].values, dict(composition), mass_thickness)
 
 
 def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.Dataset:
@@ -304,7 +308,6 @@ def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.D
     import numpy as np
 
     from edxdask.ops import sum_spectrum
-    from edxdask.ops.masks import as_mask
     from edxdask.quantify.pixels import quantify_pixels
     from edxdask.quantify.spectra import quantify_spectra
 
@@ -313,15 +316,10 @@ def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.D
     if isinstance(per, str) and per == "pixel":
         found = quantify_pixels(ds, sum_spectrum(ds).values, recipe, standard=standard)
         return found.assign_attrs({**attrs, **found.attrs})
-    if isinstance(per, str) and per != "sum":
-        raise ParameterError("per", per, "'sum', 'pixel', a mask or region, or masks by name")
+    if isinstance(per, Mapping) and not per:
+        raise ParameterError("per", per, "one mask or region, or more, by name")
     masks = per if isinstance(per, Mapping) else {"sum" if isinstance(per, str) else "region": per}
-    whole = [isinstance(mask, str) for mask in masks.values()]
-    spectra = [sum_spectrum(ds, mask=None if isinstance(m, str) else m).values for m in masks.values()]
-    shares = [
-        1.0 if all_of else float(as_mask(ds, m).mean())
-        for m, all_of in zip(masks.values(), whole, strict=True)
-    ]
+    spectra, shares = zip(*(_region(ds, mask) for mask in masks.values()), strict=True)
     found = quantify_spectra(
         np.array(spectra),
         ds[schema.ENERGY].values,
@@ -334,6 +332,18 @@ def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.D
     if not isinstance(per, Mapping):
         found = found.isel({schema.REGION: 0}, drop=True)
     return found.assign_coords({schema.ENERGY: ds[schema.ENERGY]}).assign_attrs({**attrs, **found.attrs})
+
+
+def _region(ds: xr.Dataset, mask: Any) -> tuple[Any, float]:
+    """Spectrum of a region, or of all; and its share of the pixels."""
+    from edxdask.ops import sum_spectrum
+    from edxdask.ops.masks import as_mask
+
+    if not isinstance(mask, str):
+        return sum_spectrum(ds, mask=mask).values, float(as_mask(ds, mask).mean())
+    if mask != "sum":
+        raise ParameterError("per", mask, "'sum', 'pixel', a mask or region, or masks by name")
+    return sum_spectrum(ds).values, 1.0
 
 
 def _picture(array: Any, path: Path, attrs: Any, *, overwrite: bool) -> Path:

@@ -142,6 +142,7 @@ FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 FIT_OFFSET, FIT_GAIN, FIT_FWHM = "fit_offset_kev", "fit_gain", "fit_fwhm_mn_ka_ev"
+FIT_ESCAPE = "fit_escape"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -177,6 +178,7 @@ _ATTRIBUTES = (
     Attribute(FIT_OFFSET, float, "energy axis as the fit found it: offset"),
     Attribute(FIT_GAIN, float, "energy axis as the fit found it: relative change of the scale"),
     Attribute(FIT_FWHM, float, "detector width at Mn Ka as the fit found it"),
+    Attribute(FIT_ESCAPE, float, "escape peaks as the fit found them, over theory's"),
     Attribute(FIT_SPLIT, list, "families whose lines the fit did not tie by their rates"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),

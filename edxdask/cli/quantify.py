@@ -33,7 +33,7 @@ STOICHIOMETRY = "stoichiometry"
 @click.option("--foreign", type=Elements(), help="Elements fitted, but no part of the sample: grid, holder.")
 @click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
 @click.option("--lines", type=Elements(), help="Lines to go by, such as Pt_La; others are chosen by energy.")
-@click.option("--factors", type=click.Path(), help="CSV of line and factor (and its error), for the method.")
+@click.option("--factors", type=click.Path(), help="CSV or JSON of line and factor (and its error).")
 @click.option("--thickness", type=float, help="Of the film, nm; with --density for absorption.")
 @click.option("--density", type=float, help="Of the film, g/cm3.")
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
@@ -108,9 +108,11 @@ def _warnings(found: Any) -> dict[str, list[str]]:
 
 
 def read_factors(path: str) -> dict[str, Any]:
-    """Read factors by line: a CSV of line, factor and, if known, its standard error; headings are skipped."""
+    """Read factors by line, with their standard errors if known; in a CSV, headings are skipped."""
     if not Path(path).is_file():
         raise MissingStoreError(f"{path}: there is no such file")
+    if Path(path).suffix.lower() == ".json":
+        return _json_factors(path)
     found: dict[str, Any] = {}
     for number, row in enumerate(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]
@@ -123,6 +125,23 @@ def read_factors(path: str) -> dict[str, Any]:
         if not values:
             raise ParameterError(f"{path}, line {number}", ",".join(row), "a line and its factor: Fe_Ka,1.2")
         found[cells[0]] = tuple(values) if len(values) == 2 else values[0]
+    return found
+
+
+def _json_factors(path: str) -> dict[str, Any]:
+    try:
+        given = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ParameterError("--factors", path, f"JSON, which this is not: {error}") from None
+    example = '{"Fe_Ka": 1.2, "Si_Ka": [1.0, 0.03]}'
+    if not isinstance(given, dict):
+        raise ParameterError("--factors", path, f"one object of lines and factors: {example}")
+    found: dict[str, Any] = {}
+    for line, value in given.items():
+        numbers = value if isinstance(value, list) and len(value) == 2 else [value]
+        if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+            raise ParameterError(f"{path}, {line}", value, f"a factor, or a factor and its error: {example}")
+        found[line] = tuple(numbers) if len(numbers) == 2 else value
     return found
 
 

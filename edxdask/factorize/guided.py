@@ -231,19 +231,6 @@ class Guide:
         return np.array([o.element not in gone for o in owners])
 
 
-def checked_elements(elements: Sequence[str]) -> tuple[str, ...]:
-    """Symbols, each once."""
-    names = tuple(elements.split(",") if isinstance(elements, str) else elements)
-    names = tuple(name.strip() for name in names)
-    if not names:
-        raise ParameterError("elements", elements, "one symbol or more, or None for spectra of any shape")
-    for name in names:
-        atomic_number(name)
-        if names.count(name) > 1:
-            raise ParameterError("elements", list(names), f"each element once; {name} is there twice")
-    return names
-
-
 def checked_absent(
     absent: Absent | None, elements: Sequence[str], phases: int | None
 ) -> dict[str | int, tuple[str, ...]]:

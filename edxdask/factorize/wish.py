@@ -17,13 +17,12 @@ from edxdask.factorize.guided import (
     Guide,
     checked_absent,
     checked_compositions,
-    checked_elements,
 )
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.find import find_in_spectrum
-from edxdask.physics.lines import atomic_number
+from edxdask.physics.lines import atomic_number, checked_elements
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +62,8 @@ class Wish:
                     raise ParameterError(name, value, f"None where elements={FIND!r}", "List the elements.")
             return cls((), {}, {}, refine_axis)
         names = checked_elements(elements)
+        if not names:
+            raise ParameterError("elements", elements, "one symbol or more, or None for spectra of any shape")
         gone = checked_absent(absent, names, phases)
         return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
 

@@ -15,7 +15,7 @@ from edxdask.ops.spectra import sum_spectrum
 from edxdask.physics.candidates import Candidate, FamilyFound
 from edxdask.physics.emission import check_beam_energy
 from edxdask.physics.find import LOWEST_KEV, THRESHOLD, Found, find_in_spectrum, unlisted
-from edxdask.physics.library import shows
+from edxdask.physics.library import listed_elements
 
 DEFAULT_FWHM_EV = 130.0
 
@@ -80,7 +80,9 @@ def find_elements(
         )
     beam, fwhm = float(beam), float(first.attrs.get(schema.FWHM, DEFAULT_FWHM_EV))
     energy = first[schema.ENERGY].values
-    listed = _listed(first, energy, beam) if known is None else known
+    check_beam_energy(beam)
+    shown = energy[energy >= LOWEST_KEV]
+    listed = listed_elements(first.attrs, shown, beam_energy=beam) if known is None else known
     counts = np.sum([sum_spectrum(one, mask=mask).values for one in maps], axis=0).astype(np.float64)
     if result is not None:
         if mask is not None:
@@ -123,14 +125,6 @@ def _with_fit(table: xr.Dataset, found: Found) -> xr.Dataset:
         schema.ENERGY_GAIN: found.axis.gain,
     }
     return table.assign(of_energy).assign_coords({schema.ENERGY: axis}).assign_attrs(attrs)
-
-
-def _listed(cube: xr.Dataset, energy: np.ndarray, beam_energy: float) -> tuple[str, ...]:
-    """Elements the cube lists, as far as they show: operators list oxygen where the axis begins above it."""
-    inside = energy[energy >= LOWEST_KEV]
-    names = dict.fromkeys(cube.attrs.get(schema.ELEMENTS, ()))
-    check_beam_energy(beam_energy)
-    return tuple(n for n in names if inside.size and shows(n, inside, beam_energy=beam_energy))
 
 
 def _maps(ds: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:

@@ -18,7 +18,7 @@ from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev, line_response
 from edxdask.physics.emission import check_beam_energy, emission
 from edxdask.physics.ionisation import DEFAULT_TABLE
-from edxdask.physics.lines import atomic_number, lines_of
+from edxdask.physics.lines import checked_elements, lines_of
 
 Seen = Callable[[np.ndarray], np.ndarray]
 Kind = Literal["lines", "continuum", "artefact"]
@@ -124,7 +124,7 @@ def basis(
     """
     check_beam_energy(beam_energy)
     centres = np.asarray(energy, dtype=np.float64)
-    names = _checked(elements)
+    names = checked_elements(elements)
     rows: list[np.ndarray] = []
     columns: list[Column] = []
     lines = _Lines(centres, float(beam_energy), fwhm_mn_ka_ev, seen, table, escape)
@@ -141,15 +141,6 @@ def basis(
         rows.append(shape / max(shape.sum(), np.finfo(float).tiny))
         columns.append(Column(f"continuum_{i}", None, None, "continuum"))
     return Basis(centres, np.array(rows), tuple(columns))
-
-
-def _checked(elements: Sequence[str]) -> list[str]:
-    names = [elements] if isinstance(elements, str) else list(elements)
-    for name in names:
-        atomic_number(name)
-        if names.count(name) > 1:
-            raise ParameterError("elements", names, f"each element once; {name} is there twice")
-    return names
 
 
 @dataclass(frozen=True)

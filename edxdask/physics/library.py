@@ -6,20 +6,25 @@ and the continuum bends, but only over several widths of a peak.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import xraylib
 from scipy.interpolate import BSpline
 
+from edxdask import schema
 from edxdask.physics.absorption import mass_attenuation
 from edxdask.physics.artefacts import SI_KA_KEV, escape_probability
 from edxdask.physics.basis import LEAST_FAMILY, Seen, basis
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.emission import emission, line_cross_section
 from edxdask.physics.lines import atomic_number, element_symbols, family_of
+
+logger = logging.getLogger(__name__)
 
 # No sample, grid, holder or column holds these: gases that bind to nothing and go into no ion source, and
 # elements without a stable isotope but Th and U. Whoever handles them names them.
@@ -141,6 +146,18 @@ def shows(element: str, energy: np.ndarray, *, beam_energy: float) -> bool:
     lines = emission(element, float(beam_energy))
     inside = (lines.energy_kev > energy[0]) & (lines.energy_kev < energy[-1])
     return bool((lines.cross_section_cm2[inside] > 0).any())
+
+
+def listed_elements(
+    attrs: Mapping[Hashable, Any], energy: np.ndarray, *, beam_energy: float
+) -> tuple[str, ...]:
+    """Elements that data list, as far as they show: operators list oxygen where the axis begins above it."""
+    names = dict.fromkeys(attrs.get(schema.ELEMENTS, ()))
+    found = tuple(n for n in names if energy.size and shows(n, energy, beam_energy=beam_energy))
+    if len(found) < len(names):
+        gone = ", ".join(n for n in names if n not in found)
+        logger.warning("%s: listed by the data, but without a line on the energy axis; left out", gone)
+    return found
 
 
 def library(

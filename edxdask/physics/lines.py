@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -149,6 +149,23 @@ def atomic_number(element: str) -> int:
     near = difflib.get_close_matches(str(element).capitalize(), symbols, n=3, cutoff=0.3)
     hint = f"Did you mean {' or '.join(near)}?" if near else ""
     raise ParameterError("element", element, "the symbol of an element from H to Cf, as in 'Fe'", hint)
+
+
+def checked_elements(elements: Sequence[str]) -> tuple[str, ...]:
+    """Symbols, each known and once; from a list, or from text with commas between them.
+
+    Examples
+    --------
+    >>> checked_elements("Mg, Si"), checked_elements(["O"])
+    (('Mg', 'Si'), ('O',))
+    """
+    given = elements.split(",") if isinstance(elements, str) else elements
+    names = tuple(str(name).strip() for name in given)
+    for name in names:
+        atomic_number(name)
+        if names.count(name) > 1:
+            raise ParameterError("elements", list(names), f"each element once; {name} is there twice")
+    return names
 
 
 def _line_code(iupac: str) -> int | None:

@@ -14,15 +14,17 @@ from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev
 from edxdask.physics.lines import parse_line
 from edxdask.physics.poisson import LinearFit, fit_weights
 from edxdask.quantify.model import Calibration, Model, build_model
-from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.recipe import LOWEST_KEV, Recipe
 
 logger = logging.getLogger(__name__)
 
-LOWEST_KEV = 0.15  # below lie the noise peak and, of an element that the detector sees at all, no line
 REFINEMENTS = 4
-# How far axes of real files are off; in a spectrum of few photons this holds them, in others the data do.
-PRIOR_OFFSET_KEV, PRIOR_GAIN, PRIOR_FWHM_EV = 0.02, 0.01, 15.0
-ABSURD = 4.0  # times the above
+# How far offset (keV), gain and width (eV) of real files are off, and escape peaks from theory: in a spectrum
+# of few photons this holds them, in others the data do.
+PRIOR = np.array([0.02, 0.01, 15.0, 0.5])
+STEP = np.array([1e-4, 1e-5, 0.1, 0.1])  # of the derivatives
+ABSURD = 4.0  # times the prior, of the axis
+MOST_ESCAPE = 2.0
 # A family is split if that gains this much deviance per weight it adds; chance gains 1.
 GAIN_PER_SPLIT = 12.0
 LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot tell its rates
@@ -166,7 +168,7 @@ def fit_model(counts: np.ndarray, model: Model, *, variance: np.ndarray | None =
     fit = fit_weights(counts, matrix)
     lines = model.line_columns
     used = fit.expected >= LEAST_EXPECTED
-    free = max(int(used.sum()) - int((fit.weights > 0).sum()) - 3, 1)
+    free = max(int(used.sum()) - int((fit.weights > 0).sum()) - PRIOR.size, 1)
     chi2 = np.sum((counts[used] - fit.expected[used]) ** 2 / fit.expected[used]) / free
     return LineFit(
         model,
@@ -200,58 +202,52 @@ def _covariance(fit: LinearFit, matrix: np.ndarray, lines: int, variance: np.nda
 
 
 def calibrated(counts: np.ndarray, model: Model, start: Calibration) -> Model:
-    """Refine offset, gain and width by Gauss-Newton steps taken together with the weights.
+    """Refine offset, gain, width and escape peaks by Gauss-Newton steps taken together with the weights.
 
     Raises
     ------
     ParameterError
         If what fits best is too far from the axis of the file to be true.
     """
-    scale = np.array([PRIOR_OFFSET_KEV, PRIOR_GAIN, PRIOR_FWHM_EV])
     base = _numbers(start)
     for _ in range(REFINEMENTS):
-        now = np.array(
-            [model.calibration.offset_kev, model.calibration.gain, model.calibration.fwhm_mn_ka_ev]
-        )
+        now = _numbers(model.calibration)
         fit = fit_weights(counts, model.matrix)
-        step = _calibration_step(counts, model, fit, (base - now) / scale, scale)
-        moved = (now + step - base) / scale
-        if not (np.abs(moved) < ABSURD).all():
+        there = now + _calibration_step(counts, model, fit, (base - now) / PRIOR)
+        there[-1] = np.clip(there[-1], 0.0, MOST_ESCAPE)
+        if not (np.abs((there - base) / PRIOR)[:-1] < ABSURD).all():
             raise ParameterError(
                 "refine",
                 True,
-                f"an axis near that of the file; best would be {1e3 * (now + step)[0]:+.0f} eV of offset, "
-                f"a gain of {(now + step)[1]:+.2%} and {(now + step)[2]:.0f} eV of width",
+                f"an axis near that of the file; best would be {1e3 * there[0]:+.0f} eV of offset, "
+                f"a gain of {there[1]:+.2%} and {there[2]:.0f} eV of width",
                 "Check elements and energy axis (calibrate_energy), or pass refine=False.",
             )
-        model = model.at(Calibration(*(now + step).tolist()))
-        if np.abs(step / scale).max() < 1e-4:
+        model = model.at(Calibration(*there.tolist()))
+        if np.abs((there - now) / PRIOR).max() < 1e-4:
             break
     return model
 
 
 def _numbers(calibration: Calibration) -> np.ndarray:
-    return np.array([calibration.offset_kev, calibration.gain, calibration.fwhm_mn_ka_ev])
+    return np.array([calibration.offset_kev, calibration.gain, calibration.fwhm_mn_ka_ev, calibration.escape])
 
 
-def _calibration_step(
-    counts: np.ndarray, model: Model, fit: LinearFit, pull: np.ndarray, scale: np.ndarray
-) -> np.ndarray:
-    steps = np.array([1e-4, 1e-5, 0.1])
-    now = _numbers(model.calibration)
+def _calibration_step(counts: np.ndarray, model: Model, fit: LinearFit, pull: np.ndarray) -> np.ndarray:
+    now, size = _numbers(model.calibration), PRIOR.size
     changes = []
-    for i, step in enumerate(steps):
-        there = model.at(Calibration(*(now + step * (np.arange(3) == i)).tolist()))
-        changes.append((fit.weights @ there.matrix - fit.expected) / step * scale[i])
+    for i, step in enumerate(STEP):
+        there = model.at(Calibration(*(now + step * (np.arange(size) == i)).tolist()))
+        changes.append((fit.weights @ there.matrix - fit.expected) / step * PRIOR[i])
     root = 1.0 / np.sqrt(np.maximum(fit.expected, 0.5))
     rows = np.vstack([changes, model.matrix[fit.weights > 0]]) * root
-    size = np.linalg.norm(rows, axis=1)
-    size[:3] = 1.0
-    held = np.zeros((3, len(rows)))
-    held[:, :3] = np.eye(3)
-    system = np.vstack([(rows / np.where(size > 0, size, 1.0)[:, None]).T, held])
+    length = np.linalg.norm(rows, axis=1)
+    length[:size] = 1.0
+    held = np.zeros((size, len(rows)))
+    held[:, :size] = np.eye(size)
+    system = np.vstack([(rows / np.where(length > 0, length, 1.0)[:, None]).T, held])
     aim = np.r_[(counts - fit.expected) * root, pull]
-    return np.asarray(np.linalg.lstsq(system, aim, rcond=1e-10)[0][:3] * scale)
+    return np.asarray(np.linalg.lstsq(system, aim, rcond=1e-10)[0][:size] * PRIOR)
 
 
 def with_splits(counts: np.ndarray, model: Model) -> Model:

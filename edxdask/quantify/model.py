@@ -20,7 +20,7 @@ from edxdask.physics.basis import BARN_CM2, LEAST_FAMILY, LINE_REACH_FWHM, Seen
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev, line_response
 from edxdask.physics.emission import emission
-from edxdask.physics.lines import Transition, atomic_number, lines_of
+from edxdask.physics.lines import Transition, checked_elements, lines_of
 
 SPLINES_PER_E = 4.0  # of the continuum, for each factor e of energy: wide against a peak at any energy
 CUBIC = 3
@@ -44,25 +44,28 @@ class Group:
     at_kev: np.ndarray
     barn: np.ndarray
 
-    def rows(self, energy: np.ndarray, fwhm_mn_ka_ev: float) -> np.ndarray:
-        """Spread a weight of 1 over channels, escape peaks included: (channels,)."""
+    def rows(self, energy: np.ndarray, fwhm_mn_ka_ev: float, escape: float) -> np.ndarray:
+        """Spread a weight of 1 over channels, ``escape`` times its escape peaks included: (channels,)."""
         lines = line_response(energy, self.at_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
-        return self.barn @ (lines + escape_response(energy, self.at_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
+        escaped = escape_response(energy, self.at_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+        return self.barn @ (lines + escape * escaped)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Energy axis and width as the data have them.
+    """Energy axis, width and escape peaks as the data have them.
 
     Attributes
     ----------
     offset_kev, gain : energy = offset_kev + (1 + gain) × nominal energy
     fwhm_mn_ka_ev : width at Mn Kα
+    escape : escape peaks over what theory says; 0 where a vendor's program took them away
     """
 
     offset_kev: float = 0.0
     gain: float = 0.0
     fwhm_mn_ka_ev: float = 130.0
+    escape: float = 1.0
 
     def energy(self, nominal: np.ndarray) -> np.ndarray:
         """Refined channel centres, keV."""
@@ -148,12 +151,8 @@ def build_model(
     ParameterError
         If an element is unknown, named twice, or has no line on the axis.
     """
-    names = [elements] if isinstance(elements, str) else list(elements)
     groups: list[Group] = []
-    for name in names:
-        atomic_number(name)
-        if names.count(name) > 1:
-            raise ParameterError("elements", names, f"each element once; {name} is there twice")
+    for name in checked_elements(elements):
         groups += _groups_of(name, nominal, beam_energy, fwhm_mn_ka_ev, seen)
     shape = continuum_shapes(nominal, beam_energy=beam_energy).mean(axis=0) * seen(nominal)
     continuum = splines(nominal) * shape
@@ -169,7 +168,7 @@ def _filled(
     continuum: np.ndarray,
 ) -> Model:
     energy = calibration.energy(nominal)
-    rows = [group.rows(energy, calibration.fwhm_mn_ka_ev) for group in groups]
+    rows = [group.rows(energy, calibration.fwhm_mn_ka_ev, calibration.escape) for group in groups]
     return Model(nominal, calibration, groups, split, np.array(rows).reshape(-1, energy.size), continuum)
 
 

@@ -14,11 +14,13 @@ from edxdask.physics.absorption import film_transmission
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import check_beam_energy
 from edxdask.physics.geometry import Detector
-from edxdask.physics.lines import atomic_number
+from edxdask.physics.library import listed_elements
+from edxdask.physics.lines import checked_elements
 from edxdask.quantify.composition import CHARGES, OXYGEN
 
 Method = Literal["cliff-lorimer", "zeta", "cross-section"]
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
+LOWEST_KEV = 0.15  # below lie the noise peak and, of an element that the detector sees at all, no line
 STOICHIOMETRY = "stoichiometry"
 ELECTRONS_PER_NA_S = 6.241509074e9  # 1e-9 / elementary charge, exact, SI
 Factors = Mapping[str, float | tuple[float, float]]
@@ -77,6 +79,7 @@ class Recipe:
 
 def make_recipe(
     attrs: Mapping[Any, Any],
+    energy: np.ndarray,
     *,
     elements: Sequence[str] | None,
     method: str,
@@ -95,7 +98,8 @@ def make_recipe(
     """Check what was asked for, and fill in what the attributes of the data know."""
     if method not in METHODS:
         raise ParameterError("method", method, f"one of {', '.join(METHODS)}")
-    names = _elements(attrs, elements)
+    beam = _beam_energy(attrs, beam_energy)
+    names = _elements(attrs, elements, np.asarray(energy, dtype=np.float64), beam)
     for name in foreign:
         if name not in names:
             raise ParameterError("foreign", name, f"elements of the list, {', '.join(names)}")
@@ -106,7 +110,7 @@ def make_recipe(
     return Recipe(
         elements=names,
         method=method,  # type: ignore[arg-type]
-        beam_energy=_beam_energy(attrs, beam_energy),
+        beam_energy=beam,
         fwhm_mn_ka_ev=float(detector.fwhm_mn_ka_ev if detector else attrs.get(schema.FWHM, 130.0)),
         detector=found,
         tilt_deg=stage if azimuths_known else (0.0, 0.0),
@@ -122,17 +126,16 @@ def make_recipe(
     )
 
 
-def _elements(attrs: Mapping[Any, Any], elements: Sequence[str] | None) -> tuple[str, ...]:
-    given = attrs.get(schema.ELEMENTS) if elements is None else elements
-    names = (given,) if isinstance(given, str) else tuple(given if given is not None else ())
+def _elements(
+    attrs: Mapping[Any, Any], elements: Sequence[str] | None, energy: np.ndarray, beam_energy: float
+) -> tuple[str, ...]:
+    if elements is None:
+        elements = listed_elements(attrs, energy[energy >= LOWEST_KEV], beam_energy=beam_energy)
+    names = checked_elements(elements)
     if not names:
         raise ParameterError(
             "elements", elements, "the elements in the spectrum", "Write elements=['Mg', 'Si', ...]."
         )
-    for name in names:
-        atomic_number(name)
-        if names.count(name) > 1:
-            raise ParameterError("elements", list(names), f"each element once; {name} is there twice")
     return names
 
 

@@ -16,6 +16,15 @@ SUM = "sum"
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
 
 
+def root_of(result: xr.Dataset | xr.DataTree) -> xr.Dataset:
+    """Spectra of phases, which all maps of a result share."""
+    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    if schema.SPECTRUM not in root:
+        have = ", ".join(map(str, root.data_vars)) or "nothing"
+        raise SchemaError(f"the result has no 'spectrum' of phases (it has {have}): quantify a factorization")
+    return root
+
+
 def quantify_result(
     result: xr.Dataset | xr.DataTree, recipe: Recipe, *, standard: Standard | None = None
 ) -> xr.Dataset | xr.DataTree:
@@ -24,10 +33,7 @@ def quantify_result(
     A phase's spectrum times all its counts is what is fitted. Errors are those of Poisson counts; where the
     result has ``spectrum_std`` (``with_uncertainty``), they follow from it instead.
     """
-    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
-    if schema.SPECTRUM not in root:
-        have = ", ".join(map(str, root.data_vars)) or "nothing"
-        raise SchemaError(f"the result has no 'spectrum' of phases (it has {have}): quantify a factorization")
+    root = root_of(result)
     photons, areas = _photons_and_areas(result, root)
     spectra = root[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
     variances = None

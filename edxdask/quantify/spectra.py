@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from edxdask import schema
 from edxdask.errors import ParameterError
+from edxdask.physics.lines import parse_line
 from edxdask.quantify.intensities import (
     WINDOW_SHARE,
     LineFit,
@@ -36,17 +37,19 @@ DETECTABLE = 3.0  # SNR at the limit of detection
 
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """A thin film of known composition, measured under the same conditions.
+    """A film of known composition, measured under the same conditions.
 
     Attributes
     ----------
     counts, energy : (E,)
     composition : atoms of each element
+    mass_thickness : nm × g/cm³; None: so thin that nothing is absorbed
     """
 
     counts: np.ndarray
     energy: np.ndarray
     composition: Mapping[str, float]
+    mass_thickness: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +103,15 @@ def _from_standard(recipe: Recipe, lines: Sequence[str], standard: Standard) -> 
         seen=recipe.seen,
         refine=recipe.refine,
     )
-    return standard_factors(*fit.intensities(lines), standard.composition, lines)
+    intensities, covariance = fit.intensities(lines)
+    if recipe.thickness is not None and standard.mass_thickness is not None:
+        energies = np.array([parse_line(line).centroid_kev for line in lines])
+        through = recipe.transmission(standard.composition, energies, standard.mass_thickness)
+        intensities, covariance = intensities / through, covariance / np.outer(through, through)
+    return standard_factors(intensities, covariance, standard.composition, lines)
 
 
+@threadpool_limits.wrap(limits=1)  # of BLAS: for matrices this small, threads cost more than they give
 def quantify_spectra(
     counts: np.ndarray,
     energy: np.ndarray,
@@ -124,23 +133,6 @@ def quantify_spectra(
     dose_shares : (spectra,) share of the electrons of the whole map behind each
     variances : (spectra, E) where counts are not Poisson's
     """
-    with threadpool_limits(1):  # of BLAS: for matrices this small, threads cost more than they give
-        return _quantify_spectra(
-            counts, energy, recipe, dim, labels, dose_shares, variances=variances, standard=standard
-        )
-
-
-def _quantify_spectra(
-    counts: np.ndarray,
-    energy: np.ndarray,
-    recipe: Recipe,
-    dim: str,
-    labels: Sequence[str],
-    dose_shares: np.ndarray,
-    *,
-    variances: np.ndarray | None,
-    standard: Standard | None,
-) -> xr.Dataset:
     model = starting_model(energy, recipe)
     first = energy.size - model.nominal.size
     kept = np.asarray(counts, dtype=np.float64)[:, first:]
@@ -237,6 +229,7 @@ def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str]) -> dict[st
         schema.FIT_OFFSET: model.calibration.offset_kev,
         schema.FIT_GAIN: model.calibration.gain,
         schema.FIT_FWHM: model.calibration.fwhm_mn_ka_ev,
+        schema.FIT_ESCAPE: model.calibration.escape,
         schema.FIT_SPLIT: [f"{element}_{family}" for element, family in sorted(model.split)],
         **({schema.WARNINGS: warnings} if warnings else {}),
     }

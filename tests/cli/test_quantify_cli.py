@@ -6,18 +6,10 @@ import csv
 import json
 
 import pytest
-from click.testing import CliRunner
 
 import edxdask
-from edxdask.cli import cli
 
 TRUE = {"Mg": 0.185, "Si": 0.18, "O": 0.6}  # of the map's sum, roughly: nine tenths are bridgmanite
-
-
-def run(*words):
-    result = CliRunner().invoke(cli, [str(w) for w in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +19,7 @@ def store(tmp_path_factory):
     return path
 
 
-def test_a_person_gets_a_table_and_a_program_json(store):
+def test_a_person_gets_a_table_and_a_program_json(run, store):
     text = run("quantify", store).stdout
     iron = next(line.split() for line in text.splitlines() if "Fe_Ka" in line)
     said = json.loads(run("quantify", store, "--json").stdout)
@@ -39,7 +31,7 @@ def test_a_person_gets_a_table_and_a_program_json(store):
     assert sum(row["composition"] for row in rows.values()) == pytest.approx(1.0)
 
 
-def test_tables_are_written_and_not_replaced_unasked(store, tmp_path):
+def test_tables_are_written_and_not_replaced_unasked(run, store, tmp_path):
     for suffix in (".csv", ".json", ".txt"):
         assert run("quantify", store, "--table", tmp_path / f"t{suffix}").exit_code == 0
     read = {row["element"]: row for row in csv.DictReader((tmp_path / "t.csv").read_text().splitlines())}
@@ -52,7 +44,7 @@ def test_tables_are_written_and_not_replaced_unasked(store, tmp_path):
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
-def test_the_fits_are_drawn_and_not_replaced_unasked(store, tmp_path, suffix, magic):
+def test_the_fits_are_drawn_and_not_replaced_unasked(run, store, tmp_path, suffix, magic):
     path = tmp_path / f"fit{suffix}"
     done = run("quantify", store, "--figure", path)
     assert done.stdout.splitlines()[-1] == str(path)
@@ -62,7 +54,7 @@ def test_the_fits_are_drawn_and_not_replaced_unasked(store, tmp_path, suffix, ma
     assert said["figure"] == str(path)
 
 
-def test_phases_of_a_result_are_quantified_and_saved(store, tmp_path):
+def test_phases_of_a_result_are_quantified_and_saved(run, store, tmp_path):
     cube = edxdask.open(store)
     edxdask.save(edxdask.psnmf(cube, phases=2, bin=8, smooth=1.0), tmp_path / "phases.zarr")
     done = run("quantify", tmp_path / "phases.zarr", "-o", tmp_path / "out.zarr", "--json")
@@ -70,7 +62,7 @@ def test_phases_of_a_result_are_quantified_and_saved(store, tmp_path):
     assert edxdask.open(tmp_path / "out.zarr").composition.dims == ("phase", "element")
 
 
-def test_factors_come_from_a_file(store, tmp_path):
+def test_factors_come_from_a_file(run, store, tmp_path):
     lines = {
         row["element"]: row["line"] for row in json.loads(run("quantify", store, "--json").stdout)["rows"]
     }
@@ -88,6 +80,47 @@ def test_factors_come_from_a_file(store, tmp_path):
     assert "Fe_Ka" in missing.stderr
 
 
+def test_factors_of_json_are_those_of_csv_errors_included(run, store, tmp_path):
+    rows = json.loads(run("quantify", store, "--json").stdout)["rows"]
+    factors = {row["line"]: [1.0 + 0.1 * i, 0.02] for i, row in enumerate(rows)}
+    as_json, as_csv = tmp_path / "zeta.json", tmp_path / "zeta.csv"
+    as_json.write_text(json.dumps(factors))
+    as_csv.write_text("\n".join(f"{line},{value},{std}" for line, (value, std) in factors.items()))
+    words = ("quantify", store, "--method", "zeta", "--dose", "1e12", "--json", "--factors")
+    one, other = (json.loads(run(*words, path).stdout)["rows"] for path in (as_json, as_csv))
+    assert one == other
+    as_json.write_text(json.dumps({line: value for line, (value, _) in factors.items()}))
+    exact = json.loads(run(*words, as_json).stdout)["rows"]
+    assert exact[0]["composition"] == pytest.approx(one[0]["composition"], rel=1e-9)
+    assert exact[0]["composition_std"] < one[0]["composition_std"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "JSON, which this is not"),
+        ("[1]", "one object of lines"),
+        ('{"Mg_Ka": "much"}', "Mg_Ka"),
+        ('{"Mg_Ka": [1, 2, 3]}', "a factor and its error"),
+        ('{"Mg_Ka": -1}', "above 0"),
+        ('{"Mg_Qa": 1}', "Mg_Qa"),
+    ],
+)
+def test_factors_that_cannot_be_read_are_named(run, store, tmp_path, text, said):
+    path = tmp_path / "k.json"
+    path.write_text(text)
+    done = run("quantify", store, "--elements", "Mg,Si", "--factors", path)
+    assert done.exit_code == 2
+    assert said in " ".join(done.stderr.split())
+
+
+def test_lines_that_nobody_listed_are_said_to_people_and_programs(run, store):
+    words = ("quantify", store, "--elements", "O,Mg,Al,Si,Fe,Nd,Sm,U,Cu")
+    assert "holds what is not listed: Ca (Ca_Ka" in run(*words).stderr
+    (text,) = json.loads(run(*words, "--json").stdout)["warnings"]
+    assert "sum holds what is not listed: Ca (Ca_Ka" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -100,7 +133,7 @@ def test_factors_come_from_a_file(store, tmp_path):
         (("--method", "zeta"), "dose"),
     ],
 )
-def test_what_cannot_work_is_refused_by_name(tmp_path, words, said):
+def test_what_cannot_work_is_refused_by_name(run, tmp_path, words, said):
     cube = edxdask.simulate(shape=(8, 8), counts=100)
     del cube.attrs["density_g_cm3"], cube.attrs["thickness_nm"]
     edxdask.save(cube, tmp_path / "bare.zarr")
