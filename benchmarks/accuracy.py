@@ -116,7 +116,7 @@ def mantle(counts: int, seed: int, side: int) -> Case:
     cube = edxdask.simulate("mantle", shape=(side, side), counts=counts, seed=seed).load()
     name = f"mantle, seed {seed}"
     atoms = cube[schema.TRUTH_COMPOSITION].sel({schema.ELEMENT: ELEMENTS}).values
-    told = peers.espm_knows(Conditions.of(cube.attrs), cube[schema.ENERGY].values)
+    told = peers.espm_knows(cube)
     return Case(
         name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True, told
     )

@@ -108,10 +108,17 @@ def espm(
     return result, seconds, f"{done} iterations"
 
 
-def espm_knows(conditions: Conditions, energy: np.ndarray) -> dict[str, Any]:
-    """Film, beam and detector of our simulator in espm's words; its peaks widen linearly with energy."""
-    detector = conditions.detector
-    slope, intercept = np.polyfit(energy, fwhm_kev(energy, fwhm_mn_ka_ev=detector.fwhm_mn_ka_ev), 1)
+def espm_knows(cube: xr.Dataset) -> dict[str, Any]:
+    """Film, beam and detector of our simulator in espm's words.
+
+    Its peaks widen linearly with energy: the line is fitted where the counts are, which leaves spectra of its
+    basis 1.2 to 1.5 degrees from the true ones at best (fitted to all channels alike, 2.5 to 3).
+    """
+    conditions = Conditions.of(cube.attrs)
+    detector, energy = conditions.detector, cube[schema.ENERGY].values
+    width = fwhm_kev(energy, fwhm_mn_ka_ev=detector.fwhm_mn_ka_ev)
+    counts = cube[schema.COUNTS].sum(schema.pixel_dims(cube)).values
+    slope, intercept = np.polyfit(energy, width, 1, w=np.sqrt(counts))
 
     def layer(element: str, thickness_cm: float, density: float) -> dict[str, Any]:
         return {
