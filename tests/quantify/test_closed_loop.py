@@ -165,6 +165,14 @@ def test_elements_that_the_file_lists_and_the_axis_does_not_show_are_left_out_wi
         edxdask.quantify(cube, elements=list(OLIVINE))
 
 
+def test_what_is_missing_is_named_even_where_the_fit_moved_its_axis_to_make_up_for_it():
+    cube = film({"Mg": 1.0, "O": 1.0, "Cu": 0.3})
+    found = edxdask.quantify(cube, elements=["Mg", "O", "Hf"], foreign=["Hf"])
+    assert abs(found.attrs["fit_gain"]) > 3e-3  # hafnium's L alpha on copper's K alpha
+    (text,) = found.attrs["warnings"]
+    assert "not listed: Cu (Cu_" in text
+
+
 def test_escape_peaks_are_as_strong_as_the_data_say():
     energy = 0.3 + 0.01 * np.arange(970)
     mean = phase_intensity({"Ca": 1, "O": 1}, energy)
