@@ -68,33 +68,33 @@ class Wish:
         return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
 
     def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, lines that nobody listed among them."""
+        """Calibrate the basis on the summed photons, lines that nobody listed among them.
+
+        What is there is found first, on an axis of its own: refined on listed elements alone, the axis may
+        slide until the grid's copper looks like the hafnium of the list.
+        """
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
         conditions = Conditions.of(problem.maps[0].cube.attrs)
-        elements = self.elements
-        if not elements:
-            found = find_in_spectrum(
-                counts, energy, beam_energy=conditions.beam_energy, fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev
-            )
-            elements = _in_order(found.elements)
-        first = calibrate(counts, energy, elements, conditions, refine_axis=self.refine_axis)
-        more = find_in_spectrum(
+        found = find_in_spectrum(
             counts,
-            first.energy,
+            energy,
             beam_energy=conditions.beam_energy,
-            fwhm_mn_ka_ev=first.conditions.fwhm_mn_ka_ev,
-            known=elements,
-            calibrate=False,
+            fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev,
+            known=self.elements,
+            calibrate=self.refine_axis,
         )
-        unlisted = [c for c in more.candidates if c.significant and not c.known]
+        elements = self.elements or _in_order(found.elements)
+        unlisted = [c for c in found.candidates if c.significant and c.kind in ("element", "unknown")]
+        unlisted = [c for c in unlisted if c.element not in elements]
         extra = [c.element for c in unlisted if c.element is not None]
-        if extra:
-            first = calibrate(counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis)
+        calibration = calibrate(
+            counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis
+        )
         warnings = tuple(_told(candidate) for candidate in unlisted)
         for text in warnings:
             logger.warning("%s", text)
-        return Guide(first, elements, self.absent, self.compositions, warnings)
+        return Guide(calibration, elements, self.absent, self.compositions, warnings)
 
 
 def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from edxdask.factorize.guided_errors import composition_errors
 from edxdask.factorize.guided_fit import Phases, settle
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.conditions import Conditions
+from edxdask.physics.spectrum import phase_spectrum
 
 ELEMENTS = ["Mg", "Si", "Al", "Ca", "Fe", "Nd", "Sm", "U", "Cu", "O"]
 ABSENT = {"Fp": "Si", "CaPv": ["Mg"]}
@@ -106,6 +107,20 @@ def test_lines_that_nobody_listed_are_named_and_stay_out_of_compositions(mantle)
     warnings = result.attrs[schema.WARNINGS]
     assert any(text.startswith("Cu") and "Cu_K" in text for text in warnings)
     assert any(text.startswith("U") for text in warnings)
+
+
+def test_a_listed_element_beside_strong_lines_that_nobody_listed_does_not_drag_the_axis(mantle):
+    """Hf La lies 0.15 keV below Cu Ka: without copper on the list, the axis slid by 2 % to make them one."""
+    energy = mantle.energy.values
+    foreign = phase_spectrum({"Cu": 30.0, "Hf": 1.0}, energy, continuum_scale=0.0)
+    drawn = np.random.default_rng(4).poisson(40 * foreign, mantle.counts.shape).astype(mantle.counts.dtype)
+    listed = [e for e in ELEMENTS if e != "Cu"] + ["Lu", "Hf"]
+    result = edxdask.psnmf(
+        mantle.assign(counts=mantle.counts + drawn), phases=3, bin=10, smooth=1.0, elements=listed
+    )
+    assert result.attrs[schema.ENERGY_GAIN] == pytest.approx(1.0, abs=1e-3)
+    assert result.attrs[schema.ENERGY_OFFSET_STEP] == pytest.approx(0.0, abs=2e-3)
+    assert [text.partition(":")[0].partition(" ")[0] for text in result.attrs[schema.WARNINGS]] == ["Cu"]
 
 
 def test_elements_can_be_found(mantle):
