@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Problem
-from edxdask.factorize.alike import gather_alike, refine
+from edxdask.factorize.alike import Groups, refine
 from edxdask.factorize.coarse import UnitSpectra
 from edxdask.factorize.guided import (
     Guide,
@@ -110,13 +110,12 @@ def physical_phases(
 
 
 @threadpool_limits.wrap(limits=1)
-def refined(problem: Problem, found: Phases, guide: Guide) -> Phases:
-    """Settle the phases once more, on sums of pixels that the maps (``abundance``) say look alike."""
+def refined(groups: Groups, found: Phases, guide: Guide) -> Phases:
+    """Settle the phases once more, on sums of pixels that look alike."""
     if found.owners is None or found.composition is None:
         raise ValueError("phases that no guide has settled")
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
     model = guide.model(found.composition, places)
-    groups = gather_alike(problem, len(found.spectra))
     weights, abundance = refine(model, model.start(found.spectra), groups, sparsity=SPARSITY)
     return replace(
         found,

@@ -1,12 +1,12 @@
 """Pan-sharpening NMF: spectra from binned photons, maps from all of them.
 
 After Chen, Alexander & Hébert, Nano Lett. 24 (2024) 10177: bin, factorize, start the full map from what the
-bins gave, join the spectra of the first with the maps of the second. Three things are done better here, each
+bins gave, join the spectra of the first with the maps of the second. Four things are done better here, each
 shown in ``benchmarks/accuracy.py``: spectra are limited to what a detector can resolve (``shapes``), the
 full-size maps follow from a penalised likelihood instead of an early stop (``smooth``), and bin factor,
-number of phases and strength of the penalty are found by count splitting (``select``, ``split``). Where
-elements are named, two more: spectra are made of what these emit (``guided``), and settled once more on
-pixels that the maps say look alike (``alike``).
+number of phases and strength of the penalty are found by count splitting (``select``, ``split``), and spectra
+are found once more from pixels that the maps say look alike (``alike``). Where elements are named, a fifth:
+spectra are made of what these emit (``guided``).
 """
 
 from __future__ import annotations
@@ -27,14 +27,21 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
-from edxdask.factorize.alike import SMOOTHER
+from edxdask.factorize.alike import SMOOTHER, gather_alike, refine
 from edxdask.factorize.coarse import BinsModel, CoarseFit, Upsampled, fit_coarse, spectra_model
 from edxdask.factorize.guided import Absent, Compositions, Guide
-from edxdask.factorize.guided_fit import Phases, calibration_attrs, refined, settle, with_composition
+from edxdask.factorize.guided_fit import (
+    SPARSITY,
+    Phases,
+    calibration_attrs,
+    refined,
+    settle,
+    with_composition,
+)
 from edxdask.factorize.nmf import run_identity
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
-from edxdask.factorize.smooth import Prior, smooth_abundances, state_floats
+from edxdask.factorize.smooth import ROUNDS, TOLERANCE, Prior, smooth_abundances, state_floats
 from edxdask.factorize.split import choose_strength
 from edxdask.factorize.stages import Arrays, remember
 from edxdask.factorize.wish import wish_of
@@ -44,6 +51,7 @@ SPECTRA_STAGE, FIRST_MAPS_STAGE, MAPS_STAGE = "spectra", "first_maps", "maps"
 CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE, REFINED_STAGE = "choices", "coarse", "strength", "refined"
 Closure = Literal["counts", "thickness"]
 BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
+FIRST_ROUNDS, FIRST_TOLERANCE = 20, 1e-4  # of the maps that only sort pixels
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
 
 
@@ -126,10 +134,8 @@ def psnmf(
             )
             curves["smooth"] = run.strength(window, fit, smooth, prior)
         strength = float(curves["smooth"].chosen)
-        if run.guide is not None:
-            found = run.refined(fit, found, run.guide, strength, prior, closure)
-            fit = replace(fit, spectra=found.spectra)
-        objectives = run.maps(fit, strength, prior, closure, "maps", MAPS_STAGE)
+        found = run.refined(fit, found, strength, prior, closure)
+        objectives = run.maps(replace(fit, spectra=found.spectra), strength, prior, closure)
         result = _labelled(problem, fit.factor, found, run.guide, curves, objectives, seed)
     run.forget()
     return result
@@ -228,9 +234,10 @@ class Run:
         return Curve.of(remember(self.folder, STRENGTH_STAGE, self.identity, make), "smooth")
 
     def maps(
-        self, fit: CoarseFit, strength: float, prior: Prior, closure: Closure, label: str, stage: str
+        self, fit: CoarseFit, strength: float, prior: Prior, closure: Closure, *, first: bool = False
     ) -> np.ndarray:
         """Full-size maps, left in the states; the objective of every round."""
+        rounds, tol = (FIRST_ROUNDS, FIRST_TOLERANCE) if first else (ROUNDS, TOLERANCE)
         return smooth_abundances(
             self.problem,
             fit.spectra,
@@ -238,20 +245,25 @@ class Run:
             start=Upsampled(fit.fractions, fit.stacks, fit.factor),
             kind=prior,
             yields=fit.yields([m.stack for m in self.problem.maps]) if closure == "thickness" else None,
-            label=label,
+            rounds=rounds,
+            tol=tol,
+            label="first maps" if first else "maps",
             progress=self.progress,
-            checkpoint=self.checkpoint(stage),
+            checkpoint=self.checkpoint(FIRST_MAPS_STAGE if first else MAPS_STAGE),
         )
 
     def refined(
-        self, fit: CoarseFit, found: Phases, guide: Guide, strength: float, prior: Prior, closure: Closure
+        self, fit: CoarseFit, found: Phases, strength: float, prior: Prior, closure: Closure
     ) -> Phases:
-        """Phases settled once more, on pixels that smooth maps say look alike."""
+        """Spectra found once more, from pixels that smooth maps say look alike."""
 
         def make() -> Arrays:
-            smoother = SMOOTHER * (strength or 1.0)
-            self.maps(fit, smoother, prior, closure, "first maps", FIRST_MAPS_STAGE)
-            return refined(self.problem, found, guide).arrays()
+            self.maps(fit, SMOOTHER * (strength or 1.0), prior, closure, first=True)
+            groups = gather_alike(self.problem, len(found.spectra))
+            if self.guide is not None:
+                return refined(groups, found, self.guide).arrays()
+            weights, _ = refine(self.model, self.model.start(found.spectra), groups, sparsity=SPARSITY)
+            return replace(found, spectra=self.model.spectra(weights)).arrays()
 
         return Phases.of(remember(self.folder, REFINED_STAGE, self.identity, make))
 
