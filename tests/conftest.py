@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,21 @@ def _data_folder() -> Path | None:
     named = os.environ.get("EDXDASK_TEST_DATA")
     folder = Path(named) if named else ROOT.parent / "shared" / "data"
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., Any]:
+    """Run ``edxdask`` with words; an exception that is no exit fails the test."""
+    from click.testing import CliRunner
+
+    from edxdask.cli import cli
+
+    def invoke(*words: object) -> Any:
+        result = CliRunner().invoke(cli, [str(word) for word in words])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke
 
 
 @pytest.fixture(scope="session")
