@@ -8,8 +8,8 @@ where rows begin and counts photons per pixel. ``bands`` reads each photon once 
 
 from __future__ import annotations
 
-import functools
 import logging
+import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +25,6 @@ from edxdask.io.vendor import velox_metadata as metadata
 from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
 from edxdask.io.vendor.kernels import velox as kernels
 from edxdask.photons import PhotonBlock
-from edxdask.photons.assemble import stacked
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ SLAB = 1 << 20  # elements read at a time: 2 MB
 INDEX_ENTRIES = 1 << 20  # positions kept a map: 8 MB
 MAX_PIXELS = 1 << 28
 THREADS = 2  # a band is decoded while nothing else is done: the next one waits until this one is stored
+PARTS = 2 * THREADS  # of a band: two of equal rows are rarely of equal work
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,52 @@ class VeloxMap:
         if rows < 1:
             raise ParameterError("rows", rows, "at least 1")
         height = self.header.shape[0]
-        with h5py.File(self._path, "r") as file, ThreadPoolExecutor(THREADS) as pool:
+        with _streams_file(self._path) as file, ThreadPoolExecutor(THREADS) as pool:
+            streams = [file[layout.STREAMS][key]["Data"] for key, _ in self._sources]
             for first in range(0, height, rows):
                 if first not in skip:
-                    stop = min(first + rows, height)
-                    parts = [*range(first, stop, -(-(stop - first) // THREADS)), stop]
-                    read = functools.partial(self._part, file)
-                    yield first, stacked(list(pool.map(read, parts[:-1], parts[1:])))
+                    yield first, self._band(streams, pool, first, min(first + rows, height))
 
-    def _part(self, file: h5py.File, top: int, bottom: int) -> PhotonBlock:
+    def _band(
+        self, streams: list[h5py.Dataset], pool: ThreadPoolExecutor, top: int, bottom: int
+    ) -> PhotonBlock:
+        """Rows ``top`` to ``bottom``: parts of them are put in place and merged at once, then joined."""
         width, channels = self.header.shape[1], self.header.channels
-        first, last = top * width, bottom * width
-        indptr = np.zeros(last - first + 1, dtype=np.int64)
-        np.cumsum(self._totals[first:last], out=indptr[1:])
+        totals = self._totals[top * width : bottom * width]
+        indptr = np.zeros(totals.size + 1, dtype=np.int64)
+        np.cumsum(totals, out=indptr[1:])
         channel = np.empty(indptr[-1], dtype=np.uint16)
+        count = np.empty(indptr[-1], dtype=_count_dtype(int(totals.max(initial=0))))
+
+        def part(first: int, last: int) -> tuple[np.ndarray, int, int]:
+            own = indptr[(first - top) * width : (last - top) * width + 1]
+            own, start, stop = own - own[0], own[0], own[-1]
+            self._place(streams, first, last, own, channel[start:stop])
+            merged = np.zeros_like(own)
+            largest = kernels.merge(own, channel[start:stop], count[start:stop], merged, channels)
+            return merged, start, int(largest)
+
+        step = -(-(bottom - top) // PARTS)
+        cuts = [*range(top, bottom, step), bottom]
+        done = list(pool.map(part, cuts[:-1], cuts[1:]))
+        pixel, entries = 0, 0
+        for merged, start, _ in done:
+            size = merged[-1]
+            channel[entries : entries + size] = channel[start : start + size]
+            count[entries : entries + size] = count[start : start + size]
+            indptr[pixel : pixel + merged.size] = merged + entries
+            pixel, entries = pixel + merged.size - 1, entries + size
+        narrow = _count_dtype(max(largest for _, _, largest in done))
+        return PhotonBlock(indptr, channel[:entries], count[:entries].astype(narrow, copy=False), channels)
+
+    def _place(
+        self, streams: list[h5py.Dataset], top: int, bottom: int, indptr: np.ndarray, channel: np.ndarray
+    ) -> None:
+        """Put the photons of some rows into ``channel``, pixel after pixel, in time order."""
+        width = self.header.shape[1]
+        first, last = top * width, bottom * width
         cursor = indptr[:-1].copy()
-        for key, index in self._sources:
-            data = file[layout.STREAMS][key]["Data"]
+        for data, (_, index) in zip(streams, self._sources, strict=True):
             for frame in range(self._chosen[0], min(self._chosen[1], index.frames)):
                 begin, end, pixel = index.span(frame, first, last)
                 pixel -= first
@@ -97,7 +126,6 @@ class VeloxMap:
                         raise self._changed(top)
         if not np.array_equal(cursor, indptr[1:]):
             raise self._changed(top)
-        return _merged(indptr, channel, channels, int(self._totals[first:last].max(initial=0)))
 
     def _changed(self, row: int) -> VendorFileError:
         return VendorFileError(
@@ -108,17 +136,13 @@ class VeloxMap:
         )
 
 
-def _merged(indptr: np.ndarray, channel: np.ndarray, channels: int, most: int) -> PhotonBlock:
-    """Photon block of channels in time order; no pixel holds more than ``most`` photons."""
-    count = np.empty(channel.size, dtype=_count_dtype(most))
-    merged = np.zeros_like(indptr)
-    largest = int(kernels.merge(indptr, channel, count, merged, channels))
-    entries = int(merged[-1])
-    return PhotonBlock(merged, channel[:entries], count[:entries].astype(_count_dtype(largest)), channels)
-
-
 def _count_dtype(largest: int) -> type[np.unsignedinteger[Any]]:
     return np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.uint32
+
+
+def _streams_file(path: Path) -> h5py.File:
+    """Open a file whose chunks are read once: without a cache they go straight to the reader's array."""
+    return h5py.File(path, "r", rdcc_nbytes=0)
 
 
 def _slabs(data: h5py.Dataset, begin: int, end: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -147,7 +171,7 @@ class VeloxReader:
     def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
         """All spectrum maps: one for each spectrum image, or for each of its detectors."""
         path = Path(path)
-        with h5py.File(path, "r") as file:
+        with _streams_file(path) as file:
             groups = layout.spectrum_images(file, path)
             maps: list[VendorMap] = []
             for group in groups:
@@ -164,6 +188,7 @@ def _open_group(
     frames = max(stream.frames for stream in group.streams)
     chosen = _chosen_frames(options.frames, frames)
     together = [group.streams] if options.detectors == "sum" else [[s] for s in group.streams]
+    lock = threading.Lock()
     maps: list[VendorMap] = []
     for streams in together:
         name = group.name if options.detectors == "sum" else streams[0].name
@@ -171,9 +196,16 @@ def _open_group(
             name = f"{group.name}_{name}"
         metadata.check_same_axis(path, streams)
         totals = np.zeros(shape[0] * shape[1], dtype=np.uint32)
-        sources = [
-            (s.key, _index(file, path, s, shape, frames, chosen, len(group.streams), totals)) for s in streams
-        ]
+
+        def index(stream: layout.Stream, totals: np.ndarray = totals) -> tuple[str, _Index]:
+            own = np.zeros_like(totals)
+            found = _index(file, path, stream, shape, frames, chosen, len(group.streams), own)
+            with lock:
+                totals += own
+            return stream.key, found
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            sources = list(pool.map(index, streams))
         header = metadata.header(
             file, group, streams, name=name, shape=shape, frames=frames, chosen=chosen,
             largest=int(totals.max(initial=0)),

@@ -13,7 +13,7 @@ OVERFLOW = -(1 << 62)
 # Fields of the scan's state, carried from slab to slab.
 PIXEL, FRAME, ENTRY, STATUS, WHERE, STATE_SIZE = 0, 1, 2, 3, 4, 5
 
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ZERO, _ONE, _SIX = np.uint64(0), np.uint64(1), np.uint64(6)
 
 
 @njit(cache=True, nogil=True)
@@ -25,7 +25,8 @@ def scan(slab, base, state, frames, pixels, step, chosen, starts, spectrum, tota
     """
     pixel, frame, entry = state[PIXEL], state[FRAME], state[ENTRY]
     left = min(step - pixel % step, pixels - pixel)
-    wanted = chosen[0] <= frame < chosen[1]
+    wanted = np.uint32(chosen[0] <= frame < chosen[1])
+    total = totals[pixel]  # counted here: adding to memory again and again waits for the last addition
     status = OK
     for i in range(slab.size):
         if frame == frames:
@@ -39,19 +40,21 @@ def scan(slab, base, state, frames, pixels, step, chosen, starts, spectrum, tota
                 state[WHERE] = base + i
                 break
             spectrum[value] += 1
-            if wanted:
-                totals[pixel] += 1
+            total += wanted
             continue
+        totals[pixel] = total
         pixel += 1
         left -= 1
         if left == 0:
             if pixel == pixels:
                 pixel = 0
                 frame += 1
-                wanted = chosen[0] <= frame < chosen[1]
+                wanted = np.uint32(chosen[0] <= frame < chosen[1])
             left = min(step, pixels - pixel)
             entry += 1
             starts[entry] = base + i + 1
+        total = totals[pixel]
+    totals[pixel] = total
     state[PIXEL], state[FRAME], state[ENTRY], state[STATUS] = pixel, frame, entry, status
     return status == OK
 
@@ -72,18 +75,26 @@ def place(slab, pixel, cursor, stop, channel):
     ``pixel`` counts from the band's first and may start below zero: photons before the band are passed over.
     ``OVERFLOW`` says that a pixel holds more than ``stop`` has room for.
     """
-    for i in range(slab.size):
-        if pixel >= cursor.size:  # the index may end a few rows after the band
-            break
+    i = 0
+    while pixel < 0 and i < slab.size:
+        pixel += slab[i] == GATE
+        i += 1
+    while i < slab.size and pixel < cursor.size:  # the index may end a few rows after the band
+        at, end = cursor[pixel], stop[pixel]
         value = slab[i]
-        if value == GATE:
-            pixel += 1
-        elif pixel >= 0:
-            at = cursor[pixel]
-            if at >= stop[pixel]:
+        while value != GATE:
+            if at >= end:
                 return OVERFLOW
             channel[at] = value
-            cursor[pixel] = at + 1
+            at += 1
+            i += 1
+            if i == slab.size:
+                break
+            value = slab[i]
+        cursor[pixel] = at
+        if i < slab.size:
+            pixel += 1
+            i += 1
     return pixel
 
 
@@ -92,55 +103,58 @@ def merge(indptr, channel, count, merged, channels):
     """Sort the channels of each pixel and join equal ones, in place; return the largest count.
 
     ``merged`` becomes the ``indptr`` of the joined entries, at the front of ``channel`` and ``count``.
-    A pixel's channels are bits of ``words``, whose words in use are bits of ``used``: they come out sorted.
+    A pixel's channels are bits of ``words``, so they come out sorted; words in use are bits of ``used``, each
+    for ``1 << wide`` neighbouring words.
     """
-    n_words = (channels + 63) // 64
-    words = np.zeros(n_words, dtype=np.uint64)
-    used = np.zeros((n_words + 63) // 64, dtype=np.uint64)
-    seen = np.zeros(64 * n_words, dtype=np.uint32)
-    found = np.zeros(64 * n_words + 1, dtype=np.int64)
+    wide = 0
+    while (64 * 64) << wide < channels:
+        wide += 1
+    words = np.zeros(64 << wide, dtype=np.uint64)
+    seen = np.zeros(64 * words.size, dtype=np.uint32)
+    found = np.zeros(seen.size + 3, dtype=np.int64)
+    largest = np.uint32(0)
     out = 0
     for pixel in range(indptr.size - 1):
+        used = _ZERO
         for i in range(indptr[pixel], indptr[pixel + 1]):
             value = channel[i]
-            seen[value] += 1
+            seen[value] += np.uint32(1)
             words[value >> 6] |= _ONE << np.uint64(value & 63)
-            used[value >> 12] |= _ONE << np.uint64((value >> 6) & 63)
-        n = _drain(words, used, found)
+            used |= _ONE << np.uint64(value >> (6 + wide))
+        n = _drain(words, used, wide, found)
         for i in range(n):
             value = found[i]
+            times = seen[value]
+            seen[value] = np.uint32(0)
             channel[out + i] = value
-            count[out + i] = seen[value]
-            seen[value] = 0
+            count[out + i] = times
+            largest = max(largest, times)
         out += n
         merged[pixel + 1] = out
-    largest = 0
-    for i in range(out):
-        largest = max(largest, count[i])
     return largest
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _drain(words, used, found):
+def _drain(words, used, wide, found):
     """Put the set bits of ``words`` into ``found`` and clear them; return their number.
 
     The first four of a word are taken without a branch, which no processor could predict.
     """
     n = 0
-    for block in range(used.size):
-        rest = used[block]
-        used[block] = _ZERO
-        while rest != _ZERO:
-            at = (block << 6) + trailing_zeros(rest)
-            rest &= rest - _ONE
+    while used != _ZERO:
+        at = trailing_zeros(used) << np.uint64(wide)
+        last = at + (_ONE << np.uint64(wide))
+        used &= used - _ONE
+        while at < last:
             word = words[at]
             words[at] = _ZERO
             for _ in range(4):
-                found[n] = (at << 6) + trailing_zeros(word)
+                found[n] = (at << _SIX) + trailing_zeros(word)
                 n += word != _ZERO
                 word &= word - _ONE
             while word != _ZERO:
-                found[n] = (at << 6) + trailing_zeros(word)
+                found[n] = (at << _SIX) + trailing_zeros(word)
                 n += 1
                 word &= word - _ONE
+            at += _ONE
     return n
