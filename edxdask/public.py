@@ -235,6 +235,9 @@ def quantify(
 
     Notes
     -----
+    *Guided phases.* Their spectra are a model's and have no noise: ``chi2_red`` is NaN, and no error is less
+    than that of the guided fit, which knows the counts.
+
     *Chunks.* Sums and regions are read once, now. With ``per="pixel"`` maps are lazy, one task a chunk, and
     every chunk must hold whole spectra.
 

@@ -13,6 +13,7 @@ from edxdask.quantify.spectra import Standard, quantify_spectra
 from edxdask.quantify.unlisted import with_warnings
 
 SUM = "sum"
+COMPOSITIONS = (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX)
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
 
 
@@ -31,7 +32,9 @@ def quantify_result(
     """Add the compositions of its phases to a result.
 
     A phase's spectrum times all its counts is what is fitted. Errors are those of Poisson counts; where the
-    result has ``spectrum_std`` (``with_uncertainty``), they follow from it instead.
+    result has ``spectrum_std`` (``with_uncertainty``), they follow from it instead. A guided result has
+    spectra of a model, without noise: chi-squared would say nothing of them and is NaN, and no error is less
+    than the guided fit's own.
     """
     root = root_of(result)
     photons, areas = _photons_and_areas(result, root)
@@ -52,6 +55,8 @@ def quantify_result(
         variances=variances,
         standard=standard,
     )
+    if is_guided(root):
+        found = _with_errors_of_the_fit(found, root)
     entry = f"quantify(method={recipe.method!r}, elements={list(recipe.elements)})"
     attrs = with_warnings(schema.with_history(root.attrs, entry), found.attrs)
     kept = root.drop_dims([d for d in (schema.ELEMENT, schema.LINE) if d in root.dims])
@@ -64,6 +69,31 @@ def quantify_result(
     nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
     nodes["/"] = merged
     return xr.DataTree.from_dict(nodes, name=result.name)
+
+
+def is_guided(result: xr.Dataset) -> bool:
+    """Whether the spectra of a result were made of what elements emit."""
+    return schema.LARGEST_CORRECTION in result.attrs and schema.COMPOSITION in result
+
+
+def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
+    """Raise errors to those that a guided fit gave: relative ones, and where it found nothing its own."""
+    x, std = (root[name].reindex({schema.ELEMENT: found[schema.ELEMENT].values}) for name in COMPOSITIONS)
+    relative = (std / x.where(x > 0)).transpose(schema.PHASE, ...)
+    raised = {schema.CHI2_RED: xr.full_like(found[schema.CHI2_RED], np.nan)}
+    for name in (schema.COMPOSITION, schema.MASS_FRACTION, schema.LINE_INTENSITY, schema.AREAL_DENSITY):
+        if name not in found:
+            continue
+        least = relative
+        if name == schema.LINE_INTENSITY:
+            elements = [parse_line(str(line)).element for line in found[schema.LINE].values]
+            least = relative.reindex({schema.ELEMENT: elements}).rename({schema.ELEMENT: schema.LINE})
+        errors = found[name + schema.STD_SUFFIX]
+        values = np.fmax(errors.values, found[name].values * least.values)
+        if name == schema.COMPOSITION:
+            values = np.where(x.values > 0, values, np.fmax(values, std.values))
+        raised[name + schema.STD_SUFFIX] = errors.copy(data=values)
+    return found.assign(raised)
 
 
 def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

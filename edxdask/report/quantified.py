@@ -25,7 +25,7 @@ def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = No
     """Draw what ``quantify`` returned: for each spectrum its fit, and residuals in sigma below.
 
     Above each stand the reduced chi-squared and the composition in at.%, two digits of its error in brackets;
-    foreign elements are named in grey.
+    foreign elements are named in grey. Phases of a guided fit have no noise, so no chi-squared either.
 
     Parameters
     ----------
@@ -74,7 +74,9 @@ def _text(label: str, part: xr.Dataset) -> str:
         )
     ]
     glued = ", ".join(amount.replace(" ", "\u00a0") for amount in amounts)  # no line ends within an amount
-    text = f"{label}: {glued} at.%; reduced χ²\u00a0{part[schema.CHI2_RED].item():.2f}"
+    chi2 = part[schema.CHI2_RED].item()
+    judged = f"reduced χ²\u00a0{chi2:.2f}" if np.isfinite(chi2) else "a guided fit's spectrum, without noise"
+    text = f"{label}: {glued} at.%; {judged}"
     return "\n".join(textwrap.wrap(text, TITLE_LETTERS, break_long_words=False))
 
 

@@ -11,6 +11,7 @@ from edxdask.errors import ChunkError, ParameterError
 from edxdask.physics.spectrum import phase_intensity
 from edxdask.quantify.recipe import make_recipe
 from edxdask.quantify.spectra import quantify_spectra
+from edxdask.report.quantified import quantified_figure
 
 ELEMENTS = ["O", "Mg", "Si", "Ca", "Fe"]
 TRUTH = {"O": 0.6, "Mg": 0.18, "Si": 0.18, "Ca": 0.02, "Fe": 0.02}
@@ -115,6 +116,23 @@ def test_phases_are_warned_of_by_name_and_a_second_try_takes_the_warning_back(cu
     assert kept == "of the factorization"
     assert any(text.startswith("quantify: phase_0 holds what is not listed: Ca") for text in new)
     assert edxdask.quantify(once, elements=[*listed, "Ca"]).attrs["warnings"] == ["of the factorization"]
+
+
+def test_guided_phases_have_the_errors_of_their_fit_and_no_chi_squared(cube):
+    result = edxdask.nmf(cube, phases=2, elements=cube.attrs["elements"])
+    relative = (result.composition_std / result.composition).where(result.composition > 0.01)
+    found = edxdask.quantify(result, elements=cube.attrs["elements"])
+    assert found.chi2_red.isnull().all()
+    for name in ("composition", "mass_fraction"):
+        least = (relative * found[name]).sel(element=found.element)
+        assert (found[name + "_std"] >= least - 1e-12).where(least.notnull(), True).all()
+    iron = found.line_intensity_std.sel(line="Fe_Ka") / found.line_intensity.sel(line="Fe_Ka")
+    assert (iron >= relative.sel(element="Fe").fillna(0.0) - 1e-12).all()
+    again = edxdask.quantify(found, elements=cube.attrs["elements"])
+    np.testing.assert_allclose(again.composition_std, found.composition_std, rtol=1e-6)
+    panels = [axes.get_title(loc="left") for axes in quantified_figure(found).axes[::2]]
+    assert len(panels) == 2
+    assert all("guided fit" in " ".join(text.split()) and "χ²" not in text for text in panels)
 
 
 @pytest.mark.slow
