@@ -1,4 +1,4 @@
-"""Blocks joined: chunks that lie side by side, rows that follow one another."""
+"""Blocks joined: chunks that lie side by side."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ import numpy as np
 
 from edxdask.photons.block import PhotonBlock
 from edxdask.photons.kernels.assemble import copy_piece, interleaved_indptr
-
-
-def stacked(pieces: Sequence[PhotonBlock]) -> PhotonBlock:
-    """Join blocks whose pixels follow one another.
-
-    Examples
-    --------
-    >>> from edxdask.photons import from_dense, to_dense
-    >>> dense = np.arange(5 * 3, dtype=np.uint16).reshape(5, 3)
-    >>> joined = stacked([from_dense(dense[:2]), from_dense(dense[2:])])
-    >>> (to_dense(joined) == dense).all()
-    np.True_
-    """
-    if len(pieces) == 1:
-        return pieces[0]
-    ends = np.cumsum([piece.channel.size for piece in pieces])
-    indptr = [pieces[0].indptr, *(p.indptr[1:] + end for p, end in zip(pieces[1:], ends, strict=False))]
-    channel = np.concatenate([piece.channel for piece in pieces])
-    count = np.concatenate([piece.count for piece in pieces])
-    return PhotonBlock(np.concatenate(indptr), channel, count, pieces[0].channels)
 
 
 def side_by_side(pieces: Sequence[PhotonBlock], rows: int) -> PhotonBlock:
