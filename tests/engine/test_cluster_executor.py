@@ -224,7 +224,8 @@ def test_chains_of_tasks_do_not_grow_for_ever(two_workers, on_threads, monkeypat
     partitions = 4
     # a round leaves one state a partition in the chain; photons, sizes and statistics come on top
     assert max(tasks) <= (10 + 6) * partitions
-    assert max(tasks[30:]) <= max(tasks[:30])
+    # that of a round still running may be counted or not; a chain that grew would add 30 rounds
+    assert max(tasks[30:]) <= max(tasks[:30]) + partitions
 
 
 def test_many_partitions_get_the_factors_from_one_another(client, on_threads, monkeypatch):
