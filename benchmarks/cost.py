@@ -163,15 +163,19 @@ def judge(points: list[Point], verdict: Verdict) -> None:
     verdict.at_most("largest deviation from the line", deviation, MOST_DEVIATION, ".2f")
     for series in ("longer", "finer"):
         mine = [p for p in points if p.series == series]
-        per_nonzero = [p.seconds / p.nonzeros for p in mine]
-        spread = max(p.seconds / p.photons for p in mine) / min(p.seconds / p.photons for p in mine)
-        text = (
-            f"{series} axis, {mine[0].channels} to {mine[-1].channels} channels, largest over smallest time"
-        )
+        text = f"{series} axis, {mine[0].channels} to {mine[-1].channels} channels, time off its mean by"
+        spread = from_mean([p.seconds / p.photons for p in mine])
         if series == "longer":
             verdict.at_most(text, spread, MOST_SPREAD, ".2f")
         else:
-            print(f"  {text}: {spread:.2f}; of that per non-zero: {max(per_nonzero) / min(per_nonzero):.2f}")
+            per_nonzero = from_mean([p.seconds / p.nonzeros for p in mine])
+            print(f"  {text} {spread:.2f} at most; time per non-zero by {per_nonzero:.2f}")
+
+
+def from_mean(values: list[float]) -> float:
+    """Largest relative deviation from the mean."""
+    mean = statistics.fmean(values)
+    return max(abs(value / mean - 1) for value in values)
 
 
 def write(points: list[Point], folder: Path) -> None:

@@ -315,7 +315,7 @@ def measure_overhead(seconds: float, verdict: Verdict) -> Costs:
     threads = round_cost(4, seconds / 4)
     print(f"threads: 4 partitions, {milliseconds(threads)}")
     verdict.at_most("overhead on threads, ms", 1e3 * float(np.median(threads)), THREADS_MS)
-    sizes, taken = (4, 16, 48), []
+    sizes, taken = (2, 16, 48), []
     with client_for("local", workers=2) as client:
         client.wait_for_workers(2)
         for rows in sizes:
@@ -350,7 +350,7 @@ def main() -> int:
     verdict = Verdict(limits=not args.tiny)
     print(load_average())
     costs = measure_overhead(args.seconds, verdict)
-    side, copies, turns = (64, 2, 1) if args.tiny else (512, 16, 20)
+    side, copies, turns = (64, 2, 1) if args.tiny else (512, 32, 20)
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/map.zarr"
         edxdask.simulate("mantle", shape=(side, side), counts=120.0, channels=CHANNELS, out=store)

@@ -37,8 +37,14 @@ WORKER_ENVIRONMENT = {
 }
 
 # Photons are planned to fit, or lie in a cache of our own: what dask would spill is needed again in the
-# next round, and a worker that it pauses would wait for ever, as nothing it holds can go.
-MEMORY_SETTINGS = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
+# next round, and a worker that it pauses would wait for ever, as nothing it holds can go. Its profiler looks
+# at Python's frames a hundred times a second: 2 % of a core, and kernels have no frames.
+WORKER_SETTINGS = {
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.profile.enabled": False,
+}
 
 # A terminal sends Ctrl-C to every process of the program; workers that died of it could not save states.
 IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -75,7 +81,7 @@ def client_for(
     from distributed import Client
 
     before = dask.config.get("scheduler", None)  # a Client sets it, and what it leaves behind must not stay
-    settled = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **MEMORY_SETTINGS}
+    settled = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **WORKER_SETTINGS}
     with dask.config.set({"scheduler": before, **settled}):
         if "://" in scheduler:
             with Client(scheduler, security=_security(settings), set_as_default=True) as client:
@@ -173,7 +179,7 @@ def _interrupts_kept() -> Iterator[None]:
 def _job_environment() -> list[str]:
     # compiled kernels per node: on a file system that nodes share, their writers race
     folder = "export NUMBA_CACHE_DIR=${TMPDIR:-/tmp}/edxdask-numba-$USER"
-    settings = {f"DASK_{key.upper().replace('.', '__')}": value for key, value in MEMORY_SETTINGS.items()}
+    settings = {f"DASK_{key.upper().replace('.', '__')}": value for key, value in WORKER_SETTINGS.items()}
     return [*(f"export {name}={value}" for name, value in {**WORKER_ENVIRONMENT, **settings}.items()), folder]
 
 

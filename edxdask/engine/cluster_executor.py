@@ -85,6 +85,7 @@ class ClusterExecutor:
         self._homes: list[str] = []
         self._parts: list[Future] = []
         self._states: list[Future] = []
+        self._answers: list[Future] = []  # statistics of the last round
         self._caches: set[Path] = set()
         self._rounds, self._cut_at, self._seen_at = 0, time.monotonic(), time.monotonic()
 
@@ -154,8 +155,9 @@ class ClusterExecutor:
                 self._later(i, add_stats, stats[i : i + TREE_WIDTH]) for i in range(0, len(stats), TREE_WIDTH)
             ]
         found = self.client.compute([*states, *stats], optimize_graph=False)
-        self._states = found[: len(states)]
-        return add_stats(self.client.gather(found[len(states) :]))
+        # the last round goes only now: the client sends every 10 ms, and tasks must not wait behind that
+        self._states, self._answers = found[: len(states)], found[len(states) :]
+        return add_stats(self.client.gather(self._answers))
 
     def _look_after_chain(self) -> None:
         """Give partitions of lost workers a new home, and cut chains of tasks that grew long."""
@@ -228,7 +230,7 @@ class ClusterExecutor:
 
     def close(self) -> None:
         """Let go of everything, files included."""
-        self._states, self._parts, self._jobs = [], [], []
+        self._states, self._answers, self._parts, self._jobs = [], [], [], []
         if self._caches and self.client.status == "running":
             # a worker that is just dying has lost its files to its nanny already
             self.client.run(remove_folders, sorted(self._caches), on_error="ignore")

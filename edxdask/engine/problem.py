@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_PREFIX = "edxdask-photons-"
-PARTITIONS_PER_WORKER = 2
-MANY_WORKERS = 8  # more of them get one partition each: every task costs the scheduler the same
+PARTITIONS_PER_THREAD = 2  # of this process: the last ones even out
+PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and a pause before the next one
 
 
 @dataclass
@@ -108,7 +108,7 @@ def photons_of(
     threads = workers or os.cpu_count() or 1
     executor = _cluster_executor(client) if client else ThreadExecutor(threads)
     try:
-        each = PARTITIONS_PER_WORKER if executor.workers <= MANY_WORKERS else 1
+        each = PARTITIONS_PER_WORKER if client else PARTITIONS_PER_THREAD
         plans = plan_partitions([m.stack for m in maps], each * executor.workers)
         memory = plan_memory(maps, demand, executor, client, memory_limit).check(step)
         logger.info(

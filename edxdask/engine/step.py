@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edxdask.engine.partition import Partition, Tile
+from edxdask.engine.recycle import copied
 
 State = dict[str, np.ndarray]
 Stats = dict[str, Any]
@@ -125,7 +126,7 @@ def advance_copy(
     below: Sequence[Edges] = (),
 ) -> Advanced:
     """Run a step as a pure task: ``before`` is left as it was, so that a lost result can be made again."""
-    state = {name: array.copy() for name, array in before.state.items()}
+    state = {name: copied(array) for name, array in before.state.items()}
     widths = (partition.tiles[0].plan.width, partition.tiles[-1].plan.width)
     up, down = (step.halo_rows * width for width in widths)
     halo = join_halo(above, below, up, down, step.halo_names) if step.halo_rows else Halo()
