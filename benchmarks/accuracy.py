@@ -15,8 +15,9 @@ Ca-perovskite, mean map angle, processor seconds, for
     python benchmarks/accuracy.py [--seeds 0 1 2] [--only 147 15]
         [--hyperspy-python PATH] [--espm-python PATH [--espm-iterations 200 1000]] [--tiny]
 
-Below each table stand the errors of the guided compositions, and the Cramér-Rao bound (``bounds.py``): the
-least root mean square error of unbiased estimates whose abundances are known exactly; one draw may have less.
+Below each table stand the errors of the guided compositions, and what the photons allow (``bounds.py``) where
+abundances are known exactly: the Cramér-Rao bound on the root mean square error of unbiased estimates (one
+draw may have less), and the most likely spectra for the very photons drawn.
 
 The exit code is 1 where psnmf misses a target; --tiny checks only that everything runs, on one small map.
 """
@@ -36,15 +37,17 @@ from typing import Any
 import numpy as np
 import peers
 import xarray as xr
-from bounds import bound
+from bounds import bound, of_these_photons
 from verdict import Verdict, load_average
 
 import edxdask
 from edxdask import schema
+from edxdask.engine.problem import Demand, photons_of
 from edxdask.factorize.nmf import nmf
 from edxdask.factorize.pca import pca
 from edxdask.factorize.psnmf import psnmf
-from edxdask.factorize.score import Score, score
+from edxdask.factorize.score import Score, angles_between, score
+from edxdask.factorize.wish import wish_of
 from edxdask.physics.conditions import Conditions
 
 PHASES = 3
@@ -226,7 +229,7 @@ def check(verdict: Verdict, case: Case, mine: Score, pca_angle: float) -> None:
 
 
 def print_bound(case: Case) -> None:
-    """Print the least errors that the photons of a case allow, as a line of the table, and of Fe in CaPv."""
+    """Print the least errors that the photons of a case allow, as lines of the table and of each phase."""
     spectra = np.asarray(case.spectrum, dtype=float)
     totals = case.cube[schema.COUNTS].sum(schema.ENERGY).values.ravel().astype(float)
     least = bound(
@@ -238,12 +241,30 @@ def print_bound(case: Case) -> None:
         case.composition,
         Conditions.of(case.cube.attrs),
     )
+    drawn, composition = with_true_maps(case, spectra)
+    angles = np.diag(angles_between(drawn, spectra))
+    row("these photons, maps known", angles, None, None, "most likely spectra for this draw")
     row("bound, maps known", least.angles, None, None, "least rms of unbiased estimates")
-    for name, errors, atoms in zip(NAMES, least.composition, case.composition, strict=True):
+    for name, errors, found, atoms in zip(
+        NAMES, least.composition, composition, case.composition, strict=True
+    ):
         text = ", ".join(
-            f"{e} {100 * v:.1f}" for e, v, a in zip(ELEMENTS, errors, atoms, strict=True) if a > 0
+            f"{e} {100 * (c / a - 1):+.1f} ({100 * v:.1f})"
+            for e, v, c, a in zip(ELEMENTS, errors, found, atoms, strict=True)
+            if a > 0
         )
-        print(f"  bound of {name}, % of the amount: {text}")
+        print(f"  {name}, maps known, % off the truth (bound): {text}")
+
+
+def with_true_maps(case: Case, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Most likely spectra and compositions of the photons drawn, on the basis that ``psnmf`` calibrates."""
+    wish = wish_of(ELEMENTS, None, None, PHASES, True)
+    if wish is None:
+        raise RuntimeError("elements that are named make a wish")
+    with photons_of(case.cube, step="calibration", demand=Demand(0, 0)) as problem:
+        model = wish.guide(problem).model(case.composition, {})
+    counts = case.cube[schema.COUNTS].values.reshape(-1, spectra.shape[1])
+    return of_these_photons(counts, spectra, np.asarray(case.abundance).reshape(PHASES, -1), model)
 
 
 def check_guided(verdict: Verdict, case: Case, mine: Score, result: xr.Dataset) -> None:

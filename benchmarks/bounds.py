@@ -1,7 +1,8 @@
-"""What the photons hold: Cramér-Rao bounds on spectra and compositions of a map whose truth is known.
+"""What the photons hold, of a map whose truth is known, when every pixel's abundances are known as well.
 
-For an unbiased estimate of the weights of element and continuum columns, with every pixel's abundances
-known: the most favourable case there can be. Pixels of the same fractions (rounded to 1/40) tell the same.
+The most favourable case there can be: Cramér-Rao bounds for unbiased estimates of the weights of element and
+continuum columns, and what the maximum of the likelihood is for the very photons that were drawn. Pixels of
+the same fractions (rounded to 1/40) tell the same.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edxdask.factorize.guided import GuidedSpectra
 from edxdask.physics.basis import basis
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.poisson import fit_weights
 
 ROUNDED = 40
 PHOTONS = 1e7  # a true spectrum is taken apart as if so many photons had drawn it
+ROUNDS = 500  # of expectation-maximization, from the truth
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,30 @@ def bound(
     return Bound(angles, relative)
 
 
-def _groups(abundance: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def of_these_photons(
+    counts: np.ndarray, spectra: np.ndarray, abundance: np.ndarray, model: GuidedSpectra
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra (k, E) and composition (k, elements) of most likelihood for ``counts`` (pixels, E)."""
+    totals = counts.sum(axis=1, dtype=float)
+    place = _places(abundance)
+    summed = np.zeros((place.max() + 1, counts.shape[1]))
+    np.add.at(summed, place, counts)
+    fractions, photons = _groups(abundance, totals)
+    amounts = fractions * photons[:, None]
+    weights = model.start(spectra)
+    for _ in range(ROUNDS):
+        ratio = summed / np.maximum(amounts @ model.spectra(weights), 1e-12)
+        weights = model.update(weights, {"numerator": amounts.T @ ratio})
+    return model.spectra(weights), model.composition(weights)
+
+
+def _places(abundance: np.ndarray) -> np.ndarray:
     _, where = np.unique(np.rint(abundance.T * ROUNDED), axis=0, return_inverse=True)
-    where = where.ravel()
+    return where.ravel()
+
+
+def _groups(abundance: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    where = _places(abundance)
     photons = np.bincount(where, weights=totals)
     sums = [np.bincount(where, weights=totals * row) for row in abundance]
     return np.stack(sums, axis=1) / photons[:, None], photons

@@ -223,7 +223,8 @@ def quantify(
     dose : electrons on the whole map, for the absolute methods; None: from beam current and live time
     solid_angle : of all detectors, sr, for the absolute methods without factors
     beam_energy : keV; None: as the data say
-    detector : `edxdask.physics.geometry.Detector`; None: windowless, at the angles that the data say
+    detector : `edxdask.physics.geometry.Detector`; None: as the attributes say (``detector_window``, or a
+        curve in ``efficiency_energy_kev`` and ``efficiency``; ``elevation_deg``), else windowless
     refine : find energy axis, width and rates that do not hold from the data
 
     Returns

@@ -131,6 +131,7 @@ BEAM_ENERGY, BEAM_CURRENT = "beam_energy_kev", "beam_current_na"
 ELEVATION, AZIMUTH = "elevation_deg", "azimuth_deg"
 TILT_ALPHA, TILT_BETA = "tilt_alpha_deg", "tilt_beta_deg"
 FWHM, LIVE_TIME, REAL_TIME = "fwhm_mn_ka_ev", "live_time_s", "real_time_s"
+WINDOW, EFFICIENCY_ENERGY, EFFICIENCY = "detector_window", "efficiency_energy_kev", "efficiency"
 ELEMENTS, THICKNESS, DENSITY, DETECTOR = "elements", "thickness_nm", "density_g_cm3", "detector"
 SOURCE_FILE, SOURCE_SHA256, HISTORY = "source_file", "source_sha256", "history"
 SCHEMA_VERSION_KEY, EDXDASK_VERSION, SEED = "schema_version", "edxdask_version", "seed"
@@ -152,6 +153,9 @@ _ATTRIBUTES = (
     Attribute(TILT_ALPHA, float, "stage tilt about the holder's axis"),
     Attribute(TILT_BETA, float, "stage tilt across the holder's axis"),
     Attribute(FWHM, float, "detector width at Mn Ka"),
+    Attribute(WINDOW, str, "window of the detector: none, polymer or beryllium"),
+    Attribute(EFFICIENCY_ENERGY, list, "energies of the detector's efficiency, where that is known"),
+    Attribute(EFFICIENCY, list, "share of photons that the detector counts, at these energies"),
     Attribute(LIVE_TIME, float, "live time of the whole map"),
     Attribute(REAL_TIME, float, "real time of the whole map"),
     Attribute(ELEMENTS, list, "element symbols named by the operator"),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edxdask.cli.app import Settings, Verb
+from edxdask.cli.curve import EFFICIENCY_HELP, with_efficiency
 from edxdask.cli.files import OVERWRITE_HELP, again
 from edxdask.cli.output import print_json, print_table, si
 from edxdask.cli.progress import shown
@@ -96,6 +97,7 @@ def _guided(command: Callable[..., None]) -> Callable[..., None]:
             help="Elements that a phase cannot hold, by label or number; may be repeated.",
         ),
         click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given."),
+        click.option("--efficiency", type=click.Path(), help=EFFICIENCY_HELP),
     )
     for option in reversed(options):
         command = option(command)
@@ -114,6 +116,7 @@ def _run(
     overwrite: bool,
     work: Callable[..., Any],
     checkpointed: bool = True,
+    efficiency: str | None = None,
 ) -> Any:
     """Open, factorize on the scheduler asked for, save; an interrupted run goes on with the same command."""
     from edxdask.cluster import client_for
@@ -121,7 +124,7 @@ def _run(
     from edxdask.io.save import continued_by
 
     check_target(out, store, overwrite=overwrite)
-    data = open_store(store)
+    data = with_efficiency(open_store(store), efficiency)
     checkpoint = Path(f"{out}.checkpoint")
     extra: dict[str, Any] = {"memory_limit": memory_limit, "workers": workers}
     if checkpointed:

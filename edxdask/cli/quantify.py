@@ -13,6 +13,7 @@ import click
 
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
+from edxdask.cli.curve import EFFICIENCY_HELP, with_efficiency
 from edxdask.cli.factorize import Elements
 from edxdask.cli.files import OVERWRITE_HELP
 from edxdask.cli.output import print_json
@@ -34,6 +35,7 @@ STOICHIOMETRY = "stoichiometry"
 @click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
 @click.option("--lines", type=Elements(), help="Lines to go by, such as Pt_La; others are chosen by energy.")
 @click.option("--factors", type=click.Path(), help="CSV or JSON of line and factor (and its error).")
+@click.option("--efficiency", type=click.Path(), help=EFFICIENCY_HELP)
 @click.option("--thickness", type=float, help="Of the film, nm; with --density for absorption.")
 @click.option("--density", type=float, help="Of the film, g/cm3.")
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
@@ -51,6 +53,7 @@ def quantify_verb(
     factors: str | None,
     foreign: Any,
     oxygen: bool,
+    efficiency: str | None,
     table: str | None,
     figure: str | None,
     overwrite: bool,
@@ -67,7 +70,7 @@ def quantify_verb(
     if out is not None:
         check_target(out, store, overwrite=overwrite)
     own: dict[str, Any] = {FACTORS[method]: read_factors(factors)} if factors else {}
-    data = open_store(store)
+    data = with_efficiency(open_store(store), efficiency)
     found = quantify(
         data,
         method=method,

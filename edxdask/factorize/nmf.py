@@ -109,7 +109,7 @@ def nmf(
         if checkpoint:
             identity = run_identity(
                 problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed, accelerate=accelerate,
-                init=_name_of(init, problem, rank), wish=repr(wish),
+                init=_name_of(init, problem, rank), wish=wish.identity(problem) if wish else "",
                 **{name: digest(mask) for name, mask in masks.items()},
             )  # fmt: skip
             kept = Checkpoint(Path(checkpoint), identity)

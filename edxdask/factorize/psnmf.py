@@ -87,8 +87,9 @@ def psnmf(
     phases : number of phases; None finds it
     bin : pixels a bin along rows and columns in the first factorization; None finds it
     elements : symbols, all that the sample holds, or "find" to look for them; needs the beam energy in
-        ``data.attrs``. Lines of others (grid, holder, ion beam) get columns of their own and are named in the
-        attribute ``warnings``
+        ``data.attrs``, where ``detector_window`` ("none", "polymer", "beryllium"), or a curve in
+        ``efficiency_energy_kev`` and ``efficiency``, say what the detector counts. Lines of others (grid,
+        holder, ion beam) get columns of their own and are named in the attribute ``warnings``
     absent : elements that a phase cannot hold, ``{"Fp": "Si", "CaPv": ["Mg"]}``; the phase that shows least
         of them takes the label. A number stands for a phase by its size, 0 the biggest
     compositions : phases of known composition in atoms, ``{"Brg": {"Mg": 1, "Si": 1, "O": 3}}``
@@ -124,8 +125,9 @@ def psnmf(
         data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
         identity = run_identity(
-            problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed, wish=repr(wish)
-        )
+            problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed,
+            wish=wish.identity(problem) if wish else "",
+        )  # fmt: skip
         run = Run(problem, folder, identity, seed, progress, None if wish is None else wish.guide(problem))
         with run.window(data, workers) as window:
             curves = run.choose(window, phases, bin)

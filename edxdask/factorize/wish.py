@@ -67,6 +67,10 @@ class Wish:
         gone = checked_absent(absent, names, phases)
         return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
 
+    def identity(self, problem: Problem) -> str:
+        """Everything that the physics of a run follows from, for its checkpoint."""
+        return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
+
     def guide(self, problem: Problem) -> Guide:
         """Calibrate the basis on the summed photons, lines that nobody listed among them.
 

@@ -14,9 +14,7 @@ from edxdask.physics.basis import Seen
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import check_beam_energy
 from edxdask.physics.geometry import Detector
-from edxdask.schema import AZIMUTH, BEAM_ENERGY, DENSITY, ELEVATION, FWHM, THICKNESS, TILT_ALPHA, TILT_BETA
-
-USUAL_FWHM_EV = 130.0  # of a silicon drift detector, where the file says nothing
+from edxdask.schema import BEAM_ENERGY, DENSITY, THICKNESS, TILT_ALPHA, TILT_BETA
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Conditions:
         thickness, density = (None if value is None else float(value) for value in film.values())
         return cls(
             check_beam_energy(float(beam)),
-            detector or _detector(attrs),
+            detector or Detector.of(attrs),
             thickness_nm=thickness,
             density_g_cm3=density,
             tilt_alpha_deg=float(attrs.get(TILT_ALPHA) or 0.0),
@@ -102,17 +100,3 @@ class Conditions:
             )
 
         return share
-
-
-def _detector(attrs: Mapping[Hashable, Any]) -> Detector:
-    angles = {
-        name: tuple(float(a) for a in np.atleast_1d(attrs[name]))
-        for name in (ELEVATION, AZIMUTH)
-        if name in attrs
-    }
-    elevation = angles.get(ELEVATION, (22.0,))
-    azimuth = angles.get(AZIMUTH, ())
-    if len(azimuth) != len(elevation):
-        azimuth = tuple(45.0 + 360.0 * i / len(elevation) for i in range(len(elevation)))
-    fwhm = float(attrs.get(FWHM) or USUAL_FWHM_EV)
-    return Detector(fwhm_mn_ka_ev=fwhm, elevation_deg=elevation, azimuth_deg=azimuth)

@@ -7,13 +7,14 @@ and moves with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.schema import AZIMUTH, ELEVATION, FWHM
+from edxdask.schema import AZIMUTH, EFFICIENCY, EFFICIENCY_ENERGY, ELEVATION, FWHM, WINDOW
 
 MOST_DETECTORS = 4
 WINDOWS = ("none", "polymer", "beryllium")
@@ -49,6 +50,40 @@ class Detector:
     azimuth_deg: tuple[float, ...] = (45.0,)
     weights: tuple[float, ...] = ()
     curve: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    @classmethod
+    def of(cls, attrs: Mapping[Hashable, Any]) -> Detector:
+        """Detector that the attributes of a cube tell of: windowless and at 22° where they do not.
+
+        Raises
+        ------
+        ParameterError
+            If they are not those of a detector, or hold half of an efficiency curve.
+        """
+        usual = cls()
+        elevation, azimuth = (
+            tuple(np.atleast_1d(attrs.get(name, [])).astype(float).tolist()) for name in (ELEVATION, AZIMUTH)
+        )
+        elevation = elevation or usual.elevation_deg
+        if len(azimuth) != len(elevation):
+            azimuth = tuple(45.0 + 360.0 * i / len(elevation) for i in range(len(elevation)))
+        curve = tuple(
+            tuple(np.asarray(attrs[name], dtype=float).tolist())
+            for name in (EFFICIENCY_ENERGY, EFFICIENCY)
+            if attrs.get(name) is not None
+        )
+        if len(curve) == 1:
+            raise ParameterError(
+                EFFICIENCY, attrs.get(EFFICIENCY),
+                f"attributes {EFFICIENCY_ENERGY!r} and {EFFICIENCY!r} both, or neither",
+            )  # fmt: skip
+        return cls(
+            window=str(attrs.get(WINDOW) or usual.window),
+            fwhm_mn_ka_ev=float(attrs.get(FWHM) or usual.fwhm_mn_ka_ev),
+            elevation_deg=elevation,
+            azimuth_deg=azimuth,
+            curve=(curve[0], curve[1]) if curve else None,
+        )
 
     def __post_init__(self) -> None:
         if self.window not in WINDOWS:

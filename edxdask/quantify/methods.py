@@ -185,7 +185,7 @@ def solve(
 def _mass_thickness(recipe: Recipe, found: Quantified) -> float | None:
     """Of the film, in nm × g/cm³; None where absorption is not to be corrected."""
     if recipe.method != "cliff-lorimer":
-        return found.mass_thickness[0] if found.mass_thickness and recipe.detector is not None else None
+        return found.mass_thickness[0] if found.mass_thickness and recipe.angles_known else None
     if recipe.thickness is None or recipe.density is None:
         return None
     return recipe.thickness * recipe.density

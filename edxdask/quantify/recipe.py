@@ -34,7 +34,8 @@ class Recipe:
     method: Method
     beam_energy: float
     fwhm_mn_ka_ev: float
-    detector: Detector | None
+    detector: Detector
+    angles_known: bool
     tilt_deg: tuple[float, float]
     lines: tuple[str, ...]
     factors: Factors | None
@@ -60,7 +61,7 @@ class Recipe:
         self, composition: Mapping[str, float], energy: np.ndarray, mass_thickness: float
     ) -> np.ndarray:
         """Share of photons that leave a film of ``mass_thickness`` (g/cm² × 1e-7, or nm × g/cm³)."""
-        if self.detector is None:
+        if not self.angles_known:
             raise ParameterError(
                 schema.ELEVATION,
                 None,
@@ -105,14 +106,15 @@ def make_recipe(
             raise ParameterError("foreign", name, f"elements of the list, {', '.join(names)}")
     thickness, density = _film(attrs, thickness, density)
     stage = (float(attrs.get(schema.TILT_ALPHA, 0.0)), float(attrs.get(schema.TILT_BETA, 0.0)))
-    found = detector or detector_of(attrs)
+    found = detector or Detector.of(attrs)
     azimuths_known = detector is not None or schema.AZIMUTH in attrs
     return Recipe(
         elements=names,
         method=method,  # type: ignore[arg-type]
         beam_energy=beam,
-        fwhm_mn_ka_ev=float(detector.fwhm_mn_ka_ev if detector else attrs.get(schema.FWHM, 130.0)),
+        fwhm_mn_ka_ev=found.fwhm_mn_ka_ev,
         detector=found,
+        angles_known=detector is not None or attrs.get(schema.ELEVATION) is not None,
         tilt_deg=stage if azimuths_known else (0.0, 0.0),
         lines=(lines,) if isinstance(lines, str) else tuple(lines or ()),
         factors=factors,
@@ -192,14 +194,3 @@ def _dose(attrs: Mapping[Any, Any], dose: float | None) -> float:
     if not (np.isfinite(dose) and dose > 0):
         raise ParameterError("dose", dose, "a number of electrons above 0")
     return float(dose)
-
-
-def detector_of(attrs: Mapping[Any, Any]) -> Detector | None:
-    """Windowless detectors at the angles that attributes give; None where they give no elevation."""
-    if attrs.get(schema.ELEVATION) is None:
-        return None
-    elevation = tuple(np.atleast_1d(attrs[schema.ELEVATION]).astype(float).tolist())
-    azimuth = tuple(np.atleast_1d(attrs.get(schema.AZIMUTH, [])).astype(float).tolist())
-    if len(azimuth) != len(elevation):
-        azimuth = (0.0,) * len(elevation)
-    return Detector(elevation_deg=elevation, azimuth_deg=azimuth)

@@ -43,6 +43,47 @@ def test_tables_are_written_and_not_replaced_unasked(run, store, tmp_path):
     assert "--overwrite" in again.stderr
 
 
+def test_an_efficiency_from_a_file_counts_and_stays_with_the_result(run, store, tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("keV,share\n0.1,1\n2.4,1\n2.6,0.5\n20,0.5\n")
+    flat = tmp_path / "flat.csv"
+    flat.write_text("# all of them\n0.1,1\n20,1\n")
+
+    def iron(efficiency):
+        said = json.loads(run("quantify", store, "--efficiency", efficiency, "--json").stdout)
+        atoms = {row["element"]: row["composition"] for row in said["rows"]}
+        return atoms["Fe"] / atoms["Si"]
+
+    assert iron(path) == pytest.approx(2 * iron(flat), rel=0.02)
+    done = run(
+        "nmf", store, "-o", tmp_path / "n.zarr", "--phases", 2, "--max-iter", 5, "--elements", "find",
+        "--efficiency", path,
+    )  # fmt: skip
+    assert done.exit_code == 0
+    kept = edxdask.open(tmp_path / "n.zarr").attrs
+    assert list(kept["efficiency_energy_kev"]) == [0.1, 2.4, 2.6, 20.0]
+    assert list(kept["efficiency"]) == [1, 1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keV,share\n1.0,0.5\n2.0,half\n", "line 3"),
+        ("2.0,0.5\n1.0,0.5\n", "energies in keV that rise"),
+        ("1.0,50\n2.0,90\n", "shares from 0 to 1"),
+        ("", "two lines or more"),
+    ],
+)
+def test_an_efficiency_that_cannot_be_read_is_named(run, store, tmp_path, text, said):
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    done = run("psnmf", store, "-o", tmp_path / "p.zarr", "--elements", "Mg,Si", "--efficiency", path)
+    assert done.exit_code in (1, 2)
+    assert str(path) in done.stderr
+    assert said in done.stderr
+    assert not list(tmp_path.glob("p.zarr*"))
+
+
 @pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
 def test_the_fits_are_drawn_and_not_replaced_unasked(run, store, tmp_path, suffix, magic):
     path = tmp_path / f"fit{suffix}"
@@ -130,6 +171,7 @@ def test_lines_that_nobody_listed_are_said_to_people_and_programs(run, store):
         (("--table", "t.doc"), ".csv"),
         (("--figure", "fit.doc"), ".png"),
         (("--factors", "none.csv"), "no such file"),
+        (("--efficiency", "none.csv"), "no such file"),
         (("--method", "zeta"), "dose"),
     ],
 )

@@ -35,6 +35,31 @@ def test_a_default_detector_is_the_windowless_one():
     np.testing.assert_array_equal(efficiency(energy, detector=Detector()), efficiency(energy))
 
 
+def test_attributes_of_a_cube_tell_of_its_detector():
+    curve = {"efficiency_energy_kev": [0.1, 1.0, 10.0], "efficiency": [0.0, 0.5, 1.0]}
+    found = Detector.of({"elevation_deg": [18.0, 22.0], "fwhm_mn_ka_ev": 127.0, **curve})
+    assert found.elevation_deg == (18.0, 22.0)
+    assert len(found.azimuth_deg) == 2
+    assert found.fwhm_mn_ka_ev == 127.0
+    assert efficiency(np.array([1.0, 5.5]), detector=found).tolist() == [0.5, 0.75]
+    assert Detector.of({}).elevation_deg == (22.0,)
+    assert Detector.of({"detector_window": "polymer"}) == Detector(window="polymer")
+
+
+@pytest.mark.parametrize(
+    ("attrs", "said"),
+    [
+        ({"efficiency": [0.0, 1.0]}, "both, or neither"),
+        ({"efficiency_energy_kev": [1.0, 0.5], "efficiency": [0.5, 1.0]}, "that rise"),
+        ({"efficiency_energy_kev": [1.0, 2.0], "efficiency": [0.5, 50.0]}, "from 0 to 1"),
+        ({"detector_window": "diamond"}, "one of none, polymer, beryllium"),
+    ],
+)
+def test_attributes_of_no_detector_are_refused(attrs, said):
+    with pytest.raises(ParameterError, match=said):
+        Detector.of(attrs)
+
+
 def test_a_beryllium_window_lets_through_what_the_attenuation_of_beryllium_says():
     # μ/ρ of Be in cm²/g; J. H. Hubbell, S. M. Seltzer, NIST Standard Reference Database 126
     for energy, mu in ((1.0, 604.1), (1.5, 179.7), (3.0, 21.27)):
