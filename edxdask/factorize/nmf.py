@@ -27,7 +27,7 @@ from edxdask.factorize.guided_fit import (
     with_composition,
 )
 from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.rounds import FreeSpectra, factorize
+from edxdask.factorize.rounds import FAR_MOMENTUM, MOST_MOMENTUM, FreeSpectra, factorize
 from edxdask.factorize.starts import GivenState, RandomState, nndsvd, random_spectra
 from edxdask.factorize.steps import Loss
 from edxdask.factorize.wish import wish_of
@@ -117,7 +117,10 @@ def nmf(
         attrs: dict[str, Any] = {schema.SEED: seed}
         if wish is None:
             model = FreeSpectra(masks.get("fixed"))
-            spectra, objectives = factorize(problem, model, spectra, loop, loss=loss, accelerate=accelerate)
+            most = FAR_MOMENTUM if loss == "kl" else MOST_MOMENTUM
+            spectra, objectives = factorize(
+                problem, model, spectra, loop, loss=loss, accelerate=accelerate, most_momentum=most
+            )
             found = Phases(spectra, gather_abundance(problem), objectives)
         else:
             guide = wish.guide(problem)

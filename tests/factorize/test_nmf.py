@@ -111,13 +111,13 @@ def test_the_objective_never_rises(loss, init, accelerate, precision):
     assert objective[-1] < objective[0]
 
 
-def test_acceleration_comes_to_the_same_objective_in_fewer_rounds():
+def test_acceleration_comes_to_the_same_objective_in_half_the_rounds():
     ds = cube(counts_of((20, 20), level=0.3))
     plain, fast = (
         nmf(ds, phases=K, max_iter=300, tol=0, accelerate=a, precision="double").objective.values
         for a in (False, True)
     )
-    assert fast[100] <= plain[299]
+    assert fast[150] <= plain[299]
 
 
 @settings(max_examples=20, deadline=None)
