@@ -31,7 +31,8 @@ def read_curve(path: str) -> tuple[list[float], list[float]]:
     if not Path(path).is_file():
         raise MissingStoreError(f"{path}: there is no such file")
     pairs: list[tuple[float, float]] = []
-    for number, row in enumerate(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()), start=1):
+    text = Path(path).read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    for number, row in enumerate(csv.reader(text.splitlines()), start=1):
         cells = [cell.strip() for cell in row if cell.strip()]
         if not cells or cells[0].startswith("#"):
             continue

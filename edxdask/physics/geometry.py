@@ -61,16 +61,18 @@ class Detector:
             If they are not those of a detector, or hold half of an efficiency curve.
         """
         usual = cls()
+        names = (ELEVATION, AZIMUTH, EFFICIENCY_ENERGY, EFFICIENCY)
+        known = {name: np.atleast_1d(attrs[name]) for name in names if attrs.get(name) is not None}
         elevation, azimuth = (
-            tuple(np.atleast_1d(attrs.get(name, [])).astype(float).tolist()) for name in (ELEVATION, AZIMUTH)
+            tuple(known.get(name, np.empty(0)).astype(float).tolist()) for name in (ELEVATION, AZIMUTH)
         )
         elevation = elevation or usual.elevation_deg
         if len(azimuth) != len(elevation):
             azimuth = tuple(45.0 + 360.0 * i / len(elevation) for i in range(len(elevation)))
         curve = tuple(
-            tuple(np.asarray(attrs[name], dtype=float).tolist())
+            tuple(known[name].astype(float).tolist())
             for name in (EFFICIENCY_ENERGY, EFFICIENCY)
-            if attrs.get(name) is not None
+            if name in known
         )
         if len(curve) == 1:
             raise ParameterError(

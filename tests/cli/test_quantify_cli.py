@@ -72,11 +72,12 @@ def test_an_efficiency_from_a_file_counts_and_stays_with_the_result(run, store, 
         ("2.0,0.5\n1.0,0.5\n", "energies in keV that rise"),
         ("1.0,50\n2.0,90\n", "shares from 0 to 1"),
         ("", "two lines or more"),
+        ("PK\x03\x04\x00\xff\n\x00\x01", "line 2"),
     ],
 )
 def test_an_efficiency_that_cannot_be_read_is_named(run, store, tmp_path, text, said):
     path = tmp_path / "curve.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     done = run("psnmf", store, "-o", tmp_path / "p.zarr", "--elements", "Mg,Si", "--efficiency", path)
     assert done.exit_code in (1, 2)
     assert str(path) in done.stderr

@@ -42,7 +42,7 @@ def test_attributes_of_a_cube_tell_of_its_detector():
     assert len(found.azimuth_deg) == 2
     assert found.fwhm_mn_ka_ev == 127.0
     assert efficiency(np.array([1.0, 5.5]), detector=found).tolist() == [0.5, 0.75]
-    assert Detector.of({}).elevation_deg == (22.0,)
+    assert Detector.of({}) == Detector.of({"elevation_deg": None, "efficiency": None}) == Detector()
     assert Detector.of({"detector_window": "polymer"}) == Detector(window="polymer")
 
 
