@@ -80,11 +80,10 @@ def of_these_photons(
     counts: np.ndarray, spectra: np.ndarray, abundance: np.ndarray, model: GuidedSpectra
 ) -> tuple[np.ndarray, np.ndarray]:
     """Spectra (k, E) and composition (k, elements) of most likelihood for ``counts`` (pixels, E)."""
-    totals = counts.sum(axis=1, dtype=float)
     place = _places(abundance)
     summed = np.zeros((place.max() + 1, counts.shape[1]))
     np.add.at(summed, place, counts)
-    fractions, photons = _groups(abundance, totals)
+    fractions, photons = _groups(abundance, counts.sum(axis=1, dtype=float))
     amounts = fractions * photons[:, None]
     weights = model.start(spectra)
     for _ in range(ROUNDS):
