@@ -77,9 +77,10 @@ def is_guided(result: xr.Dataset) -> bool:
 
 
 def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
-    """Raise errors to those that a guided fit gave: relative ones, and where it found nothing its own."""
+    """Raise errors to those of a guided fit: relative ones, of atoms its own where they are all it found."""
     x, std = (root[name].reindex({schema.ELEMENT: found[schema.ELEMENT].values}) for name in COMPOSITIONS)
-    relative = (std / x.where(x > 0)).transpose(schema.PHASE, ...)
+    shown = x > std  # of what is next to nothing, a relative error says nothing
+    relative = (std / x.where(shown)).transpose(schema.PHASE, ...)
     raised = {schema.CHI2_RED: xr.full_like(found[schema.CHI2_RED], np.nan)}
     for name in (schema.COMPOSITION, schema.MASS_FRACTION, schema.LINE_INTENSITY, schema.AREAL_DENSITY):
         if name not in found:
@@ -91,7 +92,7 @@ def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
         errors = found[name + schema.STD_SUFFIX]
         values = np.fmax(errors.values, found[name].values * least.values)
         if name == schema.COMPOSITION:
-            values = np.where(x.values > 0, values, np.fmax(values, std.values))
+            values = np.where(shown.values, values, np.fmax(values, std.values))
         raised[name + schema.STD_SUFFIX] = errors.copy(data=values)
     return found.assign(raised)
 

@@ -135,6 +135,18 @@ def test_guided_phases_have_the_errors_of_their_fit_and_no_chi_squared(cube):
     assert all("guided fit" in " ".join(text.split()) and "χ²" not in text for text in panels)
 
 
+def test_what_a_guided_phase_next_to_lacks_has_no_absurd_error(cube):
+    """A fit leaves 1e-12 of an element, with its error: a relative one of a thousand million."""
+    result = edxdask.nmf(cube, phases=2, elements=cube.attrs["elements"])
+    lacks = {"phase": result.phase[1], "element": "U"}
+    result.composition.loc[lacks] = 1e-12
+    found = edxdask.quantify(result, elements=cube.attrs["elements"])
+    least = result.composition_std.sel(lacks)
+    assert least <= found.composition_std.sel(lacks) < 0.05
+    assert found.mass_fraction_std.sel(lacks) < 0.2
+    assert (found.line_intensity_std.sel(phase=lacks["phase"]) < found.line_intensity.sum()).all()
+
+
 @pytest.mark.slow
 def test_good_fits_are_not_warned_of():
     for seed in range(6):
