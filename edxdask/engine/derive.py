@@ -15,13 +15,11 @@ import numpy as np
 from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan
 from edxdask.engine.partition import Partition, Tile
 from edxdask.photons import (
-    Block,
-    DenseBlock,
     PhotonBlock,
+    as_photons,
     bin_block,
-    choose,
     concat_blocks,
-    from_dense,
+    hold_dense,
     take_rows,
     thin,
 )
@@ -46,6 +44,11 @@ class Thinning:
         parts = thin(block, self.fraction, seed=self.seed, pixel_index=first_pixel)
         return parts[1 if self.rest else 0]
 
+    @property
+    def kept(self) -> float:
+        """Share of the photons that the part has."""
+        return 1 - self.fraction if self.rest else self.fraction
+
 
 @dataclass(frozen=True)
 class Derivation:
@@ -54,10 +57,12 @@ class Derivation:
     Attributes
     ----------
     plan : of the new partition, in rows and pixels of bins
+    full : channels that are held dense
     factor : pixels a bin, along rows and columns
     """
 
     plan: PartitionPlan
+    full: np.ndarray
     factor: int = 1
     thinning: Thinning | None = None
 
@@ -75,7 +80,7 @@ class Derivation:
             photons += sum(block.total for block in found)
             edges = np.cumsum([plan.first_row, *(block.pixels // plan.width for block in found)])
             exact = replace(plan, edges=tuple(int(edge) for edge in edges))
-            tiles.append(Tile(exact, start, tuple(choose(block) for block in found)))
+            tiles.append(Tile(exact, start, tuple(hold_dense(block, self.full) for block in found)))
             start += exact.pixels
         return Partition(
             replace(self.plan, tiles=tuple(t.plan for t in tiles)), tuple(tiles), nonzeros, photons
@@ -111,11 +116,6 @@ def thinned(tile: Tile, thinning: Thinning | None) -> Iterator[PhotonBlock]:
         yield thinning(sparse, first) if thinning else sparse
 
 
-def as_photons(block: Block) -> PhotonBlock:
-    """Photon block of either kind of block."""
-    return from_dense(block.counts) if isinstance(block, DenseBlock) else block
-
-
 def head(partition: Partition, rows: int, thinning: Thinning | None) -> PhotonBlock:
     """First ``rows`` rows of a partition's first tile, or all it has."""
     tile = partition.tiles[0]
@@ -129,29 +129,35 @@ def head(partition: Partition, rows: int, thinning: Thinning | None) -> PhotonBl
     return concat_blocks(found)
 
 
-def derivations(
-    stacks: Sequence[ImageStack],
-    plans: Sequence[PartitionPlan],
-    *,
-    factor: int = 1,
-    thinning: Thinning | None = None,
-) -> tuple[list[ImageStack], list[tuple[int, Derivation]]]:
-    """Plan binned and thinned partitions: (new stacks, (source partition, derivation) of each new one).
-
-    Partitions in which no bin begins are left out.
-    """
+def binned_stacks(stacks: Sequence[ImageStack], factor: int) -> list[ImageStack]:
+    """Geometry of maps in bins of ``factor``."""
     binned: list[ImageStack] = []
     first = 0
     for stack in stacks:
         rows, width = -(-stack.rows // factor), -(-stack.width // factor)
         binned.append(ImageStack(stack.images, rows, width, first, ()))
         first += binned[-1].pixels
+    return binned
+
+
+def derivations(
+    stacks: Sequence[ImageStack],
+    plans: Sequence[PartitionPlan],
+    full: np.ndarray,
+    *,
+    factor: int = 1,
+    thinning: Thinning | None = None,
+) -> list[tuple[int, Derivation]]:
+    """Plan the partitions of ``stacks`` in bins of ``factor``: (source partition, derivation) of each.
+
+    Partitions in which no bin begins are left out.
+    """
     made: list[tuple[int, Derivation]] = []
     for source, plan in enumerate(plans):
-        tiles = tuple(t for t in (_binned_tile(binned, tile, factor) for tile in plan.tiles) if t.rows)
+        tiles = tuple(t for t in (_binned_tile(stacks, tile, factor) for tile in plan.tiles) if t.rows)
         if tiles:
-            made.append((source, Derivation(PartitionPlan(len(made), tiles), factor, thinning)))
-    return binned, made
+            made.append((source, Derivation(PartitionPlan(len(made), tiles), full, factor, thinning)))
+    return made
 
 
 def _binned_tile(stacks: Sequence[ImageStack], tile: TilePlan, factor: int) -> TilePlan:

@@ -14,7 +14,7 @@ from edxdask.engine.executor import Executor
 from edxdask.engine.layout import TilePlan
 from edxdask.engine.maps import MapView, tile_array
 from edxdask.engine.partition import read_band
-from edxdask.photons import choose
+from edxdask.photons import hold_dense
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -48,8 +48,8 @@ class Foreseen:
 
     Attributes
     ----------
-    bytes_per_pixel : of the block that is kept, sparse or dense
-    sparse_per_pixel : of the photons, which a dense block is made from
+    bytes_per_pixel : of the split block that is kept
+    sparse_per_pixel : of the photons that it is made from
     band_pixels : of the tallest band
     piece : bytes of its dense chunk
     """
@@ -62,6 +62,7 @@ class Foreseen:
 
 def plan_memory(
     maps: Sequence[MapView],
+    full: np.ndarray,
     demand: Demand,
     executor: Executor,
     client: Client | None,
@@ -69,7 +70,7 @@ def plan_memory(
 ) -> MemoryPlan:
     """Predict the peak of this process, or of one worker of a cluster."""
     pixels = sum(m.stack.pixels for m in maps)
-    seen = foresee(maps)
+    seen = foresee(maps, full)
     processes = len(client.nthreads()) if client else 1
     threads = max(1, executor.workers // processes)
     kept = int(seen.band_pixels * seen.bytes_per_pixel)
@@ -98,7 +99,7 @@ def _limit(client: Client | None, base: int) -> int:
     return int(0.8 * min(limits)) if limits else base + int(0.8 * available_memory())
 
 
-def foresee(maps: Sequence[MapView]) -> Foreseen:
+def foresee(maps: Sequence[MapView], full: np.ndarray) -> Foreseen:
     """Read chunks spread over the maps until the mean of their photons is known well enough."""
     corners = [corner for view in maps for corner in _corners(view)]
     seen: list[tuple[int, int, int]] = []  # pixels, bytes kept, bytes of photons
@@ -106,7 +107,7 @@ def foresee(maps: Sequence[MapView]) -> Foreseen:
         view, image, (top, bottom), (left, right) = corners[i]
         tile = TilePlan(0, image, (top, bottom), view.stack.rows, view.stack.width, 0)
         block = read_band(tile_array(view, tile)[:, left:right])
-        seen.append((block.pixels, choose(block).nbytes, block.nbytes))
+        seen.append((block.pixels, hold_dense(block, full).nbytes, block.nbytes))
         pixels, kept, _ = np.array(seen, dtype=np.float64).T
         error = np.std(kept / pixels) / np.sqrt(len(seen)) / np.mean(kept / pixels)
         if len(seen) >= MOST_SAMPLES or (len(seen) >= FEWEST_SAMPLES and error < ENOUGH):

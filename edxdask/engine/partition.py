@@ -19,8 +19,10 @@ import numpy as np
 
 from edxdask.engine.layout import PartitionPlan, TilePlan
 from edxdask.errors import ParameterError
-from edxdask.photons import Block, DenseBlock, PhotonBlock, choose, from_dense, pixel_totals, sum_spectrum
+from edxdask.photons import PhotonBlock, SplitBlock, from_dense, hold_dense, pixel_totals, sum_spectrum
 from edxdask.photons.assemble import side_by_side
+
+ARRAYS = ("full", "dense", "indptr", "channel", "count", "owner")  # of a block, in the order of its file
 
 
 @dataclass(frozen=True)
@@ -34,30 +36,24 @@ class CachedBlock:
     path: Path
     channels: int
     source: da.Array
+    full: np.ndarray
 
-    def load(self) -> Block:
+    def load(self) -> SplitBlock:
         """Read the block."""
         if not self.path.is_file():
-            return choose(read_band(self.source))
+            return hold_dense(read_band(self.source), self.full)
         with self.path.open("rb") as file:
-            first = np.load(file, allow_pickle=False)
-            if first.ndim == 2:
-                return DenseBlock(first)
-            channel, count = (np.load(file, allow_pickle=False) for _ in range(2))
-        return PhotonBlock(first, channel, count, self.channels)
+            arrays = {name: np.load(file, allow_pickle=False) for name in ARRAYS}
+        return SplitBlock(**arrays, channels=self.channels)
 
     @staticmethod
-    def keep(block: Block, folder: Path, source: da.Array) -> CachedBlock:
+    def keep(block: SplitBlock, folder: Path, source: da.Array) -> CachedBlock:
         """Write ``block`` to a new file in ``folder``."""
         path = folder / f"{uuid.uuid4().hex}.photons"
-        if isinstance(block, DenseBlock):
-            arrays: tuple[np.ndarray, ...] = (block.counts,)
-        else:
-            arrays = (block.indptr, block.channel, block.count)
         with path.open("wb") as file:
-            for array in arrays:
-                np.save(file, array, allow_pickle=False)
-        return CachedBlock(path, block.channels, source)
+            for name in ARRAYS:
+                np.save(file, getattr(block, name), allow_pickle=False)
+        return CachedBlock(path, block.channels, source, block.full)
 
 
 @dataclass(frozen=True)
@@ -73,9 +69,9 @@ class Tile:
 
     plan: TilePlan
     start: int
-    bands: tuple[Block | CachedBlock, ...]
+    bands: tuple[SplitBlock | CachedBlock, ...]
 
-    def blocks(self) -> Iterator[tuple[slice, Block]]:
+    def blocks(self) -> Iterator[tuple[slice, SplitBlock]]:
         """Yield ``(pixels within the partition, photons)`` band by band."""
         start = self.start
         for band in self.bands:
@@ -98,7 +94,7 @@ class Partition:
     nonzeros: int
     photons: int
 
-    def blocks(self) -> Iterator[tuple[slice, Block]]:
+    def blocks(self) -> Iterator[tuple[slice, SplitBlock]]:
         """Yield ``(pixels within the partition, photons)`` over all tiles."""
         for tile in self.tiles:
             yield from tile.blocks()
@@ -110,11 +106,13 @@ class PartitionJob:
 
     Attributes
     ----------
+    full : channels that are held dense
     cache : folder for photon blocks on disk; None keeps them in memory
     """
 
     plan: PartitionPlan
     arrays: tuple[da.Array, ...]
+    full: np.ndarray
     cache: Path | None = None
 
     def culled(self) -> PartitionJob:
@@ -127,13 +125,13 @@ class PartitionJob:
             self.cache.mkdir(parents=True, exist_ok=True)
         tiles, start, nonzeros, photons = [], 0, 0, 0
         for plan, array in zip(self.plan.tiles, self.arrays, strict=True):
-            bands: list[Block | CachedBlock] = []
+            bands: list[SplitBlock | CachedBlock] = []
             for top, bottom in pairwise(plan.edges):
                 source = array[top - plan.first_row : bottom - plan.first_row]
                 found = read_band(source)
                 nonzeros += found.count.size
                 photons += found.total
-                block = choose(found)
+                block = hold_dense(found, self.full)
                 bands.append(block if self.cache is None else CachedBlock.keep(block, self.cache, source))
             tiles.append(Tile(plan, start, tuple(bands)))
             start += plan.pixels

@@ -24,8 +24,9 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
-from edxdask.engine.derive import Thinning, derivations
+from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
+from edxdask.engine.fill import full_channels, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, plan_memory
@@ -44,7 +45,7 @@ PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and 
 
 @dataclass
 class Problem:
-    """Loaded photons of one or more maps that share an energy axis."""
+    """Loaded photons of one or more maps that share an energy axis; ``mean`` of them a pixel by channel."""
 
     maps: list[MapView]
     energy: xr.DataArray
@@ -53,6 +54,7 @@ class Problem:
     memory: MemoryPlan
     nonzeros: int
     photons: int
+    mean: np.ndarray
 
     @property
     def channels(self) -> int:
@@ -73,12 +75,16 @@ class Problem:
 
     def derive(self, *, factor: int = 1, thinning: Thinning | None = None) -> Problem:
         """Binned or thinned photons as a problem of their own; close its executor when done."""
-        stacks, made = derivations([m.stack for m in self.maps], self.plans, factor=factor, thinning=thinning)
+        mean = self.mean * (factor**2 * (thinning.kept if thinning else 1.0))
+        stacks = binned_stacks([m.stack for m in self.maps], factor)
+        made = derivations(stacks, self.plans, full_channels(mean), factor=factor, thinning=thinning)
         executor, sizes = self.executor.derive(made)
         nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
         maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
         plans = [derivation.plan for _, derivation in made]
-        return replace(self, maps=maps, executor=executor, plans=plans, nonzeros=nonzeros, photons=photons)
+        return replace(
+            self, maps=maps, executor=executor, plans=plans, nonzeros=nonzeros, photons=photons, mean=mean
+        )
 
 
 @contextmanager
@@ -110,7 +116,9 @@ def photons_of(
     try:
         each = PARTITIONS_PER_WORKER if client else PARTITIONS_PER_THREAD
         plans = plan_partitions([m.stack for m in maps], each * executor.workers)
-        memory = plan_memory(maps, demand, executor, client, memory_limit).check(step)
+        mean = mean_counts(maps)
+        full = full_channels(mean)
+        memory = plan_memory(maps, full, demand, executor, client, memory_limit).check(step)
         logger.info(
             "%s: at most %s of memory %s, photons %s",
             step,
@@ -119,12 +127,12 @@ def photons_of(
             "in a cache on disk" if memory.cached else "in memory",
         )
         spill = cache_folder(cache, client is not None) if memory.cached else None
-        sizes = executor.load([PartitionJob(plan, _sources(maps, plan), spill) for plan in plans])
+        sizes = executor.load([PartitionJob(plan, _sources(maps, plan), full, spill) for plan in plans])
         nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
         if photons == 0:
             raise SchemaError(f"{step}: the cube holds no photons at all; is it the right file or crop?")
         energy = maps[0].cube.coords[schema.ENERGY]
-        yield Problem(maps, energy, executor, plans, memory, nonzeros, photons)
+        yield Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean)
     finally:
         executor.close()
 

@@ -22,8 +22,7 @@ from edxdask.factorize.reconstruct import check_same_energy, nodes_of, require_v
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.starts import ZeroState
 from edxdask.factorize.steps import ABUNDANCE, Loss
-from edxdask.photons import EPSILON, MAX_PHASES, DenseBlock, entropy_term, pixel_totals, project
-from edxdask.photons.kernels.factor import square_sum
+from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
 
 MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
 
@@ -148,10 +147,7 @@ class SimplexStep:
             products = project(block, np.ascontiguousarray(shared.T))
             amounts = np.empty_like(products)
             failed += simplex_rows(products, pixel_totals(block).astype(np.float64), gram, amounts)
-            squares = float(
-                square_sum(block.counts.ravel() if isinstance(block, DenseBlock) else block.count)
-            )
-            loss += 0.5 * (squares + float(np.sum((amounts @ gram - 2 * products) * amounts)))
+            loss += 0.5 * (squares(block) + float(np.sum((amounts @ gram - 2 * products) * amounts)))
             state[ABUNDANCE][where] = amounts
         return {"failed": failed, "loss": loss}
 

@@ -38,7 +38,7 @@ from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_s
 from edxdask.factorize.result import gather_abundance
 from edxdask.factorize.starts import ZeroState
 from edxdask.factorize.steps import ABUNDANCE as SCORES
-from edxdask.photons import Block, DenseBlock, back_project, pixel_totals, project, sum_spectrum
+from edxdask.photons import Block, back_project, pixel_totals, project, sum_spectrum
 
 logger = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ class MomentsStep:
 
 def add_gram(block: Block, weight: np.ndarray, upper: np.ndarray) -> None:
     """Add Σ weight · y yᵀ to the upper triangle; full blocks through a dense product."""
-    full = isinstance(block, DenseBlock) or block.count.size > DENSE_FILL * block.pixels * block.channels
+    full = block.nonzeros > DENSE_FILL * block.pixels * block.channels
     for rows, piece in () if full else photon_pieces(block):
         add_weighted_pairs(piece.indptr, piece.channel, piece.count, weight[rows], upper)
     for rows, dense in dense_pieces(block) if full else ():

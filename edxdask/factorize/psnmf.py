@@ -22,7 +22,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.checkpoint import Checkpoint
-from edxdask.engine.derive import derivations
+from edxdask.engine.derive import binned_stacks
 from edxdask.engine.driver import StopRule
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
@@ -219,7 +219,7 @@ class Run:
             finally:
                 binned.executor.close()
 
-        stacks, _ = derivations([m.stack for m in self.problem.maps], self.problem.plans, factor=factor)
+        stacks = binned_stacks([m.stack for m in self.problem.maps], factor)
         found = Phases.of(remember(self.folder, COARSE_STAGE, self.identity, make))
         fit = CoarseFit(factor, found.spectra, found.abundance, tuple(stacks), found.objectives)
         return fit, found

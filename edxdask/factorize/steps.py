@@ -44,7 +44,6 @@ class SweepStep:
     Attributes
     ----------
     inner : abundance updates per round; their photons stay in the cache, so they are cheap
-    joint : both factors from the same ratios (as in PLSA): one pass instead of two, KL only
     spectra_statistics : False where the spectra are known and only abundances change
     update_abundance : False where the abundances are known and only spectra change, KL only
     sparsity : log-sparsity μ of the abundances in counts: adds μ Σ log(1 + A) to the KL divergence, for
@@ -53,7 +52,6 @@ class SweepStep:
 
     loss: Loss = "kl"
     inner: int = 1
-    joint: bool = False
     spectra_statistics: bool = True
     update_abundance: bool = True
     sparsity: float = 0.0
@@ -83,7 +81,6 @@ class SweepStep:
                 block,
                 abundance,
                 spectra,
-                joint=self.joint,
                 inner=self.inner,
                 update_abundance=self.update_abundance,
                 spectra_statistics=self.spectra_statistics,

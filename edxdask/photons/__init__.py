@@ -1,21 +1,23 @@
 """Photon blocks and the kernels that walk them: arrays in, arrays out; no files, no dask, no xarray."""
 
 from edxdask.photons.block import PhotonBlock, from_dense, to_dense
-from edxdask.photons.dense_factor import DenseBlock, choose
-from edxdask.photons.factor import Block, back_project, entropy_term, frobenius_sweep, kl_sweep, project
+from edxdask.photons.factor import back_project, entropy_term, frobenius_sweep, kl_sweep, project, squares
 from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
 from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
+from edxdask.photons.split import FULL_FILL, Block, SplitBlock, as_photons, choose, hold_dense
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep
 from edxdask.photons.thin import thin
 
 __all__ = [
     "EPSILON",
+    "FULL_FILL",
     "MAX_PHASES",
     "Block",
-    "DenseBlock",
     "FroSweep",
     "PhotonBlock",
+    "SplitBlock",
     "Sweep",
+    "as_photons",
     "back_project",
     "bin_block",
     "bin_energy",
@@ -27,10 +29,12 @@ __all__ = [
     "from_dense",
     "gram",
     "grouped_spectra",
+    "hold_dense",
     "kl_sweep",
     "merge_blocks",
     "pixel_totals",
     "project",
+    "squares",
     "sum_spectrum",
     "take_rows",
     "thin",

@@ -48,6 +48,11 @@ class PhotonBlock:
         """Number of photons."""
         return int(self.count.sum(dtype=np.int64))
 
+    @property
+    def nonzeros(self) -> int:
+        """Number of counts that are not zero."""
+        return self.count.size
+
 
 def from_dense(dense: np.ndarray) -> PhotonBlock:
     """Photon block of a dense array whose last axis is energy; the pixels are its other axes, in C order.

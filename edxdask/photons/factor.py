@@ -1,41 +1,30 @@
 """Sweeps of the multiplicative updates over one block, and products of its counts with narrow matrices.
 
-Each function takes a ``PhotonBlock`` or a ``DenseBlock`` and gives the same numbers for both.
+Each function takes a ``PhotonBlock`` or a ``SplitBlock`` and gives the same numbers for both; who sweeps more
+than once splits first.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.photons.block import PhotonBlock
-from edxdask.photons.dense_factor import (
-    DenseBlock,
-    dense_back_project,
-    dense_frobenius,
-    dense_kl,
-    dense_project,
-)
 from edxdask.photons.kernels.factor import (
-    GROUP,
-    LOG_LANES,
-    PAD,
+    LOG_PHOTONS,
     back_project_tiles,
     frobenius_tiles,
     kl_tiles,
     project_tiles,
     square_sum,
 )
-from edxdask.photons.logs import log_sum
+from edxdask.photons.kernels.full import LANES
+from edxdask.photons.kernels.split import PAD, TILE_PIXELS, TURNS
+from edxdask.photons.split import Block, SplitBlock, choose, counts_of
 from edxdask.photons.sweep import EPSILON, FroSweep, Sweep, check_factors, check_width
-
-# A tile's channels, fits and ratios must stay in a 32 KiB first-level cache beside the busy spectra.
-TILE_PHOTONS = 1024
-TILE_PIXELS = 256
-
-Block = PhotonBlock | DenseBlock
 
 
 def kl_sweep(
@@ -43,7 +32,6 @@ def kl_sweep(
     abundance: np.ndarray,
     spectra: np.ndarray,
     *,
-    joint: bool = False,
     inner: int = 1,
     update_abundance: bool = True,
     spectra_statistics: bool = True,
@@ -63,8 +51,6 @@ def kl_sweep(
         entry is forbidden.
     spectra
         (k, E) of the same dtype; rows of any positive sum.
-    joint
-        Take both factors from the same ratios (as in PLSA): one pass instead of two.
     inner
         Abundance updates before the statistics; a pixel's photons stay in the cache.
     update_abundance, spectra_statistics
@@ -78,34 +64,24 @@ def kl_sweep(
     >>> block = from_dense(np.array([[4, 0], [1, 3]], dtype=np.uint16))
     >>> abundance = np.array([[2.0, 2.0], [2.0, 2.0]])
     >>> sweep = kl_sweep(block, abundance, np.array([[0.75, 0.25], [0.25, 0.75]]))
-    >>> abundance.tolist(), sweep.photons
-    ([[3.0, 1.0], [1.5, 2.5]], 8)
+    >>> abundance.tolist()
+    [[3.0, 1.0], [1.5, 2.5]]
     """
     factors = check_factors(block.pixels, block.channels, abundance, spectra, inner=inner, frozen=frozen)
-    if isinstance(block, DenseBlock):
-        return dense_kl(
-            block, abundance, spectra, factors, inner, joint, update_abundance, spectra_statistics
-        )
     work = _Work.of(block, factors.phases, factors.dtype)
-    lanes = len(work.like)
-    table = pad_columns(spectra.T, lanes, factors.dtype)
-    numerator = np.zeros((block.channels if spectra_statistics else 1, lanes))
-    sums, product, exponent = (
-        np.empty((2, lanes)),
-        np.ones((32, LOG_LANES)),
-        np.zeros((32, LOG_LANES), np.int64),
-    )
-    photons = kl_tiles(
-        work.like, block.indptr, block.channel, block.count, abundance, table,
+    lanes, k = len(work.like), factors.phases
+    rest, full = work.room(spectra_statistics)
+    sums, log_sums = np.empty((2, lanes)), np.zeros((2, LANES))
+    kl_tiles(
+        work.like, work.width, *work.counts, abundance, *work.tables(spectra.T),
         pad_columns(factors.rate[None], lanes, factors.dtype),
         pad_columns(factors.keep[None], lanes, factors.dtype),
-        factors.dtype.type(EPSILON), inner, joint, update_abundance, spectra_statistics,
-        work.index, work.number, work.fit, work.ratio, work.tile, work.place, work.owner,
-        numerator, sums, product, exponent,
+        factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics,
+        np.empty(LOG_PHOTONS + PAD, dtype=factors.dtype), work.tile, work.added, work.across,
+        work.wide, work.across_gain, rest, full, sums, log_sums,
     )  # fmt: skip
-    k = factors.phases
-    found = np.ascontiguousarray(numerator[:, :k].T) if spectra_statistics else np.empty((k, 0))
-    return Sweep(found, sums[1, :k], sums[0, :k], log_sum(product, exponent), int(photons))
+    log_term = float(log_sums[0].sum() + math.log(2.0) * log_sums[1].sum())
+    return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], log_term)
 
 
 def frobenius_sweep(
@@ -141,26 +117,22 @@ def frobenius_sweep(
     """
     factors = check_factors(block.pixels, block.channels, abundance, spectra, inner=inner, frozen=frozen)
     own = spectra @ spectra.T if gram is None else np.asarray(gram, dtype=factors.dtype)
-    if isinstance(block, DenseBlock):
-        return dense_frobenius(
-            block, abundance, spectra, own, factors, inner, update_abundance, spectra_statistics
-        )
     work = _Work.of(block, factors.phases, factors.dtype)
     lanes, k = len(work.like), factors.phases
     square_gram = np.zeros((lanes, lanes), dtype=factors.dtype)
     square_gram[:k, :k] = own
-    numerator = np.zeros((block.channels if spectra_statistics else 1, lanes))
+    rest, full = work.room(spectra_statistics)
     outer, sums = np.zeros((lanes, lanes)), np.empty((2, lanes))
     frobenius_tiles(
-        work.like, block.indptr, block.channel, block.count, abundance,
-        pad_columns(spectra.T, lanes, factors.dtype), square_gram,
+        work.like, work.width, *work.counts, abundance, *work.tables(spectra.T), square_gram,
         pad_columns(factors.keep[None], lanes, factors.dtype), factors.dtype.type(EPSILON), inner,
-        update_abundance, spectra_statistics, work.index, work.number, work.ratio, work.tile, work.place,
-        work.owner, numerator, outer, sums,
+        update_abundance, spectra_statistics, work.tile, work.added, work.across, work.wide,
+        work.across_gain, rest, full, outer, sums,
     )  # fmt: skip
-    found = np.ascontiguousarray(numerator[:, :k].T) if spectra_statistics else np.empty((k, 0))
     own_gram = outer[:k, :k].copy() if spectra_statistics else np.empty((k, 0))
-    return FroSweep(found, own_gram, float(sums[0].sum()), float(sums[1].sum()), square_sum(block.count))
+    return FroSweep(
+        work.whole(rest, full), own_gram, float(sums[0].sum()), float(sums[1].sum()), squares(block)
+    )
 
 
 def entropy_term(block: Block) -> float:
@@ -172,13 +144,28 @@ def entropy_term(block: Block) -> float:
     >>> entropy_term(from_dense(np.array([[1, 0, 1]], dtype=np.uint16)))
     -2.0
     """
-    count = block.counts.ravel() if isinstance(block, DenseBlock) else block.count
+    return sum(_entropy_of(count) for count in counts_of(block))
+
+
+def _entropy_of(count: np.ndarray) -> float:
     if count.dtype.itemsize > 2:
         large = count[count > 0].astype(np.float64)
         return float(np.sum(large * np.log(large) - large))
     times = np.bincount(count)[1:].astype(np.float64)  # 65536 logarithms at most
     size = np.arange(1, times.size + 1, dtype=np.float64)
     return float(np.sum(times * (size * np.log(size) - size)))
+
+
+def squares(block: Block) -> float:
+    """Return Σ y².
+
+    Examples
+    --------
+    >>> from edxdask.photons import from_dense
+    >>> squares(from_dense(np.array([[1, 0, 3]], dtype=np.uint16)))
+    10.0
+    """
+    return float(sum(square_sum(count) for count in counts_of(block)))
 
 
 def project(block: Block, basis: np.ndarray) -> np.ndarray:
@@ -191,14 +178,11 @@ def project(block: Block, basis: np.ndarray) -> np.ndarray:
     [[4.0], [-2.0]]
     """
     _check_matrix("basis", basis, block.channels)
-    if isinstance(block, DenseBlock):
-        return dense_project(block, basis)
     work = _Work.of(block, basis.shape[1], basis.dtype)
     out = np.empty((block.pixels, basis.shape[1]), dtype=basis.dtype)
-    table = pad_columns(basis, len(work.like), basis.dtype)
     project_tiles(
-        work.like, block.indptr, block.channel, block.count, table,
-        work.index, work.number, work.ratio, work.tile, work.place, work.owner, out,
+        work.like, work.width, *work.counts, *work.tables(basis), work.tile, work.added, work.across,
+        work.across_gain, out,
     )  # fmt: skip
     return out
 
@@ -214,15 +198,10 @@ def back_project(block: Block, values: np.ndarray) -> np.ndarray:
     [[6.0], [6.0]]
     """
     _check_matrix("values", values, block.pixels)
-    if isinstance(block, DenseBlock):
-        return dense_back_project(block, values)
     work = _Work.of(block, values.shape[1], values.dtype)
-    out = np.zeros((block.channels, len(work.like)))
-    back_project_tiles(
-        work.like, block.indptr, block.channel, block.count, values,
-        work.index, work.number, work.ratio, work.tile, work.place, work.owner, out,
-    )  # fmt: skip
-    return np.ascontiguousarray(out[:, : values.shape[1]])
+    rest, full = work.room(True)
+    back_project_tiles(work.like, work.width, *work.counts, values, work.tile, work.wide, rest, full)
+    return np.ascontiguousarray(work.whole(rest, full).T)
 
 
 def _check_matrix(name: str, matrix: np.ndarray, rows: int) -> None:
@@ -233,42 +212,71 @@ def _check_matrix(name: str, matrix: np.ndarray, rows: int) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """Scratch of one call.
+    """A block as the kernels take it, and scratch for one call.
 
     Attributes
     ----------
-    like : tells the kernels how many lanes to compile for
-    index, number, fit, ratio : of each photon of a tile
-    tile : abundances of its pixels
-    place : first group of each pixel, and the end
-    owner : pixel of each group
+    like, width : tell the kernels how many lanes, and how many vectors a dense channel, to compile for
+    phases : columns that are wanted
+    counts : ``indptr, channel, count, owner, dense`` of the block
+    full : channels held dense
+    tile : abundances of a tile's pixels
+    added : sums of their gains
+    across, wide, across_gain : abundances, these in double precision, and gains, sixteen pixels side by side
     """
 
     like: tuple[int, ...]
-    index: np.ndarray
-    number: np.ndarray
-    fit: np.ndarray
-    ratio: np.ndarray
+    width: tuple[int, ...]
+    phases: int
+    channels: int
+    counts: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    full: np.ndarray
     tile: np.ndarray
-    place: np.ndarray
-    owner: np.ndarray
+    added: np.ndarray
+    across: np.ndarray
+    wide: np.ndarray
+    across_gain: np.ndarray
 
     @staticmethod
-    def of(block: PhotonBlock, phases: int, dtype: np.dtype) -> _Work:
+    def of(block: Block, phases: int, dtype: np.dtype[Any]) -> _Work:
+        split = block if isinstance(block, SplitBlock) else choose(block)
         lanes = 1 << (phases - 1).bit_length()
-        largest = int(np.diff(block.indptr).max(initial=0))
-        room = -(-max(TILE_PHOTONS, largest) // GROUP) * GROUP
-        size = room + PAD
+        width = phases if phases <= 4 else -(-phases // 4) * 4
+        across = (TILE_PIXELS // LANES * width, LANES)
         return _Work(
             (0,) * lanes,
-            np.zeros(size, dtype=np.uint16),
-            np.zeros(size, dtype=block.count.dtype),
-            np.zeros(size, dtype=dtype),
-            np.zeros(size, dtype=dtype),
+            (0,) * width,
+            phases,
+            block.channels,
+            (split.indptr, split.channel, split.count, split.owner, split.dense),
+            split.full,
             np.zeros((TILE_PIXELS, lanes), dtype=dtype),
-            np.zeros(TILE_PIXELS + 1, dtype=np.int64),
-            np.zeros(room // GROUP + PAD, dtype=np.uint16),
+            np.zeros((TILE_PIXELS * TURNS, lanes), dtype=dtype),
+            np.zeros(across, dtype=dtype),
+            np.zeros(across),
+            np.zeros(across, dtype=dtype),
         )
+
+    def tables(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``(E, phases)`` as rows of whole vectors, and the rows of the channels held dense."""
+        dtype = self.tile.dtype
+        return (
+            pad_columns(columns, len(self.like), dtype),
+            pad_columns(columns[self.full], len(self.width), dtype),
+        )
+
+    def room(self, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Room for sums over the pixels: of photons by channels, and of the channels held dense."""
+        return (
+            np.zeros((self.channels if wanted else 0, len(self.like))),
+            np.zeros((self.full.size if wanted else 0, len(self.width))),
+        )
+
+    def whole(self, rest: np.ndarray, full: np.ndarray) -> np.ndarray:
+        """Join the sums of both, as (phases, E)."""
+        if len(full):
+            rest[self.full, : self.phases] = full[:, : self.phases]
+        return np.ascontiguousarray(rest[:, : self.phases].T)
 
 
 def pad_columns(values: np.ndarray, lanes: int, dtype: np.dtype) -> np.ndarray:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edxdask.photons.block import PhotonBlock, to_dense
-from edxdask.photons.dense_factor import DenseBlock
+from edxdask.photons.block import to_dense
 from edxdask.photons.kernels.rebin import add_grouped, add_pairs, add_spectra, add_totals
-from edxdask.photons.rebin import take_rows
+from edxdask.photons.split import Block, SplitBlock, as_photons
 
 # Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread,
 # 0.064 (pairs) and 0.079 (product) at 0.1, 0.093 and 0.060 at 0.2.
@@ -15,7 +14,7 @@ PAIR_FILL = 0.12
 GRAM_ROWS = 2048
 
 
-def sum_spectrum(block: PhotonBlock | DenseBlock) -> np.ndarray:
+def sum_spectrum(block: Block) -> np.ndarray:
     """Return the counts summed over pixels: (E,) int64.
 
     Examples
@@ -24,14 +23,14 @@ def sum_spectrum(block: PhotonBlock | DenseBlock) -> np.ndarray:
     >>> sum_spectrum(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
     [3, 3]
     """
-    if isinstance(block, DenseBlock):
-        return block.counts.sum(axis=0, dtype=np.int64)
     out = np.zeros(block.channels, dtype=np.int64)
     add_spectra(block.channel, block.count, out)
+    if isinstance(block, SplitBlock):
+        out[block.full] = block.dense.sum(axis=(0, 2), dtype=np.int64)
     return out
 
 
-def grouped_spectra(block: PhotonBlock | DenseBlock, group: np.ndarray, out: np.ndarray) -> None:
+def grouped_spectra(block: Block, group: np.ndarray, out: np.ndarray) -> None:
     """Add the counts of each pixel to the row of ``out``, (groups, E) int64, that ``group``, (n,), names.
 
     Examples
@@ -43,13 +42,11 @@ def grouped_spectra(block: PhotonBlock | DenseBlock, group: np.ndarray, out: np.
     >>> out.tolist()
     [[2, 3], [1, 4]]
     """
-    if isinstance(block, DenseBlock):
-        np.add.at(out, group, block.counts.astype(np.int64))
-    else:
-        add_grouped(block.indptr, block.channel, block.count, group, out)
+    photons = as_photons(block)
+    add_grouped(photons.indptr, photons.channel, photons.count, group, out)
 
 
-def pixel_totals(block: PhotonBlock | DenseBlock) -> np.ndarray:
+def pixel_totals(block: Block) -> np.ndarray:
     """Return the photons of each pixel: (n,) int64.
 
     Examples
@@ -58,14 +55,14 @@ def pixel_totals(block: PhotonBlock | DenseBlock) -> np.ndarray:
     >>> pixel_totals(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
     [1, 5]
     """
-    if isinstance(block, DenseBlock):
-        return block.counts.sum(axis=1, dtype=np.int64)
     out = np.empty(block.pixels, dtype=np.int64)
     add_totals(block.indptr, block.count, out)
+    if isinstance(block, SplitBlock):
+        out += block.dense.sum(axis=1, dtype=np.int64).ravel()[: block.pixels]
     return out
 
 
-def gram(block: PhotonBlock | DenseBlock) -> np.ndarray:
+def gram(block: Block) -> np.ndarray:
     """Return YᵀY: (E, E) float64, exact for sums below 2⁵³. Needs 8 E² bytes: 34 MB at 2048 channels.
 
     Examples
@@ -75,21 +72,14 @@ def gram(block: PhotonBlock | DenseBlock) -> np.ndarray:
     [[5.0, 6.0], [6.0, 9.0]]
     """
     out = np.zeros((block.channels, block.channels))
-    if isinstance(block, DenseBlock):
-        _add_products(block.counts, out)
-        return out
-    if block.count.size > PAIR_FILL * block.pixels * block.channels:
+    if block.nonzeros > PAIR_FILL * block.pixels * block.channels:
         for start in range(0, block.pixels, GRAM_ROWS):
-            rows = take_rows(block, slice(start, start + GRAM_ROWS))
-            _add_products(to_dense(rows, rows.count.dtype), out)
+            rows = as_photons(block, slice(start, start + GRAM_ROWS))
+            wide = to_dense(rows, np.float64)
+            out += wide.T @ wide
         return out
-    add_pairs(block.indptr, block.channel, block.count, out)
+    photons = as_photons(block)
+    add_pairs(photons.indptr, photons.channel, photons.count, out)
     upper = np.triu(out, 1)
     out += upper.T
     return out
-
-
-def _add_products(counts: np.ndarray, out: np.ndarray) -> None:
-    for start in range(0, counts.shape[0], GRAM_ROWS):
-        wide = counts[start : start + GRAM_ROWS].astype(np.float64)
-        out += wide.T @ wide

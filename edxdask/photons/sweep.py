@@ -23,14 +23,12 @@ class Sweep:
     column_sums : (k,) float64, Σ_i A(i, k) after the update
     column_sums_entry : (k,) float64, the same before it
     log_term : Σ y log ŷ before the update
-    photons : Σ y
     """
 
     numerator: np.ndarray
     column_sums: np.ndarray
     column_sums_entry: np.ndarray
     log_term: float
-    photons: int
 
     def __add__(self, other: Sweep) -> Sweep:
         return Sweep(
@@ -38,7 +36,6 @@ class Sweep:
             self.column_sums + other.column_sums,
             self.column_sums_entry + other.column_sums_entry,
             self.log_term + other.log_term,
-            self.photons + other.photons,
         )
 
     def loss_entry(self, spectra: np.ndarray, entropy: float) -> float:

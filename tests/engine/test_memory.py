@@ -15,11 +15,13 @@ import xarray as xr
 
 import edxdask
 from edxdask.engine.executor import ThreadExecutor
+from edxdask.engine.fill import full_channels, mean_counts
 from edxdask.engine.maps import maps_of
 from edxdask.engine.memory import Demand, foresee, plan_memory
 from edxdask.engine.problem import cache_folder
 from edxdask.errors import MemoryBudgetError
 from edxdask.factorize.nmf import nmf
+from edxdask.photons import from_dense, hold_dense
 
 PROGRAM = Path(__file__).with_name("measured_run.py")
 
@@ -69,11 +71,13 @@ def test_a_limit_that_cannot_work_is_refused_in_seconds_and_the_one_named_works(
 def test_the_photon_cache_gives_the_same_result_and_leaves_nothing(tmp_path):
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.1, (64, 64, 256)).astype(np.uint16)
-    counts[:16] += 1  # dense blocks go to disk as such
+    counts[..., 3:9] += 1  # channels held dense go to disk as well
     ds = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01).chunk({"y": 16})
     roomy = nmf(ds, phases=2, max_iter=5, tol=0, workers=2)
     maps = maps_of(ds)
-    plan = plan_memory(maps, Demand(40, 0), ThreadExecutor(2), None, "8GiB")
+    full = full_channels(mean_counts(maps))
+    assert full.size > 0
+    plan = plan_memory(maps, full, Demand(40, 0), ThreadExecutor(2), None, "8GiB")
     limit = plan.from_disk + (plan.in_memory - plan.from_disk) // 2
     tight = nmf(ds, phases=2, max_iter=5, tol=0, workers=2, memory_limit=limit, cache=tmp_path)
     xr.testing.assert_identical(tight, roomy)
@@ -91,16 +95,20 @@ def uneven(shape, *, seed=0):
 def test_photons_are_foreseen_from_few_chunks_where_the_map_is_uneven(chunk):
     counts = uneven((96, 96, 64))
     ds = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01).chunk({"y": chunk, "x": chunk})
-    seen = foresee(maps_of(ds))
+    seen = foresee(maps_of(ds), np.array([3]))
     truth = 3 * np.count_nonzero(counts) / (96 * 96) + 8
-    assert seen.bytes_per_pixel == pytest.approx(truth, rel=0.1)
+    split = hold_dense(from_dense(counts), np.array([3]))
+    assert seen.bytes_per_pixel == pytest.approx(split.nbytes / split.pixels, rel=0.1)
     assert seen.sparse_per_pixel == pytest.approx(truth, rel=0.1)
 
 
 def test_dense_maps_are_foreseen_as_what_they_are_kept_as():
     counts = np.full((32, 32, 64), 3, np.uint16)
-    seen = foresee(maps_of(edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01)))
-    assert seen.bytes_per_pixel == 64  # one byte a channel
+    maps = maps_of(edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01))
+    full = full_channels(mean_counts(maps))
+    assert full.size == 64
+    seen = foresee(maps, full)
+    assert seen.bytes_per_pixel == pytest.approx(64 + 8, rel=0.01)  # one byte a channel
     assert seen.sparse_per_pixel == pytest.approx(3 * 64 + 8, rel=0.01)
     assert seen.piece == counts.nbytes
 
@@ -119,7 +127,7 @@ def test_planning_reads_a_bounded_number_of_chunks():
     )
     energy = edxdask.from_array(np.ones((1, 1, 32), np.uint16), energy_offset=0.0, energy_scale=0.01).energy
     ds = xr.Dataset({"counts": (("y", "x", "energy"), lazy)}, coords={"energy": energy.variable})
-    plan_memory(maps_of(ds), Demand(0, 0), ThreadExecutor(1), None, None)
+    plan_memory(maps_of(ds), np.empty(0, int), Demand(0, 0), ThreadExecutor(1), None, None)
     assert 12 <= len(read) <= 64
 
 

@@ -8,18 +8,22 @@ from sklearn.decomposition import NMF
 
 from edxdask.errors import ParameterError
 from edxdask.photons import (
-    DenseBlock,
     PhotonBlock,
+    SplitBlock,
     Sweep,
+    as_photons,
     back_project,
     choose,
     entropy_term,
     frobenius_sweep,
     from_dense,
+    hold_dense,
     kl_sweep,
     project,
+    squares,
+    to_dense,
 )
-from edxdask.photons.dense_factor import DENSE_FILL
+from edxdask.photons.split import FULL_FILL
 
 
 def counts_and_start(
@@ -36,8 +40,13 @@ def counts_and_start(
     return counts, abundance.astype(dtype), spectra.astype(dtype)
 
 
-def as_block(counts: np.ndarray, form: str) -> PhotonBlock | DenseBlock:
-    return from_dense(counts) if form == "photons" else DenseBlock(counts)
+FORMS = ["photons", "split", "dense"]
+
+
+def as_block(counts: np.ndarray, form: str) -> PhotonBlock | SplitBlock:
+    """Photons only, every third channel dense, or all of them."""
+    held = {"photons": [], "split": np.arange(1, counts.shape[1], 3), "dense": np.arange(counts.shape[1])}
+    return hold_dense(from_dense(counts), np.asarray(held[form], dtype=np.intp))
 
 
 def kl_iterate(block, abundance, spectra, iterations, **options):
@@ -49,8 +58,6 @@ def kl_iterate(block, abundance, spectra, iterations, **options):
         losses.append(sweep.loss_entry(spectra, entropy))
         total = np.where(sweep.column_sums == 0, 1.0, sweep.column_sums)
         spectra = (spectra * (sweep.numerator / total[:, None])).astype(spectra.dtype)
-        if options.get("joint"):
-            spectra /= spectra.sum(axis=1, keepdims=True)
     return abundance, spectra, np.array(losses)
 
 
@@ -72,7 +79,7 @@ def sklearn_mu(counts, abundance, spectra, iterations, loss):
     return found, model.components_, model.reconstruction_err_
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("iterations", [1, 10, 50])
 @pytest.mark.parametrize("loss", ["kullback-leibler", "frobenius"])
 def test_sweeps_equal_scikit_learn_from_the_same_start(loss, iterations, form):
@@ -88,7 +95,7 @@ def test_sweeps_equal_scikit_learn_from_the_same_start(loss, iterations, form):
     np.testing.assert_allclose(found_spectra, their_spectra, rtol=1e-6, atol=1e-9 * scale[1])
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("loss", ["kullback-leibler", "frobenius"])
 def test_loss_on_entry_is_the_divergence_scikit_learn_reports(loss, form):
     counts, abundance, spectra = counts_and_start(40, 70, 2, 90)
@@ -98,8 +105,8 @@ def test_loss_on_entry_is_the_divergence_scikit_learn_reports(loss, form):
     assert losses[0] == pytest.approx(error**2 / 2, rel=1e-10)  # error = sqrt(2 divergence)
 
 
-@pytest.mark.parametrize("options", [{}, {"joint": True}, {"inner": 3}, {"joint": True, "inner": 2}])
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("options", [{}, {"inner": 3}])
+@pytest.mark.parametrize("form", FORMS)
 def test_kullback_leibler_never_rises(form, options):
     counts, abundance, spectra = counts_and_start(80, 120, 4, 50, seed=2)
     *_, losses = kl_iterate(as_block(counts, form), abundance, spectra, 60, **options)
@@ -133,7 +140,7 @@ def test_every_width_and_precision_equals_dense_algebra(phases, dtype):
     after = wide_a * ((counts / (wide_a @ wide_s)) @ wide_s.T) / sums
     numerator = after.T @ (counts / (after @ wide_s))
     log_term = np.sum(counts * np.log(wide_a @ wide_s))
-    for form in ("photons", "dense"):
+    for form in FORMS:
         mine = abundance.copy()
         sweep = kl_sweep(as_block(counts, form), mine, spectra)
         np.testing.assert_allclose(mine, after, rtol=tolerance)
@@ -141,32 +148,30 @@ def test_every_width_and_precision_equals_dense_algebra(phases, dtype):
         np.testing.assert_allclose(sweep.column_sums, after.sum(axis=0), rtol=tolerance)
         np.testing.assert_allclose(sweep.column_sums_entry, wide_a.sum(axis=0), rtol=tolerance)
         assert sweep.log_term == pytest.approx(log_term, rel=tolerance)
-        assert sweep.photons == counts.sum()
         assert sweep.numerator.dtype == np.float64
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
-@pytest.mark.parametrize("joint", [False, True])
-def test_statistics_of_pieces_add_up_to_those_of_the_whole(form, joint):
+@pytest.mark.parametrize("form", FORMS)
+def test_statistics_of_pieces_add_up_to_those_of_the_whole(form):
     counts, abundance, spectra = counts_and_start(2000, 64, 3, 30, seed=5)
     whole_abundance = abundance.copy()
-    whole = kl_sweep(as_block(counts, form), whole_abundance, spectra, joint=joint)
+    whole = kl_sweep(as_block(counts, form), whole_abundance, spectra)
     pieces: list[Sweep] = []
     for piece in (slice(0, 1), slice(1, 700), slice(700, 701), slice(701, 2000)):
-        pieces.append(kl_sweep(as_block(counts[piece], form), abundance[piece], spectra, joint=joint))
+        pieces.append(kl_sweep(as_block(counts[piece], form), abundance[piece], spectra))
     total = pieces[0] + pieces[1] + pieces[2] + pieces[3]
     np.testing.assert_array_equal(abundance, whole_abundance)
     np.testing.assert_allclose(total.numerator, whole.numerator, rtol=1e-12)
     np.testing.assert_allclose(total.column_sums, whole.column_sums, rtol=1e-12)
     assert total.log_term == pytest.approx(whole.log_term, rel=1e-12)
-    assert total.photons == whole.photons
 
 
 def test_single_precision_statistics_do_not_depend_on_the_partition():
     counts, abundance, spectra = counts_and_start(3000, 64, 3, 40, seed=6, dtype="float32")
     whole = kl_sweep(from_dense(counts), abundance.copy(), spectra)
     halves = [kl_sweep(from_dense(counts[s]), abundance[s].copy(), spectra) for s in np.s_[:1111, 1111:]]
-    np.testing.assert_allclose((halves[0] + halves[1]).numerator, whole.numerator, rtol=1e-12)
+    # sums over a tile of pixels are single for channels held dense, all others double
+    np.testing.assert_allclose((halves[0] + halves[1]).numerator, whole.numerator, rtol=1e-7)
 
 
 def test_frobenius_statistics_of_pieces_add_up():
@@ -179,7 +184,7 @@ def test_frobenius_statistics_of_pieces_add_up():
     assert total.loss_entry == pytest.approx(whole.loss_entry, rel=1e-12)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_single_precision_stays_close_to_double(form):
     counts, abundance, spectra = counts_and_start(300, 128, 3, 100, seed=7)
     double = kl_iterate(as_block(counts, form), abundance, spectra, 10)
@@ -191,18 +196,23 @@ def test_single_precision_stays_close_to_double(form):
 @pytest.mark.parametrize("sweep", [kl_sweep, frobenius_sweep])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("count_dtype", ["uint8", "uint16", "uint32"])
-def test_dense_and_photon_blocks_give_the_same_answers(sweep, dtype, count_dtype):
-    counts, abundance, spectra = counts_and_start(53, 97, 5, 150, seed=8, dtype=dtype)
-    counts = counts.astype(count_dtype)
-    mine, theirs = abundance.copy(), abundance.copy()
+def test_all_forms_of_a_block_give_the_same_answers(sweep, dtype, count_dtype):
+    counts, abundance, spectra = counts_and_start(553, 97, 5, 150, seed=8, dtype=dtype)
+    counts = counts.astype(np.uint32)
+    counts[0, 5] = np.iinfo(count_dtype).max
+    mine = abundance.copy()
     tolerance = 1e-5 if dtype == "float32" else 1e-11
     one = sweep(from_dense(counts), mine, spectra, inner=2)
-    other = sweep(DenseBlock(counts), theirs, spectra, inner=2)
-    np.testing.assert_allclose(mine, theirs, rtol=tolerance)
-    np.testing.assert_allclose(one.numerator, other.numerator, rtol=tolerance)
+    for form in FORMS:
+        block = as_block(counts, form)
+        assert block.count.dtype == count_dtype
+        theirs = abundance.copy()
+        other = sweep(block, theirs, spectra, inner=2)
+        np.testing.assert_allclose(theirs, mine, rtol=tolerance)
+        np.testing.assert_allclose(other.numerator, one.numerator, rtol=tolerance)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("scale", [300, 70000])
 def test_large_counts_enter_the_logarithm_exactly(form, scale):
     counts, abundance, spectra = counts_and_start(19, 33, 2, 20, seed=3)
@@ -212,7 +222,7 @@ def test_large_counts_enter_the_logarithm_exactly(form, scale):
     assert sweep.log_term == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_extreme_fits_neither_overflow_nor_vanish(form):
     counts = np.full((3, 700), 3, dtype=np.uint16)
     for scale in (1e-6, 1e9):
@@ -221,7 +231,7 @@ def test_extreme_fits_neither_overflow_nor_vanish(form):
         assert sweep.log_term == pytest.approx(counts.sum() * np.log(scale), rel=1e-12)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_fit_of_zero_under_a_count_is_clamped_not_nan(form):
     counts = np.array([[3, 1, 0], [0, 2, 5]], dtype=np.uint16)
     abundance = np.array([[0.0, 0.0], [4.0, 0.0]])
@@ -233,7 +243,7 @@ def test_a_fit_of_zero_under_a_count_is_clamped_not_nan(form):
 
 
 @pytest.mark.parametrize("sweep", [kl_sweep, frobenius_sweep])
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_zeros_stay_zero_and_frozen_phases_stay(sweep, form):
     counts, abundance, spectra = counts_and_start(30, 40, 3, 30, seed=4)
     abundance[::2, 1] = 0
@@ -245,7 +255,7 @@ def test_zeros_stay_zero_and_frozen_phases_stay(sweep, form):
 
 
 @pytest.mark.parametrize("sweep", [kl_sweep, frobenius_sweep])
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_inner_updates_equal_that_many_sweeps_with_fixed_spectra(sweep, form):
     counts, abundance, spectra = counts_and_start(30, 40, 3, 30, seed=4)
     once, thrice = abundance.copy(), abundance.copy()
@@ -258,7 +268,7 @@ def test_inner_updates_equal_that_many_sweeps_with_fixed_spectra(sweep, form):
 
 
 @pytest.mark.parametrize("sweep", [kl_sweep, frobenius_sweep])
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_what_is_not_asked_for_is_not_done(sweep, form):
     counts, abundance, spectra = counts_and_start(30, 40, 3, 30, seed=4)
     before = abundance.copy()
@@ -270,7 +280,7 @@ def test_what_is_not_asked_for_is_not_done(sweep, form):
     assert not np.array_equal(abundance, before)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_empty_pixels_end_at_zero_and_empty_blocks_work(form):
     counts, abundance, spectra = counts_and_start(6, 20, 2, 30)
     counts[2:4] = 0
@@ -279,10 +289,10 @@ def test_empty_pixels_end_at_zero_and_empty_blocks_work(form):
     nothing = np.zeros((600, 20), dtype=np.uint16)
     start = np.ones((600, 2))
     sweep = kl_sweep(as_block(nothing, form), start, spectra)
-    assert (sweep.photons, sweep.log_term, sweep.numerator.sum(), start.sum()) == (0, 0.0, 0.0, 0.0)
+    assert (sweep.log_term, sweep.numerator.sum(), start.sum()) == (0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 def test_one_pixel_with_more_photons_than_a_tile(form):
     counts, abundance, spectra = counts_and_start(1, 5000, 3, 40000, seed=9)
     expected = abundance * ((counts / (abundance @ spectra)) @ spectra.T)
@@ -290,7 +300,7 @@ def test_one_pixel_with_more_photons_than_a_tile(form):
     np.testing.assert_allclose(abundance, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("form", ["photons", "dense"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("width", [1, 3, 17, 32])
 def test_products_with_narrow_matrices_equal_those_of_the_dense_counts(form, width):
     counts, *_ = counts_and_start(45, 60, 2, 90)
@@ -305,19 +315,32 @@ def test_products_with_narrow_matrices_equal_those_of_the_dense_counts(form, wid
 def test_entropy_is_that_of_the_counts(scale):
     counts = counts_and_start(20, 30, 2, 90)[0].astype(np.uint32) * scale
     filled = counts[counts > 0].astype(float)
-    for form in ("photons", "dense"):
+    for form in FORMS:
         found = entropy_term(as_block(counts, form))
         assert found == pytest.approx(np.sum(filled * np.log(filled) - filled), rel=1e-12)
 
 
-def test_only_full_blocks_become_dense():
-    counts = np.zeros((10, 100), dtype=np.uint16)
-    counts[:, : int(100 * DENSE_FILL)] = 7
-    assert isinstance(choose(from_dense(counts)), PhotonBlock)
-    counts[:, int(100 * DENSE_FILL)] = 300
-    chosen = choose(from_dense(counts))
-    assert isinstance(chosen, DenseBlock)
-    np.testing.assert_array_equal(chosen.counts, counts)
+def test_only_full_channels_are_held_dense():
+    counts = np.zeros((160, 9), dtype=np.uint16)
+    counts[: int(160 * FULL_FILL), 4] = 7
+    assert choose(from_dense(counts)).full.size == 0
+    counts[: int(160 * FULL_FILL) + 1, 6] = 300
+    assert choose(from_dense(counts)).full.tolist() == [6]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("pixels", [1, 16, 257, 700])
+def test_split_blocks_hold_what_they_were_made_of(form, pixels):
+    counts = counts_and_start(pixels, 50, 3, 60, seed=pixels)[0]
+    counts[pixels // 2] = 0
+    whole, block = from_dense(counts), as_block(counts, form)
+    assert (block.pixels, block.channels) == (whole.pixels, whole.channels)
+    assert (block.total, block.nonzeros) == (whole.total, whole.nonzeros)
+    assert squares(block) == squares(whole) == (counts.astype(float) ** 2).sum()
+    np.testing.assert_array_equal(to_dense(as_photons(block)), counts)
+    for some in (slice(0, 1), slice(pixels // 3, None), slice(5, 5)):
+        np.testing.assert_array_equal(to_dense(as_photons(block, some)), counts[some])
+        np.testing.assert_array_equal(to_dense(as_photons(whole, some)), counts[some])
 
 
 @pytest.mark.parametrize(

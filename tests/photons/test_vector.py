@@ -11,26 +11,42 @@ from llvmlite import binding
 from numba import njit
 
 from edxdask.photons.kernels import factor
-from edxdask.photons.kernels.vector import bit_count, dot4, load, lowest_bit, nonzero_mask, store
+from edxdask.photons.kernels.four import count_gains4, count_spread4, ratio_gains4, ratio_spread4
+from edxdask.photons.kernels.vector import bit_count, load, lowest_bit, nonzero_mask, store
 
 HAS_FMA = platform.machine() in ("x86_64", "AMD64") and binding.get_host_cpu_features().get("fma", False)
 
 
 @njit
-def dot_rows(like, table, index, vector, out):
+def four_by_four(like, table, index, number, vector, floor, fit, gains, spread, sums):
     a = load(like, vector, 0)
-    for j in range(0, index.size - 3, 4):
-        dot4(table, index, j, a, out)
+    for j in range(0, index.size, 4):
+        store(gains, j // 4, ratio_gains4(table, index, j, number, a, floor, fit, j))
+        store(sums, j // 4, count_gains4(like, table, index, j, number))
+        ratio_spread4(table, index, j, number, a, floor, spread)
+        count_spread4(index, j, number, a, spread)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
-def test_four_dot_products_at_a_time_equal_numpy(lanes):
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_four_photons_at_a_time_equal_numpy(lanes, dtype):
     rng = np.random.default_rng(lanes)
-    table, vector = rng.normal(size=(30, lanes)), rng.normal(size=(1, lanes))
-    index = rng.integers(0, 30, 20).astype(np.uint16)
-    out = np.empty(20)
-    dot_rows((0,) * lanes, table, index, vector, out)
-    np.testing.assert_allclose(out, table[index] @ vector[0], rtol=1e-12, atol=1e-12)
+    table, vector = rng.random((30, lanes)).astype(dtype), rng.random((1, lanes)).astype(dtype)
+    index = rng.integers(0, 30, 20).astype(np.uint16)  # with channels that come twice in one group
+    number = rng.integers(0, 9, 20).astype(np.uint8)
+    floor = np.dtype(dtype).type(0.3 * lanes)
+    fit, gains, sums = np.empty(20, dtype), np.empty((5, lanes), dtype), np.empty((5, lanes), dtype)
+    spread = np.zeros((30, lanes))
+    four_by_four((0,) * lanes, table, index, number, vector, floor, fit, gains, spread, sums)
+    close = {"rtol": 1e-5 if dtype == "f4" else 1e-12}
+    expected = np.maximum(table[index] @ vector[0], floor)
+    ratio = number / expected
+    np.testing.assert_allclose(fit, expected, **close)
+    np.testing.assert_allclose(gains, (ratio[:, None] * table[index]).reshape(5, 4, lanes).sum(1), **close)
+    np.testing.assert_allclose(sums, (number[:, None] * table[index]).reshape(5, 4, lanes).sum(1), **close)
+    both = np.zeros((30, lanes))
+    np.add.at(both, index, (ratio + number)[:, None] * vector)
+    np.testing.assert_allclose(spread, both, **close)
 
 
 @njit
@@ -50,16 +66,12 @@ def test_masks_name_the_nonzeros(dtype):
 @pytest.mark.skipif(not HAS_FMA, reason="looks for instructions of x86 processors with fused multiply-add")
 @pytest.mark.parametrize(("dtype", "suffix"), [("float32", "ps"), ("float64", "pd")])
 def test_three_or_four_phases_use_packed_multiply_adds_only(dtype, suffix):
-    gains = njit(error_model="numpy")(factor._gains.py_func)
-
-    @njit(error_model="numpy")
-    def one_pixel(like, index, ratio, spectra, out):
-        store(out, 0, gains(like, 0, index.size // 4, index, ratio, spectra))
-
+    gains = njit(error_model="numpy")(factor._count_gains.py_func)
     spectra = np.ones((8, 4), dtype=dtype)
-    out = np.empty((1, 4), dtype=dtype)
-    one_pixel((0,) * 4, np.zeros(20, dtype=np.uint16), np.ones(20, dtype=dtype), spectra, out)
-    np.testing.assert_array_equal(out, 20.0)
-    (assembly,) = one_pixel.inspect_asm().values()
-    assert len(re.findall(rf"vfmadd\d+{suffix}", assembly)) >= 4
+    added = np.zeros((4, 4), dtype=dtype)
+    index, number, owner = np.zeros(20, np.uint16), np.ones(20, np.uint8), np.zeros(5, np.uint8)
+    gains(0, 20, index, number, owner, spectra, (0,) * 4, added)
+    np.testing.assert_array_equal(added.sum(axis=0), 20.0)
+    (assembly,) = gains.inspect_asm().values()
+    assert len(re.findall(rf"vfmadd\d+{suffix}", assembly)) >= 3
     assert not re.findall(r"vfmadd\d+s[sd]", assembly)

@@ -1,25 +1,32 @@
-"""Multiplicative updates on photons: one pass over a tile of pixels that stays in the first-level cache.
+"""Multiplicative updates on counts: one pass over a tile of pixels that stays near the processor.
 
-Photons of neighbouring pixels lie side by side, so the work that has no phases in it (division, logarithm)
-runs over whole tiles in full-width registers; the work that has (dot products, sums) runs photon by photon
-with the ``lanes`` numbers of a channel in one short vector (see ``vector``).
+The work that has phases in it (dot products, sums) runs four photons of a pixel at a time, with the ``lanes``
+numbers of a channel in one short vector (see ``vector``). Channels held dense are worked on for sixteen
+pixels at once, before and after their photons (see ``full``).
 """
 
 import numpy as np
 from numba import njit
 
+from edxdask.photons.kernels.four import count_gains4, count_spread4, ratio_gains4, ratio_spread4
+from edxdask.photons.kernels.full import (
+    LANES,
+    count_gains,
+    ratio_gains,
+    ratio_gains_and_logs,
+    spread_counts,
+    spread_ratios,
+)
+from edxdask.photons.kernels.logs import mantissa_term, power_term
+from edxdask.photons.kernels.split import GROUP, TILE_PIXELS, TURNS
 from edxdask.photons.kernels.vector import (
     add,
-    chosen,
-    copy,
     divide,
-    dot4,
     fill,
     fma,
     fma_each,
     load,
     multiply,
-    normalise,
     peek,
     store,
     widen,
@@ -27,26 +34,8 @@ from edxdask.photons.kernels.vector import (
 )
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # NaN and infinity keep their meaning
-LOG_LANES = 16
-LOG_LIKE = (1,) * LOG_LANES
-GROUP = 4  # photons whose dot products are made together
-PAD = 16  # what vectors may read or write past the last photon of a tile
-PAD_LIKE = (1,) * PAD
-LOG_ROWS = 16  # factors a lane takes before it is normalised: 16 of 1e-7 … 1e19 stay within a double
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _tile_end(indptr, first, room, most):
-    """End of the tile of pixels from ``first`` on whose photons, in whole groups, fit ``room``."""
-    pixels = min(indptr.size - 1, first + most)
-    pixel = first
-    used = 0
-    while pixel < pixels:
-        used += (indptr[pixel + 1] - indptr[pixel] + GROUP - 1) // GROUP * GROUP
-        if used > room and pixel > first:
-            break
-        pixel += 1
-    return pixel
+LOG_LIKE = (1,) * LANES
+LOG_PHOTONS = 1024  # fits that are kept, to take their logarithms together
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -65,112 +54,85 @@ def _copy_out(tile, first, last, values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _lay_out(indptr, first, last, channel, count, index, number, place, owner):
-    """Copy a tile's photons so that each pixel starts a new group; returns the number of groups.
-
-    Groups end in counts of zero, whose ratios are zero. Most loops then run over the groups of the whole
-    tile, not over pixels: the end of a pixel's photons is a branch that is missed, and costs as much as ten
-    photons (15 counts a pixel, k = 3: 4.6 ns a non-zero with loops over pixels, 3.0 so).
-    """
-    g = 0
-    for i in range(last - first):
-        place[i] = g
-        start = indptr[first + i]
-        size = indptr[first + i + 1] - start
-        at = g * GROUP
-        if start + size + PAD <= channel.size:
-            for j in range(0, size, PAD):
-                copy(PAD_LIKE, channel, start + j, index, at + j)
-                copy(PAD_LIKE, count, start + j, number, at + j)
-        else:  # vectors would read past the end of the block
-            for j in range(size):
-                index[at + j] = channel[start + j]
-                number[at + j] = count[start + j]
-        fill(PAD_LIKE, 0, number, at + size)
-        end = g + (size + GROUP - 1) // GROUP
-        while g < end:
-            fill(PAD_LIKE, i, owner, g)
-            g += PAD
-        g = end
-    place[last - first] = g
-    return g
+def _ratio_gains(begin, end, channel, count, owner, spectra, floor, like, tile, fit, added):
+    """Add the gains of photons ``begin`` to ``end`` to the rows of ``added``, and keep their fits."""
+    for j in range(begin, end, GROUP):
+        row = peek(owner, j // GROUP)
+        amounts = load(like, tile, row // TURNS)
+        gain = ratio_gains4(spectra, channel, j, count, amounts, floor, fit, j - begin)
+        store(added, row, add(load(like, added, row), gain))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fits(like, groups, owner, index, tile, spectra, fit):
-    """Modelled counts of a tile's photons."""
-    for g in range(groups):
-        dot4(spectra, index, g * GROUP, load(like, tile, peek(owner, g)), fit)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def _ratios(count, size, floor, fit, ratio):
-    """Divide counts by fits, with the fits clamped from below first."""
-    for j in range(size):
-        fit[j] = max(fit[j], floor)
-        ratio[j] = fit.dtype.type(count[j]) / fit[j]
+def _ratio_spread(begin, end, channel, count, owner, spectra, floor, like, tile, numerator):
+    """Add ``ratio * tile`` to the rows of the channels of photons ``begin`` to ``end``."""
+    for j in range(begin, end, GROUP):
+        amounts = load(like, tile, peek(owner, j // GROUP) // TURNS)
+        ratio_spread4(spectra, channel, j, count, amounts, floor, numerator)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gains(like, start, stop, index, ratio, spectra):
-    """Sum of ``ratio * spectra`` over one pixel's groups; four sums, so that none waits for another."""
-    s0 = zero(like, spectra[0, 0])
-    s1 = s0
-    s2 = s0
-    s3 = s0
-    for j in range(start * GROUP, stop * GROUP, GROUP):
-        s0 = fma(peek(ratio, j), load(like, spectra, peek(index, j)), s0)
-        s1 = fma(peek(ratio, j + 1), load(like, spectra, peek(index, j + 1)), s1)
-        s2 = fma(peek(ratio, j + 2), load(like, spectra, peek(index, j + 2)), s2)
-        s3 = fma(peek(ratio, j + 3), load(like, spectra, peek(index, j + 3)), s3)
-    return add(add(s0, s1), add(s2, s3))
+def _count_gains(begin, end, channel, count, owner, table, like, added):
+    """Add counts times ``table`` to the rows of ``added``."""
+    for j in range(begin, end, GROUP):
+        row = peek(owner, j // GROUP)
+        store(added, row, add(load(like, added, row), count_gains4(like, table, channel, j, count)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _spread(like, groups, owner, index, ratio, tile, numerator):
-    """Add ``ratio * tile`` to the rows of a tile's channels, in double precision."""
-    for g in range(groups):
-        a = widen(load(like, tile, peek(owner, g)))
-        for j in range(g * GROUP, g * GROUP + GROUP):
-            row = peek(index, j)
-            store(numerator, row, fma(peek(ratio, j), a, load(like, numerator, row)))
+def _count_spread(begin, end, channel, count, owner, like, tile, numerator):
+    """Add counts times the rows of ``tile`` to those of their channels."""
+    for j in range(begin, end, GROUP):
+        count_spread4(channel, j, count, load(like, tile, peek(owner, j // GROUP) // TURNS), numerator)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def multiply_logs(count, size, fit, product, exponent):
-    """Multiply ``fit ** count`` into running products, one row of lanes for each bit of the counts.
-
-    A logarithm a photon would cost more than all the rest; this takes one a block. Lanes are split into
-    mantissa and exponent every ``LOG_ROWS`` factors. Counts end in ``PAD`` zeros. Returns their sum.
-    """
-    present = 0
-    photons = 0
-    for j in range(size):
-        present |= count[j]
-        photons += count[j]
-    bit = 0
-    while present >> bit:
-        for row in range(0, size, LOG_LANES * LOG_ROWS):
-            even = load(LOG_LIKE, product, bit)
-            odd = load(LOG_LIKE, product, bit + 1)
-            for j in range(row, min(size, row + LOG_LANES * LOG_ROWS), LOG_LANES):
-                even = multiply(even, chosen(LOG_LIKE, fit, count, j, bit))
-                odd = multiply(odd, chosen(LOG_LIKE, fit, count, j, bit + 1))
-            store(product, bit, even)
-            store(product, bit + 1, odd)
-            normalise(LOG_LIKE, product, exponent, bit)
-            normalise(LOG_LIKE, product, exponent, bit + 1)
-        bit += 2
-    return photons
+def _add_logs(count, start, size, fit, log_sums):
+    """Add Σ count · log(fit) to the lanes of ``log_sums``; counts begin at ``start``."""
+    fill(LOG_LIKE, 1, fit, size)  # vectors read on
+    mantissas = load(LOG_LIKE, log_sums, 0)
+    powers = load(LOG_LIKE, log_sums, 1)
+    for j in range(0, size, LANES):
+        mantissas = add(mantissas, widen(mantissa_term(LOG_LIKE, count, start + j, fit, j)))
+        powers = add(powers, widen(power_term(LOG_LIKE, count, start + j, fit, j)))
+    store(log_sums, 0, mantissas)
+    store(log_sums, 1, powers)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _update_tile(like, place, rows, index, ratio, spectra, rate, keep, tile):
+def _added(like, added, i):
+    """Sum of a pixel's rows."""
+    total = load(like, added, i * TURNS)
+    for turn in range(1, TURNS):
+        total = add(total, load(like, added, i * TURNS + turn))
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _update_tile(like, rows, rate, keep, added, tile):
     """Multiply each pixel's abundances with ``rate`` times its gains, or with 1 where they are kept."""
     for i in range(rows):
-        gain = _gains(like, place[i], place[i + 1], index, ratio, spectra)
-        gain = fma_each(gain, load(like, rate, 0), load(like, keep, 0))
+        gain = fma_each(_added(like, added, i), load(like, rate, 0), load(like, keep, 0))
         store(tile, i, multiply(load(like, tile, i), gain))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _turn(width, dense, tile, across):
+    """Copy the pixels of each group from rows of ``tile`` to lanes of ``across``, one row a phase."""
+    for g in range(dense.shape[0] if dense.shape[1] > 0 else 0):
+        for c in range(len(width)):
+            for lane in range(LANES):
+                across[g * len(width) + c, lane] = tile[g * LANES + lane, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _turn_back(width, dense, across, added):
+    """Set each pixel's rows of ``added`` to what lanes of ``across`` hold for it, and to zero."""
+    added[:] = 0
+    for g in range(dense.shape[0] if dense.shape[1] > 0 else 0):
+        for lane in range(LANES):
+            for c in range(len(width)):
+                added[(g * LANES + lane) * TURNS, c] = across[g * len(width) + c, lane]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -183,48 +145,47 @@ def _add_rows(like, tile, rows, total):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def kl_tiles(
-    like, indptr, channel, count, abundance, spectra, rate, keep, floor, inner, joint, update, statistics,
-    index, number, fit, ratio, tile, place, owner, numerator, sums, product, exponent,
+    like, width, indptr, channel, count, owner, dense, abundance, spectra, full_spectra, rate, keep, floor,
+    inner, update, statistics, fit, tile, added, across, wide, across_gain,
+    numerator, full_numerator, sums, log_sums,
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
-    first = 0
+    pixels = indptr.size - 1
+    full = dense.shape[1]
     entry = zero(like, 0.0)
     after = zero(like, 0.0)
-    photons = 0
-    while first < indptr.size - 1:
-        last = _tile_end(indptr, first, ratio.size - PAD, tile.shape[0])
-        rows = last - first
-        groups = _lay_out(indptr, first, last, channel, count, index, number, place, owner)
+    for first in range(0, pixels, TILE_PIXELS):
+        last = min(first + TILE_PIXELS, pixels)
+        begin, end = indptr[first], indptr[last]
+        here = dense[first // LANES : (last + LANES - 1) // LANES]
         _copy_in(abundance, first, last, tile)
-        entry = _add_rows(like, tile, rows, entry)
+        entry = _add_rows(like, tile, last - first, entry)
         for turn in range(inner):
-            _fits(like, groups, owner, index, tile, spectra, fit)
-            _ratios(number, groups * GROUP, floor, fit, ratio)
-            if turn == 0:
-                photons += multiply_logs(number, groups * GROUP, fit, product, exponent)
-            if statistics and joint and turn == inner - 1:
-                _spread(like, groups, owner, index, ratio, tile, numerator)
+            _turn(width, here, tile, across)
+            for g in range(here.shape[0]):
+                if turn == 0:
+                    ratio_gains_and_logs(width, g, here, full_spectra, across, floor, across_gain, log_sums)
+                else:
+                    ratio_gains(width, g, here, full_spectra, across, floor, across_gain, log_sums)
+            _turn_back(width, here, across_gain, added)
+            for start in range(begin, end, LOG_PHOTONS):
+                stop = min(start + LOG_PHOTONS, end)
+                _ratio_gains(start, stop, channel, count, owner, spectra, floor, like, tile, fit, added)
+                if turn == 0:
+                    _add_logs(count, start, stop - start, fit, log_sums)
             if update:
-                _update_tile(like, place, rows, index, ratio, spectra, rate, keep, tile)
-        if statistics and not joint:
-            if update:
-                _fits(like, groups, owner, index, tile, spectra, fit)
-                _ratios(number, groups * GROUP, floor, fit, ratio)
-            _spread(like, groups, owner, index, ratio, tile, numerator)
-        after = _add_rows(like, tile, rows, after)
+                _update_tile(like, last - first, rate, keep, added, tile)
+        if statistics:
+            _turn(width, here, tile, across)
+            _turn(width, here, tile, wide)
+            for e in range(full):
+                spread_ratios(width, e, here, full_spectra, across, wide, floor, full_numerator)
+            _ratio_spread(begin, end, channel, count, owner, spectra, floor, like, tile, numerator)
+        after = _add_rows(like, tile, last - first, after)
         if update:
             _copy_out(tile, first, last, abundance)
-        first = last
     store(sums, 0, entry)
     store(sums, 1, after)
-    return photons
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def _as_floats(number, size, ratio):
-    """Give the counts of a tile as floating-point numbers."""
-    for j in range(size):
-        ratio[j] = number[j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -255,21 +216,39 @@ def _add_outer(like, tile, rows, outer):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _full_products(width, dense, table, across, gain, added):
+    """Set ``added`` to the counts of channels held dense times ``table``."""
+    for g in range(dense.shape[0] if dense.shape[1] > 0 else 0):
+        count_gains(width, g, dense, table, across, table[0, 0], gain, gain)
+    _turn_back(width, dense, gain, added)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _full_spread(width, dense, tile, wide, numerator):
+    """Add the counts of channels held dense times ``tile`` to the rows of ``numerator``."""
+    _turn(width, dense, tile, wide)
+    for e in range(dense.shape[1]):
+        spread_counts(width, e, dense, wide, wide, wide, wide[0, 0], numerator)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def frobenius_tiles(
-    like, indptr, channel, count, abundance, spectra, gram, keep, floor, inner, update, statistics,
-    index, number, ratio, tile, place, owner, numerator, outer, sums,
+    like, width, indptr, channel, count, owner, dense, abundance, spectra, full_spectra, gram, keep, floor,
+    inner, update, statistics, tile, added, across, wide, across_gain, numerator, full_numerator, outer, sums,
 ):  # fmt: skip
     """One Frobenius sweep over all pixels; see ``photons.factor.frobenius_sweep``."""
-    first = 0
+    pixels = indptr.size - 1
     cross = zero(like, 0.0)
     quadratic = cross
-    while first < indptr.size - 1:
-        last = _tile_end(indptr, first, ratio.size - PAD, tile.shape[0])
-        groups = _lay_out(indptr, first, last, channel, count, index, number, place, owner)
-        _as_floats(number, groups * GROUP, ratio)
+    for first in range(0, pixels, TILE_PIXELS):
+        last = min(first + TILE_PIXELS, pixels)
+        begin, end = indptr[first], indptr[last]
+        here = dense[first // LANES : (last + LANES - 1) // LANES]
         _copy_in(abundance, first, last, tile)
+        _full_products(width, here, full_spectra, across, across_gain, added)
+        _count_gains(begin, end, channel, count, owner, spectra, like, added)
         for i in range(last - first):
-            gain = _gains(like, place[i], place[i + 1], index, ratio, spectra)
+            gain = _added(like, added, i)
             cross = fma_each(widen(gain), widen(load(like, tile, i)), cross)
             loss = _times_gram(like, tile, i, gram)
             quadratic = fma_each(widen(loss), widen(load(like, tile, i)), quadratic)
@@ -280,37 +259,41 @@ def frobenius_tiles(
                     share = divide(gain, loss, load(like, keep, 0), floor)
                     store(tile, i, multiply(load(like, tile, i), share))
         if statistics:
-            _spread(like, groups, owner, index, ratio, tile, numerator)
+            _full_spread(width, here, tile, wide, full_numerator)
+            _count_spread(begin, end, channel, count, owner, like, tile, numerator)
             _add_outer(like, tile, last - first, outer)
         if update:
             _copy_out(tile, first, last, abundance)
-        first = last
     store(sums, 0, cross)
     store(sums, 1, quadratic)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project_tiles(like, indptr, channel, count, table, index, number, ratio, tile, place, owner, out):
+def project_tiles(
+    like, width, indptr, channel, count, owner, dense, table, full_table,
+    tile, added, across, across_gain, out,
+):  # fmt: skip
     """``out[i] = sum_e count(i, e) * table[e]``: the counts times a narrow matrix."""
-    first = 0
-    while first < indptr.size - 1:
-        last = _tile_end(indptr, first, ratio.size - PAD, tile.shape[0])
-        groups = _lay_out(indptr, first, last, channel, count, index, number, place, owner)
-        _as_floats(number, groups * GROUP, ratio)
+    pixels = indptr.size - 1
+    for first in range(0, pixels, TILE_PIXELS):
+        last = min(first + TILE_PIXELS, pixels)
+        here = dense[first // LANES : (last + LANES - 1) // LANES]
+        _full_products(width, here, full_table, across, across_gain, added)
+        _count_gains(indptr[first], indptr[last], channel, count, owner, table, like, added)
         for i in range(last - first):
-            store(tile, i, _gains(like, place[i], place[i + 1], index, ratio, table))
+            store(tile, i, _added(like, added, i))
         _copy_out(tile, first, last, out)
-        first = last
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def back_project_tiles(like, indptr, channel, count, values, index, number, ratio, tile, place, owner, out):
+def back_project_tiles(
+    like, width, indptr, channel, count, owner, dense, values, tile, wide, out, full_out
+):  # fmt: skip
     """``out[e] += sum_i count(i, e) * values[i]``: the transposed counts times a narrow matrix."""
-    first = 0
-    while first < indptr.size - 1:
-        last = _tile_end(indptr, first, ratio.size - PAD, tile.shape[0])
-        groups = _lay_out(indptr, first, last, channel, count, index, number, place, owner)
-        _as_floats(number, groups * GROUP, ratio)
+    pixels = indptr.size - 1
+    for first in range(0, pixels, TILE_PIXELS):
+        last = min(first + TILE_PIXELS, pixels)
+        here = dense[first // LANES : (last + LANES - 1) // LANES]
         _copy_in(values, first, last, tile)
-        _spread(like, groups, owner, index, ratio, tile, out)
-        first = last
+        _full_spread(width, here, tile, wide, full_out)
+        _count_spread(indptr[first], indptr[last], channel, count, owner, like, tile, out)

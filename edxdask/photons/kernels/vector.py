@@ -33,6 +33,12 @@ def _data(context, builder, array_type, array):
     return context.make_array(array_type)(context, builder, array).data
 
 
+def _widened(builder, vector):
+    """Return the vector in double precision."""
+    wide = ir.VectorType(ir.DoubleType(), vector.type.count)
+    return vector if vector.type == wide else builder.fpext(vector, wide)
+
+
 def _load_from(context, builder, array_type, array, start, lanes):
     """Vector of the ``lanes`` numbers of an array from place ``start`` on."""
     data = _data(context, builder, array_type, array)
@@ -75,6 +81,10 @@ def _mask(places):
     return ir.Constant(ir.VectorType(index, len(places)), [ir.Constant(index, p) for p in places])
 
 
+def _mul_add(builder, left, right, added):
+    return builder.fadd(builder.fmul(left, right, flags=FAST), added, flags=FAST)
+
+
 @intrinsic
 def peek(typingctx, array, place):
     """``array[place]`` for a place that is never negative: numba's own indexing tests for it each time."""
@@ -86,21 +96,6 @@ def peek(typingctx, array, place):
         return builder.load(builder.gep(data, [place], source_etype=element), typ=element)
 
     return array.dtype(array, place), codegen
-
-
-@intrinsic
-def copy(typingctx, like, array, start, out, at):
-    """``out[at : at + n] = array[start : start + n]`` for n of ``len(like)``."""
-
-    def codegen(context, builder, signature, args):
-        like, array_type, start_type, out_type, at_type = signature.args
-        start = context.cast(builder, args[2], start_type, types.intp)
-        at = context.cast(builder, args[4], at_type, types.intp)
-        values = _load_from(context, builder, array_type, args[1], start, like.count)
-        _store_to(context, builder, out_type, args[3], at, values)
-        return context.get_dummy_value()
-
-    return types.void(like, array, start, out, at), codegen
 
 
 @intrinsic
@@ -217,9 +212,7 @@ def widen(typingctx, vector):
     vec = Vec(types.float64, vector.lanes)
 
     def codegen(context, builder, signature, args):
-        if vector.dtype == types.float64:
-            return args[0]
-        return builder.fpext(args[0], context.get_value_type(vec))
+        return _widened(builder, args[0])
 
     return vec(vector), codegen
 
@@ -233,97 +226,6 @@ def _fold(builder, vector, width):
         upper = builder.shuffle_vector(vector, vector, _mask(range(lanes, 2 * lanes)))
         vector = builder.fadd(lower, upper, flags=FAST)
     return vector
-
-
-def _pair_sums(builder, left, right):
-    """Return sums of neighbouring lanes of ``left``, then of ``right``."""
-    lanes = left.type.count
-    even = builder.shuffle_vector(left, right, _mask(range(0, 2 * lanes, 2)))
-    odd = builder.shuffle_vector(left, right, _mask(range(1, 2 * lanes, 2)))
-    return builder.fadd(even, odd, flags=FAST)
-
-
-def _row_sums(builder, vectors):
-    """One vector with the sum of each of four vectors."""
-    vectors = [_fold(builder, v, 4) for v in vectors]
-    unsummed = vectors[0].type.count
-    while len(vectors) > 1:
-        lanes = vectors[0].type.count
-        pairs = zip(vectors[0::2], vectors[1::2], strict=True)
-        if unsummed > 1:
-            vectors = [_pair_sums(builder, left, right) for left, right in pairs]
-            unsummed //= 2
-        else:
-            vectors = [builder.shuffle_vector(u, v, _mask(range(2 * lanes))) for u, v in pairs]
-    return vectors[0]
-
-
-@intrinsic
-def dot4(typingctx, table, index, start, vector, out):
-    """``out[start + t] = table[index[start + t]] · vector`` for ``t`` of 0, 1, 2, 3.
-
-    Four at a time, since four horizontal sums cost hardly more shuffles than one.
-    """
-
-    def codegen(context, builder, signature, args):
-        table_type, index_type, start_type, vec, out_type = signature.args
-        start = context.cast(builder, args[2], start_type, types.intp)
-        places = _data(context, builder, index_type, args[1])
-        place = context.get_data_type(index_type.dtype)
-        products = []
-        for t in range(4):
-            offset = builder.add(start, ir.Constant(start.type, t))
-            channel = builder.load(builder.gep(places, [offset], source_etype=place), typ=place)
-            row = builder.zext(channel, start.type) if place.width < start.type.width else channel
-            values = _load_row(context, builder, table_type, args[0], row, vec.lanes)
-            products.append(builder.fmul(values, args[3], flags=FAST))
-        sums = _row_sums(builder, products)
-        _store_to(context, builder, out_type, args[4], start, sums)
-        return context.get_dummy_value()
-
-    return types.void(table, index, start, vector, out), codegen
-
-
-@intrinsic
-def chosen(typingctx, like, values, count, start, bit):
-    """``values[start:]`` in double precision where ``count[start:]`` has bit ``bit``, else 1."""
-    vec = Vec(types.float64, like.count)
-
-    def codegen(context, builder, signature, args):
-        _, values_type, count_type, start_type, bit_type = signature.args
-        start = context.cast(builder, args[3], start_type, types.intp)
-        place = context.cast(builder, args[4], bit_type, count_type.dtype)
-        found = _load_from(context, builder, values_type, args[1], start, vec.lanes)
-        number = _load_from(context, builder, count_type, args[2], start, vec.lanes)
-        picked = builder.shl(ir.Constant(place.type, 1), place)
-        picked = builder.and_(number, _splat(builder, picked, vec.lanes))
-        picked = builder.icmp_unsigned("!=", picked, ir.Constant(number.type, None))
-        wide = context.get_value_type(vec)
-        found = found if found.type == wide else builder.fpext(found, wide)
-        return builder.select(picked, found, ir.Constant(wide, [1.0] * vec.lanes))
-
-    return vec(like, values, count, start, bit), codegen
-
-
-@intrinsic
-def normalise(typingctx, like, product, exponent, row):
-    """Move the exponents of a row of positive doubles into a row of integers; mantissas are left."""
-
-    def codegen(context, builder, signature, args):
-        lanes = signature.args[0].count
-        row = context.cast(builder, args[3], signature.args[3], types.intp)
-        values = _load_row(context, builder, signature.args[1], args[1], row, lanes)
-        powers = _load_row(context, builder, signature.args[2], args[2], row, lanes)
-        bits = builder.bitcast(values, powers.type)
-        places = builder.lshr(bits, ir.Constant(powers.type, [52] * lanes))
-        places = builder.sub(places, ir.Constant(powers.type, [1023] * lanes))
-        bits = builder.and_(bits, ir.Constant(powers.type, [(1 << 52) - 1] * lanes))
-        bits = builder.or_(bits, ir.Constant(powers.type, [1023 << 52] * lanes))
-        _store_row(context, builder, signature.args[2], args[2], row, builder.add(powers, places))
-        _store_row(context, builder, signature.args[1], args[1], row, builder.bitcast(bits, values.type))
-        return context.get_dummy_value()
-
-    return types.void(like, product, exponent, row), codegen
 
 
 @intrinsic
