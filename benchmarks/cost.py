@@ -84,10 +84,11 @@ def measure_point(series: str, blocks: list[Any], repeats: int) -> Point:
     """Processor seconds of one iteration over the blocks."""
     import numpy as np
 
-    from edxdask.photons import kl_sweep
+    from edxdask.photons import choose, kl_sweep
 
+    blocks = [choose(block) for block in blocks]
     channels, pixels = blocks[0].channels, sum(b.pixels for b in blocks)
-    photons, nonzeros = sum(b.total for b in blocks), sum(b.count.size for b in blocks)
+    photons, nonzeros = sum(b.total for b in blocks), sum(b.nonzeros for b in blocks)
     rng = np.random.default_rng(SEED)
     spectra = (rng.random((PHASES, channels)) + 0.1).astype(np.float32)
     spectra /= spectra.sum(axis=1, keepdims=True)

@@ -34,11 +34,10 @@ from edxdask.engine.partition import Partition, Tile
 from edxdask.engine.problem import Problem
 from edxdask.engine.step import Halo, State, StateMaker, Stats
 from edxdask.errors import ParameterError
-from edxdask.factorize.blocks import photon_pieces
-from edxdask.factorize.kernels.curvature import centre_model, likelihood_model
+from edxdask.factorize.kernels.curvature import centre_model
 from edxdask.factorize.kernels.prior import divergence, primal_dual, variation
 from edxdask.factorize.steps import ABUNDANCE
-from edxdask.photons import entropy_term, pixel_totals
+from edxdask.photons import entropy_term, likelihood_model, pixel_totals
 from edxdask.progress import ProgressHook
 
 FRACTION, DUAL, MODEL, PULL = "fraction", "dual", "model", "pull"
@@ -118,16 +117,14 @@ class ModelStep:
         """Write ``model``; ``shared`` is the table of ``mixed_spectra``."""
         fraction, model, pull = state[FRACTION], state[MODEL], state[PULL]
         phases = fraction.shape[1]
-        like = (0,) * phases
-        logs = pulled = 0.0
+        spectra = np.ascontiguousarray(shared.T)
+        logs = 0.0
         for where, block in partition.blocks():
-            for rows, piece in photon_pieces(block):
-                here = slice(where.start + rows.start, where.start + rows.stop)
-                logs += likelihood_model(
-                    like, piece.indptr, piece.channel, piece.count, fraction[here], shared, model[here]
-                )
-                pulled += float(np.einsum("ic,ic->", pull[here], fraction[here], dtype=np.float64))
-                model[here, 1:phases] += pull[here, :-1] - pull[here, -1:]
+            slopes, model[where, phases:], term = likelihood_model(block, fraction[where], spectra)
+            model[where, 1:phases] = slopes[:, -1:] - slopes[:, :-1]
+            logs += term
+        model[:, 1:phases] += pull[:, :-1] - pull[:, -1:]
+        pulled = float(np.einsum("ic,ic->", pull, fraction, dtype=np.float64))
         expected = 0.0
         if self.yields is not None:  # counts are no longer given: -log-likelihood has Σ_k f_k g_k as well
             model[:, 1:phases] += (self.yields[:-1] - self.yields[-1]).astype(SINGLE)

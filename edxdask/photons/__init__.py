@@ -1,7 +1,15 @@
 """Photon blocks and the kernels that walk them: arrays in, arrays out; no files, no dask, no xarray."""
 
 from edxdask.photons.block import PhotonBlock, from_dense, to_dense
-from edxdask.photons.factor import back_project, entropy_term, frobenius_sweep, kl_sweep, project, squares
+from edxdask.photons.factor import (
+    back_project,
+    entropy_term,
+    frobenius_sweep,
+    kl_sweep,
+    likelihood_model,
+    project,
+    squares,
+)
 from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
 from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
 from edxdask.photons.split import FULL_FILL, Block, SplitBlock, as_photons, choose, hold_dense
@@ -31,6 +39,7 @@ __all__ = [
     "grouped_spectra",
     "hold_dense",
     "kl_sweep",
+    "likelihood_model",
     "merge_blocks",
     "pixel_totals",
     "project",

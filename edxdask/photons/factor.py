@@ -16,6 +16,7 @@ from edxdask.errors import ParameterError
 from edxdask.photons.kernels.factor import (
     LOG_PHOTONS,
     back_project_tiles,
+    curvature_tiles,
     frobenius_tiles,
     kl_tiles,
     project_tiles,
@@ -24,7 +25,9 @@ from edxdask.photons.kernels.factor import (
 from edxdask.photons.kernels.full import LANES
 from edxdask.photons.kernels.split import PAD, TILE_PIXELS, TURNS
 from edxdask.photons.split import Block, SplitBlock, choose, counts_of
-from edxdask.photons.sweep import EPSILON, FroSweep, Sweep, check_factors, check_width
+from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep, check_factors, check_width
+
+SMALLEST_FIT = 1e-18  # where no phase has anything: a constant that moves no fraction, and has a square
 
 
 def kl_sweep(
@@ -80,8 +83,7 @@ def kl_sweep(
         np.empty(LOG_PHOTONS + PAD, dtype=factors.dtype), work.tile, work.added, work.across,
         work.wide, work.across_gain, rest, full, sums, log_sums,
     )  # fmt: skip
-    log_term = float(log_sums[0].sum() + math.log(2.0) * log_sums[1].sum())
-    return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], log_term)
+    return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], _log_term(log_sums))
 
 
 def frobenius_sweep(
@@ -133,6 +135,53 @@ def frobenius_sweep(
     return FroSweep(
         work.whole(rest, full), own_gram, float(sums[0].sum()), float(sums[1].sum()), squares(block)
     )
+
+
+def likelihood_model(
+    block: Block, amounts: np.ndarray, spectra: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Slopes and curvatures of Σ y log ŷ of every pixel, ŷ = Σ_k a_k S_k, and the sum itself.
+
+    Returns
+    -------
+    slopes : (n, k), Σ_e y S_k / ŷ
+    curvatures : (n, (k - 1) k / 2), Σ_e y D_c D_d / ŷ² with D_c = S_c - S_last, for d <= c row by row
+    log_term : Σ y log ŷ
+
+    Examples
+    --------
+    >>> from edxdask.photons import from_dense
+    >>> block = from_dense(np.array([[4, 2]], dtype=np.uint16))
+    >>> slopes, curvatures, _ = likelihood_model(block, np.array([[0.5, 0.5]]), np.eye(2))
+    >>> slopes.tolist(), curvatures.tolist()
+    ([[8.0, 4.0]], [[24.0]])
+    """
+    factors = check_factors(block.pixels, block.channels, amounts, spectra, inner=1, frozen=None)
+    work = _Work.of(block, factors.phases, factors.dtype)
+    above = spectra[:-1] - spectra[-1:]
+    rows, columns = np.tril_indices(len(above))
+    products = (above[rows] * above[columns]).T
+    slopes = np.empty_like(amounts)
+    curvatures = np.empty((block.pixels, rows.size), dtype=factors.dtype)
+    log_sums = np.zeros((2, LANES))
+    fits, weights = (np.empty(LOG_PHOTONS + PAD, dtype=factors.dtype) for _ in range(2))
+    for begin in range(0, max(1, rows.size), MAX_PHASES):  # all at once up to eight phases
+        some = np.ascontiguousarray(products[:, begin : begin + MAX_PHASES])
+        curve = _Work.of(work.split, max(1, some.shape[1]), factors.dtype)
+        found = np.empty((block.pixels, some.shape[1]), dtype=factors.dtype)
+        log_sums[:] = 0
+        curvature_tiles(
+            work.like, work.width, curve.like, curve.width, *work.counts, amounts, *work.tables(spectra.T),
+            *curve.tables(some), factors.dtype.type(SMALLEST_FIT), fits, weights, work.tile, work.added,
+            work.across, work.across_gain, curve.tile, curve.added, curve.across_gain, log_sums,
+            slopes, found,
+        )  # fmt: skip
+        curvatures[:, begin : begin + MAX_PHASES] = found
+    return slopes, curvatures, _log_term(log_sums)
+
+
+def _log_term(log_sums: np.ndarray) -> float:
+    return float(log_sums[0].sum() + math.log(2.0) * log_sums[1].sum())
 
 
 def entropy_term(block: Block) -> float:
@@ -218,8 +267,7 @@ class _Work:
     ----------
     like, width : tell the kernels how many lanes, and how many vectors a dense channel, to compile for
     phases : columns that are wanted
-    counts : ``indptr, channel, count, owner, dense`` of the block
-    full : channels held dense
+    split : the block
     tile : abundances of a tile's pixels
     added : sums of their gains
     across, wide, across_gain : abundances, these in double precision, and gains, sixteen pixels side by side
@@ -228,9 +276,7 @@ class _Work:
     like: tuple[int, ...]
     width: tuple[int, ...]
     phases: int
-    channels: int
-    counts: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-    full: np.ndarray
+    split: SplitBlock
     tile: np.ndarray
     added: np.ndarray
     across: np.ndarray
@@ -247,9 +293,7 @@ class _Work:
             (0,) * lanes,
             (0,) * width,
             phases,
-            block.channels,
-            (split.indptr, split.channel, split.count, split.owner, split.dense),
-            split.full,
+            split,
             np.zeros((TILE_PIXELS, lanes), dtype=dtype),
             np.zeros((TILE_PIXELS * TURNS, lanes), dtype=dtype),
             np.zeros(across, dtype=dtype),
@@ -257,25 +301,31 @@ class _Work:
             np.zeros(across, dtype=dtype),
         )
 
+    @property
+    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What kernels take of the block."""
+        split = self.split
+        return split.indptr, split.channel, split.count, split.owner, split.dense
+
     def tables(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(E, phases)`` as rows of whole vectors, and the rows of the channels held dense."""
         dtype = self.tile.dtype
         return (
             pad_columns(columns, len(self.like), dtype),
-            pad_columns(columns[self.full], len(self.width), dtype),
+            pad_columns(columns[self.split.full], len(self.width), dtype),
         )
 
     def room(self, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
         """Room for sums over the pixels: of photons by channels, and of the channels held dense."""
         return (
-            np.zeros((self.channels if wanted else 0, len(self.like))),
-            np.zeros((self.full.size if wanted else 0, len(self.width))),
+            np.zeros((self.split.channels if wanted else 0, len(self.like))),
+            np.zeros((self.split.full.size if wanted else 0, len(self.width))),
         )
 
     def whole(self, rest: np.ndarray, full: np.ndarray) -> np.ndarray:
         """Join the sums of both, as (phases, E)."""
         if len(full):
-            rest[self.full, : self.phases] = full[:, : self.phases]
+            rest[self.split.full, : self.phases] = full[:, : self.phases]
         return np.ascontiguousarray(rest[:, : self.phases].T)
 
 

@@ -19,6 +19,7 @@ from edxdask.photons import (
     from_dense,
     hold_dense,
     kl_sweep,
+    likelihood_model,
     project,
     squares,
     to_dense,
@@ -318,6 +319,24 @@ def test_entropy_is_that_of_the_counts(scale):
     for form in FORMS:
         found = entropy_term(as_block(counts, form))
         assert found == pytest.approx(np.sum(filled * np.log(filled) - filled), rel=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("phases", [1, 2, 3, 5, 12])  # 12 have more curvatures than one pass takes
+def test_slopes_and_curvatures_equal_dense_algebra(phases, dtype, tolerance, form):
+    rng = np.random.default_rng(phases)
+    spectra = rng.dirichlet(np.ones(70), size=phases).astype(dtype)
+    fraction = rng.dirichlet(np.ones(phases), size=300).astype(dtype)
+    expected = fraction.astype("f8") @ spectra.astype("f8")
+    counts = rng.poisson(80 * expected).astype(np.uint16)
+    slopes, curvatures, log_term = likelihood_model(as_block(counts, form), fraction, spectra)
+    np.testing.assert_allclose(slopes, (counts / expected) @ spectra.T, rtol=tolerance)
+    above = (spectra[:-1] - spectra[-1:]).astype("f8")
+    rows, columns = np.tril_indices(phases - 1) if phases > 1 else (np.empty(0, int),) * 2
+    exact = (counts / expected**2) @ (above[rows] * above[columns]).T
+    np.testing.assert_allclose(curvatures, exact, rtol=0, atol=tolerance * abs(exact).max(initial=1))
+    assert log_term == pytest.approx(np.sum(counts * np.log(expected)), rel=tolerance)
 
 
 def test_only_full_channels_are_held_dense():

@@ -11,7 +11,7 @@ from llvmlite import binding
 from numba import njit
 
 from edxdask.photons.kernels import factor
-from edxdask.photons.kernels.four import count_gains4, count_spread4, ratio_gains4, ratio_spread4
+from edxdask.photons.kernels.four import count_spread4, ratio_gains4, ratio_spread4, weighted_gains4
 from edxdask.photons.kernels.vector import bit_count, load, lowest_bit, nonzero_mask, store
 
 HAS_FMA = platform.machine() in ("x86_64", "AMD64") and binding.get_host_cpu_features().get("fma", False)
@@ -22,7 +22,7 @@ def four_by_four(like, table, index, number, vector, floor, fit, gains, spread, 
     a = load(like, vector, 0)
     for j in range(0, index.size, 4):
         store(gains, j // 4, ratio_gains4(table, index, j, number, a, floor, fit, j))
-        store(sums, j // 4, count_gains4(like, table, index, j, number))
+        store(sums, j // 4, weighted_gains4(like, table, index, j, number, j))
         ratio_spread4(table, index, j, number, a, floor, spread)
         count_spread4(index, j, number, a, spread)
 

@@ -1,61 +1,14 @@
-"""Slope and curvature of the Poisson log-likelihood of fractions: one walk over the photons.
+"""The quadratic model of the Poisson log-likelihood of fractions, and that likelihood itself.
 
 On the simplex the last fraction follows from the others, u = (f_0 … f_{k-2}), so a pixel's likelihood is
-described by k - 1 slopes and the lower triangle of a (k - 1) × (k - 1) matrix; see `model_length`.
+described by k - 1 slopes and the lower triangle of a (k - 1) × (k - 1) matrix: a row of the model is a step
+length, the slopes and the curvatures.
 """
 
 import numpy as np
 from numba import njit
 
 SMALLEST_FIT = np.float32(1e-30)  # where no phase has anything: a constant, which moves no fraction
-SMALLEST_PRODUCT = 1e-200
-LARGEST_FACTOR = 8  # counts up to it are multiplied out, larger ones take a logarithm of their own
-
-
-@njit(cache=True, nogil=True)
-def model_length(k):
-    """Numbers a pixel of the model: a step length, k - 1 slopes, (k - 1) k / 2 curvatures."""
-    return 1 + (k - 1) + ((k - 1) * k) // 2
-
-
-@njit(cache=True, nogil=True)
-def likelihood_model(like, indptr, channel, count, fraction, table, model):
-    """Write slopes and curvatures of ``-Σ y log(Σ_k f_k S_k)`` to ``model``; return ``Σ y log(…)``.
-
-    ``like`` is a tuple of k numbers, so that k is known when this is compiled; ``table`` is (E, k).
-    """
-    k = len(like)
-    other = k - 1
-    total = 0.0
-    product = 1.0
-    share = np.empty(len(like), np.float32)
-    for i in range(indptr.size - 1):
-        own = model[i]
-        own[:] = np.float32(0.0)
-        for j in range(indptr[i], indptr[i + 1]):
-            row = table[channel[j]]
-            number = np.float32(count[j])
-            fit = SMALLEST_FIT
-            for c in range(len(like)):
-                fit += fraction[i, c] * row[c]
-            if count[j] <= LARGEST_FACTOR:
-                for _ in range(count[j]):
-                    product *= np.float64(fit)
-                    if product < SMALLEST_PRODUCT:
-                        total += np.log(product)
-                        product = 1.0
-            else:
-                total += np.float64(number) * np.log(np.float64(fit))
-            inverse = np.float32(1.0) / fit
-            m = k
-            for c in range(other):
-                share[c] = (row[c] - row[other]) * inverse
-                weighted = number * share[c]
-                own[1 + c] -= weighted
-                for d in range(c + 1):
-                    own[m] += weighted * share[d]
-                    m += 1
-    return total + np.log(product)
 
 
 @njit(cache=True, nogil=True)

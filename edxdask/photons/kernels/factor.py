@@ -8,7 +8,7 @@ pixels at once, before and after their photons (see ``full``).
 import numpy as np
 from numba import njit
 
-from edxdask.photons.kernels.four import count_gains4, count_spread4, ratio_gains4, ratio_spread4
+from edxdask.photons.kernels.four import count_spread4, ratio_gains4, ratio_spread4, weighted_gains4
 from edxdask.photons.kernels.full import (
     LANES,
     count_gains,
@@ -76,7 +76,7 @@ def _count_gains(begin, end, channel, count, owner, table, like, added):
     """Add counts times ``table`` to the rows of ``added``."""
     for j in range(begin, end, GROUP):
         row = peek(owner, j // GROUP)
-        store(added, row, add(load(like, added, row), count_gains4(like, table, channel, j, count)))
+        store(added, row, add(load(like, added, row), weighted_gains4(like, table, channel, j, count, j)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -151,7 +151,7 @@ def kl_tiles(
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
     pixels = indptr.size - 1
-    full = dense.shape[1]
+    unused = across_gain
     entry = zero(like, 0.0)
     after = zero(like, 0.0)
     for first in range(0, pixels, TILE_PIXELS):
@@ -164,9 +164,13 @@ def kl_tiles(
             _turn(width, here, tile, across)
             for g in range(here.shape[0]):
                 if turn == 0:
-                    ratio_gains_and_logs(width, g, here, full_spectra, across, floor, across_gain, log_sums)
+                    ratio_gains_and_logs(
+                        width, (), g, here, full_spectra, unused, across, floor, across_gain, unused, log_sums
+                    )
                 else:
-                    ratio_gains(width, g, here, full_spectra, across, floor, across_gain, log_sums)
+                    ratio_gains(
+                        width, (), g, here, full_spectra, unused, across, floor, across_gain, unused, log_sums
+                    )
             _turn_back(width, here, across_gain, added)
             for start in range(begin, end, LOG_PHOTONS):
                 stop = min(start + LOG_PHOTONS, end)
@@ -178,7 +182,7 @@ def kl_tiles(
         if statistics:
             _turn(width, here, tile, across)
             _turn(width, here, tile, wide)
-            for e in range(full):
+            for e in range(dense.shape[1]):
                 spread_ratios(width, e, here, full_spectra, across, wide, floor, full_numerator)
             _ratio_spread(begin, end, channel, count, owner, spectra, floor, like, tile, numerator)
         after = _add_rows(like, tile, last - first, after)
@@ -219,7 +223,7 @@ def _add_outer(like, tile, rows, outer):
 def _full_products(width, dense, table, across, gain, added):
     """Set ``added`` to the counts of channels held dense times ``table``."""
     for g in range(dense.shape[0] if dense.shape[1] > 0 else 0):
-        count_gains(width, g, dense, table, across, table[0, 0], gain, gain)
+        count_gains(width, (), g, dense, table, table, across, table[0, 0], gain, gain, gain)
     _turn_back(width, dense, gain, added)
 
 
@@ -297,3 +301,47 @@ def back_project_tiles(
         _copy_in(values, first, last, tile)
         _full_spread(width, here, tile, wide, full_out)
         _count_spread(indptr[first], indptr[last], channel, count, owner, like, tile, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def _curvatures(count, start, size, fit, weight):
+    """Divide counts by squares of the fits; counts begin at ``start``."""
+    some = count[start : start + size]
+    for j in range(size):
+        weight[j] = fit.dtype.type(some[j]) / (fit[j] * fit[j])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def curvature_tiles(
+    like, width, curve_like, curve, indptr, channel, count, owner, dense, amounts, table, full_table,
+    curve_table, full_curve_table, floor, fit, weight, tile, added, across, across_gain,
+    curve_tile, curve_added, curve_gain, log_sums, gains, curvatures,
+):  # fmt: skip
+    """Slopes and curvatures of the likelihood of all pixels; see ``photons.factor.likelihood_model``."""
+    pixels = indptr.size - 1
+    for first in range(0, pixels, TILE_PIXELS):
+        last = min(first + TILE_PIXELS, pixels)
+        here = dense[first // LANES : (last + LANES - 1) // LANES]
+        _copy_in(amounts, first, last, tile)
+        _turn(width, here, tile, across)
+        for g in range(here.shape[0]):
+            ratio_gains_and_logs(
+                width, curve, g, here, full_table, full_curve_table, across, floor, across_gain, curve_gain,
+                log_sums,
+            )  # fmt: skip
+        _turn_back(width, here, across_gain, added)
+        _turn_back(curve, here, curve_gain, curve_added)
+        for start in range(indptr[first], indptr[last], LOG_PHOTONS):
+            stop = min(start + LOG_PHOTONS, indptr[last])
+            _ratio_gains(start, stop, channel, count, owner, table, floor, like, tile, fit, added)
+            _curvatures(count, start, stop - start, fit, weight)
+            _add_logs(count, start, stop - start, fit, log_sums)
+            for j in range(start, stop, GROUP):
+                row = peek(owner, j // GROUP)
+                more = weighted_gains4(curve_like, curve_table, channel, j, weight, j - start)
+                store(curve_added, row, add(load(curve_like, curve_added, row), more))
+        for i in range(last - first):
+            store(tile, i, _added(like, added, i))
+            store(curve_tile, i, _added(curve_like, curve_added, i))
+        _copy_out(tile, first, last, gains)
+        _copy_out(curve_tile, first, last, curvatures)

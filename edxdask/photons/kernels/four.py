@@ -135,20 +135,21 @@ def ratio_spread4(typingctx, table, index, start, number, vector, floor, out):
 
 
 @intrinsic
-def count_gains4(typingctx, like, table, index, start, number):
-    """Σ number · row of four photons from place ``start`` on."""
+def weighted_gains4(typingctx, like, table, index, start, weight, at):
+    """Σ weight · row of four photons from place ``start`` on; their weights, or counts, begin at ``at``."""
     vec = Vec(table.dtype, like.count)
 
     def codegen(context, builder, signature, args):
-        _, table, index, start_type, number = zip(signature.args, args, strict=True)
-        start = context.cast(builder, start_type[1], start_type[0], types.intp)
+        _, table, index, start, weight, at = zip(signature.args, args, strict=True)
+        start, at = (context.cast(builder, place, kind, types.intp) for kind, place in (start, at))
         places = _four_places(context, builder, index, start)
         rows = [_load_row(context, builder, *table, place, vec.lanes) for place in places]
-        counts = _load_from(context, builder, *number, start, 4)
-        counts = builder.uitofp(counts, ir.VectorType(rows[0].type.element, 4))
-        return _weighted_sum(builder, counts, rows)
+        weights = _load_from(context, builder, *weight, at, 4)
+        if weights.type.element != rows[0].type.element:
+            weights = builder.uitofp(weights, ir.VectorType(rows[0].type.element, 4))
+        return _weighted_sum(builder, weights, rows)
 
-    return vec(like, table, index, start, number), codegen
+    return vec(like, table, index, start, weight, at), codegen
 
 
 @intrinsic

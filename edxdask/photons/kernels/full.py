@@ -55,19 +55,26 @@ class _Frame:
         loaded = _load_row(self.context, self.builder, *self.arrays["dense"], row, LANES)
         return self.builder.uitofp(loaded, self.vector)
 
-    def splats(self, channel):
-        """Each phase's number in one channel, in every lane."""
+    def splats(self, name, channel, columns):
+        """Each number of a channel's row of a table, in every lane."""
         b = self.builder
-        data = _data(self.context, b, *self.arrays["table"])
-        start = b.mul(channel, self.place(self.phases))
-        pointers = [
-            b.gep(data, [b.add(start, self.place(c))], source_etype=self.element) for c in range(self.phases)
-        ]
+        data = _data(self.context, b, *self.arrays[name])
+        start = b.mul(channel, self.place(columns))
+        places = [b.add(start, self.place(c)) for c in range(columns)]
+        pointers = [b.gep(data, [place], source_etype=self.element) for place in places]
         return [_splat(b, b.load(p, typ=self.element), LANES) for p in pointers]
 
-    def sums(self, kind):
+    def sums(self, kind, number=None):
         """Variables that begin at zero, one a phase; LLVM keeps them in registers."""
-        return [self.variable(kind) for _ in range(self.phases)]
+        return [self.variable(kind) for _ in range(self.phases if number is None else number)]
+
+    def store_rows(self, name, group, sums):
+        """Write sums to the rows of a group."""
+        b = self.builder
+        start = b.mul(group, self.place(len(sums)))
+        for c, total in enumerate(sums):
+            found = b.load(total, typ=self.vector)
+            _store_row(self.context, b, *self.arrays[name], b.add(start, self.place(c)), found)
 
     def variable(self, kind):
         """Variable of a vector type, zero from here on: within a loop, in every turn."""
@@ -95,50 +102,55 @@ def _gains(ratios, logs):
     """Sum of ``ratio * table`` over the channels of a group of pixels, into rows of ``gain``.
 
     The factor is the count itself where not ``ratios``. With ``logs`` also Σ count · log(fit), into the
-    lanes of ``log_sums``: of the fits' mantissas, and their powers of two.
+    lanes of ``log_sums``: of the fits' mantissas, and their powers of two. ``curve`` is as long as the rows
+    of ``curve_table``, whose Σ ratio / fit · row goes to ``curve_gain``; where it is empty nothing is done.
     """
 
-    def typed(typingctx, like, group, dense, table, tile, floor, gain, log_sums):
+    def typed(
+        typingctx, like, curve, group, dense, table, curve_table, tile, floor, gain, curve_gain, log_sums
+    ):
         def codegen(context, builder, signature, args):
             kinds = signature.args
-            names = ("dense", "table", "tile", "floor", "gain", "log_sums")
-            arrays = dict(zip(names, zip(kinds[2:], args[2:], strict=True), strict=True))
+            names = ("dense", "table", "curve_table", "tile", "floor", "gain", "curve_gain", "log_sums")
+            arrays = dict(zip(names, zip(kinds[3:], args[3:], strict=True), strict=True))
             frame = _Frame(context, builder, like.count, arrays)
-            group = context.cast(builder, args[1], kinds[1], types.intp)
+            group = context.cast(builder, args[2], kinds[2], types.intp)
             channels = frame.channels
-            own = builder.mul(group, frame.place(like.count))
-            amounts = frame.rows("tile", own) if ratios else []
-            sums = frame.sums(frame.vector)
-            logarithms = frame.variable(frame.wide), frame.variable(frame.wide)  # of mantissas, and powers
+            amounts = frame.rows("tile", builder.mul(group, frame.place(like.count))) if ratios else []
+            sums, curve_sums = frame.sums(frame.vector), frame.sums(frame.vector, curve.count)
+            logarithms = frame.sums(frame.wide, 2)  # of mantissas, and powers
             first = builder.mul(group, channels)
             step, zero = frame.place(LOG_CHANNELS), frame.place(0)
             with cgutils.for_range_slice(builder, zero, channels, step) as (begin, _):
-                some = frame.variable(frame.vector), frame.variable(frame.vector)
+                some = frame.sums(frame.vector, 2)
                 end = builder.add(begin, step)
                 end = builder.select(builder.icmp_signed("<", end, channels), end, channels)
                 with cgutils.for_range_slice(builder, begin, end, frame.place(1)) as (channel, _):
                     factor = count = frame.counts(builder.add(first, channel))
-                    shapes = frame.splats(channel)
+                    shapes = frame.splats("table", channel, like.count)
                     if ratios:
                         fit = frame.fit(amounts, shapes)
                         factor = builder.fdiv(count, fit, flags=QUICK)
                     if logs:
                         frame.add_products(some, count, log(builder, fit))
                     frame.add_products(sums, factor, shapes)
+                    if curve.count:
+                        curvature = builder.fdiv(factor, fit, flags=QUICK)
+                        shapes = frame.splats("curve_table", channel, curve.count)
+                        frame.add_products(curve_sums, curvature, shapes)
                 for total, part in zip(logarithms, some, strict=True) if logs else ():
                     more = _widened(builder, builder.load(part, typ=frame.vector))
                     builder.store(builder.fadd(builder.load(total, typ=frame.wide), more, flags=FAST), total)
-            for c, total in enumerate(sums):
-                found = builder.load(total, typ=frame.vector)
-                row = builder.add(own, frame.place(c))
-                _store_row(context, builder, *arrays["gain"], row, found)
+            frame.store_rows("gain", group, sums)
+            frame.store_rows("curve_gain", group, curve_sums)
             for row, total in enumerate(logarithms) if logs else ():
                 before = _load_row(context, builder, *arrays["log_sums"], frame.place(row), LANES)
                 after = builder.fadd(before, builder.load(total, typ=frame.wide))
                 _store_row(context, builder, *arrays["log_sums"], frame.place(row), after)
             return context.get_dummy_value()
 
-        return types.void(like, group, dense, table, tile, floor, gain, log_sums), codegen
+        arguments = (like, curve, group, dense, table, curve_table, tile, floor, gain, curve_gain, log_sums)
+        return types.void(*arguments), codegen
 
     return intrinsic(typed)
 
@@ -157,7 +169,7 @@ def _spread(ratios):
             arrays = dict(zip(names, zip(kinds[2:], args[2:], strict=True), strict=True))
             frame = _Frame(context, builder, like.count, arrays)
             channel = context.cast(builder, args[1], kinds[1], types.intp)
-            shapes = frame.splats(channel) if ratios else []
+            shapes = frame.splats("table", channel, like.count) if ratios else []
             sums = frame.sums(frame.wide)
             with cgutils.for_range(builder, frame.groups) as loop:
                 row = builder.add(builder.mul(loop.index, frame.channels), channel)
