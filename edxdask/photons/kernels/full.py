@@ -1,8 +1,8 @@
 """Work on channels that are held dense: sixteen pixels side by side, no index and no horizontal sum.
 
 Half of a spectrum image's non-zeros lie in the few channels of its strong lines, where most pixels have
-counts. There the counts of sixteen pixels are one vector: a fit, a division and the sums of an update cost
-a sixth of what they cost photon by photon (k = 3, single precision: 0.55 ns an entry and iteration).
+counts. There the counts of sixteen pixels are one vector: a fit, a division, a logarithm and the sums of an
+update cost a quarter of what they cost a photon (k = 3, single precision: 0.7 ns an entry and iteration).
 
 Two orders of the loops. ``gains`` runs along the channels of one group of pixels, whose sums stay in
 registers; ``spread`` runs along the groups of one channel, whose sums stay there. Both are written as LLVM
