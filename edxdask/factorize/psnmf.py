@@ -41,7 +41,14 @@ from edxdask.factorize.guided_fit import (
 from edxdask.factorize.nmf import run_identity
 from edxdask.factorize.result import gather_abundance, make_result
 from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
-from edxdask.factorize.smooth import ROUNDS, TOLERANCE, Prior, smooth_abundances, state_floats
+from edxdask.factorize.smooth import (
+    ROUNDS,
+    TOLERANCE,
+    Prior,
+    scratch_floats,
+    smooth_abundances,
+    state_floats,
+)
 from edxdask.factorize.split import choose_strength
 from edxdask.factorize.stages import Arrays, remember
 from edxdask.factorize.wish import wish_of
@@ -119,7 +126,9 @@ def psnmf(
         require_phases(phases, sum(v.stack.pixels for v in views), channels)
     most = phases or MOST_PHASES
     _check_bins(bin, [view.stack for view in views], phases or 1)
-    demand = Demand(4 * state_floats(most), 6 * most * channels * 8)
+    widest = max(view.stack.width for view in views)
+    scratch = 6 * most * channels * 8 + 4 * scratch_floats(most, widest)
+    demand = Demand(4 * state_floats(most), scratch)
     folder = Path(checkpoint) if checkpoint else None
     with photons_of(
         data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache

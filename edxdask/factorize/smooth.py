@@ -61,7 +61,7 @@ MOST_DAMPING = 64.0
 
 
 def state_floats(phases: int) -> int:
-    """Count single-precision numbers a pixel that smoothing holds at its peak.
+    """Count single-precision numbers a pixel of smoothing: its states and the abundances they come from.
 
     Examples
     --------
@@ -69,6 +69,17 @@ def state_floats(phases: int) -> int:
     [13, 21, 30, 76]
     """
     return 5 * phases + model_floats(phases)
+
+
+def scratch_floats(phases: int, width: int) -> int:
+    """Count single-precision numbers that a thread works on: rows in use, a little wider than the image.
+
+    Examples
+    --------
+    >>> scratch_floats(3, 512)
+    231840
+    """
+    return (INNER + 3) * (4 * phases + model_floats(phases)) * (width + 48)
 
 
 def model_floats(phases: int) -> int:
@@ -163,11 +174,8 @@ class PriorStep:
         like = (0,) * state[FRACTION].shape[1]
         for values, pixels in zip(fraction, model, strict=True):
             centre_model(like, values, pixels, SINGLE(damping))
-        ahead = tuple(values.copy() for values in fraction)
         sigma, radius, shrink = (SINGLE(number) for number in (self.penalty.sigma, *self.penalty.ball))
-        primal_dual(
-            like, fraction, dual, model, ahead, tile.plan.width, self.halo_rows, sigma, radius, shrink
-        )
+        primal_dual(fraction, dual, model, tile.plan.width, self.halo_rows, sigma, radius, shrink)
 
 
 @dataclass(frozen=True)
@@ -268,7 +276,7 @@ def smooth_abundances(
     Notes
     -----
     Without ``yields`` every pixel keeps its photons: its abundances add up to them, and one without photons
-    gets zeros. Memory: ``state_floats`` numbers a pixel.
+    gets zeros. Memory: ``state_floats`` numbers a pixel, ``scratch_floats`` a thread.
     """
     unit, sums = unit_rows(spectra)
     if not (np.isfinite(strength) and strength >= 0):

@@ -14,6 +14,8 @@ from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import ParameterError
 from edxdask.factorize import smooth
 from edxdask.factorize.fcls import fcls
+from edxdask.factorize.kernels.curvature import model_length
+from edxdask.factorize.kernels.prior import primal_dual
 from edxdask.factorize.result import gather_abundance
 from edxdask.factorize.smooth import DUAL, FRACTION, smooth_abundances
 from edxdask.factorize.split import EqualShares
@@ -83,6 +85,68 @@ def minus_adjoint(along, across):
     out[:, 1:] -= along[:, :-1]
     out[1:] -= across[:-1]
     return out
+
+
+def onto_simplex(values):
+    falling = -np.sort(-values, axis=-1)
+    over = (np.cumsum(falling, axis=-1) - 1) / np.arange(1, values.shape[-1] + 1)
+    kept = np.sum(falling > over, axis=-1, keepdims=True)
+    return np.maximum(values - np.take_along_axis(over, kept - 1, axis=-1), 0)
+
+
+def plain_steps(f, along, across, bound, slope, curvature, steps, sigma, radius, shrink):
+    """Condat and Vũ's steps on whole maps in double precision; the model moves all phases but the last."""
+    ahead, step = f, 1 / (0.5 * bound[..., None] + 8 * sigma)
+    for _ in range(steps):
+        along, across = (p + sigma * d for p, d in zip((along, across), differences(ahead), strict=True))
+        lengths = np.sqrt((along**2 + across**2).sum(axis=-1, keepdims=True))
+        scale = np.minimum(1, radius / np.maximum(lengths, 1e-30)) if radius > 0 else shrink
+        along, across = along * scale, across * scale
+        pull = minus_adjoint(along, across)
+        pull[..., :-1] -= slope + np.einsum("yxcd,yxd->yxc", curvature, f[..., :-1])
+        new = onto_simplex(f + step * pull)
+        f, ahead = new, 2 * new - f
+    return f, along, across
+
+
+@pytest.mark.parametrize(("radius", "shrink"), [(4.0, 1.0), (0.0, 0.5)])
+@pytest.mark.parametrize("phases", [1, 2, 3, 5])
+@pytest.mark.parametrize("width", [1, 23])
+def test_steps_on_three_pieces_are_those_on_the_whole_image(phases, width, radius, shrink):
+    rng = np.random.default_rng(phases)
+    steps, sigma, shape, other = 6, 3.0, (25, width), phases - 1
+    f = rng.dirichlet(np.ones(phases), size=shape).astype(np.float32)
+    dual = rng.normal(size=(*shape, 2 * phases)).astype(np.float32)
+    dual[:, -1, :phases] = dual[-1, :, phases:] = 0  # nothing flows over the border
+    root = rng.normal(scale=2.0, size=(*shape, other, 3))
+    curvature = np.einsum("yxcr,yxdr->yxcd", root, root)
+    slope, bound = rng.normal(scale=20.0, size=(*shape, other)), np.linalg.norm(curvature, axis=(2, 3))
+    lower = curvature[(..., *np.tril_indices(other))]
+    model = np.concatenate([bound[..., None], slope, lower], axis=-1).astype(np.float32)
+    assert model.shape[-1] == model_length(phases)
+    numbers = steps, *(np.float32(n) for n in (sigma, radius, shrink))
+
+    def pieces(array, cuts):
+        flat = array.reshape(-1, array.shape[-1])
+        return tuple(part.copy() for part in np.split(flat, [width * cut for cut in cuts]))
+
+    found = []
+    for cuts in [(0, 25), (6, 15), (3, 19), (0, 1)]:  # own rows at all borders, at one, at none
+        start, stop = max(cuts[0] - steps, 0), min(cuts[1] + steps, 25)
+        near = [pieces(a[start:stop], [cut - start for cut in cuts]) for a in (f, dual, model)]
+        primal_dual(*near, width, *numbers)
+        found.append([near[0][1], near[1][1], slice(cuts[0] * width, cuts[1] * width)])
+    maps, along, across = plain_steps(
+        f.astype(float), dual[..., :phases].astype(float), dual[..., phases:].astype(float),
+        bound, slope, curvature, *numbers,
+    )  # fmt: skip
+    whole, field, _ = found[0]
+    np.testing.assert_allclose(whole, maps.reshape(-1, phases), atol=3e-6)  # single precision
+    np.testing.assert_allclose(field[:, :phases], along.reshape(-1, phases), atol=3e-5)
+    np.testing.assert_allclose(field[:, phases:], across.reshape(-1, phases), atol=3e-5)
+    for fractions, duals, where in found[1:]:
+        np.testing.assert_array_equal(fractions, whole[where])
+        np.testing.assert_array_equal(duals, field[where])
 
 
 @pytest.mark.parametrize("kind", ["tv", "laplacian"])

@@ -6,121 +6,171 @@ and the next row, joint over phases, and is projected onto the prior's dual ball
 further, so ``n`` steps need ``n`` rows of the neighbours, of fractions, dual field and model alike.
 
 The rows come in three pieces, (above, own, below), of the same image; outer pieces may be empty.
+
+All steps walk over the image together, each one row behind the one before it, so only ``n + 2`` rows are in
+use at a time. They lie in a ring, which stays in the cache; each number of a pixel has a plane of its own
+there, so that loops along a row become SIMD instructions. A row of the ring is (4 k + model, columns), with
+planes of fractions, of the extrapolated point ``ahead``, of the dual field along and across rows, and of the
+model.
 """
 
 import numpy as np
 from numba import njit
 
-ONE = np.float32(1.0)
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+LOWEST = np.float32(-np.inf)
+LINE = 16  # numbers a cache line
+LEFT = LINE  # first pixel of a row of the ring: the dual field left of it is zero
 OPERATOR = np.float32(8.0)  # bound of the squared norm of the differences on a grid
 
 
-@njit(cache=True, nogil=True)
-def _onto_simplex(like, values):
-    """Project in place onto ``values >= 0, Σ values = 1``: drop what lies below the threshold, repeat."""
-    size = np.float32(len(like))
-    threshold = -ONE
-    for c in range(len(like)):
-        threshold += values[c]
-    threshold /= size
-    for _ in range(len(like)):
-        total = -ONE
-        kept = np.float32(0.0)
-        for c in range(len(like)):
-            if values[c] > threshold:
-                total += values[c]
-                kept += ONE
-        threshold = total / kept
-        if kept == size:
-            break
-        size = kept
-    for c in range(len(like)):
-        values[c] = max(values[c] - threshold, np.float32(0.0))
+@njit(cache=True, nogil=True, error_model="numpy")
+def _simplex_threshold(values, work):
+    """Find what values lie too high to be on the simplex: drop those below the threshold, repeat.
 
-
-@njit(cache=True, nogil=True)
-def _dual_row(like, ahead, ahead_below, dual, sigma, radius, shrink):
-    """Follow the differences; ``radius`` > 0 bounds joint lengths (TV), else they shrink (Laplacian)."""
-    k = len(like)
-    width = ahead.shape[0]
-    for i in range(width):
-        right = min(i + 1, width - 1)
-        squares = np.float32(0.0)
-        for c in range(len(like)):
-            along = dual[i, c] + sigma * (ahead[right, c] - ahead[i, c])
-            across = dual[i, k + c] + sigma * (ahead_below[i, c] - ahead[i, c])
-            squares += along * along + across * across
-            dual[i, c] = along
-            dual[i, k + c] = across
-        scale = shrink
-        if radius > 0 and squares > radius * radius:
-            scale = radius / np.sqrt(squares)
-        for c in range(2 * k):
-            dual[i, c] *= scale
-
-
-@njit(cache=True, nogil=True)
-def _primal_row(like, fraction, ahead, dual, dual_above, has_above, model, sigma, values):
-    """Step of the fractions; ``ahead`` becomes the extrapolated point the next dual step looks at."""
-    k = len(like)
-    other = k - 1
-    upper = ONE if has_above else np.float32(0.0)
-    for i in range(fraction.shape[0]):
-        own = model[i]
-        step = ONE / (np.float32(0.5) * own[0] + OPERATOR * sigma)
-        left = max(i - 1, 0)
-        inner = ONE if i > 0 else np.float32(0.0)
-        for c in range(len(like)):
-            push = dual[i, c] + dual[i, k + c] - inner * dual[left, c] - upper * dual_above[i, k + c]
-            values[c] = fraction[i, c] + step * push
-        for c in range(other):
-            slope = own[1 + c]
-            for d in range(other):
-                low, high = min(c, d), max(c, d)
-                slope += own[k + (high * (high + 1)) // 2 + low] * fraction[i, d]
-            values[c] -= step * slope
-        _onto_simplex(like, values)
-        for c in range(len(like)):
-            ahead[i, c] = values[c] + values[c] - fraction[i, c]
-            fraction[i, c] = values[c]
-
-
-@njit(cache=True, nogil=True)
-def _place(row, starts):
-    """Piece that holds a row, and the row's number in it."""
-    piece = 0
-    while row >= starts[piece + 1]:
-        piece += 1
-    return piece, row - starts[piece]
-
-
-@njit(cache=True, nogil=True)
-def primal_dual(like, fraction, dual, model, ahead, width, steps, sigma, radius, shrink):
-    """Take ``steps`` steps in place; each argument but the numbers is (above, own, below), ahead = fraction.
-
-    A row's primal step needs its own new dual field and the one above, so a single walk does both.
+    A pixel that has nothing left to drop stays as it is while others of its row go on.
     """
-    starts = np.zeros(4, np.int64)
-    for piece in range(3):
-        starts[piece + 1] = starts[piece] + fraction[piece].shape[0] // width
-    rows = starts[3]
-    values = np.empty(len(like), np.float32)
-    for _ in range(steps):
-        above = dual[1][:0]
-        for row in range(rows):
-            piece, at = _place(row, starts)
-            here = slice(at * width, (at + 1) * width)
-            next_piece, next_at = _place(min(row + 1, rows - 1), starts)
-            below = ahead[next_piece][next_at * width : (next_at + 1) * width]
-            own_dual = dual[piece][here]
-            _dual_row(like, ahead[piece][here], below, own_dual, sigma, radius, shrink)
-            if row == 0:
-                above = own_dual
-            _primal_row(
-                like, fraction[piece][here], ahead[piece][here], own_dual, above, row > 0,
-                model[piece][here], sigma, values,
-            )  # fmt: skip
-            above = own_dual
+    threshold, total, kept, before = work[0], work[1], work[2], work[3]
+    for i in range(threshold.size):
+        threshold[i] = LOWEST
+        before[i] = ZERO
+    for _ in range(len(values)):
+        for i in range(threshold.size):
+            total[i] = -ONE
+            kept[i] = ZERO
+        for c in range(len(values)):
+            value = values[c]
+            for i in range(threshold.size):
+                keeps = value[i] > threshold[i]
+                total[i] += value[i] if keeps else ZERO
+                kept[i] += ONE if keeps else ZERO
+        moved = 0
+        for i in range(threshold.size):
+            threshold[i] = total[i] / max(kept[i], ONE)
+            moved |= kept[i] != before[i]
+            before[i] = kept[i]
+        if not moved:
+            break
+    return threshold
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dual_row(k, here, below, sigma, radius, shrink, work):
+    """Follow the differences; ``radius`` > 0 bounds joint lengths (TV), else they shrink (Laplacian)."""
+    squares, scale = work[0], work[1]
+    width = squares.size
+    for i in range(width):
+        squares[i] = ZERO
+    for c in range(k):
+        own, right, under = here[k + c, LEFT:], here[k + c, LEFT + 1 :], below[k + c, LEFT:]
+        along, across = here[2 * k + c, LEFT:], here[3 * k + c, LEFT:]
+        for i in range(width):
+            along[i] += sigma * (right[i] - own[i])
+            across[i] += sigma * (under[i] - own[i])
+            squares[i] += along[i] * along[i] + across[i] * across[i]
+    for i in range(width):
+        outside = radius > 0 and squares[i] > radius * radius
+        scale[i] = radius / np.sqrt(squares[i]) if outside else shrink
+    for c in range(2 * k):
+        field = here[2 * k + c, LEFT:]
+        for i in range(width):
+            field[i] *= scale[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _primal_row(k, here, above, sigma, values, work):
+    """Step of the fractions; ``ahead`` becomes the extrapolated point the next dual step looks at."""
+    step, slope = work[0], work[1]
+    width = step.size
+    bound = here[4 * k, LEFT:]
+    for i in range(width):
+        step[i] = ONE / (HALF * bound[i] + OPERATOR * sigma)
+    for c in range(k):
+        value, fraction, over = values[c], here[c, LEFT:], above[3 * k + c, LEFT:]
+        left, along, across = here[2 * k + c, LEFT - 1 :], here[2 * k + c, LEFT:], here[3 * k + c, LEFT:]
+        for i in range(width):
+            value[i] = fraction[i] + step[i] * (along[i] + across[i] - left[i] - over[i])
+    for c in range(k - 1):
+        linear = here[4 * k + 1 + c, LEFT:]
+        for i in range(width):
+            slope[i] = linear[i]
+        for d in range(k - 1):
+            low, high = min(c, d), max(c, d)
+            curvature, fraction = here[5 * k + (high * (high + 1)) // 2 + low, LEFT:], here[d, LEFT:]
+            for i in range(width):
+                slope[i] += curvature[i] * fraction[i]
+        value = values[c]
+        for i in range(width):
+            value[i] -= step[i] * slope[i]
+    threshold = _simplex_threshold(values, work)
+    for c in range(k):
+        value, fraction, ahead = values[c], here[c, LEFT:], here[k + c, LEFT:]
+        for i in range(width):
+            projected = max(value[i] - threshold[i], ZERO)
+            ahead[i] = projected + projected - fraction[i]
+            fraction[i] = projected
+        ahead[width] = ahead[width - 1]
+
+
+@njit(cache=True, nogil=True)
+def _load(pieces, row, width, planes):
+    """Spread a row of an image over planes."""
+    for piece in pieces:
+        rows = len(piece) // width
+        if 0 <= row < rows:
+            for c in range(len(planes)):
+                plane = planes[c, LEFT:]
+                for i in range(width):
+                    plane[i] = piece[row * width + i, c]
+        row -= rows
+
+
+@njit(cache=True, nogil=True)
+def _store(planes, row, width, out):
+    """Gather a row of an image from planes."""
+    for c in range(len(planes)):
+        plane = planes[c, LEFT:]
+        for i in range(width):
+            out[row * width + i, c] = plane[i]
+
+
+@njit(cache=True, nogil=True)
+def primal_dual(fraction, dual, model, width, steps, sigma, radius, shrink):
+    """Take ``steps`` steps, in place, of the own piece; each argument but the numbers is (above, own, below).
+
+    A row's primal step needs its own new dual field and the one above, so a single walk does both. Rows of
+    outer pieces are left out of steps that reach no own row any more.
+    """
+    k = fraction[1].shape[1]
+    first = len(fraction[0]) // width
+    last = first + len(fraction[1]) // width
+    rows = last + len(fraction[2]) // width
+    # Zero: the dual field left of the image, and that above it, as long as the first row is in use. An odd
+    # number of lines keeps planes from sharing places in the cache.
+    columns = LINE * ((LEFT + width + LINE) // LINE | 1)
+    ring = np.zeros((steps + 2, 4 * k + model[1].shape[1], columns), np.float32)
+    values = np.empty((k, width), np.float32)
+    work = np.empty((4, width), np.float32)
+    for front in range(rows + steps):
+        if front < rows:
+            new = ring[front % len(ring)]
+            _load(fraction, front, width, new[:k])
+            new[k : 2 * k] = new[:k]
+            new[k : 2 * k, LEFT + width] = new[k : 2 * k, LEFT + width - 1]
+            _load(dual, front, width, new[2 * k : 4 * k])
+            _load(model, front, width, new[4 * k :])
+        for reach in range(steps, 0, -1):
+            row = front - 1 - steps + reach
+            if max(first - reach, 0) <= row < min(last + reach - 1, rows):
+                here, above = ring[row % len(ring)], ring[(row - 1) % len(ring)]
+                below = ring[min(row + 1, rows - 1) % len(ring)]
+                _dual_row(k, here, below, sigma, radius, shrink, work)
+                _primal_row(k, here, above, sigma, values, work)
+        row = front - steps
+        if first <= row < last:
+            done = ring[row % len(ring)]
+            _store(done[:k], row - first, width, fraction[1])
+            _store(done[2 * k : 4 * k], row - first, width, dual[1])
 
 
 @njit(cache=True, nogil=True)
