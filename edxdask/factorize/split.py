@@ -60,7 +60,7 @@ def choose_strength(
 ) -> Curve:
     """Find the strength whose maps foretell unseen photons best.
 
-    All pixels of ``problem`` are fitted for each candidate, some 50 ns a pixel and step: give it a window of
+    All pixels of ``problem`` are fitted for each candidate, some 5 ns a pixel and step: give it a window of
     a large map (``select.window_of``).
 
     Parameters
