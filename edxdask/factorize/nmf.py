@@ -19,6 +19,7 @@ from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
+from edxdask.factorize.coarse import first_bin, first_spectra
 from edxdask.factorize.guided import Absent, Compositions
 from edxdask.factorize.guided_fit import (
     Phases,
@@ -70,7 +71,8 @@ def nmf(
         ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result
     max_iter, tol : stop after so many iterations, or when three in a row gain less than ``tol`` of it; with
         elements each of two fits does, that with columns which phases share and that with each phase's own
-    accelerate : extrapolate with a guard; False gives the plain updates, one by one those of scikit-learn
+    accelerate : KL begins with rounds on binned photons, unless ``init`` is given, and extrapolates with a
+        guard; False gives the plain updates, one by one those of scikit-learn
     fixed : boolean (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``
     forbidden : the same: entries of the spectra that are zero
     elements, absent, compositions, refine_axis : make spectra of what elements emit, as in ``psnmf``; KL only
@@ -96,8 +98,12 @@ def nmf(
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
     rank = require_phases(phases, sum(v.stack.pixels for v in views), channels)
+    from_bins = accelerate and loss == "kl" and wish is None and (init is None or isinstance(init, str))
+    factor = first_bin([v.stack for v in views]) if from_bins else None
+    binned = 2 * channels // factor**2 if factor else 0  # bins are nearly full: two bytes a channel
     # abundances, those before and those in the making; at the end the result's maps and totals
-    demand = Demand(rank * dtype.itemsize * (4 if accelerate else 3) + 16, 6 * rank * channels * 8)
+    state = rank * dtype.itemsize * (4 if accelerate else 3) + 16
+    demand = Demand(state + binned, 6 * rank * channels * 8)
     with photons_of(
         data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
@@ -117,6 +123,8 @@ def nmf(
         attrs: dict[str, Any] = {schema.SEED: seed}
         if wish is None:
             model = FreeSpectra(masks.get("fixed"))
+            if factor and not resumes(kept):
+                spectra = first_spectra(problem, spectra, model, factor, max_iter, progress)
             most = FAR_MOMENTUM if loss == "kl" else MOST_MOMENTUM
             spectra, objectives = factorize(
                 problem, model, spectra, loop, loss=loss, accelerate=accelerate, most_momentum=most
@@ -138,6 +146,11 @@ def nmf(
         if loop.checkpoint:
             loop.checkpoint.remove()
     return result if wish is None else with_composition(result, guide, found)
+
+
+def resumes(checkpoint: Checkpoint | None) -> bool:
+    """Tell whether the loop will go on from a checkpoint."""
+    return checkpoint is not None and checkpoint.latest() is not None
 
 
 def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed: int) -> np.ndarray:

@@ -14,10 +14,9 @@ from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import ParameterError
 from edxdask.factorize import smooth
 from edxdask.factorize.fcls import fcls
-from edxdask.factorize.kernels.curvature import model_length
 from edxdask.factorize.kernels.prior import primal_dual
 from edxdask.factorize.result import gather_abundance
-from edxdask.factorize.smooth import DUAL, FRACTION, smooth_abundances
+from edxdask.factorize.smooth import DUAL, FRACTION, model_floats, smooth_abundances
 from edxdask.factorize.split import EqualShares
 
 
@@ -123,7 +122,7 @@ def test_steps_on_three_pieces_are_those_on_the_whole_image(phases, width, radiu
     slope, bound = rng.normal(scale=20.0, size=(*shape, other)), np.linalg.norm(curvature, axis=(2, 3))
     lower = curvature[(..., *np.tril_indices(other))]
     model = np.concatenate([bound[..., None], slope, lower], axis=-1).astype(np.float32)
-    assert model.shape[-1] == model_length(phases)
+    assert model.shape[-1] == model_floats(phases)
     numbers = steps, *(np.float32(n) for n in (sigma, radius, shrink))
 
     def pieces(array, cuts):
