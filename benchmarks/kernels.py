@@ -99,7 +99,7 @@ def cached_channels(width, turns, dense, spectra, across, wide, gain, numerator)
     floor = spectra.dtype.type(1e-7)
     for _ in range(turns):
         for g in range(dense.shape[0]):
-            ratio_gains(width, g, dense, spectra, across, floor, gain, gain)
+            ratio_gains(width, (), g, dense, spectra, spectra, across, floor, gain, gain, gain)
         for e in range(dense.shape[1]):
             spread_ratios(width, e, dense, spectra, across, wide, floor, numerator)
 
