@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.array.core import normalize_chunks, slices_from_chunks
 
 from edxdask import schema
 from edxdask.engine.layout import ImageStack, TilePlan, stack_of
@@ -23,15 +27,25 @@ class MapView:
     cube: xr.Dataset
     stack: ImageStack
 
-    @property
+    @cached_property
     def counts(self) -> da.Array:
         """Lazy counts as ``(images, rows, width, energy)``; dense arrays in memory become lazy here."""
         data = self.cube[schema.COUNTS].data
-        if not isinstance(data, da.Array):
-            rows = max(1, PIECE_BYTES // max(1, data[..., :1, :, :].nbytes)) if data.ndim > 2 else -1
-            chunks = (-1,) * data.ndim if data.ndim < 3 else (*(1,) * (data.ndim - 3), rows, -1, -1)
-            data = da.from_array(data, chunks=chunks, name=False)
-        return data
+        if isinstance(data, da.Array):
+            return data
+        rows = max(1, PIECE_BYTES // max(1, data[..., :1, :, :].nbytes)) if data.ndim > 2 else -1
+        chunks = (-1,) * data.ndim if data.ndim < 3 else (*(1,) * (data.ndim - 3), rows, -1, -1)
+        return _views(np.asarray(data), normalize_chunks(chunks, data.shape, dtype=data.dtype))
+
+
+def _views(data: np.ndarray, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Lazy array of views of ``data``; ``dask.array.from_array`` would copy it whole."""
+    name = f"counts-{uuid4().hex}"
+    places = product(*(range(len(lengths)) for lengths in chunks))
+    graph = {
+        (name, *place): data[where] for place, where in zip(places, slices_from_chunks(chunks), strict=True)
+    }
+    return da.Array(graph, name, chunks, dtype=data.dtype)
 
 
 def maps_of(data: xr.Dataset | xr.DataTree) -> list[MapView]:
