@@ -68,7 +68,7 @@ _VARIABLES = (
     Variable(TOTAL, (), True, "uif", "counts", "sum", "expected photons of a pixel"),
     Variable(SPECTRUM, (PHASE, ENERGY), False, "f", "1", "keep", "spectrum of a phase; each row sums to 1"),
     Variable(ABUNDANCE, (PHASE,), True, "f", "1", "mean", "fraction of a pixel's photons due to a phase"),
-    Variable(OBJECTIVE, (ITERATION,), False, "f", "1", "keep", "loss after each iteration"),
+    Variable(OBJECTIVE, (ITERATION,), False, "f", "1", "keep", "loss at an iteration"),
     Variable(
         COMPOSITION, (PHASE, ELEMENT), False, "f", "1", "keep", "atomic fraction of an element in a phase"
     ),

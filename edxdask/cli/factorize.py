@@ -158,7 +158,7 @@ def print_result(settings: Settings, out: str, result: Any) -> None:
     figures = {
         "out": out,
         "phases": dict(zip(labels, share.tolist(), strict=True)),
-        "iterations": int(root.sizes[schema.ITERATION]),
+        "iterations": int(root[schema.ITERATION][-1]) + 1,
         "objective": float(root[schema.OBJECTIVE].values[-1]),
         **{name: root.attrs[name] for name in (schema.BIN, schema.SMOOTH) if name in root.attrs},
     }

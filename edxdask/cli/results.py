@@ -40,8 +40,8 @@ def described(path: Path, data: xr.Dataset | xr.DataTree, shown: tuple[str, ...]
             "energy_scale_kev": scale,
         }
     if schema.OBJECTIVE in root:
-        objective = root[schema.OBJECTIVE].values
-        found |= {"iterations": int(objective.size), "objective": float(objective[-1])}
+        objective = float(root[schema.OBJECTIVE][-1])
+        found |= {"iterations": int(root[schema.ITERATION][-1]) + 1, "objective": objective}
     keys = (*shown, schema.BIN, schema.SMOOTH, schema.WEIGHTING)
     maps = [
         {"name": name, "pixels": _pixels(ds), "variables": list(ds.data_vars)} for name, ds in nodes.items()

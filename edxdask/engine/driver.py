@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ Round = Callable[[Shared, int], tuple[Shared, float]]
 class StopRule:
     """Stop after ``max_iter`` rounds, or when ``patience`` rounds in a row gained less than ``tol``.
 
-    The gain is relative to the objective's own size.
+    The gain is relative to the objective's own size; between rounds whose objective is NaN, since nobody
+    looked, it is that of one round on average.
 
     Examples
     --------
@@ -42,10 +44,12 @@ class StopRule:
         """Whether the loop may end."""
         if len(objectives) >= self.max_iter:
             return True
-        recent = np.array(objectives[-self.patience - 1 :])
-        if self.tol <= 0 or recent.size <= self.patience:
+        known = np.flatnonzero(~np.isnan(objectives))[-self.patience - 1 :]
+        if self.tol <= 0 or known.size <= self.patience:
             return False
-        return bool(np.all(recent[:-1] - recent[1:] < self.tol * np.abs(recent[1:])))
+        recent = np.array(objectives)[known]
+        gains = (recent[:-1] - recent[1:]) / np.diff(known)
+        return bool(np.all(gains < self.tol * np.abs(recent[1:])))
 
 
 @dataclass
@@ -68,6 +72,8 @@ class Loop:
 
     def run(self, step_round: Round, shared: Shared) -> tuple[Shared, np.ndarray]:
         """Repeat ``shared, objective = step_round(shared, iteration)`` from the newest checkpoint on.
+
+        An objective is NaN where nobody looked.
 
         Ctrl-C ends the run after the round it falls into, when factors and states belong together.
         """
@@ -100,7 +106,8 @@ class Loop:
     def _report(self, objectives: list[float], resumed: int) -> None:
         if self.progress:
             done, total = len(objectives), self.rule.max_iter
-            values: Mapping[str, float] = {"objective": objectives[-1]}
+            seen = next((value for value in reversed(objectives) if not math.isnan(value)), math.nan)
+            values: Mapping[str, float] = {"objective": seen}
             self.progress(Progress(self.label, done, total, "iteration", resumed, dict(values)))
 
     def _save(self, shared: Shared, objectives: list[float]) -> bool:

@@ -72,7 +72,8 @@ def nmf(
     max_iter, tol : stop after so many iterations, or when three in a row gain less than ``tol`` of it; with
         elements each of two fits does, that with columns which phases share and that with each phase's own
     accelerate : KL begins with rounds on binned photons, unless ``init`` is given, and extrapolates with a
-        guard; False gives the plain updates, one by one those of scikit-learn
+        guard; False gives the plain updates, one by one those of scikit-learn, and looks at the KL objective
+        every tenth iteration, as it does
     fixed : boolean (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``
     forbidden : the same: entries of the spectra that are zero
     elements, absent, compositions, refine_axis : make spectra of what elements emit, as in ``psnmf``; KL only

@@ -50,6 +50,7 @@ def make_result(
     ----------
     spectra : (k, E), any scale
     abundance : (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up to this function
+    objectives : of all iterations, NaN where nobody looked: these are left out, but for the last
     phases : labels; given labels keep their order
     """
     sums = spectra.sum(axis=1, dtype=np.float64)
@@ -62,12 +63,13 @@ def make_result(
         order = np.argsort(-counts.sum(axis=0, dtype=np.float64), kind="stable")
         unit = unit[order]
         phases = [f"phase_{i}" for i in range(len(unit))]
+    seen = np.union1d(np.flatnonzero(~np.isnan(objectives)), len(objectives) - 1)
     shared = xr.Dataset(
         {
             schema.SPECTRUM: ((schema.PHASE, schema.ENERGY), unit, schema.variable_attrs(schema.SPECTRUM)),
-            schema.OBJECTIVE: (schema.ITERATION, objectives, schema.variable_attrs(schema.OBJECTIVE)),
+            schema.OBJECTIVE: (schema.ITERATION, objectives[seen], schema.variable_attrs(schema.OBJECTIVE)),
         },
-        coords={schema.ENERGY: problem.energy.variable, schema.PHASE: list(phases)},
+        coords={schema.ENERGY: problem.energy.variable, schema.PHASE: list(phases), schema.ITERATION: seen},
         attrs=_attrs(problem.maps[0], attrs, entry),
     )
     maps = [_map_result(view, counts, order, phases, attrs, entry) for view in problem.maps]

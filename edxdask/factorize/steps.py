@@ -30,11 +30,13 @@ class Call:
     spectra : (k, E)
     momentum : share of the last step that is added before the sweep
     undo : start from ``previous``: the last extrapolated sweep raised the objective
+    look : take the objective; where it costs nothing it is there without
     """
 
     spectra: np.ndarray
     momentum: float = 0.0
     undo: bool = False
+    look: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ class SweepStep:
             abundance /= 1 + self.sparsity / (abundance + SOFT_COUNTS)
         total: Stats = {}
         for where, block in partition.blocks():
-            stats = self._sweep(block, abundance[where], shared.spectra)
+            stats = self._sweep(block, abundance[where], shared.spectra, shared.look)
             total = {key: total[key] + stats[key] for key in total} if total else stats
         return total
 
-    def _sweep(self, block: Block, abundance: np.ndarray, spectra: np.ndarray) -> Stats:
+    def _sweep(self, block: Block, abundance: np.ndarray, spectra: np.ndarray, look: bool) -> Stats:
         if self.loss == "kl":
             kl = kl_sweep(
                 block,
@@ -84,6 +86,7 @@ class SweepStep:
                 inner=self.inner,
                 update_abundance=self.update_abundance,
                 spectra_statistics=self.spectra_statistics,
+                log_term=look,
             )
             expected = float(kl.column_sums_entry @ spectra.sum(axis=1, dtype=np.float64))
             return {

@@ -38,6 +38,7 @@ def kl_sweep(
     inner: int = 1,
     update_abundance: bool = True,
     spectra_statistics: bool = True,
+    log_term: bool = True,
     frozen: np.ndarray | None = None,
 ) -> Sweep:
     """One multiplicative (EM) update of the abundances, and the statistics for that of the spectra.
@@ -56,8 +57,8 @@ def kl_sweep(
         (k, E) of the same dtype; rows of any positive sum.
     inner
         Abundance updates before the statistics; a pixel's photons stay in the cache.
-    update_abundance, spectra_statistics
-        What is wanted.
+    update_abundance, spectra_statistics, log_term
+        What is wanted; logarithms are a quarter of the work.
     frozen
         (k,) phases whose abundance is kept.
 
@@ -79,11 +80,12 @@ def kl_sweep(
         work.like, work.width, *work.counts, abundance, *work.tables(spectra.T),
         pad_columns(factors.rate[None], lanes, factors.dtype),
         pad_columns(factors.keep[None], lanes, factors.dtype),
-        factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics,
+        factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics, log_term,
         np.empty(LOG_PHOTONS + PAD, dtype=factors.dtype), work.tile, work.added, work.across,
         work.wide, work.across_gain, rest, full, sums, log_sums,
     )  # fmt: skip
-    return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], _log_term(log_sums))
+    logarithms = _log_term(log_sums) if log_term else math.nan
+    return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], logarithms)
 
 
 def frobenius_sweep(

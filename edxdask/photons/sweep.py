@@ -22,7 +22,7 @@ class Sweep:
     numerator : (k, E) float64, Σ_i r(i, e) A(i, k); (k, 0) where no spectra statistics were asked for
     column_sums : (k,) float64, Σ_i A(i, k) after the update
     column_sums_entry : (k,) float64, the same before it
-    log_term : Σ y log ŷ before the update
+    log_term : Σ y log ŷ before the update; NaN where it was not asked for
     """
 
     numerator: np.ndarray

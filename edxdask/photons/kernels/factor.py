@@ -146,7 +146,7 @@ def _add_rows(like, tile, rows, total):
 @njit(cache=True, nogil=True, error_model="numpy")
 def kl_tiles(
     like, width, indptr, channel, count, owner, dense, abundance, spectra, full_spectra, rate, keep, floor,
-    inner, update, statistics, fit, tile, added, across, wide, across_gain,
+    inner, update, statistics, logs, fit, tile, added, across, wide, across_gain,
     numerator, full_numerator, sums, log_sums,
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
@@ -163,7 +163,7 @@ def kl_tiles(
         for turn in range(inner):
             _turn(width, here, tile, across)
             for g in range(here.shape[0]):
-                if turn == 0:
+                if turn == 0 and logs:
                     ratio_gains_and_logs(
                         width, (), g, here, full_spectra, unused, across, floor, across_gain, unused, log_sums
                     )
@@ -175,7 +175,7 @@ def kl_tiles(
             for start in range(begin, end, LOG_PHOTONS):
                 stop = min(start + LOG_PHOTONS, end)
                 _ratio_gains(start, stop, channel, count, owner, spectra, floor, like, tile, fit, added)
-                if turn == 0:
+                if turn == 0 and logs:
                     _add_logs(count, start, stop - start, fit, log_sums)
             if update:
                 _update_tile(like, last - first, rate, keep, added, tile)
