@@ -134,8 +134,8 @@ class Loop:
         done = len(objectives)
         if self.checkpoint is None:
             logger.warning(
-                "%s: interrupted after iteration %d, nothing is kept: with checkpoint='folder' the same "
-                "command goes on where it was",
+                "%s: interrupted after iteration %d, of which nothing is kept; with checkpoint='folder' the "
+                "same command goes on from the last checkpoint there",
                 self.label,
                 done,
             )

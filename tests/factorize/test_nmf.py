@@ -160,7 +160,7 @@ def splits(draw, n):
     return tuple(np.diff([0, *borders, n]).tolist())
 
 
-def test_chunks_of_which_some_take_the_dense_path_change_nothing():
+def test_chunks_with_and_without_full_channels_change_nothing():
     counts = counts_of((16, 12), level=0.05)
     counts[:4] += 1  # full rows: their blocks are dense when they are chunks of their own
     options = {"phases": K, "max_iter": 40, "tol": 0}
