@@ -110,7 +110,8 @@ class Rounds:
         """Extrapolate, sweep, undo where the objective rose, update the spectra."""
         momentum, growing, ceiling, last = shared["momentum"].tolist()
         now, before = shared["weights"], shared["before"]
-        start = extrapolate(now, before, momentum)
+        start = np.array(now, order="C")
+        extrapolate(start, np.array(before, order="C"), momentum)
         if momentum > 1:
             start *= self._scale(now.sum(axis=1, keepdims=True), start.sum(axis=1, keepdims=True))
         look = self.accelerate or iteration % LOOK == 0 or iteration == self.last

@@ -12,10 +12,10 @@ import numpy as np
 
 from edxdask.engine.partition import Partition
 from edxdask.engine.step import Halo, State, Stats
+from edxdask.factorize.kernels.extrapolate import go_on
 from edxdask.photons import Block, frobenius_sweep, kl_sweep
 
 ABUNDANCE, PREVIOUS = "abundance", "previous"
-LEAST_RATIO = 0.5
 SOFT_COUNTS = np.float32(1.0)  # below which log-sparsity no longer grows
 
 Loss = Literal["kl", "frobenius"]
@@ -66,9 +66,7 @@ class SweepStep:
         if PREVIOUS in state:
             if shared.undo:
                 abundance[:] = state[PREVIOUS]
-            moved = extrapolate(abundance, state[PREVIOUS], shared.momentum)
-            state[PREVIOUS][:] = abundance
-            abundance[:] = moved
+            extrapolate(abundance, state[PREVIOUS], shared.momentum)
         if self.sparsity:  # the tangent of the logarithm as majorant: the photons of the sweep put sums right
             abundance /= 1 + self.sparsity / (abundance + SOFT_COUNTS)
         total: Stats = {}
@@ -101,21 +99,21 @@ class SweepStep:
         return {"numerator": fro.numerator, "gram": fro.gram, "loss": loss}
 
 
-def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> np.ndarray:
-    """Go on along the last step, by ratios: factors stay positive, zeros stay zeros, none more than halves.
+def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> None:
+    """Move ``now`` on along its way from ``before``, which becomes what ``now`` was; both C-contiguous.
 
-    Steps by differences drive small factors to the floor, from where multiplicative updates come back
-    slowly: on a mantle map they needed more rounds than no extrapolation, ratios a quarter of them.
+    By ratios: factors stay positive, zeros stay zeros, none more than halves or doubles. Steps by differences
+    drive small factors to the floor, from where multiplicative updates come back slowly: on a mantle map they
+    needed more rounds than no extrapolation, ratios a quarter of them.
 
     Examples
     --------
-    >>> extrapolate(np.array([4.0, 1.0, 0.0]), np.array([1.0, 100.0, 0.0]), 0.5).tolist()
-    [8.0, 0.5, 0.0]
+    >>> now, before = np.array([4.0, 1.0, 0.0]), np.array([1.0, 100.0, 0.0])
+    >>> extrapolate(now, before, 0.5)
+    >>> now.tolist(), before.tolist()
+    ([8.0, 0.5, 0.0], [4.0, 1.0, 0.0])
     """
     if momentum == 0:
-        return now.copy()
-    ratio = np.divide(now, before, out=np.ones_like(now), where=before > 0)
-    np.power(ratio, now.dtype.type(momentum), out=ratio)
-    np.clip(ratio, LEAST_RATIO, 1 / LEAST_RATIO, out=ratio)
-    ratio *= now
-    return ratio
+        before[...] = now
+    else:
+        go_on(now.reshape(-1), before.reshape(-1), now.dtype.type(momentum))

@@ -1,0 +1,68 @@
+"""One step further along the last one, by ratios: sixteen numbers at a time, in place."""
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.extending import intrinsic
+
+from edxdask.photons.kernels.full import LANES
+from edxdask.photons.kernels.logs import _all, log
+from edxdask.photons.kernels.vector import FAST, _mul_add, _splat, load, multiply, store
+
+LIKE = (1,) * LANES
+
+
+# 2 ** t = Σ (t log 2)ⁿ / n!, lowest first: between -1 and 1 to rounding
+SERIES = {
+    bits: [math.log(2.0) ** n / math.factorial(n) for n in range(terms)]
+    for bits, terms in ((32, 10), (64, 18))
+}
+
+
+@intrinsic
+def step_ratio(typingctx, now, before, momentum):
+    """``(now / before) ** momentum`` between a half and two; 1 where ``before`` is zero."""
+
+    def codegen(context, builder, signature, args):
+        now, before, momentum = args
+        kind = now.type
+        ratio = builder.fdiv(now, before)
+        known = builder.fcmp_ordered(">", before, _all(kind, 0.0))
+        mantissa, power = log(builder, builder.select(known, ratio, _all(kind, 1.0)))
+        binary = _mul_add(builder, mantissa, _all(kind, 1 / math.log(2.0)), power)
+        wanted = builder.fmul(binary, _splat(builder, momentum, kind.count), flags=FAST)
+        for limit, beyond in ((-1.0, "<"), (1.0, ">")):
+            over = builder.fcmp_ordered(beyond, wanted, _all(kind, limit))
+            wanted = builder.select(over, _all(kind, limit), wanted)
+        *lower, total = SERIES[32 if isinstance(kind.element, ir.FloatType) else 64]
+        total = _all(kind, total)
+        for coefficient in reversed(lower):
+            total = _mul_add(builder, total, wanted, _all(kind, coefficient))
+        return total
+
+    return now(now, before, momentum), codegen
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move(now, before, momentum):
+    for row in range(now.shape[0]):
+        value = load(LIKE, now, row)
+        moved = multiply(value, step_ratio(value, load(LIKE, before, row), momentum))
+        store(before, row, value)
+        store(now, row, moved)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def go_on(now, before, momentum):
+    """See ``factorize.steps.extrapolate``; both flat."""
+    rows = now.size // LANES
+    whole = rows * LANES
+    _move(now[:whole].reshape(rows, LANES), before[:whole].reshape(rows, LANES), momentum)
+    rest = np.zeros((2, 1, LANES), now.dtype)
+    rest[0, 0, : now.size - whole] = now[whole:]
+    rest[1, 0, : now.size - whole] = before[whole:]
+    _move(rest[0], rest[1], momentum)
+    now[whole:] = rest[0, 0, : now.size - whole]
+    before[whole:] = rest[1, 0, : now.size - whole]
