@@ -111,7 +111,7 @@ class Rounds:
         momentum, growing, ceiling, last = shared["momentum"].tolist()
         now, before = shared["weights"], shared["before"]
         start = np.array(now, order="C")
-        extrapolate(start, np.array(before, order="C"), momentum)
+        extrapolate(start, np.array(before, dtype=start.dtype, order="C"), momentum)
         if momentum > 1:
             start *= self._scale(now.sum(axis=1, keepdims=True), start.sum(axis=1, keepdims=True))
         look = self.accelerate or iteration % LOOK == 0 or iteration == self.last

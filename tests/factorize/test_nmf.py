@@ -106,9 +106,9 @@ def test_the_objective_never_rises(loss, init, accelerate, precision):
     )  # fmt: skip
     objective = result.objective.values
     rise = np.diff(objective) / np.abs(objective[1:])
-    # what is left is rounding in the evaluation of the objective; least squares in single precision is
-    # the small difference of two large sums
-    assert rise.max() <= {"single": 2e-9 if loss == "kl" else 5e-7, "double": 5e-13}[precision]
+    # what is left is rounding in the evaluation of the objective (6e-8 of each of some thousand terms); least
+    # squares in single precision is the small difference of two large sums
+    assert rise.max() <= {"single": 5e-9 if loss == "kl" else 5e-7, "double": 5e-13}[precision]
     assert objective[-1] < objective[0]
 
 
