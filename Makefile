@@ -27,8 +27,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## simulate a map, look at it, write figures to out/demo
 	@$(BIN)/edxdask demo -o out/demo
 
-test: $(READY) ## the quick tests, two files at a time
-	@$(PYTEST) -n 2 --dist loadfile
+test: $(READY) ## the quick tests
+	@$(PYTEST)
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
