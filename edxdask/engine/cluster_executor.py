@@ -2,7 +2,8 @@
 
 A worker that dies takes its partitions' photons and states with it; the scheduler makes both again from
 the lazy source and from the last checkpoint (``anchor``). Tasks prefer the worker that holds their
-partition and may go elsewhere: strict pinning hangs when that worker is gone.
+partition and may go elsewhere: strict pinning hangs when that worker is gone (``rescue`` sees to it that this
+holds where all workers are gone for a while).
 
 The scheduler keeps every task of a chain, and the factors each was given, for as long as its end is wanted.
 So chains are cut every ``CHAIN_ROUNDS`` rounds: at a checkpoint if there is one, else by sending the states
@@ -72,7 +73,10 @@ class ClusterExecutor:
     """Partitions on the workers of a ``distributed.Client``."""
 
     def __init__(self, client: Client) -> None:
+        from edxdask.engine.rescue import Rescue
+
         self.client = client
+        client.register_plugin(Rescue())
         threads = client.nthreads()
         if not threads:
             raise EdxdaskError("the cluster has no workers yet: client.wait_for_workers(1) before this call")

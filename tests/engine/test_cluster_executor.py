@@ -172,6 +172,22 @@ def test_a_worker_killed_three_times_changes_nothing(two_workers, on_threads, ch
     same(found, undisturbed)
 
 
+@pytest.mark.timeout(120)
+def test_a_run_goes_on_when_all_workers_were_lost_at_once(two_workers, on_threads):
+    killed = []
+
+    def kill_all(progress):
+        if progress.done in (6, 20):
+            pids = list(two_workers.run(os.getpid).values())
+            killed.extend(pids)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+
+    expected = on_threads(("kl", True), cube(), **{**OPTIONS, "loss": "kl", "accelerate": True})
+    same(nmf(cube(), **OPTIONS, progress=kill_all), expected)
+    assert len(set(killed)) >= 3  # both, and then whichever had come back
+
+
 def test_a_worker_that_comes_back_gets_its_partitions_back(two_workers, monkeypatch):
     monkeypatch.setattr(cluster_executor, "ROSTER_SECONDS", 0.0)
     killer = Killer(two_workers, (5,))

@@ -12,8 +12,6 @@ from edxdask.photons.kernels.logs import _all, log
 from edxdask.photons.kernels.vector import FAST, _mul_add, _splat, load, multiply, store
 
 LIKE = (1,) * LANES
-
-
 # 2 ** t = Σ (t log 2)ⁿ / n!, lowest first: between -1 and 1 to rounding
 SERIES = {
     bits: [math.log(2.0) ** n / math.factorial(n) for n in range(terms)]
