@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ class Executor(Protocol):
     """Holds partitions and their states, and runs steps over all of them.
 
     ``advance`` changes the states and returns the summed statistics; ``collect`` asks every partition
-    something and yields the answers in order, one at a time, so that the caller's memory stays small.
+    something and yields the answers in order, a few at a time, so that the caller's memory stays small.
     """
 
     workers: int
@@ -126,8 +127,13 @@ class ThreadExecutor:
 
     def collect(self, ask: Callable[..., Any], *args: Any) -> Iterator[Any]:
         """Yield ``ask(partition, state, *args)`` for every partition, in order."""
+        answers: deque[Future[Any]] = deque()
         for partition, state in zip(self._partitions, self._states, strict=True):
-            yield self._pool.submit(ask, partition, state, *args).result()
+            if len(answers) == self.workers:
+                yield answers.popleft().result()
+            answers.append(self._pool.submit(ask, partition, state, *args))
+        while answers:
+            yield answers.popleft().result()
 
     def derive(self, made: Sequence[tuple[int, Derivation]]) -> tuple[Executor, list[tuple[int, int]]]:
         """Make new partitions from these; returns their executor and (nonzeros, photons) of each."""

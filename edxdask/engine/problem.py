@@ -96,8 +96,11 @@ def photons_of(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
+    mean: np.ndarray | None = None,
 ) -> Iterator[Problem]:
     """Partitions of ``data`` on the active Client, else on threads; let go of at the end.
+
+    ``mean``, the photons a pixel in each channel, is estimated from ``data`` where it is not known.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def photons_of(
     try:
         each = PARTITIONS_PER_WORKER if client else PARTITIONS_PER_THREAD
         plans = plan_partitions([m.stack for m in maps], each * executor.workers)
-        mean = mean_counts(maps)
+        mean = mean_counts(maps) if mean is None else mean
         full = full_channels(mean)
         memory = plan_memory(maps, full, demand, executor, client, memory_limit).check(step)
         logger.info(

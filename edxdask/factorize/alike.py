@@ -9,7 +9,7 @@ map at 15 counts a pixel this takes the smallest phase (12 000 photons) from 4.5
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -19,7 +19,7 @@ from edxdask.engine.problem import Problem
 from edxdask.engine.step import State
 from edxdask.factorize.rounds import SpectraModel
 from edxdask.factorize.steps import ABUNDANCE, SOFT_COUNTS
-from edxdask.photons import grouped_spectra
+from edxdask.photons import choose, from_dense, grouped_spectra, kl_sweep
 
 SMOOTHER = 2.0  # than the best maps
 ITERATIONS = 200
@@ -91,12 +91,13 @@ def refine(
     """
     total = groups.counts.sum(axis=1, keepdims=True)
     abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
+    sums = from_dense(groups.counts)
+    # of one type, however large: the kernel compiles once
+    block = choose(replace(sums, count=sums.count.astype(np.uint32)))
     for _ in range(ITERATIONS):
-        spectra = model.spectra(weights)
-        ratio = groups.counts / np.maximum(abundance @ spectra, TINY)
-        fresh = abundance * (ratio @ spectra.T)
-        statistics = {"numerator": abundance.T @ ratio, "column_sums": abundance.sum(axis=0)}
+        abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
+        spectra = np.ascontiguousarray(model.spectra(weights))
+        sweep = kl_sweep(block, abundance, spectra, log_term=False)
+        statistics = {"numerator": sweep.numerator, "column_sums": sweep.column_sums}
         weights = model.update(weights, statistics)
-        fresh /= 1 + sparsity / (fresh + SOFT_COUNTS)
-        abundance = fresh * (total / np.maximum(fresh.sum(axis=1, keepdims=True), TINY))
     return weights, abundance

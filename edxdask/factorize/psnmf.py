@@ -190,7 +190,9 @@ class Run:
         if part is data:
             yield self.problem
             return
-        with photons_of(part, step="psnmf (choices)", demand=Demand(0, 0), workers=workers) as problem:
+        with photons_of(
+            part, step="psnmf (choices)", demand=Demand(0, 0), workers=workers, mean=self.problem.mean
+        ) as problem:
             yield problem
 
     def choose(self, window: Problem, phases: int | None, bin: int | None) -> dict[str, Curve]:

@@ -8,7 +8,7 @@ ground of comparison but the data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the
 RULE = StopRule(max_iter=150, tol=1e-5)
 USUAL_STRENGTH = 1.0  # of the prior while bins and phases are chosen
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
+CLEARLY = 30.0  # standard errors by which bins of 2 lie below the best where those of 1 are not tried
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,20 @@ def choose_bin(
     model: BinsModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Choose the bin factor whose spectra foretell unseen photons best."""
+    """Choose the bin factor whose spectra foretell unseen photons best.
+
+    From large bins to small ones. Single pixels take the longest and are left out where pairs of them are
+    clearly worse than larger bins.
+    """
     stack = problem.maps[0].stack
     short = min(stack.width, stack.rows if stack.rows > 1 else stack.width)
-    factors = [b for b in BIN_FACTORS if b == 1 or short // b >= LEAST_BINS]
-    scores = _scores(problem, [(b, phases) for b in factors], seed, model, progress)
-    return _curve(np.array(factors), scores, problem.photons)
+    factors = [b for b in reversed(BIN_FACTORS) if b == 1 or short // b >= LEAST_BINS]
+    scores: list[float] = []
+    for score in _scored(problem, [(b, phases) for b in factors], seed, model, progress):
+        scores.append(score)
+        if factors[len(scores) - 1] == 2 and _errors_below(np.array(scores), problem.photons)[-1] > CLEARLY:
+            break
+    return _curve(np.array(factors[len(scores) - 1 :: -1]), np.array(scores[::-1]), problem.photons)
 
 
 def choose_phases(
@@ -153,36 +162,44 @@ def choose_phases(
     """Choose the smallest number of phases that is not clearly worse than the best."""
     most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
     candidates = list(range(1, most + 1))
-    scores = _scores(problem, [(factor, k) for k in candidates], seed, model, progress)
-    return _curve(np.array(candidates), scores, problem.photons, simplest=True)
+    scores = list(_scored(problem, [(factor, k) for k in candidates], seed, model, progress))
+    return _curve(np.array(candidates), np.array(scores), problem.photons, simplest=True)
 
 
-def _scores(
+def _scored(
     problem: Problem,
     settings: Sequence[tuple[int, int]],
     seed: int,
     model: BinsModel | None,
     progress: ProgressHook | None,
-) -> np.ndarray:
+) -> Iterator[float]:
+    """Yield the score of each bin factor and number of phases."""
     train, judge = (problem.derive(thinning=Thinning(0.5, seed, rest)) for rest in (False, True))
     model = spectra_model(problem) if model is None else model
-    scores: list[float] = []
     try:
-        for factor, phases in settings:
-            scores.append(held_out(train, judge, factor, phases, model))
+        for done, (factor, phases) in enumerate(settings, start=1):
+            score = held_out(train, judge, factor, phases, model)
             if progress:
-                progress(Progress("choices by count splitting", len(scores), len(settings), "fit"))
-            logger.info("bins of %d, %d phases: held-out %.6f a photon", factor, phases, scores[-1])
+                progress(Progress("choices by count splitting", done, len(settings), "fit"))
+            logger.info("bins of %d, %d phases: held-out %.6f a photon", factor, phases, score)
+            yield score
     finally:
         train.executor.close()
         judge.executor.close()
-    return np.array(scores)
+
+
+def _errors_below(scores: np.ndarray, photons: int) -> np.ndarray:
+    """How far below the best, in standard errors.
+
+    A difference d of mean log-likelihoods of n photons has a variance of about 2 |d| / n.
+    """
+    return np.sqrt((scores.max() - scores) * photons / 4)
 
 
 def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int, *, simplest: bool = False) -> Curve:
     best = int(np.argmax(scores))
-    # a difference d of mean log-likelihoods of n photons has a variance of about 2 |d| / n
     gap = scores[best] - scores
-    error = np.sqrt(2 * gap / (photons / 2))
-    chosen = int(np.argmax(gap <= STANDARD_ERRORS * error)) if simplest else best
+    below = _errors_below(scores, photons)
+    chosen = int(np.argmax(below <= STANDARD_ERRORS)) if simplest else best
+    error = np.divide(gap, below, out=np.zeros_like(gap), where=below > 0)
     return Curve(candidates, scores, error, candidates[chosen].item())
