@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +28,7 @@ class Executor(Protocol):
     """Holds partitions and their states, and runs steps over all of them.
 
     ``advance`` changes the states and returns the summed statistics; ``collect`` asks every partition
-    something and yields the answers in order, a few at a time, so that the caller's memory stays small.
+    something and yields the answers in order, one at a time, so that the caller's memory stays small.
     """
 
     workers: int
@@ -127,13 +126,8 @@ class ThreadExecutor:
 
     def collect(self, ask: Callable[..., Any], *args: Any) -> Iterator[Any]:
         """Yield ``ask(partition, state, *args)`` for every partition, in order."""
-        answers: deque[Future[Any]] = deque()
         for partition, state in zip(self._partitions, self._states, strict=True):
-            if len(answers) == self.workers:
-                yield answers.popleft().result()
-            answers.append(self._pool.submit(ask, partition, state, *args))
-        while answers:
-            yield answers.popleft().result()
+            yield self._pool.submit(ask, partition, state, *args).result()
 
     def derive(self, made: Sequence[tuple[int, Derivation]]) -> tuple[Executor, list[tuple[int, int]]]:
         """Make new partitions from these; returns their executor and (nonzeros, photons) of each."""
