@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -146,7 +147,8 @@ def choose_bin(
     scores: list[float] = []
     for score in _scored(problem, [(b, phases) for b in factors], seed, model, progress):
         scores.append(score)
-        if factors[len(scores) - 1] == 2 and _errors_below(np.array(scores), problem.photons)[-1] > CLEARLY:
+        gap = max(scores) - score
+        if factors[len(scores) - 1] == 2 and gap > CLEARLY * _error(gap, problem.photons):
             break
     return _curve(np.array(factors[len(scores) - 1 :: -1]), np.array(scores[::-1]), problem.photons)
 
@@ -188,18 +190,17 @@ def _scored(
         judge.executor.close()
 
 
-def _errors_below(scores: np.ndarray, photons: int) -> np.ndarray:
-    """How far below the best, in standard errors.
+def _error(gap: Any, photons: int) -> Any:
+    """Estimate the standard error of a gap between mean log-likelihoods of n photons: its square is 2 gap / n.
 
-    A difference d of mean log-likelihoods of n photons has a variance of about 2 |d| / n.
+    The n photons are the judging half of ``photons``.
     """
-    return np.sqrt((scores.max() - scores) * photons / 4)
+    return np.sqrt(2 * gap / (photons / 2))
 
 
 def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int, *, simplest: bool = False) -> Curve:
     best = int(np.argmax(scores))
     gap = scores[best] - scores
-    below = _errors_below(scores, photons)
-    chosen = int(np.argmax(below <= STANDARD_ERRORS)) if simplest else best
-    error = np.divide(gap, below, out=np.zeros_like(gap), where=below > 0)
+    error = _error(gap, photons)
+    chosen = int(np.argmax(gap <= STANDARD_ERRORS * error)) if simplest else best
     return Curve(candidates, scores, error, candidates[chosen].item())

@@ -7,7 +7,7 @@ import xarray as xr
 import edxdask
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import EdxdaskError
-from edxdask.factorize.select import WINDOW_PIXELS, Curve, choose_bin, choose_phases, window_of
+from edxdask.factorize.select import CLEARLY, WINDOW_PIXELS, Curve, choose_bin, choose_phases, window_of
 from edxdask.factorize.stages import remember
 
 
@@ -33,6 +33,18 @@ def test_the_bin_factor_found_makes_maps_as_good_as_the_best(mantle):
         errors[factor] = edxdask.score(result, truth=mantle).mse.mean()
     # a small map: 72 x 80 pixels, so the choice itself is noisy
     assert errors[int(curve.chosen)] <= 1.5 * min(errors.values())
+
+
+@pytest.mark.parametrize(("side", "counts", "tried"), [(128, 60, False), (48, 2000, True)])
+def test_single_pixels_are_tried_where_pairs_are_not_clearly_worse(side, counts, tried):
+    cube = edxdask.simulate("mantle", shape=(side, side), channels=512, counts=counts, seed=4).compute()
+    with photons_of(cube, step="test", demand=Demand(0, 0)) as problem:
+        curve = choose_bin(problem, 3, seed=0)
+    pairs = np.flatnonzero(curve.candidates == 2)[0]
+    clearly = curve.score.max() - curve.score[pairs] > CLEARLY * curve.error[pairs]
+    assert (1 in curve.candidates) == tried
+    assert clearly != tried
+    assert (np.diff(curve.candidates) > 0).all()
 
 
 def test_choices_do_not_depend_on_partitions(mantle):
