@@ -191,7 +191,7 @@ def _scored(
 
 
 def _error(gap: Any, photons: int) -> Any:
-    """Estimate the standard error of a gap between mean log-likelihoods of n photons: its square is 2 gap / n.
+    """Estimate the standard error of a gap between mean log-likelihoods of n photons: the root of 2 gap / n.
 
     The n photons are the judging half of ``photons``.
     """
