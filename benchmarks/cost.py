@@ -5,6 +5,8 @@ spectra. Photons come from a simulated mantle map at 120 counts a pixel; beyond 
 side with copies of itself, each in memory of its own. Channels are varied in two ways: a longer axis of the
 same 10 eV channels, where a voxel-wise method pays for each of them; and finer channels on the same 20 keV,
 where photons that shared a channel become non-zeros of their own, so that time per non-zero is shown beside.
+A machine that is shared changes its speed within seconds: each lap is taken as a ratio to sweeps over one
+small block just before and after it, and times are given for the speed that the machine began with.
 
     python benchmarks/cost.py [--largest 1e9] [--out FOLDER] [--repeats 5] [--tiny]
 
@@ -17,11 +19,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ MAP_PHOTONS = 1e7  # drawn; more are copies
 WIDTH_KEV, RANGE_KEV = 0.01, 20.0
 LEAST_EXPONENT, MOST_EXPONENT, MOST_DEVIATION, MOST_SPREAD = 0.95, 1.05, 0.20, 0.20
 LEAST_SECONDS = 0.2  # of one measurement; short iterations are repeated
+REFERENCE_PHOTONS, REFERENCE_CHANNELS = 1e6, 1000  # of what every lap stands beside
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def draw(photons: float, channels: int, width: float) -> Any:
     )  # fmt: skip
     rows = ds.counts.data.chunks[0]
     edges = np.cumsum([0, *rows])
-    return [ph.from_dense(ds.counts[a:b].values) for a, b in itertools.pairwise(edges)]
+    return [ph.from_dense(ds.counts[a:b].values) for a, b in pairwise(edges)]
 
 
 def copied(blocks: list[Any], photons: float) -> list[Any]:
@@ -80,39 +83,73 @@ def copied(blocks: list[Any], photons: float) -> list[Any]:
     return made
 
 
-def measure_point(series: str, blocks: list[Any], repeats: int) -> Point:
-    """Processor seconds of one iteration over the blocks."""
+class Pace:
+    """How fast the machine runs now, by sweeps over a small block that never changes.
+
+    Attributes
+    ----------
+    lap : one sweep
+    began : its processor seconds when this was made
+    """
+
+    def __init__(self) -> None:
+        _, self.lap = iteration(draw(REFERENCE_PHOTONS, REFERENCE_CHANNELS, WIDTH_KEV))
+        self.lap()  # compiles
+        self.began = 1.0
+        self.began = min(self.measure() for _ in range(8))
+
+    def measure(self) -> float:
+        """Processor seconds of a sweep, over those when the machine began."""
+        return seconds_of(self.lap, LEAST_SECONDS / 8) / self.began
+
+
+def iteration(blocks: list[Any]) -> tuple[list[Any], Any]:
+    """Split blocks, and a function that runs one iteration over them."""
     import numpy as np
 
     from edxdask.photons import choose, kl_sweep
 
     blocks = [choose(block) for block in blocks]
-    channels, pixels = blocks[0].channels, sum(b.pixels for b in blocks)
-    photons, nonzeros = sum(b.total for b in blocks), sum(b.nonzeros for b in blocks)
+    photons, pixels = sum(b.total for b in blocks), sum(b.pixels for b in blocks)
     rng = np.random.default_rng(SEED)
-    spectra = (rng.random((PHASES, channels)) + 0.1).astype(np.float32)
+    spectra = (rng.random((PHASES, blocks[0].channels)) + 0.1).astype(np.float32)
     spectra /= spectra.sum(axis=1, keepdims=True)
     states = [
         (photons / pixels / PHASES * (0.5 + rng.random((b.pixels, PHASES)))).astype(np.float32)
         for b in blocks
     ]
 
-    def iterate(table: Any) -> Any:
-        sweeps = [kl_sweep(b, a, table) for b, a in zip(blocks, states, strict=True)]
+    def iterate() -> None:
+        nonlocal spectra
+        sweeps = [kl_sweep(b, a, spectra) for b, a in zip(blocks, states, strict=True)]
         total = sweeps[0]
         for sweep in sweeps[1:]:
             total = total + sweep
-        return (table * (total.numerator / total.column_sums[:, None])).astype(np.float32)
+        spectra = (spectra * (total.numerator / total.column_sums[:, None])).astype(np.float32)
 
-    spectra = iterate(spectra)  # compiles, and touches all memory
-    laps = []
+    return blocks, iterate
+
+
+def seconds_of(call: Any, least: float) -> float:
+    """Processor seconds of one call, from as many as take ``least`` together."""
+    turns, begin = 0, time.process_time()
+    while turns == 0 or time.process_time() - begin < least:
+        call()
+        turns += 1
+    return (time.process_time() - begin) / turns
+
+
+def measure_point(series: str, blocks: list[Any], repeats: int, pace: Pace) -> Point:
+    """Processor seconds of one iteration over the blocks."""
+    blocks, lap = iteration(blocks)
+    lap()  # compiles, and touches all memory
+    laps, paces = [], [pace.measure()]
     for _ in range(repeats):
-        turns, begin = 0, time.process_time()
-        while turns == 0 or time.process_time() - begin < LEAST_SECONDS:
-            spectra = iterate(spectra)
-            turns += 1
-        laps.append((time.process_time() - begin) / turns)
-    return Point(series, photons, nonzeros, pixels, channels, statistics.median(laps))
+        laps.append(seconds_of(lap, LEAST_SECONDS))
+        paces.append(pace.measure())
+    seconds = statistics.median(t / statistics.fmean(p) for t, p in zip(laps, pairwise(paces), strict=True))
+    photons, pixels = sum(b.total for b in blocks), sum(b.pixels for b in blocks)
+    return Point(series, photons, sum(b.nonzeros for b in blocks), pixels, blocks[0].channels, seconds)
 
 
 def show(point: Point) -> Point:
@@ -127,17 +164,17 @@ def show(point: Point) -> Point:
     return point
 
 
-def against_photons(sizes: list[float], channels: int, repeats: int) -> list[Point]:
+def against_photons(sizes: list[float], channels: int, repeats: int, pace: Pace) -> list[Point]:
     base = draw(min(MAP_PHOTONS, max(sizes)), channels, WIDTH_KEV)
-    return [show(measure_point("photons", copied(base, size), repeats)) for size in sizes]
+    return [show(measure_point("photons", copied(base, size), repeats, pace)) for size in sizes]
 
 
-def against_channels(photons: float, channels: list[int], repeats: int) -> list[Point]:
+def against_channels(photons: float, channels: list[int], repeats: int, pace: Pace) -> list[Point]:
     points = []
     for n in channels:
-        points.append(show(measure_point("longer", draw(photons, n, WIDTH_KEV), repeats)))
+        points.append(show(measure_point("longer", draw(photons, n, WIDTH_KEV), repeats, pace)))
     for n in channels:
-        points.append(show(measure_point("finer", draw(photons, n, RANGE_KEV / n), repeats)))
+        points.append(show(measure_point("finer", draw(photons, n, RANGE_KEV / n), repeats, pace)))
     return points
 
 
@@ -242,8 +279,9 @@ def main() -> int:
     channels, photons, width = [500, 1000, 2000, 4000, 8000], MAP_PHOTONS, 2048
     if args.tiny:
         sizes, channels, photons, width, args.repeats = [2e4, 5e4, 2e5], [500, 1000], 2e4, 500, 1
-    points = against_photons(sizes, width, args.repeats)
-    points += against_channels(photons, channels, args.repeats)
+    pace = Pace()
+    points = against_photons(sizes, width, args.repeats, pace)
+    points += against_channels(photons, channels, args.repeats, pace)
     verdict = Verdict(limits=not args.tiny)
     judge(points, verdict)
     write(points, args.out)
