@@ -28,13 +28,13 @@ from sklearn.decomposition import NMF
 from threadpoolctl import threadpool_limits
 
 from edxdask import photons
-from edxdask.photons.kernels.four import ratio_gains4, ratio_spread4
 from edxdask.photons.kernels.full import ratio_gains, spread_ratios
-from edxdask.photons.kernels.vector import add, load, store, zero
+from edxdask.photons.kernels.lanes import LANES
+from edxdask.photons.kernels.strips import find_places, strip_ratio_gains, strip_ratios, strip_spread
 from edxdask.simulate import simulate
 
 LEAST_FRACTION, LEAST_RATE = 0.40, 2.0
-CACHED_ROWS, CACHED_PHOTONS = 64, 1024  # 64 rows of four floats and 1024 photons: 20 KiB
+CACHED_ROWS, CACHED_STEPS = 64, 64  # 64 rows of four numbers, 64 steps of 16 photons: 20 KiB
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
@@ -57,11 +57,11 @@ def random_factors(block: photons.Block, phases: int, dtype: type) -> tuple[np.n
 
 
 @njit(nogil=True, error_model="numpy", fastmath=True)
-def stream(indptr, channel, count, dense, abundance):
+def stream(steps, channel, count, dense, abundance):
     """Read and write what a sweep does: every count once, every abundance once."""
     seen = np.int64(0)
-    for i in range(indptr.size):
-        seen += indptr[i]
+    for i in range(steps.size):
+        seen += steps[i]
     codes = np.uint16(0)
     for j in range(channel.size):
         codes ^= channel[j]
@@ -77,20 +77,19 @@ def stream(indptr, channel, count, dense, abundance):
 
 
 @njit(nogil=True, error_model="numpy")
-def cached_photons(like, turns, index, number, spectra, numerator, tile, fit):
-    """Do the work of a sweep on photons, four at a time, on rows and photons that never leave the cache."""
-    floor = spectra.dtype.type(1e-7)
+def cached_photons(
+    width, turns, steps, owner, channel, place, count, spectra, tile, wide, weight, floor, gains, numerator
+):
+    """Do the work of a sweep on photons, sixteen at a time, on rows that never leave the cache."""
     for _ in range(turns):
-        a = load(like, tile, 0)
-        s0 = s1 = s2 = s3 = zero(like, spectra[0, 0])
-        for j in range(0, index.size, 16):
-            s0 = add(s0, ratio_gains4(spectra, index, j, number, a, floor, fit, 0))
-            s1 = add(s1, ratio_gains4(spectra, index, j + 4, number, a, floor, fit, 4))
-            s2 = add(s2, ratio_gains4(spectra, index, j + 8, number, a, floor, fit, 8))
-            s3 = add(s3, ratio_gains4(spectra, index, j + 12, number, a, floor, fit, 12))
-        for j in range(0, index.size, 4):
-            ratio_spread4(spectra, index, j, number, a, floor, numerator)
-        store(tile, 1, add(add(s0, s1), add(s2, s3)))
+        for n in range(steps[1]):
+            find_places(channel, n, spectra.shape[1], place, n)
+        strip_ratio_gains(
+            width, (), 0, steps, owner, place, place, count, spectra, spectra, tile, floor, gains, gains,
+            gains,
+        )  # fmt: skip
+        strip_ratios(width, 0, steps, owner, place, count, spectra, tile, floor, weight)
+        strip_spread(width, 0, steps, owner, place, weight, wide, numerator)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -106,13 +105,17 @@ def cached_channels(width, turns, dense, spectra, across, wide, gain, numerator)
 
 def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
     """Nanoseconds a photon, and an entry of a channel held dense, at k = 3 in single precision."""
-    like, width = (0,) * 4, (0,) * 3
-    index = (np.arange(CACHED_PHOTONS) % CACHED_ROWS).astype(np.uint16)
-    number = np.ones(CACHED_PHOTONS, dtype=np.uint8)
-    spectra = np.full((CACHED_ROWS, 4), 0.25, dtype=np.float32)
-    numerator, tile = np.zeros((CACHED_ROWS, 4)), np.ones((2, 4), dtype=np.float32)
-    arrays = (index, number, spectra, numerator, tile, np.ones(16, dtype=np.float32))
-    photon = best(lambda: cached_photons(like, turns, *arrays), repeats) / (turns * CACHED_PHOTONS)
+    width = (0,) * 3
+    steps, owner = np.array([0, CACHED_STEPS]), np.arange(LANES, dtype=np.uint8)[None]
+    shape = (CACHED_STEPS, LANES)
+    channel = (np.arange(CACHED_STEPS * LANES) % CACHED_ROWS).astype(np.uint16).reshape(shape)
+    spectra, tile = (np.full((rows, 4), 0.25, dtype=np.float32) for rows in (CACHED_ROWS, LANES))
+    arrays = (
+        steps, owner, channel, np.empty(shape, dtype=np.uint32), np.ones(shape, dtype=np.uint8), spectra,
+        tile, tile.astype(np.float64), np.empty(shape), np.float32(1e-7), np.zeros_like(tile),
+        np.zeros((CACHED_ROWS, 4)),
+    )  # fmt: skip
+    photon = best(lambda: cached_photons(width, turns, *arrays), repeats) / (turns * channel.size)
     dense = np.ones((16, 32, 16), dtype=np.uint8)  # 8 KiB
     table, across = np.full((32, 3), 0.25, dtype=np.float32), np.ones((16 * 3, 16), dtype=np.float32)
     channels = (dense, table, across, across.astype(np.float64), across.copy(), np.zeros((32, 3)))
@@ -168,7 +171,7 @@ def compare_bounds(block: photons.SplitBlock, seconds: float, turns: int, repeat
     """Print the two bounds at k = 3 and what a sweep reaches of the tighter; true where it is enough."""
     nonzeros = block.nonzeros
     abundance, _ = random_factors(block, 3, np.float32)
-    arrays = (block.indptr, block.channel, block.count, block.dense.reshape(-1), abundance)
+    arrays = (block.steps, block.channel.ravel(), block.count.ravel(), block.dense.ravel(), abundance)
     memory = best(lambda: stream(*arrays), repeats) / nonzeros * 1e9
     moved = sum(array.nbytes for array in arrays) + abundance.nbytes
     print(f"bound memory              {memory:8.3f} ns/nonzero  ({moved / nonzeros / memory:.1f} GB/s)")

@@ -22,7 +22,15 @@ from edxdask.errors import ParameterError
 from edxdask.photons import PhotonBlock, SplitBlock, from_dense, hold_dense, pixel_totals, sum_spectrum
 from edxdask.photons.assemble import side_by_side
 
-ARRAYS = ("full", "dense", "indptr", "channel", "count", "owner")  # of a block, in the order of its file
+ARRAYS = (
+    "full",
+    "dense",
+    "tiles",
+    "steps",
+    "owner",
+    "channel",
+    "count",
+)  # of a block, in the order of its file
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class CachedBlock:
     """
 
     path: Path
+    pixels: int
     channels: int
     source: da.Array
     full: np.ndarray
@@ -44,7 +53,7 @@ class CachedBlock:
             return hold_dense(read_band(self.source), self.full)
         with self.path.open("rb") as file:
             arrays = {name: np.load(file, allow_pickle=False) for name in ARRAYS}
-        return SplitBlock(**arrays, channels=self.channels)
+        return SplitBlock(**arrays, pixels=self.pixels, channels=self.channels)
 
     @staticmethod
     def keep(block: SplitBlock, folder: Path, source: da.Array) -> CachedBlock:
@@ -53,7 +62,7 @@ class CachedBlock:
         with path.open("wb") as file:
             for name in ARRAYS:
                 np.save(file, getattr(block, name), allow_pickle=False)
-        return CachedBlock(path, block.channels, source, block.full)
+        return CachedBlock(path, block.pixels, block.channels, source, block.full)
 
 
 @dataclass(frozen=True)

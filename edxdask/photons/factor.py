@@ -14,7 +14,6 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.photons.kernels.factor import (
-    LOG_PHOTONS,
     back_project_tiles,
     curvature_tiles,
     frobenius_tiles,
@@ -22,8 +21,9 @@ from edxdask.photons.kernels.factor import (
     project_tiles,
     square_sum,
 )
-from edxdask.photons.kernels.full import LANES
-from edxdask.photons.kernels.split import PAD, TILE_PIXELS, TURNS
+from edxdask.photons.kernels.lanes import LANES
+from edxdask.photons.kernels.split import STRIP, TILE_PIXELS
+from edxdask.photons.kernels.strips import ROW
 from edxdask.photons.split import Block, SplitBlock, choose, counts_of
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep, check_factors, check_width
 
@@ -81,8 +81,8 @@ def kl_sweep(
         pad_columns(factors.rate[None], lanes, factors.dtype),
         pad_columns(factors.keep[None], lanes, factors.dtype),
         factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics, log_term,
-        np.empty(LOG_PHOTONS + PAD, dtype=factors.dtype), work.tile, work.added, work.across,
-        work.wide, work.across_gain, rest, full, sums, log_sums,
+        work.place, work.weight, work.tile, work.added, work.wide_tile, work.across, work.wide,
+        work.across_gain, rest, full, sums, log_sums,
     )  # fmt: skip
     logarithms = _log_term(log_sums) if log_term else math.nan
     return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], logarithms)
@@ -130,8 +130,8 @@ def frobenius_sweep(
     frobenius_tiles(
         work.like, work.width, *work.counts, abundance, *work.tables(spectra.T), square_gram,
         pad_columns(factors.keep[None], lanes, factors.dtype), factors.dtype.type(EPSILON), inner,
-        update_abundance, spectra_statistics, work.tile, work.added, work.across, work.wide,
-        work.across_gain, rest, full, outer, sums,
+        update_abundance, spectra_statistics, work.place, work.weight, work.tile, work.added, work.wide_tile,
+        work.across, work.wide, work.across_gain, rest, full, outer, sums,
     )  # fmt: skip
     own_gram = outer[:k, :k].copy() if spectra_statistics else np.empty((k, 0))
     return FroSweep(
@@ -166,17 +166,15 @@ def likelihood_model(
     slopes = np.empty_like(amounts)
     curvatures = np.empty((block.pixels, rows.size), dtype=factors.dtype)
     log_sums = np.zeros((2, LANES))
-    fits, weights = (np.empty(LOG_PHOTONS + PAD, dtype=factors.dtype) for _ in range(2))
     for begin in range(0, max(1, rows.size), MAX_PHASES):  # all at once up to eight phases
         some = np.ascontiguousarray(products[:, begin : begin + MAX_PHASES])
         curve = _Work.of(work.split, max(1, some.shape[1]), factors.dtype)
         found = np.empty((block.pixels, some.shape[1]), dtype=factors.dtype)
         log_sums[:] = 0
         curvature_tiles(
-            work.like, work.width, curve.like, curve.width, *work.counts, amounts, *work.tables(spectra.T),
-            *curve.tables(some), factors.dtype.type(SMALLEST_FIT), fits, weights, work.tile, work.added,
-            work.across, work.across_gain, curve.tile, curve.added, curve.across_gain, log_sums,
-            slopes, found,
+            work.width, curve.width, *work.counts, amounts, *work.tables(spectra.T), *curve.tables(some),
+            factors.dtype.type(SMALLEST_FIT), work.place, curve.place, work.tile, work.added, work.across,
+            work.across_gain, curve.added, curve.across_gain, log_sums, slopes, found,
         )  # fmt: skip
         curvatures[:, begin : begin + MAX_PHASES] = found
     return slopes, curvatures, _log_term(log_sums)
@@ -232,7 +230,7 @@ def project(block: Block, basis: np.ndarray) -> np.ndarray:
     work = _Work.of(block, basis.shape[1], basis.dtype)
     out = np.empty((block.pixels, basis.shape[1]), dtype=basis.dtype)
     project_tiles(
-        work.like, work.width, *work.counts, *work.tables(basis), work.tile, work.added, work.across,
+        work.width, *work.counts, *work.tables(basis), work.place, work.tile, work.added, work.across,
         work.across_gain, out,
     )  # fmt: skip
     return out
@@ -251,7 +249,10 @@ def back_project(block: Block, values: np.ndarray) -> np.ndarray:
     _check_matrix("values", values, block.pixels)
     work = _Work.of(block, values.shape[1], values.dtype)
     rest, full = work.room(True)
-    back_project_tiles(work.like, work.width, *work.counts, values, work.tile, work.wide, rest, full)
+    back_project_tiles(
+        work.width, *work.counts, values, work.place, work.weight, work.tile, work.wide_tile, work.across,
+        work.wide, rest, full,
+    )  # fmt: skip
     return np.ascontiguousarray(work.whole(rest, full).T)
 
 
@@ -270,7 +271,8 @@ class _Work:
     like, width : tell the kernels how many lanes, and how many vectors a dense channel, to compile for
     phases : columns that are wanted
     split : the block
-    tile : abundances of a tile's pixels
+    place, weight : of the photons of a group, where their channels' rows begin, and what they are worth
+    tile, wide_tile : abundances of a tile's pixels, the latter in double precision
     added : sums of their gains
     across, wide, across_gain : abundances, these in double precision, and gains, sixteen pixels side by side
     """
@@ -279,7 +281,10 @@ class _Work:
     width: tuple[int, ...]
     phases: int
     split: SplitBlock
+    place: np.ndarray
+    weight: np.ndarray
     tile: np.ndarray
+    wide_tile: np.ndarray
     added: np.ndarray
     across: np.ndarray
     wide: np.ndarray
@@ -288,26 +293,29 @@ class _Work:
     @staticmethod
     def of(block: Block, phases: int, dtype: np.dtype[Any]) -> _Work:
         split = block if isinstance(block, SplitBlock) else choose(block)
-        lanes = 1 << (phases - 1).bit_length()
-        width = phases if phases <= 4 else -(-phases // 4) * 4
+        lanes = -(-phases // ROW) * ROW
+        width = phases if phases <= ROW else lanes
         across = (TILE_PIXELS // LANES * width, LANES)
         return _Work(
             (0,) * lanes,
             (0,) * width,
             phases,
             split,
+            np.zeros((STRIP, LANES), dtype=np.uint32),
+            np.zeros((STRIP, LANES)),
             np.zeros((TILE_PIXELS, lanes), dtype=dtype),
-            np.zeros((TILE_PIXELS * TURNS, lanes), dtype=dtype),
+            np.zeros((TILE_PIXELS, lanes)),
+            np.zeros((TILE_PIXELS, lanes), dtype=dtype),
             np.zeros(across, dtype=dtype),
             np.zeros(across),
             np.zeros(across, dtype=dtype),
         )
 
     @property
-    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What kernels take of the block."""
         split = self.split
-        return split.indptr, split.channel, split.count, split.owner, split.dense
+        return split.dense, split.tiles, split.steps, split.owner, split.channel, split.count
 
     def tables(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(E, phases)`` as rows of whole vectors, and the rows of the channels held dense."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from edxdask.photons.block import to_dense
 from edxdask.photons.kernels.rebin import add_grouped, add_pairs, add_spectra, add_totals
+from edxdask.photons.kernels.split import add_strip_totals
 from edxdask.photons.split import Block, SplitBlock, as_photons
 
 # Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread,
@@ -24,7 +25,7 @@ def sum_spectrum(block: Block) -> np.ndarray:
     [3, 3]
     """
     out = np.zeros(block.channels, dtype=np.int64)
-    add_spectra(block.channel, block.count, out)
+    add_spectra(block.channel.ravel(), block.count.ravel(), out)
     if isinstance(block, SplitBlock):
         out[block.full] = block.dense.sum(axis=(0, 2), dtype=np.int64)
     return out
@@ -55,10 +56,12 @@ def pixel_totals(block: Block) -> np.ndarray:
     >>> pixel_totals(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
     [1, 5]
     """
-    out = np.empty(block.pixels, dtype=np.int64)
-    add_totals(block.indptr, block.count, out)
     if isinstance(block, SplitBlock):
-        out += block.dense.sum(axis=1, dtype=np.int64).ravel()[: block.pixels]
+        out = block.dense.sum(axis=1, dtype=np.int64).ravel()[: block.pixels].copy()
+        add_strip_totals(block.tiles, block.steps, block.owner, block.count, out)
+    else:
+        out = np.empty(block.pixels, dtype=np.int64)
+        add_totals(block.indptr, block.count, out)
     return out
 
 

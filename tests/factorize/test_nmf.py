@@ -187,15 +187,17 @@ def test_a_collection_of_one_map_is_the_map():
     assert set(tree.children) == {"a"}
 
 
-def test_a_collection_of_two_maps_is_the_maps_side_by_side():
+# In single precision, thirty accelerated rounds make 1e-6 of the order of sums where photons hardly decide.
+@pytest.mark.parametrize(("precision", "close"), [("single", 1e-5), ("double", 1e-11)])
+def test_a_collection_of_two_maps_is_the_maps_side_by_side(precision, close):
     counts = counts_of((12, 9), level=0.2)
-    options = {"phases": K, "max_iter": 30, "tol": 0}
+    options = {"phases": K, "max_iter": 30, "tol": 0, "precision": precision}
     whole = nmf(cube(counts), **options)
     tree = nmf(xr.DataTree.from_dict({"/up": cube(counts[:5]), "/down": cube(counts[5:])}), **options)
     joined = np.concatenate([tree[name]["abundance"].values for name in ("up", "down")], axis=1)
-    np.testing.assert_allclose(joined, whole.abundance, atol=1e-6)
-    np.testing.assert_allclose(tree["spectrum"], whole.spectrum, atol=1e-6 * float(whole.spectrum.max()))
-    np.testing.assert_allclose(tree["objective"], whole.objective, rtol=1e-6)
+    np.testing.assert_allclose(joined, whole.abundance, rtol=0, atol=close)
+    np.testing.assert_allclose(tree["spectrum"], whole.spectrum, atol=close * float(whole.spectrum.max()))
+    np.testing.assert_allclose(tree["objective"], whole.objective, rtol=close)
 
 
 @pytest.mark.parametrize("extra", [(), (2,), (2, 3)])

@@ -391,3 +391,21 @@ def test_narrow_products_refuse_wrong_shapes():
         project(block, np.ones((4, 2)))
     with pytest.raises(ParameterError, match="values"):
         back_project(block, np.ones((4, 2), dtype=np.int64))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_pixel_gets_the_same_to_the_last_bit_whoever_its_neighbours_are(dtype):
+    """Strips are sorted among 256 pixels; a bright pixel has several."""
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(0.02, (700, 400)).astype(np.uint16)
+    counts[[3, 255, 300]] = rng.poisson(2.0, (3, 400))
+    full = np.array([5, 17])
+    whole = hold_dense(from_dense(counts), full)
+    spectra = rng.uniform(0.5, 1.5, (3, 400)).astype(dtype)
+    start = rng.uniform(0.5, 1.5, (700, 3)).astype(dtype)
+    together = start.copy()
+    kl_sweep(whole, together, spectra)
+    for some in (slice(0, 4), slice(250, 301), slice(299, 700)):
+        alone = start[some].copy()
+        kl_sweep(hold_dense(as_photons(whole, some), full), alone, spectra)
+        np.testing.assert_array_equal(alone, together[some])

@@ -11,42 +11,67 @@ from llvmlite import binding
 from numba import njit
 
 from edxdask.photons.kernels import factor
-from edxdask.photons.kernels.four import count_spread4, ratio_gains4, ratio_spread4, weighted_gains4
-from edxdask.photons.kernels.vector import bit_count, load, lowest_bit, nonzero_mask, store
+from edxdask.photons.kernels.strips import (
+    find_places,
+    strip_count_gains,
+    strip_counts,
+    strip_ratio_gains_and_logs,
+    strip_ratios,
+    strip_spread,
+)
+from edxdask.photons.kernels.vector import bit_count, lowest_bit, nonzero_mask
 
 HAS_FMA = platform.machine() in ("x86_64", "AMD64") and binding.get_host_cpu_features().get("fma", False)
 
 
 @njit
-def four_by_four(like, table, index, number, vector, floor, fit, gains, spread, sums):
-    a = load(like, vector, 0)
-    for j in range(0, index.size, 4):
-        store(gains, j // 4, ratio_gains4(table, index, j, number, a, floor, fit, j))
-        store(sums, j // 4, weighted_gains4(like, table, index, j, number, j))
-        ratio_spread4(table, index, j, number, a, floor, spread)
-        count_spread4(index, j, number, a, spread)
+def sixteen_strips(
+    width, steps, owner, channel, place, count, table, tile, floor, weight, out, spread, log_sums
+):
+    gains, sums, curves = out
+    for n in range(steps[1]):
+        find_places(channel, n, table.shape[1], place, n)
+    strip_ratio_gains_and_logs(
+        width, width, 0, steps, owner, place, place, count, table, table, tile, floor, gains, curves, log_sums
+    )
+    strip_count_gains(
+        width, (), 0, steps, owner, place, place, count, table, table, tile, floor, sums, sums, log_sums
+    )
+    strip_ratios(width, 0, steps, owner, place, count, table, tile, floor, weight)
+    strip_spread(width, 0, steps, owner, place, weight, tile.astype(np.float64), spread)
+    strip_counts(width, 0, steps, owner, place, count, table, tile, floor, weight)
+    strip_spread(width, 0, steps, owner, place, weight, tile.astype(np.float64), spread)
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("phases", [1, 2, 3, 4, 8, 12])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_four_photons_at_a_time_equal_numpy(lanes, dtype):
-    rng = np.random.default_rng(lanes)
-    table, vector = rng.random((30, lanes)).astype(dtype), rng.random((1, lanes)).astype(dtype)
-    index = rng.integers(0, 30, 20).astype(np.uint16)  # with channels that come twice in one group
-    number = rng.integers(0, 9, 20).astype(np.uint8)
-    floor = np.dtype(dtype).type(0.3 * lanes)
-    fit, gains, sums = np.empty(20, dtype), np.empty((5, lanes), dtype), np.empty((5, lanes), dtype)
-    spread = np.zeros((30, lanes))
-    four_by_four((0,) * lanes, table, index, number, vector, floor, fit, gains, spread, sums)
-    close = {"rtol": 1e-5 if dtype == "f4" else 1e-12}
-    expected = np.maximum(table[index] @ vector[0], floor)
-    ratio = number / expected
-    np.testing.assert_allclose(fit, expected, **close)
-    np.testing.assert_allclose(gains, (ratio[:, None] * table[index]).reshape(5, 4, lanes).sum(1), **close)
-    np.testing.assert_allclose(sums, (number[:, None] * table[index]).reshape(5, 4, lanes).sum(1), **close)
-    both = np.zeros((30, lanes))
-    np.add.at(both, index, (ratio + number)[:, None] * vector)
+def test_sixteen_strips_at_a_time_equal_numpy(phases, dtype):
+    rng = np.random.default_rng(phases)
+    columns = -(-phases // 4) * 4
+    table, tile = np.zeros((30, columns), dtype), np.zeros((20, columns), dtype)
+    table[:, :phases], tile[:, :phases] = rng.random((30, phases)), rng.random((20, phases))
+    owner = rng.integers(0, 20, (1, 16)).astype(np.uint8)  # with pixels that have several strips
+    channel = rng.integers(0, 30, (11, 16)).astype(np.uint16)  # with channels that come twice in one step
+    count = rng.integers(0, 9, (11, 16)).astype(np.uint8)
+    floor = np.dtype(dtype).type(0.3 * phases)
+    out = np.zeros((3, 20, columns), dtype)
+    spread, log_sums = np.zeros((30, columns)), np.zeros((2, 16))
+    sixteen_strips(
+        (0,) * phases, np.array([0, 11]), owner, channel, np.zeros((64, 16), np.uint32), count, table, tile,
+        floor, np.zeros((64, 16)), out, spread, log_sums,
+    )  # fmt: skip
+    close = {"rtol": 1e-5 if dtype == "f4" else 1e-12, "atol": 1e-30}
+    fit = np.maximum(np.einsum("slk,lk->sl", table[channel], tile[owner[0]]), floor)
+    ratio = count / fit
+    for found, weights in zip(out, (ratio, count, ratio / fit), strict=True):
+        expected = np.zeros((20, columns))
+        np.add.at(expected, owner[0], np.einsum("sl,slk->lk", weights, table[channel]))
+        np.testing.assert_allclose(found, expected, **close)
+    both = np.zeros((30, columns))
+    np.add.at(both, channel, (ratio + count)[..., None] * tile[owner[0]])
     np.testing.assert_allclose(spread, both, **close)
+    logarithm = log_sums[0].sum() + np.log(2) * log_sums[1].sum()
+    np.testing.assert_allclose(logarithm, np.sum(count * np.log(fit)), **close)
 
 
 @njit
@@ -65,13 +90,51 @@ def test_masks_name_the_nonzeros(dtype):
 
 @pytest.mark.skipif(not HAS_FMA, reason="looks for instructions of x86 processors with fused multiply-add")
 @pytest.mark.parametrize(("dtype", "suffix"), [("float32", "ps"), ("float64", "pd")])
-def test_three_or_four_phases_use_packed_multiply_adds_only(dtype, suffix):
-    gains = njit(error_model="numpy")(factor._count_gains.py_func)
-    spectra = np.ones((8, 4), dtype=dtype)
-    added = np.zeros((4, 4), dtype=dtype)
-    index, number, owner = np.zeros(20, np.uint16), np.ones(20, np.uint8), np.zeros(5, np.uint8)
-    gains(0, 20, index, number, owner, spectra, (0,) * 4, added)
-    np.testing.assert_array_equal(added.sum(axis=0), 20.0)
+def test_phases_use_packed_multiply_adds_only(dtype, suffix):
+    gains = njit(error_model="numpy")(factor._ratio_strips.py_func)
+    spectra, tile = np.ones((8, 4), dtype=dtype), np.ones((16, 4), dtype=dtype)
+    steps, owner = np.array([0, 5]), np.arange(16, dtype=np.uint8)[None]
+    channel, count = np.zeros((5, 16), np.uint16), np.ones((5, 16), np.uint8)
+    place, added = np.zeros((64, 16), np.uint32), np.zeros((16, 4), dtype=dtype)
+    gains(
+        (0,) * 3, (), False, (0, 1), steps, owner, channel, count, place, place, spectra, spectra,
+        spectra.dtype.type(1e-7), tile, added, added, np.zeros((2, 16)),
+    )  # fmt: skip
+    np.testing.assert_allclose(added[:, :3], 5 / 3, rtol=1e-6)
     (assembly,) = gains.inspect_asm().values()
     assert len(re.findall(rf"vfmadd\d+{suffix}", assembly)) >= 3
     assert not re.findall(r"vfmadd\d+s[sd]", assembly)
+
+
+@pytest.mark.skipif(not HAS_FMA, reason="looks for instructions of x86 processors with fused multiply-add")
+def test_single_precision_divides_by_an_estimate_that_is_refined():
+    """A division would take as long as all the rest."""
+    ratios = njit(error_model="numpy")(factor._spread_ratio_strips.py_func)
+    spectra, tile = np.ones((8, 4), dtype="f4"), np.ones((16, 4), dtype="f4")
+    steps, owner = np.array([0, 5]), np.arange(16, dtype=np.uint8)[None]
+    channel, count = np.zeros((5, 16), np.uint16), np.ones((5, 16), np.uint8)
+    place, weight, wide, out = (
+        np.zeros((64, 16), np.uint32),
+        np.zeros((64, 16)),
+        np.zeros((16, 4)),
+        np.zeros((8, 4)),
+    )
+    ratios(
+        (0,) * 3,
+        (0, 1),
+        steps,
+        owner,
+        channel,
+        count,
+        place,
+        weight,
+        spectra,
+        np.float32(1e-7),
+        tile,
+        wide,
+        out,
+    )
+    np.testing.assert_allclose(weight[:5], 1 / 3, rtol=3e-7)
+    (assembly,) = ratios.inspect_asm().values()
+    assert "vrcp" in assembly
+    assert "vdivps" not in assembly

@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import njit
 from numba.extending import intrinsic
 
-from edxdask.photons.kernels.full import LANES
+from edxdask.photons.kernels.lanes import LANES
 from edxdask.photons.kernels.logs import _all, log
 from edxdask.photons.kernels.vector import FAST, _mul_add, _splat, load, multiply, store
 

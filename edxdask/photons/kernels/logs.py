@@ -4,10 +4,8 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from edxdask.photons.kernels.vector import FAST, Vec, _load_from, _mul_add
+from edxdask.photons.kernels.vector import FAST, _mul_add
 
 LEAST_MANTISSA = math.sqrt(0.5)
 
@@ -44,24 +42,3 @@ def log(builder, values):
     for coefficient in reversed(lower):
         total = _mul_add(builder, total, t, _all(values.type, coefficient))
     return builder.fmul(total, t, flags=FAST), builder.sitofp(power, values.type)
-
-
-def _log_term(part):
-    def typed(typingctx, like, count, start, fit, at):
-        vec = Vec(fit.dtype, like.count)
-
-        def codegen(context, builder, signature, args):
-            _, count, start, fit, at = zip(signature.args, args, strict=True)
-            start, at = (context.cast(builder, place, kind, types.intp) for kind, place in (start, at))
-            fits = _load_from(context, builder, *fit, at, vec.lanes)
-            counts = builder.uitofp(_load_from(context, builder, *count, start, vec.lanes), fits.type)
-            return builder.fmul(counts, log(builder, fits)[part], flags=FAST)
-
-        return vec(like, count, start, fit, at), codegen
-
-    return intrinsic(typed)
-
-
-# ``count[start:] * log(fit[at:])`` for as many as ``like`` has: that of the mantissas, and the powers of two.
-# Apart, since single precision holds the small ones to more places and the whole ones without rounding.
-mantissa_term, power_term = _log_term(0), _log_term(1)

@@ -86,33 +86,6 @@ def _mul_add(builder, left, right, added):
 
 
 @intrinsic
-def peek(typingctx, array, place):
-    """``array[place]`` for a place that is never negative: numba's own indexing tests for it each time."""
-
-    def codegen(context, builder, signature, args):
-        place = context.cast(builder, args[1], signature.args[1], types.intp)
-        data = _data(context, builder, signature.args[0], args[0])
-        element = context.get_data_type(signature.args[0].dtype)
-        return builder.load(builder.gep(data, [place], source_etype=element), typ=element)
-
-    return array.dtype(array, place), codegen
-
-
-@intrinsic
-def fill(typingctx, like, value, out, at):
-    """``out[at : at + n] = value`` for n of ``len(like)``."""
-
-    def codegen(context, builder, signature, args):
-        like, value_type, out_type, at_type = signature.args
-        value = context.cast(builder, args[1], value_type, out_type.dtype)
-        at = context.cast(builder, args[3], at_type, types.intp)
-        _store_to(context, builder, out_type, args[2], at, _splat(builder, value, like.count))
-        return context.get_dummy_value()
-
-    return types.void(like, value, out, at), codegen
-
-
-@intrinsic
 def zero(typingctx, like, dtype):
     """Zero vector of ``len(like)`` lanes of ``dtype``'s type (a scalar)."""
     vec = Vec(types.unliteral(dtype), like.count)
