@@ -22,15 +22,8 @@ from edxdask.errors import ParameterError
 from edxdask.photons import PhotonBlock, SplitBlock, from_dense, hold_dense, pixel_totals, sum_spectrum
 from edxdask.photons.assemble import side_by_side
 
-ARRAYS = (
-    "full",
-    "dense",
-    "tiles",
-    "steps",
-    "owner",
-    "channel",
-    "count",
-)  # of a block, in the order of its file
+# Of a block, in the order of its file.
+ARRAYS = ("full", "dense", "tiles", "steps", "owner", "channel", "count")
 
 
 @dataclass(frozen=True)

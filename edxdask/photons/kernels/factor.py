@@ -35,18 +35,13 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}  # NaN and infinity keep their mea
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def _copy_in(values, first, last, tile):
-    """Rows ``first`` to ``last`` of ``values``, into the wider rows of ``tile``."""
+    """Rows ``first`` to ``last`` of ``values``, into rows of ``tile`` that are as wide or wider.
+
+    Written out, since numba takes seconds to compile a copy of slices.
+    """
     for i in range(last - first):
         for c in range(values.shape[1]):
             tile[i, c] = values[first + i, c]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def _copy(values, out):
-    """Copy all rows; numba takes seconds to compile a copy of slices."""
-    for i in range(values.shape[0]):
-        for c in range(values.shape[1]):
-            out[i, c] = values[i, c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -123,7 +118,7 @@ def _spread_ratio_strips(
     width, groups, steps, owner, channel, count, place, weight, spectra, floor, tile, wide_tile, numerator
 ):
     """Add ``ratio * tile`` to the rows of the channels of photons."""
-    _copy(tile, wide_tile)
+    _copy_in(tile, 0, tile.shape[0], wide_tile)
     for g in range(groups[0], groups[1]):
         _find_places(channel, steps[g], steps[g + 1], spectra.shape[1], place)
         strip_ratios(width, g, steps, owner, place, count, spectra, tile, floor, weight)
@@ -146,7 +141,7 @@ def _spread_count_strips(
     width, groups, steps, owner, channel, count, place, weight, tile, wide_tile, numerator
 ):
     """Add counts times the rows of ``tile`` to those of their channels."""
-    _copy(tile, wide_tile)
+    _copy_in(tile, 0, tile.shape[0], wide_tile)
     for g in range(groups[0], groups[1]):
         _find_places(channel, steps[g], steps[g + 1], tile.shape[1], place)
         strip_counts(width, g, steps, owner, place, count, tile, tile, tile[0, 0], weight)
@@ -190,7 +185,7 @@ def kl_tiles(
                 _update_tile(like, last - first, rate, keep, added, tile)
         if statistics:
             _turn(width, here, tile, across)
-            _copy(across, wide)
+            _copy_in(across, 0, across.shape[0], wide)
             for e in range(dense.shape[1]):
                 spread_ratios(width, e, here, full_spectra, across, wide, floor, full_numerator)
             _spread_ratio_strips(
@@ -243,7 +238,7 @@ def _full_products(width, dense, table, across, gain, added):
 def _full_spread(width, dense, tile, across, wide, numerator):
     """Add the counts of channels held dense times ``tile`` to the rows of ``numerator``."""
     _turn(width, dense, tile, across)
-    _copy(across, wide)
+    _copy_in(across, 0, across.shape[0], wide)
     for e in range(dense.shape[1]):
         spread_counts(width, e, dense, wide, wide, wide, wide[0, 0], numerator)
 
