@@ -27,6 +27,7 @@ from edxdask.photons.kernels.strips import ROW
 from edxdask.photons.split import Block, SplitBlock, choose, counts_of
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep, check_factors, check_width
 
+CACHE_LINE = 64  # bytes
 SMALLEST_FIT = 1e-18  # where no phase has anything: a constant that moves no fraction, and has a square
 
 
@@ -301,14 +302,14 @@ class _Work:
             (0,) * width,
             phases,
             split,
-            np.zeros((STRIP, LANES), dtype=np.uint32),
-            np.zeros((STRIP, LANES)),
-            np.zeros((TILE_PIXELS, lanes), dtype=dtype),
-            np.zeros((TILE_PIXELS, lanes)),
-            np.zeros((TILE_PIXELS, lanes), dtype=dtype),
-            np.zeros(across, dtype=dtype),
-            np.zeros(across),
-            np.zeros(across, dtype=dtype),
+            _scratch((STRIP, LANES), np.uint32),
+            _scratch((STRIP, LANES)),
+            _scratch((TILE_PIXELS, lanes), dtype),
+            _scratch((TILE_PIXELS, lanes)),
+            _scratch((TILE_PIXELS, lanes), dtype),
+            _scratch(across, dtype),
+            _scratch(across),
+            _scratch(across, dtype),
         )
 
     @property
@@ -328,8 +329,8 @@ class _Work:
     def room(self, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
         """Room for sums over the pixels: of photons by channels, and of the channels held dense."""
         return (
-            np.zeros((self.split.channels if wanted else 0, len(self.like))),
-            np.zeros((self.split.full.size if wanted else 0, len(self.width))),
+            _scratch((self.split.channels if wanted else 0, len(self.like))),
+            _scratch((self.split.full.size if wanted else 0, len(self.width))),
         )
 
     def whole(self, rest: np.ndarray, full: np.ndarray) -> np.ndarray:
@@ -341,6 +342,14 @@ class _Work:
 
 def pad_columns(values: np.ndarray, lanes: int, dtype: np.dtype) -> np.ndarray:
     """C-contiguous copy with columns of zeros up to ``lanes``: one row is one vector of the kernels."""
-    out = np.zeros((values.shape[0], lanes), dtype=dtype)
+    out = _scratch((values.shape[0], lanes), dtype)
     out[:, : values.shape[1]] = values
     return out
+
+
+def _scratch(shape: tuple[int, ...], dtype: np.dtype[Any] | type = np.float64) -> np.ndarray:
+    """Zeros that begin where a line of the cache does: a row that lies in two of them takes twice as long."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.zeros(size + CACHE_LINE, dtype=np.uint8)
+    begin = -room.ctypes.data % CACHE_LINE
+    return room[begin : begin + size].view(dtype).reshape(shape)

@@ -31,24 +31,44 @@ from edxdask.photons.kernels.strips import (
 from edxdask.photons.kernels.vector import add, divide, fma, fma_each, load, multiply, store, widen, zero
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # NaN and infinity keep their meaning
+ACROSS = (0,) * LANES
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def _copy_in(values, first, last, tile):
+def _copy_in(width, values, first, last, tile):
     """Rows ``first`` to ``last`` of ``values``, into rows of ``tile`` that are as wide or wider.
 
-    Written out, since numba takes seconds to compile a copy of slices.
+    Written out, since numba takes seconds to compile a copy of slices; and twice, since a copy of as many
+    numbers as ``width`` has needs no inner loop.
     """
-    for i in range(last - first):
-        for c in range(values.shape[1]):
-            tile[i, c] = values[first + i, c]
+    if values.shape[1] == len(width):
+        for i in range(last - first):
+            for c in range(len(width)):
+                tile[i, c] = values[first + i, c]
+    else:
+        for i in range(last - first):
+            for c in range(values.shape[1]):
+                tile[i, c] = values[first + i, c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def _copy_out(tile, first, last, values):
-    for i in range(last - first):
-        for c in range(values.shape[1]):
-            values[first + i, c] = tile[i, c]
+def _copy_out(width, tile, first, last, values):
+    """The other way."""
+    if values.shape[1] == len(width):
+        for i in range(last - first):
+            for c in range(len(width)):
+                values[first + i, c] = tile[i, c]
+    else:
+        for i in range(last - first):
+            for c in range(values.shape[1]):
+                values[first + i, c] = tile[i, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _widen(values, wide):
+    """Copy numbers, a multiple of sixteen, to double precision."""
+    for i in range(values.size // LANES):
+        store(wide, i, widen(load(ACROSS, values, i)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -118,7 +138,7 @@ def _spread_ratio_strips(
     width, groups, steps, owner, channel, count, place, weight, spectra, floor, tile, wide_tile, numerator
 ):
     """Add ``ratio * tile`` to the rows of the channels of photons."""
-    _copy_in(tile, 0, tile.shape[0], wide_tile)
+    _widen(tile, wide_tile)
     for g in range(groups[0], groups[1]):
         _find_places(channel, steps[g], steps[g + 1], spectra.shape[1], place)
         strip_ratios(width, g, steps, owner, place, count, spectra, tile, floor, weight)
@@ -141,7 +161,7 @@ def _spread_count_strips(
     width, groups, steps, owner, channel, count, place, weight, tile, wide_tile, numerator
 ):
     """Add counts times the rows of ``tile`` to those of their channels."""
-    _copy_in(tile, 0, tile.shape[0], wide_tile)
+    _widen(tile, wide_tile)
     for g in range(groups[0], groups[1]):
         _find_places(channel, steps[g], steps[g + 1], tile.shape[1], place)
         strip_counts(width, g, steps, owner, place, count, tile, tile, tile[0, 0], weight)
@@ -163,7 +183,7 @@ def kl_tiles(
         last = min(first + TILE_PIXELS, abundance.shape[0])
         here = dense[first // LANES : (last + LANES - 1) // LANES]
         groups = (tiles[t], tiles[t + 1])
-        _copy_in(abundance, first, last, tile)
+        _copy_in(width, abundance, first, last, tile)
         entry = _add_rows(like, tile, last - first, entry)
         for repeat in range(inner):
             _turn(width, here, tile, across)
@@ -185,7 +205,7 @@ def kl_tiles(
                 _update_tile(like, last - first, rate, keep, added, tile)
         if statistics:
             _turn(width, here, tile, across)
-            _copy_in(across, 0, across.shape[0], wide)
+            _widen(across, wide)
             for e in range(dense.shape[1]):
                 spread_ratios(width, e, here, full_spectra, across, wide, floor, full_numerator)
             _spread_ratio_strips(
@@ -194,7 +214,7 @@ def kl_tiles(
             )  # fmt: skip
         after = _add_rows(like, tile, last - first, after)
         if update:
-            _copy_out(tile, first, last, abundance)
+            _copy_out(width, tile, first, last, abundance)
     store(sums, 0, entry)
     store(sums, 1, after)
 
@@ -238,7 +258,7 @@ def _full_products(width, dense, table, across, gain, added):
 def _full_spread(width, dense, tile, across, wide, numerator):
     """Add the counts of channels held dense times ``tile`` to the rows of ``numerator``."""
     _turn(width, dense, tile, across)
-    _copy_in(across, 0, across.shape[0], wide)
+    _widen(across, wide)
     for e in range(dense.shape[1]):
         spread_counts(width, e, dense, wide, wide, wide, wide[0, 0], numerator)
 
@@ -257,7 +277,7 @@ def frobenius_tiles(
         last = min(first + TILE_PIXELS, abundance.shape[0])
         here = dense[first // LANES : (last + LANES - 1) // LANES]
         groups = (tiles[t], tiles[t + 1])
-        _copy_in(abundance, first, last, tile)
+        _copy_in(width, abundance, first, last, tile)
         _full_products(width, here, full_spectra, across, across_gain, added)
         _count_strips(width, groups, steps, owner, channel, count, place, spectra, tile, added)
         for i in range(last - first):
@@ -278,7 +298,7 @@ def frobenius_tiles(
             )
             _add_outer(like, tile, last - first, outer)
         if update:
-            _copy_out(tile, first, last, abundance)
+            _copy_out(width, tile, first, last, abundance)
     store(sums, 0, cross)
     store(sums, 1, quadratic)
 
@@ -296,7 +316,7 @@ def project_tiles(
         _full_products(width, here, full_table, across, across_gain, added)
         groups = (tiles[t], tiles[t + 1])
         _count_strips(width, groups, steps, owner, channel, count, place, table, tile, added)
-        _copy_out(added, first, last, out)
+        _copy_out(width, added, first, last, out)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -309,7 +329,7 @@ def back_project_tiles(
         first = t * TILE_PIXELS
         last = min(first + TILE_PIXELS, values.shape[0])
         here = dense[first // LANES : (last + LANES - 1) // LANES]
-        _copy_in(values, first, last, tile)
+        _copy_in(width, values, first, last, tile)
         _full_spread(width, here, tile, across, wide, full_out)
         groups = (tiles[t], tiles[t + 1])
         _spread_count_strips(width, groups, steps, owner, channel, count, place, weight, tile, wide_tile, out)
@@ -326,7 +346,7 @@ def curvature_tiles(
         first = t * TILE_PIXELS
         last = min(first + TILE_PIXELS, amounts.shape[0])
         here = dense[first // LANES : (last + LANES - 1) // LANES]
-        _copy_in(amounts, first, last, tile)
+        _copy_in(width, amounts, first, last, tile)
         _turn(width, here, tile, across)
         for g in range(here.shape[0]):
             ratio_gains_and_logs(
@@ -339,5 +359,5 @@ def curvature_tiles(
             width, curve, True, (tiles[t], tiles[t + 1]), steps, owner, channel, count, place, curve_place,
             table, curve_table, floor, tile, added, curve_added, log_sums,
         )  # fmt: skip
-        _copy_out(added, first, last, gains)
-        _copy_out(curve_added, first, last, curvatures)
+        _copy_out(width, added, first, last, gains)
+        _copy_out(curve, curve_added, first, last, curvatures)
