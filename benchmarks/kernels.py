@@ -93,14 +93,14 @@ def cached_photons(
 
 
 @njit(nogil=True, error_model="numpy")
-def cached_channels(width, turns, dense, spectra, across, wide, gain, numerator):
+def cached_channels(width, turns, dense, spectra, across, gain, numerator):
     """Do the work of a sweep on channels held dense, sixteen pixels at a time, within the cache."""
     floor = spectra.dtype.type(1e-7)
     for _ in range(turns):
         for g in range(dense.shape[0]):
             ratio_gains(width, (), g, dense, spectra, spectra, across, floor, gain, gain, gain)
         for e in range(dense.shape[1]):
-            spread_ratios(width, e, dense, spectra, across, wide, floor, numerator)
+            spread_ratios(width, e, dense, spectra, across, floor, numerator)
 
 
 def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
@@ -118,7 +118,7 @@ def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
     photon = best(lambda: cached_photons(width, turns, *arrays), repeats) / (turns * channel.size)
     dense = np.ones((16, 32, 16), dtype=np.uint8)  # 8 KiB
     table, across = np.full((32, 3), 0.25, dtype=np.float32), np.ones((16 * 3, 16), dtype=np.float32)
-    channels = (dense, table, across, across.astype(np.float64), across.copy(), np.zeros((32, 3)))
+    channels = (dense, table, across, across.copy(), np.zeros((32, 3)))
     entry = best(lambda: cached_channels(width, turns, *channels), repeats) / (turns * dense.size)
     return photon * 1e9, entry * 1e9
 

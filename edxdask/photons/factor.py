@@ -82,8 +82,8 @@ def kl_sweep(
         pad_columns(factors.rate[None], lanes, factors.dtype),
         pad_columns(factors.keep[None], lanes, factors.dtype),
         factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics, log_term,
-        work.place, work.weight, work.tile, work.added, work.wide_tile, work.across, work.wide,
-        work.across_gain, rest, full, sums, log_sums,
+        work.place, work.weight, work.tile, work.added, work.wide_tile, work.across, work.across_gain, rest,
+        full, sums, log_sums,
     )  # fmt: skip
     logarithms = _log_term(log_sums) if log_term else math.nan
     return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], logarithms)

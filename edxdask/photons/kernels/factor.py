@@ -171,7 +171,7 @@ def _spread_count_strips(
 @njit(cache=True, nogil=True, error_model="numpy")
 def kl_tiles(
     like, width, dense, tiles, steps, owner, channel, count, abundance, spectra, full_spectra, rate, keep,
-    floor, inner, update, statistics, logs, place, weight, tile, added, wide_tile, across, wide, across_gain,
+    floor, inner, update, statistics, logs, place, weight, tile, added, wide_tile, across, across_gain,
     numerator, full_numerator, sums, log_sums,
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
@@ -205,9 +205,8 @@ def kl_tiles(
                 _update_tile(like, last - first, rate, keep, added, tile)
         if statistics:
             _turn(width, here, tile, across)
-            _widen(across, wide)
             for e in range(dense.shape[1]):
-                spread_ratios(width, e, here, full_spectra, across, wide, floor, full_numerator)
+                spread_ratios(width, e, here, full_spectra, across, floor, full_numerator)
             _spread_ratio_strips(
                 width, groups, steps, owner, channel, count, place, weight, spectra, floor, tile, wide_tile,
                 numerator,
@@ -260,7 +259,7 @@ def _full_spread(width, dense, tile, across, wide, numerator):
     _turn(width, dense, tile, across)
     _widen(across, wide)
     for e in range(dense.shape[1]):
-        spread_counts(width, e, dense, wide, wide, wide, wide[0, 0], numerator)
+        spread_counts(width, e, dense, wide, wide, wide[0, 0], numerator)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

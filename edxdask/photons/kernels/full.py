@@ -87,35 +87,35 @@ def _gains(ratios, logs):
 def _spread(ratios):
     """Add Σ ``ratio * tile`` over all pixels of ``dense`` to a channel's row of ``numerator``.
 
-    In double precision, so that it makes no difference which pixels share a tile; ``wide`` is ``tile`` in
-    that. The factor is the count itself where not ``ratios``.
+    Lanes are added up in the precision of ``table``, and their sums in double. The factor is the count itself
+    where not ``ratios``.
     """
 
-    def typed(typingctx, like, channel, dense, table, tile, wide, floor, numerator):
+    def typed(typingctx, like, channel, dense, table, tile, floor, numerator):
         def codegen(context, builder, signature, args):
-            names = ("dense", "table", "tile", "wide", "floor", "numerator")
+            names = ("dense", "table", "tile", "floor", "numerator")
             arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
             frame = _Dense(context, builder, like.count, arrays)
             channel = frame.index(signature.args[1], args[1])
             shapes = frame.splats("table", channel, like.count) if ratios else []
-            sums = [frame.variable(frame.wide) for _ in range(like.count)]
+            sums = [frame.variable(frame.vector) for _ in range(like.count)]
             with cgutils.for_range(builder, frame.groups) as loop:
                 row = builder.add(builder.mul(loop.index, frame.channels), channel)
-                factor = frame.counts("dense", row)
+                factor, amounts = frame.counts("dense", row), frame.rows("tile", loop.index)
                 if ratios:
-                    factor, _ = frame.ratio(factor, frame.rows("tile", loop.index), shapes)
-                frame.add_products(sums, _widened(builder, factor), frame.rows("wide", loop.index))
+                    factor, _ = frame.ratio(factor, amounts, shapes)
+                frame.add_products(sums, factor, amounts)
             double = ir.DoubleType()
             data = _data(context, builder, *arrays["numerator"])
             start = builder.mul(channel, frame.place(like.count))
             for c, total in enumerate(sums):
-                found = _fold(builder, builder.load(total, typ=frame.wide), 1)
+                found = _fold(builder, _widened(builder, builder.load(total, typ=frame.vector)), 1)
                 found = builder.extract_element(found, ir.Constant(ir.IntType(32), 0))
                 pointer = builder.gep(data, [builder.add(start, frame.place(c))], source_etype=double)
                 builder.store(builder.fadd(builder.load(pointer, typ=double), found), pointer)
             return context.get_dummy_value()
 
-        return types.void(like, channel, dense, table, tile, wide, floor, numerator), codegen
+        return types.void(like, channel, dense, table, tile, floor, numerator), codegen
 
     return intrinsic(typed)
 
