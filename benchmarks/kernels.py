@@ -28,13 +28,14 @@ from sklearn.decomposition import NMF
 from threadpoolctl import threadpool_limits
 
 from edxdask import photons
+from edxdask.photons.factor import scratch
 from edxdask.photons.kernels.full import ratio_gains, spread_ratios
 from edxdask.photons.kernels.lanes import LANES
 from edxdask.photons.kernels.strips import find_places, strip_ratio_gains, strip_ratios, strip_spread
 from edxdask.simulate import simulate
 
 LEAST_FRACTION, LEAST_RATE = 0.40, 2.0
-CACHED_ROWS, CACHED_STEPS = 64, 64  # 64 rows of four numbers, 64 steps of 16 photons: 20 KiB
+CACHED_ROWS, CACHED_STEPS = 64, 64  # 64 rows of four numbers, 64 steps of 16 photons: 32 KiB
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
@@ -78,17 +79,18 @@ def stream(steps, channel, count, dense, abundance):
 
 @njit(nogil=True, error_model="numpy")
 def cached_photons(
-    width, turns, steps, owner, channel, place, count, spectra, tile, wide, weight, floor, gains, numerator
+    width, turns, steps, owner, channel, count, place, spectra, tile, gains, shapes, wide, weight, numerator
 ):
     """Do the work of a sweep on photons, sixteen at a time, on rows that never leave the cache."""
+    floor, apart = spectra.dtype.type(1e-7), len(width)
     for _ in range(turns):
         for n in range(steps[1]):
             find_places(channel, n, spectra.shape[1], place, n)
         strip_ratio_gains(
             width, (), 0, steps, owner, place, place, count, spectra, spectra, tile, floor, gains, gains,
-            gains,
+            gains, shapes, 0, apart,
         )  # fmt: skip
-        strip_ratios(width, 0, steps, owner, place, count, spectra, tile, floor, weight)
+        strip_ratios(width, 0, steps, owner, count, spectra, tile, floor, weight, shapes, 0, apart)
         strip_spread(width, 0, steps, owner, place, weight, wide, numerator)
 
 
@@ -105,20 +107,23 @@ def cached_channels(width, turns, dense, spectra, across, gain, numerator):
 
 def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
     """Nanoseconds a photon, and an entry of a channel held dense, at k = 3 in single precision."""
-    width = (0,) * 3
+    width, single = (0,) * 3, np.float32
     steps, owner = np.array([0, CACHED_STEPS]), np.arange(LANES, dtype=np.uint8)[None]
     shape = (CACHED_STEPS, LANES)
     channel = (np.arange(CACHED_STEPS * LANES) % CACHED_ROWS).astype(np.uint16).reshape(shape)
-    spectra, tile = (np.full((rows, 4), 0.25, dtype=np.float32) for rows in (CACHED_ROWS, LANES))
-    arrays = (
-        steps, owner, channel, np.empty(shape, dtype=np.uint32), np.ones(shape, dtype=np.uint8), spectra,
-        tile, tile.astype(np.float64), np.empty(shape), np.float32(1e-7), np.zeros_like(tile),
-        np.zeros((CACHED_ROWS, 4)),
+    place, *single_tables = scratch(
+        (shape, np.uint32), ((CACHED_ROWS, 4), single), *[((LANES, 4), single)] * 2,
+        ((CACHED_STEPS * 3, LANES), single),
     )  # fmt: skip
+    tables = (*single_tables, *scratch(*[(s, np.float64) for s in ((LANES, 4), shape, (CACHED_ROWS, 4))]))
+    for table in tables[:2] + tables[4:5]:  # spectra, and abundances in both precisions
+        table[:] = 0.25
+    arrays = (steps, owner, channel, np.ones(shape, dtype=np.uint8), place, *tables)
     photon = best(lambda: cached_photons(width, turns, *arrays), repeats) / (turns * channel.size)
     dense = np.ones((16, 32, 16), dtype=np.uint8)  # 8 KiB
-    table, across = np.full((32, 3), 0.25, dtype=np.float32), np.ones((16 * 3, 16), dtype=np.float32)
-    channels = (dense, table, across, across.copy(), np.zeros((32, 3)))
+    table, across, gain = scratch(((32, 3), single), *[((16 * 3, 16), single)] * 2)
+    table[:], across[:] = 0.25, 1
+    channels = (dense, table, across, gain, np.zeros((32, 3)))
     entry = best(lambda: cached_channels(width, turns, *channels), repeats) / (turns * dense.size)
     return photon * 1e9, entry * 1e9
 

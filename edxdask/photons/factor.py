@@ -28,6 +28,7 @@ from edxdask.photons.split import Block, SplitBlock, choose, counts_of
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep, check_factors, check_width
 
 CACHE_LINE = 64  # bytes
+KEPT_ROWS = 8192  # of sixteen numbers, half a megabyte in single precision; enough for any one group
 SMALLEST_FIT = 1e-18  # where no phase has anything: a constant that moves no fraction, and has a square
 
 
@@ -83,7 +84,7 @@ def kl_sweep(
         pad_columns(factors.keep[None], lanes, factors.dtype),
         factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics, log_term,
         work.place, work.weight, work.tile, work.added, work.wide_tile, work.across, work.across_gain, rest,
-        full, sums, log_sums,
+        full, sums, log_sums, work.shapes(),
     )  # fmt: skip
     logarithms = _log_term(log_sums) if log_term else math.nan
     return Sweep(work.whole(rest, full), sums[1, :k], sums[0, :k], logarithms)
@@ -302,14 +303,16 @@ class _Work:
             (0,) * width,
             phases,
             split,
-            _scratch((STRIP, LANES), np.uint32),
-            _scratch((STRIP, LANES)),
-            _scratch((TILE_PIXELS, lanes), dtype),
-            _scratch((TILE_PIXELS, lanes)),
-            _scratch((TILE_PIXELS, lanes), dtype),
-            _scratch(across, dtype),
-            _scratch(across),
-            _scratch(across, dtype),
+            *scratch(
+                ((STRIP, LANES), np.uint32),
+                ((STRIP, LANES), np.float64),
+                ((TILE_PIXELS, lanes), dtype),
+                ((TILE_PIXELS, lanes), np.float64),
+                ((TILE_PIXELS, lanes), dtype),
+                (across, dtype),
+                (across, np.float64),
+                (across, dtype),
+            ),
         )
 
     @property
@@ -320,18 +323,23 @@ class _Work:
 
     def tables(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(E, phases)`` as rows of whole vectors, and the rows of the channels held dense."""
-        dtype = self.tile.dtype
-        return (
-            pad_columns(columns, len(self.like), dtype),
-            pad_columns(columns[self.split.full], len(self.width), dtype),
-        )
+        dtype, full = self.tile.dtype, self.split.full
+        rows, some = scratch(((len(columns), len(self.like)), dtype), ((full.size, len(self.width)), dtype))
+        rows[:, : columns.shape[1]], some[:, : columns.shape[1]] = columns, columns[full]
+        return rows, some
 
     def room(self, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
         """Room for sums over the pixels: of photons by channels, and of the channels held dense."""
-        return (
-            _scratch((self.split.channels if wanted else 0, len(self.like))),
-            _scratch((self.split.full.size if wanted else 0, len(self.width))),
+        rows = (self.split.channels, self.split.full.size) if wanted else (0, 0)
+        rest, full = scratch(
+            ((rows[0], len(self.like)), np.float64), ((rows[1], len(self.width)), np.float64)
         )
+        return rest, full
+
+    def shapes(self) -> np.ndarray:
+        """Room for the spectra at a tile's photons, as far as it stays near the processor."""
+        longest = np.diff(self.split.steps[self.split.tiles]).max(initial=0) * len(self.width)
+        return scratch(((int(min(longest, KEPT_ROWS)), LANES), self.tile.dtype))[0]
 
     def whole(self, rest: np.ndarray, full: np.ndarray) -> np.ndarray:
         """Join the sums of both, as (phases, E)."""
@@ -342,14 +350,23 @@ class _Work:
 
 def pad_columns(values: np.ndarray, lanes: int, dtype: np.dtype) -> np.ndarray:
     """C-contiguous copy with columns of zeros up to ``lanes``: one row is one vector of the kernels."""
-    out = _scratch((values.shape[0], lanes), dtype)
+    out = np.zeros((values.shape[0], lanes), dtype=dtype)
     out[:, : values.shape[1]] = values
     return out
 
 
-def _scratch(shape: tuple[int, ...], dtype: np.dtype[Any] | type = np.float64) -> np.ndarray:
-    """Zeros that begin where a line of the cache does: a row that lies in two of them takes twice as long."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
+def scratch(*wanted: tuple[tuple[int, ...], np.dtype[Any] | type]) -> list[np.ndarray]:
+    """Arrays of zeros, for each a shape and a dtype, that begin where a line of the cache does.
+
+    A row that lies in two lines takes twice as long.
+    """
+    begins, size = [], 0
+    for shape, dtype in wanted:
+        begins.append(size)
+        size += -(-math.prod(shape) * np.dtype(dtype).itemsize // CACHE_LINE) * CACHE_LINE
     room = np.zeros(size + CACHE_LINE, dtype=np.uint8)
-    begin = -room.ctypes.data % CACHE_LINE
-    return room[begin : begin + size].view(dtype).reshape(shape)
+    shift = -room.ctypes.data % CACHE_LINE
+    return [
+        np.ndarray(shape, dtype, room, shift + begin)
+        for (shape, dtype), begin in zip(wanted, begins, strict=True)
+    ]

@@ -24,6 +24,8 @@ from edxdask.photons import (
     squares,
     to_dense,
 )
+from edxdask.photons import factor as photons_factor
+from edxdask.photons.kernels.split import STRIP
 from edxdask.photons.split import FULL_FILL
 
 
@@ -409,3 +411,26 @@ def test_a_pixel_gets_the_same_to_the_last_bit_whoever_its_neighbours_are(dtype)
         alone = start[some].copy()
         kl_sweep(hold_dense(as_photons(whole, some), full), alone, spectra)
         np.testing.assert_array_equal(alone, together[some])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_spectra_at_photons_are_the_same_kept_or_not(dtype, monkeypatch):
+    """They are kept for the sums over pixels as far as a tile's fit near the processor."""
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(0.1, (600, 400)).astype(np.uint16)
+    counts[256:512] = rng.poisson(0.02, (256, 400))  # a tile that has room where others have none
+    block = hold_dense(from_dense(counts), np.array([5, 17]))
+    spectra = rng.uniform(0.5, 1.5, (3, 400)).astype(dtype)
+    start = rng.uniform(0.5, 1.5, (600, 3)).astype(dtype)
+    results = []
+    for rows in (photons_factor.KEPT_ROWS, 3 * STRIP * 4, 3 * STRIP):
+        monkeypatch.setattr(photons_factor, "KEPT_ROWS", rows)
+        abundance = start.copy()
+        results.append((kl_sweep(block, abundance, spectra, inner=2).numerator, abundance))
+    steps = np.diff(block.steps[block.tiles])
+    assert 3 * steps.max() <= 8192
+    assert 3 * steps[1] <= 3 * STRIP * 4 < 3 * steps[0]
+    assert min(steps) > STRIP
+    for numerator, abundance in results[1:]:
+        np.testing.assert_array_equal(numerator, results[0][0])
+        np.testing.assert_array_equal(abundance, results[0][1])

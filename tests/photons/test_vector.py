@@ -13,8 +13,10 @@ from numba import njit
 from edxdask.photons.kernels import factor
 from edxdask.photons.kernels.strips import (
     find_places,
+    keep_shapes,
     strip_count_gains,
     strip_counts,
+    strip_ratio_gains,
     strip_ratio_gains_and_logs,
     strip_ratios,
     strip_spread,
@@ -26,20 +28,28 @@ HAS_FMA = platform.machine() in ("x86_64", "AMD64") and binding.get_host_cpu_fea
 
 @njit
 def sixteen_strips(
-    width, steps, owner, channel, place, count, table, tile, floor, weight, out, spread, log_sums
-):
-    gains, sums, curves = out
+    width, steps, owner, channel, place, count, table, tile, floor, weight, out, spread, log_sums, shapes
+):  # fmt: skip
+    gains, again, sums, curves = out
+    apart = len(width)
     for n in range(steps[1]):
         find_places(channel, n, table.shape[1], place, n)
     strip_ratio_gains_and_logs(
-        width, width, 0, steps, owner, place, place, count, table, table, tile, floor, gains, curves, log_sums
-    )
+        width, width, 0, steps, owner, place, place, count, table, table, tile, floor, gains, curves,
+        log_sums, table, 0, 0,
+    )  # fmt: skip
+    strip_ratio_gains(
+        width, (), 0, steps, owner, place, place, count, table, table, tile, floor, again, again, log_sums,
+        shapes[0], 0, apart,
+    )  # fmt: skip
     strip_count_gains(
-        width, (), 0, steps, owner, place, place, count, table, table, tile, floor, sums, sums, log_sums
-    )
-    strip_ratios(width, 0, steps, owner, place, count, table, tile, floor, weight)
+        width, (), 0, steps, owner, place, place, count, table, table, tile, floor, sums, sums, log_sums,
+        table, 0, 0,
+    )  # fmt: skip
+    keep_shapes(width, 0, steps, owner, place, table, shapes[1], 0, apart)
+    strip_ratios(width, 0, steps, owner, count, table, tile, floor, weight, shapes[1], 0, apart)
     strip_spread(width, 0, steps, owner, place, weight, tile.astype(np.float64), spread)
-    strip_counts(width, 0, steps, owner, place, count, table, tile, floor, weight)
+    strip_counts(width, 0, steps, owner, count, table, tile, floor, weight, shapes[1], 0, apart)
     strip_spread(width, 0, steps, owner, place, weight, tile.astype(np.float64), spread)
 
 
@@ -54,16 +64,17 @@ def test_sixteen_strips_at_a_time_equal_numpy(phases, dtype):
     channel = rng.integers(0, 30, (11, 16)).astype(np.uint16)  # with channels that come twice in one step
     count = rng.integers(0, 9, (11, 16)).astype(np.uint8)
     floor = np.dtype(dtype).type(0.3 * phases)
-    out = np.zeros((3, 20, columns), dtype)
+    out, shapes = np.zeros((4, 20, columns), dtype), np.zeros((2, 11, phases, 16), dtype)
     spread, log_sums = np.zeros((30, columns)), np.zeros((2, 16))
     sixteen_strips(
         (0,) * phases, np.array([0, 11]), owner, channel, np.zeros((64, 16), np.uint32), count, table, tile,
-        floor, np.zeros((64, 16)), out, spread, log_sums,
+        floor, np.zeros((64, 16)), out, spread, log_sums, shapes.reshape(2, -1, 16),
     )  # fmt: skip
     close = {"rtol": 1e-5 if dtype == "f4" else 1e-12, "atol": 1e-30}
     fit = np.maximum(np.einsum("slk,lk->sl", table[channel], tile[owner[0]]), floor)
     ratio = count / fit
-    for found, weights in zip(out, (ratio, count, ratio / fit), strict=True):
+    np.testing.assert_array_equal(shapes, np.stack([np.moveaxis(table[channel][..., :phases], 1, 2)] * 2))
+    for found, weights in zip(out, (ratio, ratio, count, ratio / fit), strict=True):
         expected = np.zeros((20, columns))
         np.add.at(expected, owner[0], np.einsum("sl,slk->lk", weights, table[channel]))
         np.testing.assert_allclose(found, expected, **close)
@@ -98,7 +109,7 @@ def test_phases_use_packed_multiply_adds_only(dtype, suffix):
     place, added = np.zeros((64, 16), np.uint32), np.zeros((16, 4), dtype=dtype)
     gains(
         (0,) * 3, (), False, (0, 1), steps, owner, channel, count, place, place, spectra, spectra,
-        spectra.dtype.type(1e-7), tile, added, added, np.zeros((2, 16)),
+        spectra.dtype.type(1e-7), tile, added, added, np.zeros((2, 16)), np.zeros((15, 16), dtype=dtype), 3,
     )  # fmt: skip
     np.testing.assert_allclose(added[:, :3], 5 / 3, rtol=1e-6)
     (assembly,) = gains.inspect_asm().values()
@@ -133,6 +144,8 @@ def test_single_precision_divides_by_an_estimate_that_is_refined():
         tile,
         wide,
         out,
+        np.zeros((15, 16), dtype="f4"),
+        0,
     )
     np.testing.assert_allclose(weight[:5], 1 / 3, rtol=3e-7)
     (assembly,) = ratios.inspect_asm().values()

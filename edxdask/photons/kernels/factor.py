@@ -19,6 +19,7 @@ from edxdask.photons.kernels.lanes import LANES
 from edxdask.photons.kernels.split import TILE_PIXELS
 from edxdask.photons.kernels.strips import (
     find_places,
+    keep_shapes,
     strip_count_gains,
     strip_counts,
     strip_ratio_gains,
@@ -53,7 +54,7 @@ def _copy_in(width, values, first, last, tile):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def _copy_out(width, tile, first, last, values):
-    """The other way."""
+    """Copy rows of ``tile`` to ``values``, from row ``first`` on."""
     if values.shape[1] == len(width):
         for i in range(last - first):
             for c in range(len(width)):
@@ -114,34 +115,39 @@ def _find_places(channel, first, last, lanes, place):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _ratio_strips(
     width, curve, logs, groups, steps, owner, channel, count, place, curve_place, table, curve_table, floor,
-    tile, added, curve_added, log_sums,
+    tile, added, curve_added, log_sums, shapes, apart,
 ):  # fmt: skip
     """Add what photons give their pixels to the rows of ``added``."""
     for g in range(groups[0], groups[1]):
+        kept = (steps[g] - steps[groups[0]]) * apart
         _find_places(channel, steps[g], steps[g + 1], table.shape[1], place)
         if len(curve) > 0:
             _find_places(channel, steps[g], steps[g + 1], curve_table.shape[1], curve_place)
         if logs:
             strip_ratio_gains_and_logs(
                 width, curve, g, steps, owner, place, curve_place, count, table, curve_table, tile, floor,
-                added, curve_added, log_sums,
+                added, curve_added, log_sums, shapes, kept, apart,
             )  # fmt: skip
         else:
             strip_ratio_gains(
                 width, curve, g, steps, owner, place, curve_place, count, table, curve_table, tile, floor,
-                added, curve_added, log_sums,
+                added, curve_added, log_sums, shapes, kept, apart,
             )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread_ratio_strips(
-    width, groups, steps, owner, channel, count, place, weight, spectra, floor, tile, wide_tile, numerator
-):
-    """Add ``ratio * tile`` to the rows of the channels of photons."""
+    width, groups, steps, owner, channel, count, place, weight, spectra, floor, tile, wide_tile, numerator,
+    shapes, apart,
+):  # fmt: skip
+    """Add ``ratio * tile`` to the rows of the channels of photons, whose spectra are kept unless none is."""
     _widen(tile, wide_tile)
     for g in range(groups[0], groups[1]):
         _find_places(channel, steps[g], steps[g + 1], spectra.shape[1], place)
-        strip_ratios(width, g, steps, owner, place, count, spectra, tile, floor, weight)
+        kept = (steps[g] - steps[groups[0]]) * apart
+        if apart == 0:
+            keep_shapes(width, g, steps, owner, place, spectra, shapes, kept, len(width))
+        strip_ratios(width, g, steps, owner, count, spectra, tile, floor, weight, shapes, kept, len(width))
         strip_spread(width, g, steps, owner, place, weight, wide_tile, numerator)
 
 
@@ -152,7 +158,7 @@ def _count_strips(width, groups, steps, owner, channel, count, place, table, til
         _find_places(channel, steps[g], steps[g + 1], table.shape[1], place)
         strip_count_gains(
             width, (), g, steps, owner, place, place, count, table, table, tile, table[0, 0], added, added,
-            added,
+            added, added, 0, 0,
         )  # fmt: skip
 
 
@@ -164,7 +170,7 @@ def _spread_count_strips(
     _widen(tile, wide_tile)
     for g in range(groups[0], groups[1]):
         _find_places(channel, steps[g], steps[g + 1], tile.shape[1], place)
-        strip_counts(width, g, steps, owner, place, count, tile, tile, tile[0, 0], weight)
+        strip_counts(width, g, steps, owner, count, tile, tile, tile[0, 0], weight, tile, 0, 0)
         strip_spread(width, g, steps, owner, place, weight, wide_tile, numerator)
 
 
@@ -172,7 +178,7 @@ def _spread_count_strips(
 def kl_tiles(
     like, width, dense, tiles, steps, owner, channel, count, abundance, spectra, full_spectra, rate, keep,
     floor, inner, update, statistics, logs, place, weight, tile, added, wide_tile, across, across_gain,
-    numerator, full_numerator, sums, log_sums,
+    numerator, full_numerator, sums, log_sums, shapes,
 ):  # fmt: skip
     """One Kullback-Leibler sweep over all pixels; see ``photons.factor.kl_sweep``."""
     unused = across_gain
@@ -183,6 +189,8 @@ def kl_tiles(
         last = min(first + TILE_PIXELS, abundance.shape[0])
         here = dense[first // LANES : (last + LANES - 1) // LANES]
         groups = (tiles[t], tiles[t + 1])
+        rows = (steps[groups[1]] - steps[groups[0]]) * len(width)
+        apart = len(width) if rows <= shapes.shape[0] else 0  # spectra are kept where there is room for all
         _copy_in(width, abundance, first, last, tile)
         entry = _add_rows(like, tile, last - first, entry)
         for repeat in range(inner):
@@ -199,7 +207,7 @@ def kl_tiles(
             _turn_back(width, here, across_gain, added)
             _ratio_strips(
                 width, (), repeat == 0 and logs, groups, steps, owner, channel, count, place, place, spectra,
-                spectra, floor, tile, added, unused, log_sums,
+                spectra, floor, tile, added, unused, log_sums, shapes, apart,
             )  # fmt: skip
             if update:
                 _update_tile(like, last - first, rate, keep, added, tile)
@@ -209,7 +217,7 @@ def kl_tiles(
                 spread_ratios(width, e, here, full_spectra, across, floor, full_numerator)
             _spread_ratio_strips(
                 width, groups, steps, owner, channel, count, place, weight, spectra, floor, tile, wide_tile,
-                numerator,
+                numerator, shapes, apart,
             )  # fmt: skip
         after = _add_rows(like, tile, last - first, after)
         if update:
@@ -356,7 +364,7 @@ def curvature_tiles(
         _turn_back(curve, here, curve_gain, curve_added)
         _ratio_strips(
             width, curve, True, (tiles[t], tiles[t + 1]), steps, owner, channel, count, place, curve_place,
-            table, curve_table, floor, tile, added, curve_added, log_sums,
+            table, curve_table, floor, tile, added, curve_added, log_sums, added, 0,
         )  # fmt: skip
         _copy_out(width, added, first, last, gains)
         _copy_out(curve, curve_added, first, last, curvatures)

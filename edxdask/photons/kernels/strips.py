@@ -116,6 +116,19 @@ class _Strips(_Rows):
         start = self.builder.mul(row, self.place(LANES))
         return [self.number(name, self.builder.add(start, self.place(t))) for t in range(LANES)]
 
+    def kept_rows(self, step):
+        """Rows of ``shapes`` that are a step's: from ``kept`` on, ``apart`` from those of the next."""
+        kept, apart = (self.index(*self.arrays[name]) for name in ("kept", "apart"))
+        first = self.builder.add(kept, self.builder.mul(step, apart))
+        return [self.builder.add(first, self.place(c)) for c in range(self.phases)]
+
+    def shapes(self, step, keep):
+        """Rows of ``table`` of a step's photons, one vector a phase, written to ``shapes`` where ``keep``."""
+        found = self.columns("table", self.places("place", step), self.phases)
+        for row, vector in zip(self.kept_rows(step), found, strict=True) if keep else ():
+            _store_row(self.context, self.builder, *self.arrays["shapes"], row, vector)
+        return found
+
     def step_counts(self, step, kind=None):
         return self.counts("count", self.builder.add(self.first, step), kind)
 
@@ -168,16 +181,17 @@ def _gains(ratios, logs):
     """Add Σ ``ratio * table`` over a group's photons to the rows of ``added`` of their owners.
 
     As ``full``'s: of counts where not ``ratios``; with ``logs`` Σ count · log(fit), into ``log_sums``;
-    Σ ratio / fit · row of ``curve_table`` to ``curve_added``, where ``curve`` is not empty.
+    Σ ratio / fit · row of ``curve_table`` to ``curve_added``, where ``curve`` is not empty. Where it is, the
+    rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done with them.
     """
 
     def typed(
         typingctx, like, curve, group, steps, owner, place, curve_place, count, table, curve_table, tile,
-        floor, added, curve_added, log_sums,
+        floor, added, curve_added, log_sums, shapes, kept, apart,
     ):  # fmt: skip
         names = (
             "steps", "owner", "place", "curve_place", "count", "table", "curve_table", "tile", "floor",
-            "added", "curve_added", "log_sums",
+            "added", "curve_added", "log_sums", "shapes", "kept", "apart",
         )  # fmt: skip
 
         def codegen(context, builder, signature, args):
@@ -187,7 +201,7 @@ def _gains(ratios, logs):
             gains = Gains(frame, ratios, logs, curve.count)
 
             def take(step):
-                shapes = frame.columns("table", frame.places("place", step), like.count)
+                shapes = frame.shapes(step, keep=ratios and not curve.count)
                 rows = frame.places("curve_place", step) if curve.count else []
                 return frame.step_counts(step), shapes, frame.columns("curve_table", rows, curve.count)
 
@@ -200,7 +214,7 @@ def _gains(ratios, logs):
 
         arguments = (
             like, curve, group, steps, owner, place, curve_place, count, table, curve_table, tile, floor,
-            added, curve_added, log_sums,
+            added, curve_added, log_sums, shapes, kept, apart,
         )  # fmt: skip
         return types.void(*arguments), codegen
 
@@ -212,11 +226,26 @@ strip_ratio_gains_and_logs = _gains(ratios=True, logs=True)
 strip_count_gains = _gains(ratios=False, logs=False)
 
 
+@intrinsic
+def keep_shapes(typingctx, like, group, steps, owner, place, table, shapes, kept, apart):
+    """Write the rows of ``table`` of a group's photons to ``shapes``, as sums of ratios do."""
+
+    def codegen(context, builder, signature, args):
+        names = ("steps", "owner", "place", "table", "shapes", "kept", "apart")
+        arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
+        frame = _Strips(context, builder, like.count, arrays, (signature.args[1], args[1]))
+        with cgutils.for_range(builder, frame.size) as loop:
+            frame.shapes(loop.index, keep=True)
+        return context.get_dummy_value()
+
+    return types.void(like, group, steps, owner, place, table, shapes, kept, apart), codegen
+
+
 def _weights(ratios):
     """Write ratios, or counts, of a group's photons to the rows of ``weight``, in double precision."""
 
-    def typed(typingctx, like, group, steps, owner, place, count, table, tile, floor, weight):
-        names = ("steps", "owner", "place", "count", "table", "tile", "floor", "weight")
+    def typed(typingctx, like, group, steps, owner, count, table, tile, floor, weight, shapes, kept, apart):
+        names = ("steps", "owner", "count", "table", "tile", "floor", "weight", "shapes", "kept", "apart")
 
         def codegen(context, builder, signature, args):
             arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
@@ -225,12 +254,12 @@ def _weights(ratios):
             with cgutils.for_range(builder, frame.size) as loop:
                 found = frame.step_counts(loop.index, None if ratios else frame.wide)
                 if ratios:
-                    shapes = frame.columns("table", frame.places("place", loop.index), like.count)
+                    shapes = [frame.row("shapes", row) for row in frame.kept_rows(loop.index)]
                     found = _widened(builder, frame.ratio(found, amounts, shapes)[0])
                 _store_row(context, builder, *arrays["weight"], loop.index, found)
             return context.get_dummy_value()
 
-        arguments = (like, group, steps, owner, place, count, table, tile, floor, weight)
+        arguments = (like, group, steps, owner, count, table, tile, floor, weight, shapes, kept, apart)
         return types.void(*arguments), codegen
 
     return intrinsic(typed)
