@@ -29,10 +29,23 @@ from edxdask.photons.kernels.strips import (
     turn,
     turn_back,
 )
-from edxdask.photons.kernels.vector import add, divide, fma, fma_each, load, multiply, store, widen, zero
+from edxdask.photons.kernels.vector import (
+    add,
+    divide,
+    fetch,
+    fma,
+    fma_each,
+    load,
+    multiply,
+    store,
+    widen,
+    zero,
+)
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # NaN and infinity keep their meaning
 ACROSS = (0,) * LANES
+LINE = 64  # bytes that come near the processor together
+AHEAD = 8192  # entries: what is asked for when its time has come is waited for
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -106,6 +119,13 @@ def _add_rows(like, tile, rows, total):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _fetch(array, first, last):
+    """Ask for the rows of sixteen that come some time after these."""
+    for place in range(first * LANES + AHEAD, last * LANES + AHEAD, LINE // array.itemsize):
+        fetch(array, place)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _find_places(channel, first, last, lanes, place):
     """Where the rows of channels begin in a table whose rows are ``lanes`` long."""
     for n in range(last - first):
@@ -120,6 +140,8 @@ def _ratio_strips(
     """Add what photons give their pixels to the rows of ``added``."""
     for g in range(groups[0], groups[1]):
         kept = (steps[g] - steps[groups[0]]) * apart
+        _fetch(channel, steps[g], steps[g + 1])
+        _fetch(count, steps[g], steps[g + 1])
         _find_places(channel, steps[g], steps[g + 1], table.shape[1], place)
         if len(curve) > 0:
             _find_places(channel, steps[g], steps[g + 1], curve_table.shape[1], curve_place)
@@ -196,6 +218,7 @@ def kl_tiles(
         for repeat in range(inner):
             _turn(width, here, tile, across)
             for g in range(here.shape[0]):
+                _fetch(here, g * here.shape[1], (g + 1) * here.shape[1])
                 if repeat == 0 and logs:
                     ratio_gains_and_logs(
                         width, (), g, here, full_spectra, unused, across, floor, across_gain, unused, log_sums

@@ -202,6 +202,25 @@ def _fold(builder, vector, width):
 
 
 @intrinsic
+def fetch(typingctx, array, place):
+    """Ask for what lies at a place of an array, or beyond its end, to be brought near the processor."""
+
+    def codegen(context, builder, signature, args):
+        array, place = zip(signature.args, args, strict=True)
+        place = context.cast(builder, place[1], place[0], types.intp)
+        element = context.get_data_type(array[0].dtype)
+        pointer = builder.gep(_data(context, builder, *array), [place], source_etype=element)
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        read, soon, data = 0, 3, 1
+        builder.call(call, [builder.bitcast(pointer, byte), *(flag(n) for n in (read, soon, data))])
+        return context.get_dummy_value()
+
+    return types.void(array, place), codegen
+
+
+@intrinsic
 def nonzero_mask(typingctx, row, start):
     """Bits of the non-zeros among the 64 bytes of ``row`` (unsigned) from element ``start`` on."""
 
