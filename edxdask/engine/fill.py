@@ -44,7 +44,7 @@ def full_channels(mean: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> full_channels(np.array([0.1, 0.3, 9.0])).tolist()
+    >>> full_channels(np.array([0.1, 0.4, 9.0])).tolist()
     [1, 2]
     """
     return np.flatnonzero(-np.expm1(-mean) > FULL_FILL)

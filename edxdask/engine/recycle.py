@@ -35,6 +35,13 @@ class _Lease:
             _spare.append(self._memory)
 
 
+def room_like(array: np.ndarray) -> np.ndarray:
+    """C-contiguous array of the same shape and dtype, whatever it holds."""
+    if array.nbytes < LEAST_BYTES:
+        return np.empty(array.shape, array.dtype)
+    return np.asarray(_Lease(_take(array.nbytes), array))
+
+
 def copied(array: np.ndarray) -> np.ndarray:
     """C-contiguous copy of an array of numbers.
 
@@ -46,10 +53,7 @@ def copied(array: np.ndarray) -> np.ndarray:
     >>> before.max(), after.min()
     (np.float64(1.0), np.float64(2.0))
     """
-    if array.nbytes < LEAST_BYTES:
-        return array.copy()
-    memory = _take(array.nbytes)
-    found: np.ndarray = np.asarray(_Lease(memory, array))
+    found = room_like(array)
     found[...] = array
     return found
 

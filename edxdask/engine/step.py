@@ -8,14 +8,15 @@ processes, retries, checkpoints, stop rule, progress) is the engine's and exists
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from edxdask.engine.partition import Partition, Tile
-from edxdask.engine.recycle import copied
+from edxdask.engine.recycle import copied, room_like
 
 State = dict[str, np.ndarray]
 Stats = dict[str, Any]
@@ -48,6 +49,54 @@ class BlockStep(Protocol):
     def run(self, partition: Partition, state: State, shared: Any, halo: Halo) -> Stats:
         """Change ``state`` in place and return what must be added over partitions."""
         ...
+
+
+class Copies(UserDict[str, np.ndarray]):
+    """A state to change while the one before stays as it was.
+
+    An array is copied when it is asked for, whole or by rows, and not at all where nobody asks.
+    """
+
+    def __init__(self, before: State) -> None:
+        self.data = dict(before)
+        self._not_yet = set(before)
+        self._by_rows: State = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name in self._not_yet:
+            self[name] = copied(self.data[name])
+        return self.data[name]
+
+    def __setitem__(self, name: str, array: np.ndarray) -> None:
+        self._not_yet.discard(name)
+        self.data[name] = array
+
+    def rows(self, name: str, where: slice) -> np.ndarray:
+        """See ``rows_of``."""
+        if name in self._not_yet:
+            self._by_rows[name] = self.data[name]
+            self[name] = room_like(self.data[name])
+        found = self.data[name][where]
+        if name in self._by_rows:
+            found[...] = self._by_rows[name][where]
+        return found
+
+
+def rows_of(state: State, name: str, where: slice) -> np.ndarray:
+    """Rows of an array of a state, for a step that takes all of them once, some at a time.
+
+    Where a state must be copied, rows are still near the processor when they are worked on.
+
+    Examples
+    --------
+    >>> before = {"a": np.arange(4.0)}
+    >>> after = Copies(before)
+    >>> for where in (slice(0, 2), slice(2, 4)):
+    ...     rows_of(after, "a", where)[:] *= 2
+    >>> before["a"].tolist(), after["a"].tolist()
+    ([0.0, 1.0, 2.0, 3.0], [0.0, 2.0, 4.0, 6.0])
+    """
+    return state.rows(name, where) if isinstance(state, Copies) else state[name][where]
 
 
 StateMaker = Callable[[Partition], State]
@@ -126,11 +175,12 @@ def advance_copy(
     below: Sequence[Edges] = (),
 ) -> Advanced:
     """Run a step as a pure task: ``before`` is left as it was, so that a lost result can be made again."""
-    state = {name: copied(array) for name, array in before.state.items()}
+    state = Copies(before.state)
     widths = (partition.tiles[0].plan.width, partition.tiles[-1].plan.width)
     up, down = (step.halo_rows * width for width in widths)
     halo = join_halo(above, below, up, down, step.halo_names) if step.halo_rows else Halo()
-    return Advanced(state, step.run(partition, state, shared, halo))
+    stats = step.run(partition, cast(State, state), shared, halo)
+    return Advanced(state.data, stats)
 
 
 def edges_copy(partition: Partition, before: Advanced, rows: int, names: Sequence[str]) -> Edges:

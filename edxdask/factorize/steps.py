@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from edxdask.engine.partition import Partition
-from edxdask.engine.step import Halo, State, Stats
+from edxdask.engine.step import Halo, State, Stats, rows_of
 from edxdask.factorize.kernels.extrapolate import go_on
 from edxdask.photons import Block, frobenius_sweep, kl_sweep
 
@@ -62,16 +62,17 @@ class SweepStep:
 
     def run(self, partition: Partition, state: State, shared: Call, halo: Halo) -> Stats:
         """Update ``abundance`` in place."""
-        abundance = state[ABUNDANCE]
-        if PREVIOUS in state:
-            if shared.undo:
-                abundance[:] = state[PREVIOUS]
-            extrapolate(abundance, state[PREVIOUS], shared.momentum)
-        if self.sparsity:  # the tangent of the logarithm as majorant: the photons of the sweep put sums right
-            abundance /= 1 + self.sparsity / (abundance + SOFT_COUNTS)
         total: Stats = {}
         for where, block in partition.blocks():
-            stats = self._sweep(block, abundance[where], shared.spectra, shared.look)
+            abundance = rows_of(state, ABUNDANCE, where)
+            if PREVIOUS in state:
+                previous = rows_of(state, PREVIOUS, where)
+                if shared.undo:
+                    abundance[:] = previous
+                extrapolate(abundance, previous, shared.momentum)
+            if self.sparsity:  # the tangent of the logarithm as majorant: a sweep's photons put sums right
+                abundance /= 1 + self.sparsity / (abundance + SOFT_COUNTS)
+            stats = self._sweep(block, abundance, shared.spectra, shared.look)
             total = {key: total[key] + stats[key] for key in total} if total else stats
         return total
 
