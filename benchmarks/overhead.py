@@ -5,7 +5,8 @@ Four parts, one line a figure:
 - milliseconds a round on threads and on two worker processes where the kernels have next to nothing to do,
   with factors and statistics of real size: that is the driver's overhead
 - two worker processes on a large cube against two processes that run the bare kernel on the same halves, in
-  turns in the same run, as the machine may be shared
+  turns in the same run, as the machine may be shared; large enough for rounds of over half a second, since
+  what the driver costs does not grow with it
 - milliseconds a round against the number of partitions: the scheduler's cost of one more
 - a discrete-event model of a round on 16 to 1024 workers from these measured costs and message sizes
 
@@ -350,7 +351,7 @@ def main() -> int:
     verdict = Verdict(limits=not args.tiny)
     print(load_average())
     costs = measure_overhead(args.seconds, verdict)
-    side, copies, turns = (64, 2, 1) if args.tiny else (512, 32, 20)
+    side, copies, turns = (64, 2, 1) if args.tiny else (512, 64, 20)
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/map.zarr"
         edxdask.simulate("mantle", shape=(side, side), counts=120.0, channels=CHANNELS, out=store)
