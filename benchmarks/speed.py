@@ -36,6 +36,7 @@ PHASES, CHANNELS, COUNTS, SEED = 3, 2048, 120.0, 0
 OURS_ITERATIONS, THEIR_ITERATIONS = 24, 5
 DEFAULT_RUN = 200  # scikit-learn's max_iter
 DENSE_TARGET, CSR_TARGET, OBJECTIVE_TARGET, PSNMF_SECONDS = 150.0, 200.0, 200.0, 30.0
+BOUND_TARGET = 0.40  # of the tighter bound
 ELEMENTS = ("Mg", "Si", "Al", "Ca", "Fe", "Nd", "Sm", "U", "Cu", "O", "Na", "Ti")  # 10 are in the map
 GUIDED_TARGET = 1.5  # times a model-free iteration
 
@@ -125,7 +126,7 @@ def guided(store: str, side: int, repeats: int) -> dict[str, Any]:
 
 
 def bounds(store: str, side: int, repeats: int) -> dict[str, Any]:
-    """Print the kernel beside the machine's memory and arithmetic bounds."""
+    """Print the kernel beside the machine's memory and arithmetic bounds; the tighter one in seconds."""
     import contextlib
 
     import numpy as np
@@ -136,8 +137,8 @@ def bounds(store: str, side: int, repeats: int) -> dict[str, Any]:
     block = photons.choose(photons.from_dense(corner(store, side).counts.values))
     with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
         seconds = sweeps(block, PHASES, np.float32, 3 * repeats)["kl"]
-        enough = compare_bounds(block, seconds, 2000 if side > 64 else 20, 3 * repeats)
-    return {"enough": bool(enough)}
+        bound, fraction = compare_bounds(block, seconds, 2000 if side > 64 else 20, 3 * repeats)
+    return {"bound": bound, "fraction": fraction}
 
 
 def their_iteration(store: str, side: int, repeats: int, form: str) -> dict[str, Any]:
@@ -259,15 +260,15 @@ def iterations(verdict: Verdict, store: str, side: int, repeats: int) -> dict[st
         f"{iteration * 1e3:.1f} ms an iteration, {iteration * each:.2f} ns/non-zero\n"
         f"  one sweep with its objective: {kernel * 1e3:.1f} ms, {kernel * each:.2f} ns/non-zero"
     )
+    reach = child(__file__, "--task", "bounds", *base)
     for form, target in (("dense", DENSE_TARGET), ("csr", CSR_TARGET)):
         print(
             f"scikit-learn mu, {form} float32, one core: {theirs[form]:.3f} s an iteration, "
-            f"{theirs[form] * each:.1f} ns/non-zero"
+            f"{theirs[form] * each:.1f} ns/non-zero,\n"
+            f"  {theirs[form] / reach['bound']:.0f} times that of a sweep at the machine's tighter bound"
         )
         verdict.at_least(f"times ours, {form}", theirs[form] / iteration, target, ".0f")
-    verdict.holds(
-        "kernel at 40 % of the machine's tighter bound", child(__file__, "--task", "bounds", *base)["enough"]
-    )
+    verdict.at_least("kernel, share of the machine's tighter bound", reach["fraction"], BOUND_TARGET, ".2f")
     return theirs
 
 
