@@ -34,7 +34,6 @@ MAP_PHOTONS = 1e7  # drawn; more are copies
 WIDTH_KEV, RANGE_KEV = 0.01, 20.0
 LEAST_EXPONENT, MOST_EXPONENT, MOST_DEVIATION, MOST_SPREAD = 0.95, 1.05, 0.20, 0.20
 LEAST_SECONDS = 0.2  # of one measurement; short iterations are repeated
-RESTART = 50  # iterations
 REFERENCE_PHOTONS, REFERENCE_CHANNELS = 1e6, 1000  # of what every lap stands beside
 
 
@@ -105,11 +104,7 @@ class Pace:
 
 
 def iteration(blocks: list[Any]) -> tuple[list[Any], Any]:
-    """Split blocks, and a function that runs one iteration over them.
-
-    It begins anew now and then: after some hundred updates entries are so small that the processor treats
-    them apart, and slowly.
-    """
+    """Split blocks, and a function that runs one iteration over them."""
     import numpy as np
 
     from edxdask.photons import choose, kl_sweep
@@ -117,21 +112,15 @@ def iteration(blocks: list[Any]) -> tuple[list[Any], Any]:
     blocks = [choose(block) for block in blocks]
     photons, pixels = sum(b.total for b in blocks), sum(b.pixels for b in blocks)
     rng = np.random.default_rng(SEED)
-    first = (rng.random((PHASES, blocks[0].channels)) + 0.1).astype(np.float32)
-    first /= first.sum(axis=1, keepdims=True)
-    starts = [
+    spectra = (rng.random((PHASES, blocks[0].channels)) + 0.1).astype(np.float32)
+    spectra /= spectra.sum(axis=1, keepdims=True)
+    states = [
         (photons / pixels / PHASES * (0.5 + rng.random((b.pixels, PHASES)))).astype(np.float32)
         for b in blocks
     ]
-    states, spectra, turn = [start.copy() for start in starts], first, 0
 
     def iterate() -> None:
-        nonlocal spectra, turn
-        if turn % RESTART == 0:
-            spectra = first
-            for state, start in zip(states, starts, strict=True):
-                state[:] = start
-        turn += 1
+        nonlocal spectra
         sweeps = [kl_sweep(b, a, spectra) for b, a in zip(blocks, states, strict=True)]
         total = sweeps[0]
         for sweep in sweeps[1:]:

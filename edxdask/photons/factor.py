@@ -79,9 +79,8 @@ def kl_sweep(
     rest, full = work.room(spectra_statistics)
     sums, log_sums = np.empty((2, lanes)), np.zeros((2, LANES))
     kl_tiles(
-        work.like, work.width, *work.counts, abundance, *work.tables(spectra.T),
-        pad_columns(factors.rate[None], lanes, factors.dtype),
-        pad_columns(factors.keep[None], lanes, factors.dtype),
+        work.like, work.width, *work.counts, abundance, *work.tables(factors.spectra.T),
+        pad_columns(factors.rules, lanes, factors.dtype),
         factors.dtype.type(EPSILON), inner, update_abundance, spectra_statistics, log_term,
         work.place, work.weight, work.tile, work.added, work.wide_tile, work.across, work.across_gain, rest,
         full, sums, log_sums, work.shapes(),
@@ -130,8 +129,8 @@ def frobenius_sweep(
     rest, full = work.room(spectra_statistics)
     outer, sums = np.zeros((lanes, lanes)), np.empty((2, lanes))
     frobenius_tiles(
-        work.like, work.width, *work.counts, abundance, *work.tables(spectra.T), square_gram,
-        pad_columns(factors.keep[None], lanes, factors.dtype), factors.dtype.type(EPSILON), inner,
+        work.like, work.width, *work.counts, abundance, *work.tables(factors.spectra.T), square_gram,
+        pad_columns(factors.rules, lanes, factors.dtype), factors.dtype.type(EPSILON), inner,
         update_abundance, spectra_statistics, work.place, work.weight, work.tile, work.added, work.wide_tile,
         work.across, work.wide, work.across_gain, rest, full, outer, sums,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,18 +81,33 @@ class FroSweep:
 
 @dataclass(frozen=True)
 class Factors:
-    """Checked factors, and the vectors of one number a phase that scale an update.
+    """Checked factors, and what an update goes by.
 
     Attributes
     ----------
-    rate : (k,) one over the row sums of the spectra; 0 where a phase is frozen
-    keep : (k,) 1 where a phase is frozen, else 0
+    rules : (3, k), by phase: one over the row sum of its spectrum, or 0 where it is frozen; 1 where it is
+        frozen, else 0; the abundance that is as good as zero, or 0 where it is frozen
+    spectra : (k, E), zero where they are as good as that
     """
 
     phases: int
     dtype: np.dtype
-    rate: np.ndarray
-    keep: np.ndarray
+    rules: np.ndarray
+    spectra: np.ndarray
+
+
+def least_of(dtype: np.dtype) -> float:
+    """Share of a phase's spectrum, or counts of it in a pixel, that is as good as zero.
+
+    The product of two that are smaller is no normal number, over which a processor takes ten times as long;
+    and updates make what is to become zero smaller and smaller, without an end.
+
+    Examples
+    --------
+    >>> least_of(np.dtype(np.float32))
+    1.0842021724855044e-19
+    """
+    return math.sqrt(np.finfo(dtype).tiny)
 
 
 def check_factors(
@@ -126,7 +142,10 @@ def check_factors(
     keep = np.zeros(phases) if frozen is None else np.asarray(frozen, dtype=bool).astype(np.float64)
     if keep.shape != (phases,):
         raise ParameterError("frozen", keep.shape, f"one flag for each of {phases} phases")
-    return Factors(phases, abundance.dtype, np.where(keep == 1, 0.0, rate), keep)
+    least = least_of(abundance.dtype)
+    rules = np.array([(1 - keep) * rate, keep, (1 - keep) * rate * least])
+    bright = spectra >= (least * sums).astype(spectra.dtype)[:, None]
+    return Factors(phases, abundance.dtype, rules, spectra * bright)
 
 
 def check_width(name: str, width: int) -> None:

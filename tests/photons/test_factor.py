@@ -434,3 +434,20 @@ def test_spectra_at_photons_are_the_same_kept_or_not(dtype, monkeypatch):
     for numerator, abundance in results[1:]:
         np.testing.assert_array_equal(numerator, results[0][0])
         np.testing.assert_array_equal(abundance, results[0][1])
+
+
+@pytest.mark.parametrize("sweep", [kl_sweep, frobenius_sweep])
+@pytest.mark.parametrize(("dtype", "tiny"), [("f4", 1e-21), ("f8", 1e-170)])
+def test_what_is_as_good_as_zero_becomes_zero(sweep, dtype, tiny):
+    """Products of two such numbers would take a processor ten times as long as others."""
+    counts, abundance, spectra = counts_and_start(300, 60, 3, 20.0, dtype=dtype)
+    start = abundance.copy()
+    start[::2, 0] = start[::3, 2] = tiny
+    for scale in (1.0, 1e-6):  # what counts is how many counts a phase gives, not how it is scaled
+        scaled, before = (spectra * scale).astype(dtype), (start / scale).astype(dtype)
+        after = before.copy()
+        sweep(as_block(counts, "split"), after, scaled, frozen=np.array([False, False, True]))
+        np.testing.assert_array_equal(after[::2, 0], 0)
+        np.testing.assert_array_equal(after[:, 2], before[:, 2])
+        assert np.all(after[1::2, 0] > 0)
+        assert np.all(after[:, 1] > 0)

@@ -32,6 +32,7 @@ from edxdask.photons.kernels.strips import (
 from edxdask.photons.kernels.vector import (
     add,
     divide,
+    drop,
     fetch,
     fma,
     fma_each,
@@ -86,11 +87,12 @@ def _widen(values, wide):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _update_tile(like, rows, rate, keep, added, tile):
-    """Multiply each pixel's abundances with ``rate`` times its gains, or with 1 where they are kept."""
+def _update_tile(like, rows, rules, added, tile):
+    """Multiply each pixel's abundances with rates times its gains, or with 1 where they are kept."""
+    rate, keep, least = load(like, rules, 0), load(like, rules, 1), load(like, rules, 2)
     for i in range(rows):
-        gain = fma_each(load(like, added, i), load(like, rate, 0), load(like, keep, 0))
-        store(tile, i, multiply(load(like, tile, i), gain))
+        gain = fma_each(load(like, added, i), rate, keep)
+        store(tile, i, drop(multiply(load(like, tile, i), gain), least))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -198,7 +200,7 @@ def _spread_count_strips(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def kl_tiles(
-    like, width, dense, tiles, steps, owner, channel, count, abundance, spectra, full_spectra, rate, keep,
+    like, width, dense, tiles, steps, owner, channel, count, abundance, spectra, full_spectra, rules,
     floor, inner, update, statistics, logs, place, weight, tile, added, wide_tile, across, across_gain,
     numerator, full_numerator, sums, log_sums, shapes,
 ):  # fmt: skip
@@ -233,7 +235,7 @@ def kl_tiles(
                 spectra, floor, tile, added, unused, log_sums, shapes, apart,
             )  # fmt: skip
             if update:
-                _update_tile(like, last - first, rate, keep, added, tile)
+                _update_tile(like, last - first, rules, added, tile)
         if statistics:
             _turn(width, here, tile, across)
             for e in range(dense.shape[1]):
@@ -295,7 +297,7 @@ def _full_spread(width, dense, tile, across, wide, numerator):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def frobenius_tiles(
-    like, width, dense, tiles, steps, owner, channel, count, abundance, spectra, full_spectra, gram, keep,
+    like, width, dense, tiles, steps, owner, channel, count, abundance, spectra, full_spectra, gram, rules,
     floor, inner, update, statistics, place, weight, tile, added, wide_tile, across, wide, across_gain,
     numerator, full_numerator, outer, sums,
 ):  # fmt: skip
@@ -319,8 +321,8 @@ def frobenius_tiles(
                 for repeat in range(inner):
                     if repeat > 0:
                         loss = _times_gram(like, tile, i, gram)
-                    share = divide(gain, loss, load(like, keep, 0), floor)
-                    store(tile, i, multiply(load(like, tile, i), share))
+                    share = divide(gain, loss, load(like, rules, 1), floor)
+                    store(tile, i, drop(multiply(load(like, tile, i), share), load(like, rules, 2)))
         if statistics:
             _full_spread(width, here, tile, across, wide, full_numerator)
             _spread_count_strips(

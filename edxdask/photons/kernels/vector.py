@@ -170,6 +170,19 @@ def divide(typingctx, above, below, keep, floor):
 
 
 @intrinsic
+def drop(typingctx, vector, least):
+    """Zero in lanes below those of ``least``; NaN stays."""
+
+    def codegen(context, builder, signature, args):
+        vector, least = args
+        return builder.select(
+            builder.fcmp_ordered("<", vector, least), ir.Constant(vector.type, None), vector
+        )
+
+    return vector(vector, least), codegen
+
+
+@intrinsic
 def add(typingctx, left, right):
     """``left + right``, lane by lane."""
 
