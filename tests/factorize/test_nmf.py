@@ -421,3 +421,13 @@ def test_a_result_is_no_cube():
     result = nmf(cube(counts_of()), phases=K, max_iter=2)
     with pytest.raises(EdxdaskError, match="no variable 'counts'"):
         nmf(result, phases=K)
+
+
+def test_long_runs_meet_no_numbers_that_processors_are_slow_with():
+    ds = edxdask.simulate("mantle", shape=(24, 24), counts=120, channels=970, seed=0).compute()
+    found = edxdask.nmf(ds, phases=3, accelerate=False, tol=0, max_iter=600)
+    abundance = found.abundance.values
+    assert abundance.dtype == np.float32
+    assert np.any(abundance == 0)
+    assert not np.any((abundance > 0) & (abundance < np.finfo(np.float32).tiny))
+    np.testing.assert_allclose(found.abundance.sum("phase"), 1, rtol=1e-5)
