@@ -86,8 +86,8 @@ class Factors:
     Attributes
     ----------
     rules : (3, k), by phase: one over the row sum of its spectrum, or 0 where it is frozen; 1 where it is
-        frozen, else 0; the abundance that is as good as zero, or 0 where it is frozen
-    spectra : (k, E), zero where they are as good as that
+        frozen, else 0; the least abundance that is not zero, or 0 where it is frozen
+    spectra : (k, E), what is not zero raised to the least
     """
 
     phases: int
@@ -97,10 +97,10 @@ class Factors:
 
 
 def least_of(dtype: np.dtype) -> float:
-    """Share of a phase's spectrum, or counts of it in a pixel, that is as good as zero.
+    """Return the least share of a phase's spectrum, and the least counts of it in a pixel, that are not zero.
 
     The product of two that are smaller is no normal number, over which a processor takes ten times as long;
-    and updates make what is to become zero smaller and smaller, without an end.
+    and updates make what is to become zero smaller and smaller, without an end. From here it can come back.
 
     Examples
     --------
@@ -144,8 +144,8 @@ def check_factors(
         raise ParameterError("frozen", keep.shape, f"one flag for each of {phases} phases")
     least = least_of(abundance.dtype)
     rules = np.array([(1 - keep) * rate, keep, (1 - keep) * rate * least])
-    bright = spectra >= (least * sums).astype(spectra.dtype)[:, None]
-    return Factors(phases, abundance.dtype, rules, spectra * bright)
+    lifted = np.maximum(spectra, (least * sums).astype(spectra.dtype)[:, None])
+    return Factors(phases, abundance.dtype, rules, lifted * (spectra > 0))
 
 
 def check_width(name: str, width: int) -> None:

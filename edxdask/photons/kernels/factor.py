@@ -32,10 +32,10 @@ from edxdask.photons.kernels.strips import (
 from edxdask.photons.kernels.vector import (
     add,
     divide,
-    drop,
     fetch,
     fma,
     fma_each,
+    lift,
     load,
     multiply,
     store,
@@ -92,7 +92,7 @@ def _update_tile(like, rows, rules, added, tile):
     rate, keep, least = load(like, rules, 0), load(like, rules, 1), load(like, rules, 2)
     for i in range(rows):
         gain = fma_each(load(like, added, i), rate, keep)
-        store(tile, i, drop(multiply(load(like, tile, i), gain), least))
+        store(tile, i, lift(multiply(load(like, tile, i), gain), least))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -322,7 +322,7 @@ def frobenius_tiles(
                     if repeat > 0:
                         loss = _times_gram(like, tile, i, gram)
                     share = divide(gain, loss, load(like, rules, 1), floor)
-                    store(tile, i, drop(multiply(load(like, tile, i), share), load(like, rules, 2)))
+                    store(tile, i, lift(multiply(load(like, tile, i), share), load(like, rules, 2)))
         if statistics:
             _full_spread(width, here, tile, across, wide, full_numerator)
             _spread_count_strips(

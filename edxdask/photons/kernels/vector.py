@@ -170,14 +170,14 @@ def divide(typingctx, above, below, keep, floor):
 
 
 @intrinsic
-def drop(typingctx, vector, least):
-    """Zero in lanes below those of ``least``; NaN stays."""
+def lift(typingctx, vector, least):
+    """Raise what is above zero to ``least``; zeros and NaN stay."""
 
     def codegen(context, builder, signature, args):
         vector, least = args
-        return builder.select(
-            builder.fcmp_ordered("<", vector, least), ir.Constant(vector.type, None), vector
-        )
+        small = builder.fcmp_ordered("<", vector, least)
+        some = builder.fcmp_ordered(">", vector, ir.Constant(vector.type, None))
+        return builder.select(builder.and_(small, some), least, vector)
 
     return vector(vector, least), codegen
 
