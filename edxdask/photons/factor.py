@@ -14,6 +14,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.photons.kernels.factor import (
+    LINE,
     back_project_tiles,
     curvature_tiles,
     frobenius_tiles,
@@ -27,7 +28,6 @@ from edxdask.photons.kernels.strips import ROW
 from edxdask.photons.split import Block, SplitBlock, choose, counts_of
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep, check_factors, check_width
 
-CACHE_LINE = 64  # bytes
 KEPT_ROWS = 8192  # of sixteen numbers, half a megabyte in single precision; enough for any one group
 SMALLEST_FIT = 1e-18  # where no phase has anything: a constant that moves no fraction, and has a square
 
@@ -54,7 +54,7 @@ def kl_sweep(
         Counts of ``n`` pixels and ``E`` channels.
     abundance
         (n, k), C-contiguous, float32 or float64; changed in place. Zeros stay zeros, which is how an
-        entry is forbidden.
+        entry is forbidden; others stop at 1e-19 counts in single precision (``least_of``).
     spectra
         (k, E) of the same dtype; rows of any positive sum.
     inner
@@ -362,9 +362,9 @@ def scratch(*wanted: tuple[tuple[int, ...], np.dtype[Any] | type]) -> list[np.nd
     begins, size = [], 0
     for shape, dtype in wanted:
         begins.append(size)
-        size += -(-math.prod(shape) * np.dtype(dtype).itemsize // CACHE_LINE) * CACHE_LINE
-    room = np.zeros(size + CACHE_LINE, dtype=np.uint8)
-    shift = -room.ctypes.data % CACHE_LINE
+        size += -(-math.prod(shape) * np.dtype(dtype).itemsize // LINE) * LINE
+    room = np.zeros(size + LINE, dtype=np.uint8)
+    shift = -room.ctypes.data % LINE
     return [
         np.ndarray(shape, dtype, room, shift + begin)
         for (shape, dtype), begin in zip(wanted, begins, strict=True)

@@ -181,7 +181,7 @@ def _gains(ratios, logs):
     """Add Σ ``ratio * table`` over a group's photons to the rows of ``added`` of their owners.
 
     As ``full``'s: of counts where not ``ratios``; with ``logs`` Σ count · log(fit), into ``log_sums``;
-    Σ ratio / fit · row of ``curve_table`` to ``curve_added``, where ``curve`` is not empty. Where it is, the
+    Σ ratio / fit · row of ``curve_table`` to ``curve_added``, where ``curve`` is not empty. Else the
     rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done with them.
     """
 
