@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan
-from edxdask.engine.partition import Partition, Tile
+from edxdask.engine.partition import Partition, Tile, in_blocks
 from edxdask.photons import (
     PhotonBlock,
     as_photons,
@@ -75,7 +75,8 @@ class Derivation:
             plan = plans.get((tile.plan.map_index, tile.plan.image))
             if plan is None:
                 continue
-            found = list(self._bands(tile, heads if tile is source.tiles[-1] else ()))
+            bands = self._bands(tile, heads if tile is source.tiles[-1] else ())
+            found = [block for block, _ in in_blocks(bands)]
             nonzeros += sum(block.count.size for block in found)
             photons += sum(block.total for block in found)
             edges = np.cumsum([plan.first_row, *(block.pixels // plan.width for block in found)])

@@ -13,7 +13,7 @@ from edxdask.budget import MemoryPlan, available_memory, parse_bytes, resident_m
 from edxdask.engine.executor import Executor
 from edxdask.engine.layout import TilePlan
 from edxdask.engine.maps import MapView, tile_array
-from edxdask.engine.partition import read_band
+from edxdask.engine.partition import LEAST_NONZEROS, read_band
 from edxdask.photons import hold_dense
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class Foreseen:
     ----------
     bytes_per_pixel : of the split block that is kept
     sparse_per_pixel : of the photons that it is made from
-    band_pixels : of the tallest band
-    piece : bytes of its dense chunk
+    block_pixels : of the largest block
+    piece : bytes of the dense chunk of the tallest band
     """
 
     bytes_per_pixel: float
     sparse_per_pixel: float
-    band_pixels: int
+    block_pixels: int
     piece: int
 
 
@@ -73,8 +73,8 @@ def plan_memory(
     seen = foresee(maps, full)
     processes = len(client.nthreads()) if client else 1
     threads = max(1, executor.workers // processes)
-    kept = int(seen.band_pixels * seen.bytes_per_pixel)
-    made = int(seen.band_pixels * seen.sparse_per_pixel)
+    largest = min(seen.block_pixels, -(-pixels // executor.workers))
+    kept, made = int(largest * seen.bytes_per_pixel), int(largest * seen.sparse_per_pixel)
     base = KERNELS + (WORKER_BASE if client else resident_memory())
     limit = parse_bytes(memory_limit) if memory_limit is not None else _limit(client, base)
     return MemoryPlan(
@@ -102,24 +102,27 @@ def _limit(client: Client | None, base: int) -> int:
 def foresee(maps: Sequence[MapView], full: np.ndarray) -> Foreseen:
     """Read chunks spread over the maps until the mean of their photons is known well enough."""
     corners = [corner for view in maps for corner in _corners(view)]
-    seen: list[tuple[int, int, int]] = []  # pixels, bytes kept, bytes of photons
+    seen: list[tuple[int, int, int, int]] = []  # pixels, bytes kept, bytes of photons, non-zeros
     for i in _spread(len(corners)):
         view, image, (top, bottom), (left, right) = corners[i]
         tile = TilePlan(0, image, (top, bottom), view.stack.rows, view.stack.width, 0)
         block = read_band(tile_array(view, tile)[:, left:right])
-        seen.append((block.pixels, hold_dense(block, full).nbytes, block.nbytes))
-        pixels, kept, _ = np.array(seen, dtype=np.float64).T
+        seen.append((block.pixels, hold_dense(block, full).nbytes, block.nbytes, block.count.size))
+        pixels, kept, *_ = np.array(seen, dtype=np.float64).T
         error = np.std(kept / pixels) / np.sqrt(len(seen)) / np.mean(kept / pixels)
         if len(seen) >= MOST_SAMPLES or (len(seen) >= FEWEST_SAMPLES and error < ENOUGH):
             break
-    total, kept_bytes, sparse_bytes = np.sum(seen, axis=0)
-    band_pixels = piece = 0
+    total, kept_bytes, sparse_bytes, nonzeros = np.sum(seen, axis=0)
+    enough = LEAST_NONZEROS * total / max(nonzeros, 1)  # pixels
+    block_pixels = piece = 0
     for view in maps:
         height = int(max(np.diff(view.stack.row_edges)))
-        band_pixels = max(band_pixels, height * view.stack.width)
+        band = height * view.stack.width
+        joined = min(-(-int(enough) // band) * band, view.stack.rows * view.stack.width)
+        block_pixels = max(block_pixels, joined)
         voxel_bytes = view.counts.shape[-1] * view.counts.dtype.itemsize
         piece = max(piece, height * max(view.counts.chunks[-2]) * voxel_bytes)
-    return Foreseen(float(kept_bytes / total), float(sparse_bytes / total), band_pixels, piece)
+    return Foreseen(float(kept_bytes / total), float(sparse_bytes / total), block_pixels, piece)
 
 
 def _corners(view: MapView) -> list[tuple[MapView, int, tuple[int, int], tuple[int, int]]]:

@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,12 +18,14 @@ import xarray as xr
 import edxdask
 from edxdask.engine.executor import ThreadExecutor
 from edxdask.engine.fill import full_channels, mean_counts
+from edxdask.engine.layout import plan_partitions, stack_of
 from edxdask.engine.maps import maps_of
 from edxdask.engine.memory import Demand, foresee, plan_memory
+from edxdask.engine.partition import PartitionJob
 from edxdask.engine.problem import cache_folder
 from edxdask.errors import MemoryBudgetError
 from edxdask.factorize.nmf import nmf
-from edxdask.photons import from_dense, hold_dense
+from edxdask.photons import as_photons, from_dense, hold_dense, to_dense
 
 PROGRAM = Path(__file__).with_name("measured_run.py")
 
@@ -84,6 +88,28 @@ def test_the_photon_cache_gives_the_same_result_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("least", "blocks"), [(0, 4), (1, 4), (600, 2), (10**9, 1)])
+def test_bands_share_blocks_and_cached_ones_are_made_again_where_their_file_is_gone(
+    tmp_path, monkeypatch, least, blocks
+):
+    monkeypatch.setattr("edxdask.engine.partition.LEAST_NONZEROS", least)
+    counts = np.random.default_rng(0).poisson(0.1, (32, 8, 50)).astype(np.uint16)  # 370 non-zeros a band
+    counts[..., 7] += 3
+    array = da.from_array(counts, chunks=(8, 8, 50))
+    (plan,) = plan_partitions([stack_of((32, 8), array.chunks[:2], 0, 64)], 1)
+    job = PartitionJob(plan, (array,), np.array([7]), tmp_path)
+    cached, kept = job.load(), replace(job, cache=None).load()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    for partition in (cached, kept):
+        (tile,) = partition.tiles
+        assert len(tile.held) == blocks
+        found = [(where.start, to_dense(as_photons(block))) for where, block in partition.blocks()]
+        np.testing.assert_array_equal(np.concatenate([part for _, part in found]), counts.reshape(-1, 50))
+        assert [start for start, _ in found] == [256 // blocks * i for i in range(blocks)]
+        assert (partition.nonzeros, partition.photons) == (np.count_nonzero(counts), counts.sum())
+
+
 def uneven(shape, *, seed=0):
     """A map whose left part is full and whose right part holds next to nothing."""
     rng = np.random.default_rng(seed)
@@ -114,8 +140,6 @@ def test_dense_maps_are_foreseen_as_what_they_are_kept_as():
 
 
 def test_planning_reads_a_bounded_number_of_chunks():
-    import dask.array as da
-
     read = []
 
     def chunk(block_info=None):
