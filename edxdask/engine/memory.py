@@ -36,10 +36,12 @@ class Demand:
     ----------
     per_pixel : bytes of state a pixel
     fixed : bytes of factors and statistics a thread
+    per_partition : bytes of rows that a partition cuts out for its neighbours and gets from them
     """
 
     per_pixel: int
     fixed: int
+    per_partition: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Foreseen:
 
 def plan_memory(
     maps: Sequence[MapView],
+    partitions: int,
     full: np.ndarray,
     demand: Demand,
     executor: Executor,
@@ -72,16 +75,19 @@ def plan_memory(
     pixels = sum(m.stack.pixels for m in maps)
     seen = foresee(maps, full)
     processes = len(client.nthreads()) if client else 1
-    threads = max(1, executor.workers // processes)
-    largest = min(seen.block_pixels, -(-pixels // executor.workers))
+    tasks = min(executor.workers, partitions)  # at once
+    threads = max(1, tasks // processes)
+    held = -(-partitions // processes)  # by the fullest process
+    share = held / partitions
+    largest = min(seen.block_pixels, -(-pixels // tasks))
     kept, made = int(largest * seen.bytes_per_pixel), int(largest * seen.sparse_per_pixel)
     base = KERNELS + (WORKER_BASE if client else resident_memory())
     limit = parse_bytes(memory_limit) if memory_limit is not None else _limit(client, base)
     return MemoryPlan(
         base=base,
-        photons=int(pixels * seen.bytes_per_pixel) // processes,
+        photons=int(pixels * seen.bytes_per_pixel * share),
         # tasks of a cluster leave the state before theirs as it was: two of each
-        state=demand.per_pixel * pixels // processes * (2 if client else 1),
+        state=int(demand.per_pixel * pixels * share) * (2 if client else 1) + demand.per_partition * held,
         reading=threads * (DENSE_COPIES * seen.piece + made + max(made, kept)),
         scratch=threads * (demand.fixed + kept),
         limit=limit,

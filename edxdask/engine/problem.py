@@ -121,7 +121,7 @@ def photons_of(
         plans = plan_partitions([m.stack for m in maps], each * executor.workers)
         mean = mean_counts(maps) if mean is None else mean
         full = full_channels(mean)
-        memory = plan_memory(maps, full, demand, executor, client, memory_limit).check(step)
+        memory = plan_memory(maps, len(plans), full, demand, executor, client, memory_limit).check(step)
         logger.info(
             "%s: at most %s of memory %s, photons %s",
             step,

@@ -45,6 +45,7 @@ from edxdask.factorize.smooth import (
     ROUNDS,
     TOLERANCE,
     Prior,
+    halo_floats,
     scratch_floats,
     smooth_abundances,
     state_floats,
@@ -128,7 +129,7 @@ def psnmf(
     _check_bins(bin, [view.stack for view in views], phases or 1)
     widest = max(view.stack.width for view in views)
     scratch = 6 * most * channels * 8 + 4 * scratch_floats(most, widest)
-    demand = Demand(4 * state_floats(most), scratch)
+    demand = Demand(4 * state_floats(most), scratch, 4 * halo_floats(most, widest))
     folder = Path(checkpoint) if checkpoint else None
     with photons_of(
         data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache

@@ -82,6 +82,17 @@ def scratch_floats(phases: int, width: int) -> int:
     return (INNER + 3) * (4 * phases + model_floats(phases)) * (width + 48)
 
 
+def halo_floats(phases: int, width: int) -> int:
+    """Count single-precision numbers of a partition's halos: rows cut from both of its ends, and joined ones.
+
+    Examples
+    --------
+    >>> halo_floats(3, 512)
+    614400
+    """
+    return 4 * INNER * width * (3 * phases + model_floats(phases))
+
+
 def model_floats(phases: int) -> int:
     """Count numbers a pixel of the quadratic model: step bound, slopes, curvatures."""
     return 1 + (phases - 1) + (phases - 1) * phases // 2

@@ -16,7 +16,7 @@ from edxdask.factorize import smooth
 from edxdask.factorize.fcls import fcls
 from edxdask.factorize.kernels.prior import primal_dual
 from edxdask.factorize.result import gather_abundance
-from edxdask.factorize.smooth import DUAL, FRACTION, model_floats, smooth_abundances
+from edxdask.factorize.smooth import DUAL, FRACTION, halo_floats, model_floats, smooth_abundances
 from edxdask.factorize.split import EqualShares
 
 
@@ -212,6 +212,22 @@ def test_partitions_images_and_chunks_do_not_matter(kind):
         assert many > one
         np.testing.assert_allclose(parts, whole, atol=1e-6 * whole.max())
         np.testing.assert_allclose(others, values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("phases", [2, 3, 5])
+def test_halos_take_the_memory_that_is_planned_for_them(monkeypatch, phases):
+    """A partition between two others cuts out rows at both ends, and gets as many joined ones."""
+    seen, run = [], smooth.PriorStep.run
+
+    def counted(step, partition, state, shared, halo):
+        seen.append(sum(array.nbytes for side in (halo.above, halo.below) for array in side.values()))
+        return run(step, partition, state, shared, halo)
+
+    monkeypatch.setattr(smooth.PriorStep, "run", counted)
+    counts, spectra, _ = draw((4 * smooth.INNER, 9), phases=phases)
+    _, _, partitions = solved(make_cube(counts, {"y": smooth.INNER}), spectra, workers=2, rounds=1)
+    assert partitions == 4
+    assert 2 * max(seen) == 4 * halo_floats(phases, 9)
 
 
 @pytest.mark.cluster
