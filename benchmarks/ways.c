@@ -153,82 +153,54 @@ static inline __m512 kept_ratio(const float *kept, const uint8_t *count, const _
     return ratio(numbers(count), dot(a, s));
 }
 
-void weights_single(const Work *w)
+static inline void store_single(float *to, __m512 found)
 {
-    __m512 a[3];
-    for (int c = 0; c < 3; c++)
-        a[c] = _mm512_load_ps(w->tile + 16 * c);
-    float *weight = w->weight;
-    const float *kept = w->kept;
-    const uint8_t *count = w->count;
-    long steps = w->steps;
-    for (long n = 0; n < steps; n++)
-        _mm512_store_ps(weight + 16 * n, kept_ratio(kept + 48 * n, count + 16 * n, a));
+    _mm512_store_ps(to, found);
 }
 
-void weights_double(const Work *w)
+static inline void store_double(double *to, __m512 found)
 {
-    __m512 a[3];
-    for (int c = 0; c < 3; c++)
-        a[c] = _mm512_load_ps(w->tile + 16 * c);
-    double *weight = w->wide_weight;
-    const float *kept = w->kept;
-    const uint8_t *count = w->count;
-    long steps = w->steps;
-    for (long n = 0; n < steps; n++) {
-        __m512 found = kept_ratio(kept + 48 * n, count + 16 * n, a);
-        _mm512_store_pd(weight + 16 * n, _mm512_cvtps_pd(_mm512_castps512_ps256(found)));
-        _mm512_store_pd(weight + 16 * n + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(found, 1)));
-    }
+    _mm512_store_pd(to, _mm512_cvtps_pd(_mm512_castps512_ps256(found)));
+    _mm512_store_pd(to + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(found, 1)));
 }
 
-/* weight · the pixel's own row, added to the row of sums of each photon's channel */
-#define ALL(DO)                                                                                              \
-    DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)                                                          \
-    DO(8) DO(9) DO(10) DO(11) DO(12) DO(13) DO(14) DO(15)
-
-void sums_double(const Work *w)
-{
-    const double *weight = w->wide_weight;
-    double *sums = w->wide_sums;
-    const uint16_t *channel = w->channel;
-    long steps = w->steps;
-    __m256d own[16];
-#define OWN(i) own[i] = _mm256_load_pd(w->wide_rows + 4 * i);
-    ALL(OWN)
-    for (long n = 0; n < 16 * steps; n += 16) {
-#define ADD(i)                                                                                               \
+#define WEIGHTS(PRECISION, NUMBER, TO)                                                                       \
+    void weights_##PRECISION(const Work *w)                                                                  \
     {                                                                                                        \
-        double *row = sums + 4 * channel[n + i];                                                             \
-        __m256d more = _mm256_broadcast_sd(weight + n + i);                                                  \
-        _mm256_store_pd(row, _mm256_fmadd_pd(more, own[i], _mm256_load_pd(row)));                            \
+        __m512 a[3];                                                                                         \
+        for (int c = 0; c < 3; c++)                                                                          \
+            a[c] = _mm512_load_ps(w->tile + 16 * c);                                                         \
+        NUMBER *weight = w->TO;                                                                              \
+        const float *kept = w->kept;                                                                         \
+        const uint8_t *count = w->count;                                                                     \
+        long steps = w->steps;                                                                               \
+        for (long n = 0; n < steps; n++)                                                                     \
+            store_##PRECISION(weight + 16 * n, kept_ratio(kept + 48 * n, count + 16 * n, a));                \
     }
-        ALL(ADD)
-    }
-#undef OWN
-#undef ADD
-}
+WEIGHTS(single, float, weight)
+WEIGHTS(double, double, wide_weight)
 
-void sums_single(const Work *w)
-{
-    const float *weight = w->weight;
-    float *sums = w->sums;
-    const uint16_t *channel = w->channel;
-    long steps = w->steps;
-    __m128 own[16];
-#define OWN(i) own[i] = _mm_load_ps(w->rows + 4 * i);
-    ALL(OWN)
-    for (long n = 0; n < 16 * steps; n += 16) {
-#define ADD(i)                                                                                               \
+/* weight · the pixel's own row, added to the row of sums of each photon's channel; LOAD, STORE, SPLAT and FMA are
+those of four numbers */
+#define SUMS(PRECISION, NUMBER, FOUR, WEIGHT, ROWS, TO, LOAD, STORE, SPLAT, FMA)                             \
+    void sums_##PRECISION(const Work *w)                                                                     \
     {                                                                                                        \
-        float *row = sums + 4 * channel[n + i];                                                              \
-        _mm_store_ps(row, _mm_fmadd_ps(_mm_broadcast_ss(weight + n + i), own[i], _mm_load_ps(row)));         \
+        const NUMBER *weight = w->WEIGHT, *rows = w->ROWS;                                                   \
+        NUMBER *sums = w->TO;                                                                                \
+        const uint16_t *channel = w->channel;                                                                \
+        long steps = w->steps;                                                                               \
+        FOUR own[16];                                                                                        \
+        _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++)                                                \
+            own[i] = LOAD(rows + 4 * i);                                                                     \
+        for (long n = 0; n < 16 * steps; n += 16)                                                            \
+            _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) {                                          \
+                NUMBER *row = sums + 4 * channel[n + i];                                                     \
+                STORE(row, FMA(SPLAT(weight + n + i), own[i], LOAD(row)));                                   \
+            }                                                                                                \
     }
-        ALL(ADD)
-    }
-#undef OWN
-#undef ADD
-}
+SUMS(single, float, __m128, weight, rows, sums, _mm_load_ps, _mm_store_ps, _mm_broadcast_ss, _mm_fmadd_ps)
+SUMS(double, double, __m256d, wide_weight, wide_rows, wide_sums, _mm256_load_pd, _mm256_store_pd,
+     _mm256_broadcast_sd, _mm256_fmadd_pd)
 
 /* two at once, with one estimate of 1 / (fit · fit) */
 static inline void two_ratios(const __m512 *counts, const __m512 *fits, __m512 *found)

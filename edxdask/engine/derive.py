@@ -110,7 +110,7 @@ class Derivation:
 
 
 def thinned(tile: Tile, thinning: Thinning | None) -> Iterator[PhotonBlock]:
-    """Bands of a tile as photons, thinned."""
+    """Blocks of a tile as photons, thinned."""
     for where, block in tile.blocks():
         sparse = as_photons(block)
         first = tile.plan.first_pixel + where.start - tile.start
