@@ -11,10 +11,12 @@ Four parts, one line a figure:
 - a discrete-event model of a round on 16 to 1024 workers from these measured costs and message sizes
 
 The model: the client hands out tasks one by one; the scheduler, one thread, treats each of them twice (when
-it is handed out and when it is done); a worker fetches the factors, works, and its statistics are added in a
-tree of width 8 that ends at the client. Work differs by 5 % from worker to worker; nodes are ten-gigabit
+it is handed out and when it is done); a worker fetches the factors and works. Then up to 64 workers are asked
+for their statistics, and answer through the scheduler, one after the other; those of more are added by tasks,
+in a tree of width 8 that ends at the client. Work differs by 5 % from worker to worker; nodes are ten-gigabit
 Ethernet apart. A worker has one partition. The costs of a task are lower quartiles, as others may use the
-machine.
+machine; that of an answer is measured with all workers on this machine, which is more than the scheduler's
+part of it.
 
     python benchmarks/overhead.py [--seconds 20] [--work 0.1 1 10] [--tiny]
 
@@ -38,11 +40,12 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import xarray as xr
+from distributed import Client
 from verdict import Verdict, load_average
 
 import edxdask
 from edxdask.cluster import client_for
-from edxdask.engine.cluster_executor import INLINE_PARTITIONS, TREE_WIDTH
+from edxdask.engine.cluster_executor import FEW_WORKERS, INLINE_PARTITIONS, TREE_WIDTH, stats_held
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, photons_of
 from edxdask.engine.step import State
@@ -192,12 +195,14 @@ class Costs:
     Attributes
     ----------
     task : seconds of the scheduler and client for one task, half of it when it is handed out
+    answer : seconds that one worker more takes to be asked and to answer
     fixed : seconds of a round with no tasks
     factors, statistics : bytes of a message
     spread : relative standard deviation of the work of workers
     """
 
     task: float
+    answer: float
     fixed: float
     factors: int
     statistics: int
@@ -224,8 +229,9 @@ class Model:
         self.events: list[tuple[float, int, Callable[[float], None]]] = []
         self.order, self.end = count(), 0.0
         self.message = LATENCY + costs.statistics / NETWORK
+        self.working = workers
         self.missing: list[list[int]] = []  # answers that each node of the tree waits for
-        below = workers
+        below = workers if workers > FEW_WORKERS else 1
         while below > TREE_WIDTH:
             above = -(-below // TREE_WIDTH)
             self.missing.append([min(TREE_WIDTH, below - TREE_WIDTH * i) for i in range(above)])
@@ -244,9 +250,17 @@ class Model:
             arrived = self.link.serve(handed, whole)
         else:  # workers fetch the factors from those who have them, twice as many with every hop
             arrived = handed + LATENCY + whole * (int(np.log2(i + 1)) + 1)
-        self.at(arrived + seconds, partial(self.worked, i))
+        worked = self.worked if workers <= FEW_WORKERS else self.worked_of_many
+        self.at(arrived + seconds, partial(worked, i, workers))
 
-    def worked(self, i: int, now: float) -> None:
+    def worked(self, i: int, workers: int, now: float) -> None:
+        known = self.scheduler.serve(now, self.costs.task / 2)
+        self.working -= 1
+        if not self.working:
+            for _ in range(workers):
+                self.at(self.scheduler.serve(known, self.costs.answer) + LATENCY, self.fetch)
+
+    def worked_of_many(self, i: int, workers: int, now: float) -> None:
         # a second task cuts the statistics out of the state
         known = self.scheduler.serve(now, self.costs.task)
         self.at(known + LATENCY, partial(self.added, 0, i))
@@ -277,7 +291,8 @@ class Model:
 def show_scaling(costs: Costs, works: list[float]) -> None:
     rng = np.random.default_rng(0)
     print(
-        f"model: {1e3 * costs.task:.2f} ms a task, {1e3 * costs.fixed:.1f} ms a round, factors "
+        f"model: {1e3 * costs.task:.2f} ms a task, {1e3 * costs.answer:.2f} ms an answer, "
+        f"{1e3 * costs.fixed:.1f} ms a round, factors "
         f"{costs.factors / 1e3:.0f} kB, statistics {costs.statistics / 1e3:.0f} kB, work ± {costs.spread:.0%}"
     )
     for work in works:
@@ -292,12 +307,12 @@ def show_scaling(costs: Costs, works: list[float]) -> None:
             limit = workers if limit is None and busy > 0.5 else limit
         where = f"from {limit} workers on" if limit else f"not up to {WORKERS[-1]} workers"
         print(f"model: with {1e3 * work:.0f} ms of work a task the scheduler is the limit {where}")
-    each = (2 + 1 / TREE_WIDTH) * costs.task
+    few, many = costs.task + costs.answer, (2 + 1 / TREE_WIDTH) * costs.task
     print(
-        f"model: each worker costs the scheduler {1e3 * each:.1f} ms a round, so N workers need N × "
-        f"{2e3 * each:.1f} ms of work each and round to leave it half idle. Beyond that: one worker a node "
-        "with its cores as threads (N is then nodes), several inner updates a task (SweepStep.inner), and "
-        "statistics added on a node before they leave it"
+        f"model: each worker costs the scheduler {1e3 * few:.1f} ms a round (more than {FEW_WORKERS} "
+        f"workers: {1e3 * many:.1f} ms), so N of them need N × {2e3 * few:.1f} ms ({2e3 * many:.1f} ms) of "
+        "work each and round to leave it half idle. Beyond that: one worker a node with its cores as threads, "
+        "which adds their statistics before they leave it, and several inner updates a task (SweepStep.inner)"
     )
 
 
@@ -316,16 +331,30 @@ def measure_overhead(seconds: float, verdict: Verdict) -> Costs:
     threads = round_cost(4, seconds / 4)
     print(f"threads: 4 partitions, {milliseconds(threads)}")
     verdict.at_most("overhead on threads, ms", 1e3 * float(np.median(threads)), THREADS_MS)
-    sizes, taken = (2, 16, 48), []
+    sizes, taken, asked = (2, 16, 48), [], {}
+    for workers in (8, 2):
+        with client_for("local", workers=workers) as client:
+            client.wait_for_workers(workers)
+            asked[workers] = ask_cost(client)
     with client_for("local", workers=2) as client:
         client.wait_for_workers(2)
         for rows in sizes:
             taken.append(partitioned(rows, seconds / 3))
             print(f"two workers: {rows} partitions, {milliseconds(taken[-1])}")
     verdict.at_most("overhead on two workers, ms", 1e3 * float(np.median(taken[0])), CLUSTER_MS)
-    tasks = [2 * n + (-(-n // TREE_WIDTH) if n > TREE_WIDTH else 0) for n in sizes]
-    slope, fixed = np.polyfit(tasks, [np.quantile(t, 0.25) for t in taken], 1)
-    return Costs(float(slope), max(float(fixed), 0.0), *message_sizes(), SPREAD)
+    slope, fixed = np.polyfit(sizes, [np.quantile(t, 0.25) for t in taken], 1)
+    answer = (asked[8] - asked[2]) / 6
+    return Costs(float(slope), answer, max(float(fixed), 0.0), *message_sizes(), SPREAD)
+
+
+def ask_cost(client: Client, times: int = 100) -> float:
+    """Seconds to ask all workers for statistics of which they hold none."""
+    taken = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        client.run(stats_held, [])
+        taken.append(time.perf_counter() - begin)
+    return float(np.quantile(taken, 0.25))
 
 
 def partitioned(partitions: int, seconds: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -245,11 +246,60 @@ def test_chains_of_tasks_do_not_grow_for_ever(two_workers, on_threads, monkeypat
     assert max(tasks[30:]) <= max(tasks[:30]) + partitions
 
 
-def test_many_partitions_get_the_factors_from_one_another(client, on_threads, monkeypatch):
+def test_many_workers_get_the_factors_from_one_another_and_add_in_a_tree(client, on_threads, monkeypatch):
+    monkeypatch.setattr(cluster_executor, "FEW_WORKERS", 0)
     monkeypatch.setattr(cluster_executor, "INLINE_PARTITIONS", 2)
     monkeypatch.setattr(cluster_executor, "TREE_WIDTH", 2)
     expected = on_threads(("kl", True), cube(), **{**OPTIONS, "loss": "kl", "accelerate": True})
     same(nmf(cube(), **OPTIONS), expected)
+
+
+class Deadly:
+    """A number that kills the first process it leaves."""
+
+    def __init__(self, value, mark):
+        self.value, self.mark = value, mark
+
+    def __add__(self, other):
+        return Deadly(self.value + other.value, self.mark)
+
+    def __reduce__(self):
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Deadly, (self.value, self.mark)
+
+
+@dataclass
+class DeadlyCount:
+    """Counts pixels, and kills a worker as it tells how many."""
+
+    mark: Path
+    halo_rows = 0
+    halo_names = ()
+
+    def run(self, partition, state, shared, halo):
+        return {"pixels": Deadly(partition.plan.pixels, self.mark)}
+
+
+def test_a_worker_killed_as_it_hands_out_statistics_changes_nothing(two_workers, tmp_path):
+    mark = tmp_path / "killed"
+    with photons_of(cube(), step="test", demand=Demand(8, 0)) as problem:
+        found = problem.executor.advance(DeadlyCount(mark), None)
+        assert found["pixels"].value == 40 * 23
+        assert mark.exists()
+
+
+def test_states_that_two_workers_hold_count_once(two_workers, tmp_path):
+    mark = tmp_path / "nobody is killed"
+    mark.touch()
+    with photons_of(cube(), step="test", demand=Demand(8, 0)) as problem:
+        executor = problem.executor
+        executor.advance(DeadlyCount(mark), None)
+        assert executor._ask_workers()["pixels"].value == 40 * 23
+        two_workers.replicate(executor._states)
+        assert executor._ask_workers() is None
+        assert executor.advance(DeadlyCount(mark), None)["pixels"].value == 40 * 23
 
 
 class NeighbourSum:
