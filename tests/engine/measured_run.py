@@ -1,11 +1,13 @@
 """One run of nmf as a program of its own: python measured_run.py store memory_limit workers.
 
-Prints the predicted peak, the measured one, and whether the photons went to disk, as JSON.
+Prints as JSON the peak predicted with all threads at theirs and with one of them, the peak measured, and
+whether the photons went to disk.
 """
 
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import edxdask
@@ -26,7 +28,15 @@ def main(store: str, limit: str, workers: int) -> None:
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
     plan = plans[0]
-    json.dump({"base": plan.base, "predicted": plan.peak, "peak": peak, "cached": plan.cached}, sys.stdout)
+    reading, scratch = plan.reading // plan.threads, plan.scratch // plan.threads
+    found = {
+        "base": plan.base,
+        "predicted": plan.peak,
+        "one_thread": replace(plan, reading=reading, scratch=scratch).peak,
+        "peak": peak,
+        "cached": plan.cached,
+    }
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -48,16 +48,20 @@ def run(store, limit, workers):
 def test_the_peak_is_within_a_fifth_of_the_prediction_and_within_the_limit(store, workers):
     roomy = run(store, "2GiB", workers)
     assert not roomy["cached"]
-    assert roomy["peak"] == pytest.approx(roomy["predicted"], rel=0.2)
+    assert_foreseen(roomy)
     # not by the interpreter's own size alone: what the work adds is foreseen as well
-    # (two threads are foreseen at their peaks at the same time, which seldom happens: 0.63 to 0.98 measured)
-    added, foreseen = roomy["peak"] - roomy["base"], roomy["predicted"] - roomy["base"]
-    assert 0.5 * foreseen < added < 1.1 * foreseen
+    added, most, least = (roomy[name] - roomy["base"] for name in ("peak", "predicted", "one_thread"))
+    assert 0.65 * least < added < 1.1 * most
     limit = roomy["predicted"] - 20 * 2**20
     tight = run(store, str(limit), workers)
     assert tight["cached"]
-    assert tight["peak"] == pytest.approx(tight["predicted"], rel=0.2)
+    assert_foreseen(tight)
     assert tight["peak"] < limit
+
+
+def assert_foreseen(found):
+    """Compare the peak: threads are foreseen at theirs all at once, but may never meet there."""
+    assert 0.8 * found["one_thread"] < found["peak"] < 1.2 * found["predicted"]
 
 
 @pytest.mark.slow
