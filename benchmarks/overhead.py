@@ -250,17 +250,17 @@ class Model:
             arrived = self.link.serve(handed, whole)
         else:  # workers fetch the factors from those who have them, twice as many with every hop
             arrived = handed + LATENCY + whole * (int(np.log2(i + 1)) + 1)
-        worked = self.worked if workers <= FEW_WORKERS else self.worked_of_many
-        self.at(arrived + seconds, partial(worked, i, workers))
+        few = workers <= FEW_WORKERS
+        self.at(arrived + seconds, partial(self.worked, workers) if few else partial(self.worked_of_many, i))
 
-    def worked(self, i: int, workers: int, now: float) -> None:
+    def worked(self, workers: int, now: float) -> None:
         known = self.scheduler.serve(now, self.costs.task / 2)
         self.working -= 1
         if not self.working:
             for _ in range(workers):
                 self.at(self.scheduler.serve(known, self.costs.answer) + LATENCY, self.fetch)
 
-    def worked_of_many(self, i: int, workers: int, now: float) -> None:
+    def worked_of_many(self, i: int, now: float) -> None:
         # a second task cuts the statistics out of the state
         known = self.scheduler.serve(now, self.costs.task)
         self.at(known + LATENCY, partial(self.added, 0, i))
@@ -331,19 +331,18 @@ def measure_overhead(seconds: float, verdict: Verdict) -> Costs:
     threads = round_cost(4, seconds / 4)
     print(f"threads: 4 partitions, {milliseconds(threads)}")
     verdict.at_most("overhead on threads, ms", 1e3 * float(np.median(threads)), THREADS_MS)
-    sizes, taken, asked = (2, 16, 48), [], {}
-    for workers in (8, 2):
-        with client_for("local", workers=workers) as client:
-            client.wait_for_workers(workers)
-            asked[workers] = ask_cost(client)
+    sizes, taken = (2, 16, 48), []
+    with client_for("local", workers=8) as client:
+        client.wait_for_workers(8)
+        answers = ask_cost(client)
     with client_for("local", workers=2) as client:
         client.wait_for_workers(2)
+        answer = max((answers - ask_cost(client)) / 6, 0.0)
         for rows in sizes:
             taken.append(partitioned(rows, seconds / 3))
             print(f"two workers: {rows} partitions, {milliseconds(taken[-1])}")
     verdict.at_most("overhead on two workers, ms", 1e3 * float(np.median(taken[0])), CLUSTER_MS)
     slope, fixed = np.polyfit(sizes, [np.quantile(t, 0.25) for t in taken], 1)
-    answer = (asked[8] - asked[2]) / 6
     return Costs(float(slope), answer, max(float(fixed), 0.0), *message_sizes(), SPREAD)
 
 

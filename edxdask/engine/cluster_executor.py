@@ -180,6 +180,7 @@ class ClusterExecutor:
         if len(self._addresses) <= FEW_WORKERS:
             # the round before goes only now: the client sends every 10 ms, and tasks must not wait for that
             states = self._states = self.client.compute(states, optimize_graph=False)
+            self._answers = []  # of a round that took the other way: they would keep their chain
             if (total := self._ask_workers()) is not None:
                 return total
         stats = [self._later(i, stats_of, state) for i, state in enumerate(states)]

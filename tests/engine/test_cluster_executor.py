@@ -270,13 +270,18 @@ class Deadly:
         return Deadly, (self.value, self.mark)
 
 
+class NoHalo:
+    """A step in which pixels do not interact."""
+
+    halo_rows = 0
+    halo_names = ()
+
+
 @dataclass
-class DeadlyCount:
+class DeadlyCount(NoHalo):
     """Counts pixels, and kills a worker as it tells how many."""
 
     mark: Path
-    halo_rows = 0
-    halo_names = ()
 
     def run(self, partition, state, shared, halo):
         return {"pixels": Deadly(partition.plan.pixels, self.mark)}
@@ -288,6 +293,21 @@ def test_a_worker_killed_as_it_hands_out_statistics_changes_nothing(two_workers,
         found = problem.executor.advance(DeadlyCount(mark), None)
         assert found["pixels"].value == 40 * 23
         assert mark.exists()
+
+
+class Failing(NoHalo):
+    """Fails on every partition."""
+
+    def run(self, partition, state, shared, halo):
+        raise ParameterError("phases", 0, "a whole number of at least 1")
+
+
+def test_errors_of_a_round_arrive_as_they_are(two_workers):
+    with (
+        photons_of(cube(), step="test", demand=Demand(8, 0)) as problem,
+        pytest.raises(ParameterError, match="phases=0"),
+    ):
+        problem.executor.advance(Failing(), None)
 
 
 def test_states_that_two_workers_hold_count_once(two_workers, tmp_path):
