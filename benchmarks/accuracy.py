@@ -1,6 +1,6 @@
 """How near to the truth: psnmf with everything found by itself, beside peers and the published figures.
 
-On simulated mantle maps (180 × 180, three seeds, 147 and 15 counts a pixel) and two cubes of an independent
+On simulated mantle maps (180 × 180, three seeds, 147 and 15 counts per pixel) and two cubes of an independent
 simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA; left out with a word where
 absent): spectral angles and mean squared errors of the abundance maps of bridgmanite, ferropericlase and
 Ca-perovskite, mean map angle, processor seconds, for
@@ -43,12 +43,12 @@ from verdict import Verdict, load_average
 import edxdask
 from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
+from edxdask.factorize.guidance.request import physics_request
 from edxdask.factorize.nmf import nmf
 from edxdask.factorize.pca import pca
 from edxdask.factorize.psnmf import psnmf
-from edxdask.factorize.score import Score, angles_between, score
-from edxdask.factorize.wish import wish_of
 from edxdask.physics.conditions import Conditions
+from edxdask.results.score import Score, angles_between, score
 
 PHASES = 3
 GUIDED_NAME = "edxdask psnmf, elements"
@@ -69,7 +69,7 @@ PUBLISHED = {
 ANGLES_147, ERRORS_147 = (0.9, 1.7, 2.6), (0.0008, 0.0004, 0.0003)
 LEAST_FACTOR_OF_PCA = 3.0
 ELEMENTS = ["Mg", "Si", "Al", "Ca", "Fe", "Nd", "Sm", "U", "Cu", "O"]
-# of psnmf with elements, by counts a pixel and by who simulated: angles, errors of maps, map angle
+# of psnmf with elements, by counts per pixel and by who simulated: angles, errors of maps, map angle
 GUIDED = {
     (147, True): ((0.30, 0.70, 1.20), (0.0007, 0.00035, 0.00025), 0.55),
     (15, True): ((0.5, 0.8, 1.3), (0.0028, 0.0011, 0.0009), 0.9),
@@ -84,7 +84,7 @@ SPHERES_FILM = {
     "density_g_cm3": 4.5,
     **peers.ESPM_DETECTOR,
 }
-# relative errors at 147 counts a pixel, twice that at 15: majors, minors (1 at.%), traces (0.1 at.%)
+# relative errors at 147 counts per pixel, twice that at 15: majors, minors (1 at.%), traces (0.1 at.%)
 MAJOR, MINOR = 0.05, 0.005
 OF_MAJORS, OF_MINORS, OF_TRACES, OF_RATIOS = 0.01, 0.04, 0.08, 0.03
 
@@ -258,7 +258,7 @@ def print_bound(case: Case) -> None:
 
 def with_true_maps(case: Case, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Most likely spectra and compositions of the photons drawn, on the basis that ``psnmf`` calibrates."""
-    wish = wish_of(ELEMENTS, None, None, PHASES, True)
+    wish = physics_request(ELEMENTS, None, None, PHASES, True)
     if wish is None:
         raise RuntimeError("elements that are named make a wish")
     with photons_of(case.cube, step="calibration", demand=Demand(0, 0)) as problem:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edxdask.factorize.guided import GuidedSpectra
+from edxdask.factorize.guidance.guide import ElementalSpectra
 from edxdask.physics.basis import basis
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.poisson import fit_weights
@@ -77,7 +77,7 @@ def bound(
 
 
 def of_these_photons(
-    counts: np.ndarray, spectra: np.ndarray, abundance: np.ndarray, model: GuidedSpectra
+    counts: np.ndarray, spectra: np.ndarray, abundance: np.ndarray, model: ElementalSpectra
 ) -> tuple[np.ndarray, np.ndarray]:
     """Spectra (k, E) and composition (k, elements) of most likelihood for ``counts`` (pixels, E)."""
     place = _places(abundance)

@@ -1,7 +1,7 @@
 """Seconds of one NMF iteration against the number of photons, and of channels at fixed photons.
 
 One core, k = 3, single precision, processor time: the sweeps over all photon blocks and the update of the
-spectra. Photons come from a simulated mantle map at 120 counts a pixel; beyond 10^7 the map is laid side by
+spectra. Photons come from a simulated mantle map at 120 counts per pixel; beyond 10^7 the map is laid side by
 side with copies of itself, each in memory of its own. Channels are varied in two ways: a longer axis of the
 same 10 eV channels, where a voxel-wise method pays for each of them; and finer channels on the same 20 keV,
 where photons that shared a channel become non-zeros of their own, so that time per non-zero is shown beside.
@@ -155,8 +155,8 @@ def measure_point(series: str, blocks: list[Any], repeats: int, pace: Pace) -> P
 def show(point: Point) -> Point:
     print(
         f"{point.series:>8}: {point.photons:>13,} photons, {point.channels:>5} channels, "
-        f"{point.nonzeros / point.pixels:5.1f} non-zeros a pixel: "
-        f"{point.seconds * 1e3:10.2f} ms an iteration, "
+        f"{point.nonzeros / point.pixels:5.1f} non-zeros per pixel: "
+        f"{point.seconds * 1e3:10.2f} ms per iteration, "
         f"{point.seconds / point.photons * 1e9:.2f} ns/photon, {point.seconds / point.nonzeros * 1e9:.2f} "
         f"ns/non-zero; {load_average()}",
         flush=True,
@@ -195,7 +195,7 @@ def judge(points: list[Point], verdict: Verdict) -> None:
     """Print the fits beside their targets."""
     line = [p for p in points if p.series == "photons"]
     exponent, _, slope, deviation = line_through(line)
-    print(f"straight line in photons: {slope * 1e9:.2f} ns a photon")
+    print(f"straight line in photons: {slope * 1e9:.2f} ns per photon")
     verdict.at_least("exponent of time in photons", exponent, LEAST_EXPONENT, ".3f")
     verdict.at_most("exponent of time in photons", exponent, MOST_EXPONENT, ".3f")
     verdict.at_most("largest deviation from the line", deviation, MOST_DEVIATION, ".2f")
@@ -230,9 +230,9 @@ def write(points: list[Point], folder: Path) -> None:
     line = [p for p in points if p.series == "photons"]
     _, offset, slope, _ = line_through(line)
     x = [p.photons for p in line]
-    left.loglog(x, [offset + slope * n for n in x], color="0.7", label=f"{slope * 1e9:.2f} ns a photon")
+    left.loglog(x, [offset + slope * n for n in x], color="0.7", label=f"{slope * 1e9:.2f} ns per photon")
     left.loglog(x, [p.seconds for p in line], "o", color="C0", label=f"{line[0].channels} channels")
-    left.set(xlabel="photons", ylabel="seconds an iteration, one core")
+    left.set(xlabel="photons", ylabel="seconds per iteration, one core")
     left.legend(frameon=False)
     for series, colour, label in (
         ("longer", "C0", "longer axis, 10 eV channels"),
@@ -254,7 +254,7 @@ def write(points: list[Point], folder: Path) -> None:
             fillstyle="none",
             label=f"{label}, a non-zero",
         )
-    right.set(xlabel="channels", ylabel="ns an iteration")
+    right.set(xlabel="channels", ylabel="ns per iteration")
     ticks = sorted({p.channels for p in points if p.series == "longer"})
     right.set_xticks(ticks, [str(n) for n in ticks])
     right.minorticks_off()

@@ -1,8 +1,8 @@
-"""Nanoseconds a non-zero count of every kernel, beside what the machine could do and what scikit-learn does.
+"""Nanoseconds per non-zero count of every kernel, beside the limits of the machine and scikit-learn.
 
 One line a figure, on one thread, in processor time, as the machine may be shared. Data: the simulated
-mantle map at 120 counts a pixel and 2048 channels. Two bounds are measured in the same run: *memory*
-streams exactly the bytes a sweep reads and writes, with next to no work; *arithmetic* does the work of a
+mantle map at 120 counts per pixel and 2048 channels. Two bounds are measured in the same run: *memory*
+streams exactly the bytes per sweep reads and writes, with next to no work; *arithmetic* does the work of a
 sweep (dot products, one division a fit, multiply-adds, rows read and written; no logarithms) on data that
 stays in the first-level cache, in an order that never misses: for photons, and for entries of channels
 held dense. The tighter bound is the slower of the two; the fraction of it that a sweep reaches is printed
@@ -106,7 +106,7 @@ def cached_channels(width, turns, dense, spectra, across, gain, numerator):
 
 
 def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
-    """Nanoseconds a photon, and an entry of a channel held dense, at k = 3 in single precision."""
+    """Nanoseconds per photon, and an entry of a channel held dense, at k = 3 in single precision."""
     width, single = (0,) * 3, np.float32
     steps, owner = np.array([0, CACHED_STEPS]), np.arange(LANES, dtype=np.uint8)[None]
     shape = (CACHED_STEPS, LANES)
@@ -175,7 +175,7 @@ def other_kernels(dense: np.ndarray, block: photons.PhotonBlock, repeats: int) -
 def compare_bounds(
     block: photons.SplitBlock, seconds: float, turns: int, repeats: int
 ) -> tuple[float, float]:
-    """Print the two bounds at k = 3; the tighter, in seconds a sweep, and what of it is reached."""
+    """Print the two bounds at k = 3; the tighter, in seconds per sweep, and what of it is reached."""
     nonzeros = block.nonzeros
     abundance, _ = random_factors(block, 3, np.float32)
     arrays = (block.steps, block.channel.ravel(), block.count.ravel(), block.dense.ravel(), abundance)

@@ -2,12 +2,12 @@
 
 Four parts, one line a figure:
 
-- milliseconds a round on threads and on two worker processes where the kernels have next to nothing to do,
+- milliseconds per round on threads and on two worker processes where the kernels have next to nothing to do,
   with factors and statistics of real size: that is the driver's overhead
 - two worker processes on a large cube against two processes that run the bare kernel on the same halves, in
   turns in the same run, as the machine may be shared; large enough for rounds of over half a second, since
   what the driver costs does not grow with it
-- milliseconds a round against the number of partitions: the scheduler's cost of one more
+- milliseconds per round against the number of partitions: the scheduler's cost of one more
 - a discrete-event model of a round on 16 to 1024 workers from these measured costs and message sizes
 
 The model: the client hands out tasks one by one; the scheduler, one thread, treats each of them twice (when
@@ -49,13 +49,13 @@ from edxdask.engine.cluster_executor import FEW_WORKERS, INLINE_PARTITIONS, TREE
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, photons_of
 from edxdask.engine.step import State
-from edxdask.factorize.starts import RandomState
-from edxdask.factorize.steps import ABUNDANCE, Call, SweepStep
+from edxdask.factorize.iteration.starts import RandomState
+from edxdask.factorize.iteration.sweep_step import ABUNDANCE, Call, SweepStep
 from edxdask.photons import kl_sweep
 
 PHASES, CHANNELS = 3, 2048
 THREADS_MS, CLUSTER_MS, LEAST_SHARE = 3.0, 35.0, 0.92
-NETWORK = 1.0e9  # bytes a second: ten-gigabit Ethernet in practice
+NETWORK = 1.0e9  # bytes per second: ten-gigabit Ethernet in practice
 LATENCY = 2e-4  # seconds a message takes between nodes
 SPREAD = 0.05  # standard deviation of the work of workers: photons of equal parts of a map
 WORKERS = (16, 64, 256, 1024)
@@ -141,15 +141,15 @@ class Race:
     sweeps: list[tuple[int, list[float]]]
 
     def workers(self) -> float:
-        """Photons a second of the two workers."""
+        """Photons per second of the two workers."""
         return self.photons / float(np.mean(self.rounds))
 
     def independent(self) -> float:
-        """Photons a second of the two kernels."""
+        """Photons per second of the two kernels."""
         return sum(photons / float(np.mean(taken)) for photons, taken in self.sweeps)
 
     def waiting(self) -> float:
-        """Photons a second of the two kernels if each sweep began when both had done the one before."""
+        """Photons per second of the two kernels if each sweep began when both had done the one before."""
         slower = [max(pair) for pair in zip(*(taken for _, taken in self.sweeps), strict=False)]
         return self.photons / float(np.mean(slower))
 
@@ -291,8 +291,8 @@ class Model:
 def show_scaling(costs: Costs, works: list[float]) -> None:
     rng = np.random.default_rng(0)
     print(
-        f"model: {1e3 * costs.task:.2f} ms a task, {1e3 * costs.answer:.2f} ms an answer, "
-        f"{1e3 * costs.fixed:.1f} ms a round, factors "
+        f"model: {1e3 * costs.task:.2f} ms per task, {1e3 * costs.answer:.2f} ms an answer, "
+        f"{1e3 * costs.fixed:.1f} ms per round, factors "
         f"{costs.factors / 1e3:.0f} kB, statistics {costs.statistics / 1e3:.0f} kB, work ± {costs.spread:.0%}"
     )
     for work in works:
@@ -306,13 +306,13 @@ def show_scaling(costs: Costs, works: list[float]) -> None:
             )
             limit = workers if limit is None and busy > 0.5 else limit
         where = f"from {limit} workers on" if limit else f"not up to {WORKERS[-1]} workers"
-        print(f"model: with {1e3 * work:.0f} ms of work a task the scheduler is the limit {where}")
+        print(f"model: with {1e3 * work:.0f} ms of work per task the scheduler is the limit {where}")
     few, many = costs.task + costs.answer, (2 + 1 / TREE_WIDTH) * costs.task
     print(
-        f"model: each worker costs the scheduler {1e3 * few:.1f} ms a round (more than {FEW_WORKERS} "
+        f"model: each worker costs the scheduler {1e3 * few:.1f} ms per round (more than {FEW_WORKERS} "
         f"workers: {1e3 * many:.1f} ms), so N of them need N × {2e3 * few:.1f} ms ({2e3 * many:.1f} ms) of "
         "work each and round to leave it half idle. Beyond that: a worker a node with its cores as threads, "
-        "which adds up their statistics, and several inner updates a task (SweepStep.inner)"
+        "which adds up their statistics, and several inner updates per task (SweepStep.inner)"
     )
 
 
@@ -324,7 +324,7 @@ def message_sizes() -> tuple[int, int]:
 
 def milliseconds(taken: np.ndarray) -> str:
     low, middle, high = 1e3 * np.quantile(taken, [0.05, 0.5, 0.95])
-    return f"{middle:.2f} ms a round (5 % {low:.2f}, 95 % {high:.2f}, {taken.size} rounds)"
+    return f"{middle:.2f} ms per round (5 % {low:.2f}, 95 % {high:.2f}, {taken.size} rounds)"
 
 
 def measure_overhead(seconds: float, verdict: Verdict) -> Costs:
@@ -371,7 +371,7 @@ def partitioned(partitions: int, seconds: float) -> np.ndarray:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each part")
-    parser.add_argument("--work", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="seconds a task")
+    parser.add_argument("--work", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="seconds per task")
     parser.add_argument("--tiny", action="store_true", help="small sizes, once, no targets")
     args = parser.parse_args()
     if args.tiny:

@@ -175,7 +175,7 @@ def compositions_88(result: xr.Dataset, table: Table) -> None:
 
 
 def misfit(counts: np.ndarray, expected: np.ndarray, energy: np.ndarray) -> float:
-    """Find chi-squared a channel from 1 to 10 keV."""
+    """Find chi-squared per channel from 1 to 10 keV."""
     inside = (energy >= FITTED_KEV[0]) & (energy <= FITTED_KEV[1])
     return float(np.mean(((counts - expected) ** 2 / np.maximum(expected, 0.5))[inside]))
 

@@ -1,6 +1,6 @@
 """A cube larger than memory through psnmf under memory limits: seconds, peak memory, prediction.
 
-The cube is 4096 × 2048 × 4096 uint16, 68 GB, 60 counts a pixel, simulated into a store where --store
+The cube is 4096 × 2048 × 4096 uint16, 68 GB, 60 counts per pixel, simulated into a store where --store
 does not exist yet (about 0.5 GB on disk). Each case runs in a process of its own; its memory is watched from
 outside, with all the processes it starts:
 

@@ -1,7 +1,7 @@
 """Seconds of an NMF iteration and of a whole unmixing, beside scikit-learn on the same photons.
 
 One core each, the same start, single precision, k = 3, on a simulated mantle map of 512 × 512 × 2048 at 120
-counts a pixel. Times of iterations are processor time, so that other work on the machine falls on nobody;
+counts per pixel. Times of iterations are processor time, so that other work on the machine falls on nobody;
 each is a median. An iteration guided by 12 elements stands beside a model-free one, and the whole of either
 call: where nothing stops it before, the guided one iterates twice as often (columns that phases share, then
 those of each phase's own), and its calibration costs the same on any map. The time to scikit-learn's own
@@ -61,7 +61,7 @@ def start_of(pixels: int, channels: int, mean: float) -> Any:
     """Random factors of the right size, those of ``nmf(init="random")``, for both sides."""
     import numpy as np
 
-    from edxdask.factorize.starts import random_spectra
+    from edxdask.factorize.iteration.starts import random_spectra
     from edxdask.photons.random import uniform_start
 
     scale = float(np.sqrt(4 * mean / PHASES))
@@ -257,13 +257,13 @@ def iterations(verdict: Verdict, store: str, side: int, repeats: int) -> dict[st
     each = 1e9 / runs[0]["nonzeros"]
     print(
         f"edxdask nmf, one core, {runs[0]['photons']} photons, {runs[0]['nonzeros']} non-zeros: "
-        f"{iteration * 1e3:.1f} ms an iteration, {iteration * each:.2f} ns/non-zero\n"
+        f"{iteration * 1e3:.1f} ms per iteration, {iteration * each:.2f} ns/non-zero\n"
         f"  one sweep with its objective: {kernel * 1e3:.1f} ms, {kernel * each:.2f} ns/non-zero"
     )
     reach = child(__file__, "--task", "bounds", *base)
     for form, target in (("dense", DENSE_TARGET), ("csr", CSR_TARGET)):
         print(
-            f"scikit-learn mu, {form} float32, one core: {theirs[form]:.3f} s an iteration, "
+            f"scikit-learn mu, {form} float32, one core: {theirs[form]:.3f} s per iteration, "
             f"{theirs[form] * each:.1f} ns/non-zero,\n"
             f"  {theirs[form] / reach['bound']:.0f} times that of a sweep at the machine's tighter bound"
         )
@@ -279,7 +279,7 @@ def guided_cost(verdict: Verdict, store: str, side: int, repeats: int) -> None:
     laps, calls = found["laps"], found["calls"]
     free, shared, own = (laps[name] for name in ("free nmf", "guided nmf", "guided physics"))
     print(
-        f"guided nmf, {len(ELEMENTS)} elements, one core: {shared * 1e3:.1f} ms an iteration with columns "
+        f"guided nmf, {len(ELEMENTS)} elements, one core: {shared * 1e3:.1f} ms per iteration with columns "
         f"shared by phases,\n  {own * 1e3:.1f} with columns of their own; model-free {free * 1e3:.1f}"
     )
     print(

@@ -1,6 +1,6 @@
 /* Ways to write the inner loops of a sweep at k = 3 in single precision, for ways.py. Needs AVX-512.
 
-Sixteen photons a step, each of its own pixel ("lane"); or sixteen entries of a channel held dense. All stays in
+Sixteen photons per step, each of its own pixel ("lane"); or sixteen entries of a channel held dense. All stays in
 the caches. Loops that end in the same sums differ in how rows are found. */
 
 #include <immintrin.h>

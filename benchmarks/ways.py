@@ -1,4 +1,4 @@
-"""Nanoseconds a photon of several ways to write a sweep in C, beside our kernels: is there a faster one?
+"""Nanoseconds per photon of several ways to write a sweep in C, beside our kernels: is there a faster one?
 
 ``ways.c`` has the inner loops of a multiplicative update at k = 3, single precision, as a C compiler makes
 them: rows of the spectra put together and turned, or gathered by the processor; sums over pixels in double or
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"mantle map, {held / split.nonzeros:.0%} of its non-zeros in {split.full.size} dense channels")
     for text, (each, one) in (("ours", ours), ("the fastest ways", (photon, entry))):
         mixed = (each * (split.nonzeros - held) + one * split.dense.size) / split.nonzeros
-        print(f"  {text}, and nothing else: {mixed:.3f} ns a non-zero")
+        print(f"  {text}, and nothing else: {mixed:.3f} ns per non-zero")
     return 0
 
 

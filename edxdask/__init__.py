@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from edxdask._version import __version__
     from edxdask.cluster import client_for
     from edxdask.errors import EdxdaskError
-    from edxdask.factorize.cluster_scores import cluster_pixels, ica
     from edxdask.factorize.fcls import fcls
     from edxdask.factorize.nmf import nmf
     from edxdask.factorize.pca import pca
     from edxdask.factorize.psnmf import psnmf
-    from edxdask.factorize.reconstruct import reconstruct, residual
-    from edxdask.factorize.score import score
+    from edxdask.factorize.scores import cluster_pixels, ica
     from edxdask.factorize.uncertainty import with_uncertainty
     from edxdask.io import from_array, ingest, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
     )
     from edxdask.public import export, open, quantify, simulate
     from edxdask.quantify.results import partition_coefficient
+    from edxdask.results.reconstruct import reconstruct, residual
+    from edxdask.results.score import score
 
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
@@ -53,7 +53,7 @@ _HOMES = {
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
-    "cluster_pixels": "edxdask.factorize.cluster_scores",
+    "cluster_pixels": "edxdask.factorize.scores",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
     "export": "edxdask.public",
@@ -61,7 +61,7 @@ _HOMES = {
     "find_elements": "edxdask.ops",
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
-    "ica": "edxdask.factorize.cluster_scores",
+    "ica": "edxdask.factorize.scores",
     "ingest": "edxdask.io",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
@@ -71,10 +71,10 @@ _HOMES = {
     "pca": "edxdask.factorize.pca",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.public",
-    "reconstruct": "edxdask.factorize.reconstruct",
-    "residual": "edxdask.factorize.reconstruct",
+    "reconstruct": "edxdask.results.reconstruct",
+    "residual": "edxdask.results.reconstruct",
     "save": "edxdask.io",
-    "score": "edxdask.factorize.score",
+    "score": "edxdask.results.score",
     "simulate": "edxdask.public",
     "sum_frames": "edxdask.ops",
     "sum_spectrum": "edxdask.ops",

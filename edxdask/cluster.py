@@ -29,7 +29,7 @@ QUEUE_DEFAULTS = {"cores": 1, "processes": 1, "walltime": "24:00:00"}
 SHIPPED = {"walltime": "00:30:00"}  # dask-jobqueue's own default, which would end a job after half an hour
 
 # The allocator keeps freed chunks unless told; it reads this once, before a worker starts.
-# One numba thread a task: dask already fills the cores.
+# One numba thread per task: dask already fills the cores.
 WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "MALLOC_MMAP_THRESHOLD_": str(MMAP_BYTES),
@@ -38,8 +38,8 @@ WORKER_ENVIRONMENT = {
 
 # Photons are planned to fit, or lie in a cache of our own: what dask would spill is needed again in the
 # next round, and a worker that it pauses would wait for ever, as nothing it holds can go. Its profiler looks
-# at Python's frames a hundred times a second: 2 % of a core, and kernels have no frames. Every process asks
-# itself 50 times a second whether it is late: half a percent of a core each, where twice is enough.
+# at Python's frames a hundred times per second: 2 % of a core, and kernels have no frames. Every process asks
+# itself 50 times per second whether it is late: half a percent of a core each, where twice is enough.
 WORKER_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -68,7 +68,7 @@ def client_for(
     Parameters
     ----------
     scheduler : "threads", "local", "slurm", "pbs", or the address of a running scheduler (``tls://…``)
-    workers : worker processes or jobs; for "local" one a core where not given
+    workers : worker processes or jobs; for "local" one per core where not given
     memory : of one worker, such as "2.5GiB"
     settings : passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …), where dask's
         configuration (``jobqueue.yaml``) counts too; or, for an address, to

@@ -54,7 +54,7 @@ class SchemaError(EdxdaskError, ValueError):
 
 
 class ChunkError(EdxdaskError, ValueError):
-    """The chunks of an array do not fit the operation; the message holds the call that mends it."""
+    """The chunks of an array do not fit the operation; the message holds the call that fixes it."""
 
 
 class MemoryBudgetError(EdxdaskError, MemoryError):

@@ -209,7 +209,7 @@ def quantify(
     data : result of a factorization (its phases get compositions), cube, or collection of either
     elements : all that show in the spectrum; None: those that the data name
     method : "cliff-lorimer" (ratios), "zeta" (also mass thickness) or "cross-section" (also atoms per area)
-    lines : lines to go by, at most one an element ("Pt_La"); others are chosen by energy
+    lines : lines to go by, at most one per element ("Pt_La"); others are chosen by energy
     k_factors : by line, for mass fractions, to a common factor: {"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}, the
         second number a standard error; None: from the emission tables and the detector
     standard : film of known composition, (cube or spectrum, {"Mg": 1, "O": 1}), to take k-factors from; where
@@ -239,7 +239,7 @@ def quantify(
     *Guided phases.* Their spectra are a model's and have no noise: ``chi2_red`` is NaN, and no error is less
     than that of the guided fit, which knows the counts.
 
-    *Chunks.* Sums and regions are read once, now. With ``per="pixel"`` maps are lazy, one task a chunk, and
+    *Chunks.* Sums and regions are read once, now. With ``per="pixel"`` maps are lazy, one task per chunk, and
     every chunk must hold whole spectra.
 
     Examples

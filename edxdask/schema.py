@@ -168,7 +168,7 @@ _ATTRIBUTES = (
     Attribute(SCHEMA_VERSION_KEY, int, "version of this vocabulary"),
     Attribute(EDXDASK_VERSION, str, "version of edxdask that wrote it"),
     Attribute(SEED, int, "seed of whatever was random"),
-    Attribute(BIN, int, "pixels a bin of the first factorization"),
+    Attribute(BIN, int, "pixels per bin of the first factorization"),
     Attribute(SMOOTH, float, "strength of the spatial prior"),
     Attribute(CHI2_RED, float, "reduced chi-squared of the summed fit"),
     Attribute(LARGEST_CORRECTION, float, "largest logarithm of the factor that made the basis fit"),
@@ -251,7 +251,7 @@ def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
 
 
 def validate_cube(cube: Any, *, name: str = "ds") -> xr.Dataset:
-    """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to mend.
+    """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to fix.
 
     Checks names, dimensions, kinds and the energy axis; looks at no counts.
     """

@@ -8,7 +8,7 @@ Usage::
 The wheel (MIT licence) holds one JSON file a beam energy, with the ionisation cross-section of the
 subshell beside every line. Only those figures are taken, once a subshell: the columns ``emtables_*``.
 
-The columns ``bote_salvat_*`` mend an error in them. Above 16 times the binding energy, the cross-section of
+The columns ``bote_salvat_*`` fix an error in them. Above 16 times the binding energy, the cross-section of
 Bote et al. (2009) is, with γ = 1 + T/mc², β² = 1 - 1/γ², X² = γ² - 1, U = T/E_b,
 
     σ = 4π a0² A/β² · U/(U+b) · [(ln X² - β²)(1 + g1/X) + g2 + g3 γ^(-1/2) + g4/X].
@@ -48,7 +48,7 @@ HEADER = """\
 # ionisation and what radiative, Auger and Coster-Kronig transitions hand down.
 # Theory: D. Bote, F. Salvat, Phys. Rev. A 77 (2008) 042701; D. Bote et al., At. Data Nucl. Data Tables 95
 # (2009) 871. emtables_*: computed with emtables (A. Teurtrie), as published in {wheel}
-# (MIT licence, Copyright (c) 2024 Gerd Duscher). bote_salvat_*: with one sign mended.
+# (MIT licence, Copyright (c) 2024 Gerd Duscher). bote_salvat_*: with one sign fixed.
 # Built by scripts/build_ionisation_table.py, which gives the formula.
 """
 
@@ -148,8 +148,8 @@ def main(arguments: list[str]) -> None:
     for number, shell in published:
         shells.setdefault(number, []).append(shell)
     for (number, shell), values in sorted(published.items()):
-        mended = {e: v + corrections(parameters, number, shells[number], e)[shell] for e, v in values.items()}
-        both = [table[energy] for table in (values, mended) for energy in BEAM_ENERGIES_KEV]
+        fixed = {e: v + corrections(parameters, number, shells[number], e)[shell] for e, v in values.items()}
+        both = [table[energy] for table in (values, fixed) for energy in BEAM_ENERGIES_KEV]
         rows.append(f"{number},{shell}," + ",".join(f"{value:.6e}" for value in both))
     name = "-".join(wheel.name.split("-")[:2])
     TARGET.parent.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,9 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(
         ("errors", "optional", "progress", "schema", "budget", "photons", "_lazy", "_version"), 0
     ),
-    "physics": 1,
+    **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
-    **dict.fromkeys(("io", "ops", "factorize", "unmix", "quantify", "simulate", "tomo", "correlate"), 3),
+    **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),
     **dict.fromkeys(("accessor", "report", "cluster"), 4),
     "public": 5,
     "cli": 6,

@@ -46,7 +46,7 @@ def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="threads, local, slurm, pbs, or the address of a scheduler.",
         ),
-        click.option("--workers", type=int, help="Threads, worker processes or jobs; default one a core."),
+        click.option("--workers", type=int, help="Threads, worker processes or jobs; default one per core."),
         click.option("--worker-memory", help="Memory of one worker process or job, such as 16GiB."),
         click.option("--memory-limit", help="Memory this process may take, such as 6GiB (threads)."),
         click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP),
@@ -329,8 +329,8 @@ def _print_components(settings: Settings, out: str, result: Any) -> None:
 @click.pass_obj
 def score_verb(settings: Settings, result: str, truth: str) -> None:
     """Hold RESULT against the TRUTH that rides along in a simulated store."""
-    from edxdask.factorize.score import score
     from edxdask.io import open_store
+    from edxdask.results.score import score
 
     found = score(open_store(result), truth=open_store(truth))
     if settings.json:

@@ -149,7 +149,7 @@ def _json_factors(path: str) -> dict[str, Any]:
 
 
 def rows_of(found: Any) -> list[dict[str, Any]]:
-    """One row an element of every phase, region or sum; of a collection of cubes, of every map."""
+    """One row per element of every phase, region or sum; of a collection of cubes, of every map."""
     from edxdask.quantify.results import parts_of
 
     return [row for label, part in parts_of(found) for row in _rows(part, label)]

@@ -12,8 +12,8 @@ holds the factors of so many rounds and the states once, and a lost worker costs
 
 What a round waits for is messages. On a few workers the statistics are asked for in one call to all of them,
 which each answers with the sum of what it holds: tasks that hand them out would take their way through the
-scheduler once more (19 instead of 11 ms a round on two workers, 220 instead of 150 on 32). Those tasks, in a
-tree, are for many workers, and for the round in which one is lost.
+scheduler once more (19 instead of 11 ms per round on two workers, 220 instead of 150 on 32). Those tasks,
+in a tree, are for many workers, and for the round in which one is lost.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ClusterExecutor:
     """Partitions on the workers of a ``distributed.Client``."""
 
     def __init__(self, client: Client) -> None:
-        from edxdask.engine.rescue import Rescue
+        from edxdask.engine.worker_loss import Rescue
 
         self.client = client
         client.register_plugin(Rescue())

@@ -58,7 +58,7 @@ class Derivation:
     ----------
     plan : of the new partition, in rows and pixels of bins
     full : channels that are held dense
-    factor : pixels a bin, along rows and columns
+    factor : pixels per bin, along rows and columns
     """
 
     plan: PartitionPlan

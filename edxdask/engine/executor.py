@@ -67,7 +67,7 @@ class Executor(Protocol):
 
 
 class ThreadExecutor:
-    """Partitions in this process, one task a thread; numba kernels release the interpreter lock."""
+    """Partitions in this process, one task per thread; numba kernels release the interpreter lock."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

@@ -19,7 +19,7 @@ STEPS = 0.7548776662466927, 0.5698402909980532  # of a sequence that covers a sq
 
 
 def mean_counts(maps: Sequence[MapView]) -> np.ndarray:
-    """Estimate the photons a pixel in each channel, (E,), from how many of some pixels have none.
+    """Estimate the photons per pixel in each channel, (E,), from how many of some pixels have none.
 
     A few pixels with very many photons do not count for more than others.
     """

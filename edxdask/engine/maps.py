@@ -14,7 +14,7 @@ from dask.array.core import normalize_chunks, slices_from_chunks
 
 from edxdask import schema
 from edxdask.engine.layout import ImageStack, TilePlan, stack_of
-from edxdask.errors import SchemaError
+from edxdask.results.collections import check_same_axis, cubes_in
 
 PIECE_BYTES = 64 * 2**20  # dense bytes decoded at once; one stored chunk of 4096 channels is 32 MiB
 
@@ -50,21 +50,12 @@ def _views(data: np.ndarray, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
 
 def maps_of(data: xr.Dataset | xr.DataTree) -> list[MapView]:
     """List the valid maps of a cube or collection, numbered through, on one energy axis."""
-    if isinstance(data, xr.DataTree):
-        named = [
-            (node.path.lstrip("/") or "map", node.to_dataset(inherit=True))
-            for node in data.subtree
-            if schema.COUNTS in node.data_vars
-        ]
-        if not named:
-            raise SchemaError("the collection holds no map: no node has a variable 'counts'")
-    else:
-        named = [("", data)]
+    named = cubes_in(data)
     views: list[MapView] = []
     first = 0
-    for name, dataset in named:
-        cube = schema.validate_cube(dataset, name=name or "ds")
-        _same_axis(named[0][0], named[0][1], name, cube)
+    cubes = {name: schema.validate_cube(cube, name=name or "data") for name, cube in named.items()}
+    check_same_axis(cubes, "shared spectra need one axis: crop the maps to the same channels")
+    for name, cube in cubes.items():
         view = MapView(name, cube, ImageStack(0, 0, 0, 0, ()))
         counts = view.counts
         row_bytes = counts[..., :1, :, :].nbytes if counts.ndim > 2 else counts.nbytes
@@ -74,17 +65,6 @@ def maps_of(data: xr.Dataset | xr.DataTree) -> list[MapView]:
         views.append(MapView(name, cube, stack))
         first += stack.pixels
     return views
-
-
-def _same_axis(first_name: str, first: xr.Dataset, name: str, cube: xr.Dataset) -> None:
-    a, b = schema.energy_axis(first), schema.energy_axis(cube)
-    channels = first.sizes[schema.ENERGY], cube.sizes[schema.ENERGY]
-    if channels[0] != channels[1] or not np.allclose(a, b, rtol=0, atol=1e-3 * a[1]):
-        raise SchemaError(
-            f"the energy axis of map {name!r} ({channels[1]} channels, {b[0]:.5g} + i × {b[1]:.5g} keV) "
-            f"is not that of map {first_name!r} ({channels[0]} channels, {a[0]:.5g} + i × {a[1]:.5g} keV); "
-            "shared spectra need one axis: crop the maps to the same channels"
-        )
 
 
 def tile_array(view: MapView, tile: TilePlan) -> da.Array:

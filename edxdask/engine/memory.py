@@ -19,8 +19,8 @@ from edxdask.photons import hold_dense
 if TYPE_CHECKING:
     from distributed import Client
 
-FEWEST_SAMPLES, MOST_SAMPLES = 12, 64  # chunks read to foresee the photons; 64 of 32 MiB take three seconds
-ENOUGH = 0.02  # relative standard error of the photons a pixel that is good enough
+FEWEST_SAMPLES, MOST_SAMPLES = 12, 64  # chunks read to predict the photons; 64 of 32 MiB take 3 s
+ENOUGH = 0.02  # relative standard error of the photons per pixel that is good enough
 # Dense copies of a chunk that exist at once while it is read: decoded, placed, and the one before it, which
 # the reader's thread still holds. Measured 2.9 to 3.3 a thread.
 DENSE_COPIES = 3
@@ -34,8 +34,8 @@ class Demand:
 
     Attributes
     ----------
-    per_pixel : bytes of state a pixel
-    fixed : bytes of factors and statistics a thread
+    per_pixel : bytes of state per pixel
+    fixed : bytes of factors and statistics per thread
     per_partition : bytes of rows that a partition cuts out for its neighbours and gets from them
     """
 
@@ -45,7 +45,7 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class Prediction:
     """What reading will bring.
 
     Attributes
@@ -73,7 +73,7 @@ def plan_memory(
 ) -> MemoryPlan:
     """Predict the peak of this process, or of one worker of a cluster."""
     pixels = sum(m.stack.pixels for m in maps)
-    seen = foresee(maps, full)
+    seen = predict_memory(maps, full)
     processes = len(client.nthreads()) if client else 1
     tasks = min(executor.workers, partitions)  # at once
     threads = max(1, tasks // processes)
@@ -105,7 +105,7 @@ def _limit(client: Client | None, base: int) -> int:
     return int(0.8 * min(limits)) if limits else base + int(0.8 * available_memory())
 
 
-def foresee(maps: Sequence[MapView], full: np.ndarray) -> Foreseen:
+def predict_memory(maps: Sequence[MapView], full: np.ndarray) -> Prediction:
     """Read chunks spread over the maps until the mean of their photons is known well enough."""
     corners = [corner for view in maps for corner in _corners(view)]
     seen: list[tuple[int, int, int, int]] = []  # pixels, bytes kept, bytes of photons, non-zeros
@@ -128,7 +128,7 @@ def foresee(maps: Sequence[MapView], full: np.ndarray) -> Foreseen:
         block_pixels = max(block_pixels, joined)
         voxel_bytes = view.counts.shape[-1] * view.counts.dtype.itemsize
         piece = max(piece, height * max(view.counts.chunks[-2]) * voxel_bytes)
-    return Foreseen(float(kept_bytes / total), float(sparse_bytes / total), block_pixels, piece)
+    return Prediction(float(kept_bytes / total), float(sparse_bytes / total), block_pixels, piece)
 
 
 def _corners(view: MapView) -> list[tuple[MapView, int, tuple[int, int], tuple[int, int]]]:

@@ -1,6 +1,6 @@
 """Partitions: the photon blocks that one worker holds, read from a lazy cube band by band.
 
-Bands with few photons share a block, since every sweep does some work once a block.
+Bands with few photons share a block, since every sweep does some work once per block.
 
 A ``PartitionJob`` is all a worker needs to make its partition, and make it again after a crash: the lazy
 array (paths and slices, no data) and the plan. Reading happens inside one task, chunk by chunk, so that a
@@ -32,7 +32,7 @@ from edxdask.photons import (
 )
 from edxdask.photons.assemble import side_by_side
 
-# Non-zeros of which a block has more where it can: a sweep over them takes 4 ms, and 0.3 ms once a block.
+# Non-zeros of which a block has more where it can: a sweep over them takes 4 ms, and 0.3 ms once per block.
 LEAST_NONZEROS = 4_000_000
 # Of a block, in the order of its file.
 ARRAYS = ("full", "dense", "tiles", "steps", "owner", "channel", "count")

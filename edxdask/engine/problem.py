@@ -45,7 +45,7 @@ PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and 
 
 @dataclass
 class Problem:
-    """Loaded photons of one or more maps that share an energy axis; ``mean`` of them a pixel by channel."""
+    """Loaded photons of maps that share an energy axis; ``mean`` photons per pixel and channel."""
 
     maps: list[MapView]
     energy: xr.DataArray
@@ -100,7 +100,7 @@ def photons_of(
 ) -> Iterator[Problem]:
     """Partitions of ``data`` on the active Client, else on threads; let go of at the end.
 
-    ``mean``, the photons a pixel in each channel, is estimated from ``data`` where it is not known.
+    ``mean``, the photons per pixel in each channel, is estimated from ``data`` where it is not known.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """What a reduction declares, and what one task of it does.
 
 A ``BlockStep`` says what happens to one partition: kernels that read its photons, change its state (arrays
-that live beside the photons, one row a pixel) and return statistics. Statistics of partitions add up; the
+that live beside the photons, one row per pixel) and return statistics. Statistics of partitions add up; the
 driver hands the sum to ``finish``, which makes the factors of the next round. Everything else (threads or
 processes, retries, checkpoints, stop rule, progress) is the engine's and exists once.
 """
@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from edxdask.engine.partition import Partition, Tile
-from edxdask.engine.recycle import copied, room_like
+from edxdask.engine.reused_memory import copied, room_like
 
 State = dict[str, np.ndarray]
 Stats = dict[str, Any]

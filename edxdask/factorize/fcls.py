@@ -15,14 +15,15 @@ from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
 from edxdask.engine.step import BlockStep, Halo, State, Stats
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
-from edxdask.factorize.blocks import photon_pieces
+from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.pieces import photon_pieces
+from edxdask.factorize.iteration.starts import ZeroState
+from edxdask.factorize.iteration.sweep_step import ABUNDANCE, Loss
 from edxdask.factorize.kernels.likelihood import likelihood_rows
 from edxdask.factorize.kernels.simplex import simplex_rows
-from edxdask.factorize.reconstruct import check_same_energy, nodes_of, require_variables
-from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.starts import ZeroState
-from edxdask.factorize.steps import ABUNDANCE, Loss
 from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
+from edxdask.results.build import make_result
+from edxdask.results.reconstruct import check_same_energy, nodes_of, require_variables
 
 MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
 
@@ -71,7 +72,7 @@ def fcls(
         objectives = _solved(problem, LikelihoodStep() if loss == "kl" else SimplexStep(), table, dtype)
         entry = f"fcls(loss={loss!r})"
         abundance = gather_abundance(problem)
-        return make_result(problem, table, abundance, objectives, phases=labels, attrs={}, entry=entry)
+        return make_result(problem.maps, table, abundance, objectives, phases=labels, attrs={}, entry=entry)
 
 
 def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]]:
@@ -100,7 +101,7 @@ def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]
     table = np.array(spectra, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != energy.size or len(table) == 0:
         raise ParameterError(
-            "spectra", f"shape {table.shape}", f"one row a phase, {energy.size} channels long"
+            "spectra", f"shape {table.shape}", f"one row per phase, {energy.size} channels long"
         )
     if len(table) > MAX_PHASES:
         raise ParameterError("spectra", f"{len(table)} rows", f"at most {MAX_PHASES}")

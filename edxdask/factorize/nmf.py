@@ -19,20 +19,21 @@ from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
-from edxdask.factorize.coarse import first_bin, first_spectra
-from edxdask.factorize.guided import Absent, Compositions
-from edxdask.factorize.guided_fit import (
+from edxdask.factorize.guidance.fit import (
     Phases,
     calibration_attrs,
     physical_phases,
     with_composition,
 )
-from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.rounds import FAR_MOMENTUM, MOST_MOMENTUM, FreeSpectra, factorize
-from edxdask.factorize.starts import GivenState, RandomState, nndsvd, random_spectra
-from edxdask.factorize.steps import Loss
-from edxdask.factorize.wish import wish_of
+from edxdask.factorize.guidance.guide import Absent, Compositions
+from edxdask.factorize.guidance.request import physics_request
+from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, FreeSpectra, factorize
+from edxdask.factorize.iteration.starts import GivenState, RandomState, nndsvd, random_spectra
+from edxdask.factorize.iteration.sweep_step import Loss
+from edxdask.factorize.pansharpening.binned_fit import first_bin, first_spectra
 from edxdask.progress import ProgressHook
+from edxdask.results.build import make_result
 
 PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
 
@@ -89,8 +90,8 @@ def nmf(
         ``composition(phase, element)`` with ``composition_std``.
     """
     _check_options(loss, max_iter, tol, precision)
-    wish = wish_of(elements, absent, compositions, phases, refine_axis)
-    if wish and (loss != "kl" or fixed is not None or forbidden is not None):
+    request = physics_request(elements, absent, compositions, phases, refine_axis)
+    if request and (loss != "kl" or fixed is not None or forbidden is not None):
         raise ParameterError(
             "elements", elements, "None with another loss than 'kl', or with fixed or forbidden channels",
             "Say what phases hold with absent={...} and compositions={...}.",
@@ -99,9 +100,9 @@ def nmf(
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
     rank = require_phases(phases, sum(v.stack.pixels for v in views), channels)
-    from_bins = accelerate and loss == "kl" and wish is None and (init is None or isinstance(init, str))
+    from_bins = accelerate and loss == "kl" and request is None and (init is None or isinstance(init, str))
     factor = first_bin([v.stack for v in views]) if from_bins else None
-    binned = 2 * channels // factor**2 if factor else 0  # bins are nearly full: two bytes a channel
+    binned = 2 * channels // factor**2 if factor else 0  # bins are nearly full: two bytes per channel
     # abundances, those before and those in the making; at the end the result's maps and totals
     state = rank * dtype.itemsize * (4 if accelerate else 3) + 16
     demand = Demand(state + binned, 6 * rank * channels * 8)
@@ -116,13 +117,13 @@ def nmf(
         if checkpoint:
             identity = run_identity(
                 problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed, accelerate=accelerate,
-                init=_name_of(init, problem, rank), wish=wish.identity(problem) if wish else "",
+                init=_name_of(init, problem, rank), request=request.identity(problem) if request else "",
                 **{name: digest(mask) for name, mask in masks.items()},
             )  # fmt: skip
             kept = Checkpoint(Path(checkpoint), identity)
         loop = Loop(problem.executor, "nmf", StopRule(max_iter, tol), progress, kept)
         attrs: dict[str, Any] = {schema.SEED: seed}
-        if wish is None:
+        if request is None:
             model = FreeSpectra(masks.get("fixed"))
             if factor and not resumes(kept):
                 spectra = first_spectra(problem, spectra, model, factor, max_iter, progress)
@@ -132,11 +133,11 @@ def nmf(
             )
             found = Phases(spectra, gather_abundance(problem), objectives)
         else:
-            guide = wish.guide(problem)
+            guide = request.guide(problem)
             found = physical_phases(problem, spectra, guide, loop, accelerate=accelerate)
             attrs |= calibration_attrs(guide)
         result = make_result(
-            problem,
+            problem.maps,
             found.spectra,
             found.abundance,
             found.objectives,
@@ -146,7 +147,7 @@ def nmf(
         )
         if loop.checkpoint:
             loop.checkpoint.remove()
-    return result if wish is None else with_composition(result, guide, found)
+    return result if request is None else with_composition(result, guide, found)
 
 
 def resumes(checkpoint: Checkpoint | None) -> bool:

@@ -32,12 +32,12 @@ from edxdask.engine.problem import (
 )
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError
-from edxdask.factorize.blocks import dense_pieces, photon_pieces, pixel_counts
-from edxdask.factorize.eigen import WIDTH, leading_eigenvectors
+from edxdask.factorize.iteration.eigenvectors import WIDTH, leading_eigenvectors
+from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.pieces import dense_pieces, photon_pieces, pixel_counts
+from edxdask.factorize.iteration.starts import ZeroState
+from edxdask.factorize.iteration.sweep_step import ABUNDANCE as SCORES
 from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_squares
-from edxdask.factorize.result import gather_abundance
-from edxdask.factorize.starts import ZeroState
-from edxdask.factorize.steps import ABUNDANCE as SCORES
 from edxdask.photons import Block, back_project, pixel_totals, project, sum_spectrum
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ Moments = Literal["gram", "passes"]
 DENSE_FILL = 0.15  # above this fill a dense product beats a walk over pairs
 MOST_MESSAGE = 8 * 2**20  # bytes of one partition's moments that travel sooner than a dozen passes take
 # Measured on one core: a pair of nonzeros 1.4 ns at 2048 channels and 6.6 ns at 4096, where YᵀY leaves the
-# cache; a pass 3.8 ns a nonzero. A dozen passes and the pairs break even at 65 nonzeros a pixel; up to 150
+# cache; a pass 3.8 ns per nonzero. A dozen passes and the pairs break even at 65 nonzeros per pixel; to 150
 # the exact eigenvalues of the tail are worth the difference.
 MOST_EXACT = 2048
 MOST_NONZEROS = 150
@@ -135,7 +135,7 @@ def choose_moments(problem: Problem) -> Moments:
     elif active_client() is not None and size > MOST_MESSAGE:
         reason = f"{size >> 20} MiB of moments from every partition would travel"
     elif per_pixel > MOST_NONZEROS:
-        reason = f"{per_pixel:.0f} nonzeros a pixel make more pairs than passes cost"
+        reason = f"{per_pixel:.0f} nonzeros per pixel make more pairs than passes cost"
     else:
         way = "gram"
         reason = f"YᵀY of all partitions takes {need >> 20} MiB"

@@ -27,10 +27,7 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
-from edxdask.factorize.alike import SMOOTHER, gather_alike, refine
-from edxdask.factorize.coarse import BinsModel, CoarseFit, Upsampled, fit_coarse, spectra_model
-from edxdask.factorize.guided import Absent, Compositions, Guide
-from edxdask.factorize.guided_fit import (
+from edxdask.factorize.guidance.fit import (
     SPARSITY,
     Phases,
     calibration_attrs,
@@ -38,10 +35,28 @@ from edxdask.factorize.guided_fit import (
     settle,
     with_composition,
 )
+from edxdask.factorize.guidance.guide import Absent, Compositions, Guide
+from edxdask.factorize.guidance.request import physics_request
+from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.nmf import run_identity
-from edxdask.factorize.result import gather_abundance, make_result
-from edxdask.factorize.select import MOST_PHASES, Curve, choose_bin, choose_phases, window_of
-from edxdask.factorize.smooth import (
+from edxdask.factorize.pansharpening.binned_fit import (
+    BinnedFit,
+    BinnedModel,
+    Upsampled,
+    fit_bins,
+    spectra_model,
+)
+from edxdask.factorize.pansharpening.choose_bins import (
+    MOST_PHASES,
+    Curve,
+    choose_bin,
+    choose_phases,
+    window_of,
+)
+from edxdask.factorize.pansharpening.choose_strength import choose_strength
+from edxdask.factorize.pansharpening.kept_steps import Arrays, kept_or_made
+from edxdask.factorize.pansharpening.similar_pixels import SMOOTHER, gather_similar, refine
+from edxdask.factorize.priors.smooth_maps import (
     ROUNDS,
     TOLERANCE,
     Prior,
@@ -50,10 +65,9 @@ from edxdask.factorize.smooth import (
     smooth_abundances,
     state_floats,
 )
-from edxdask.factorize.split import choose_strength
-from edxdask.factorize.stages import Arrays, remember
-from edxdask.factorize.wish import wish_of
 from edxdask.progress import ProgressHook
+from edxdask.results.build import make_result
+from edxdask.results.collections import with_shared
 
 SPECTRA_STAGE, FIRST_MAPS_STAGE, MAPS_STAGE = "spectra", "first_maps", "maps"
 CHOICES_STAGE, COARSE_STAGE, STRENGTH_STAGE, REFINED_STAGE = "choices", "coarse", "strength", "refined"
@@ -93,7 +107,7 @@ def psnmf(
     Parameters
     ----------
     phases : number of phases; None finds it
-    bin : pixels a bin along rows and columns in the first factorization; None finds it
+    bin : pixels per bin along rows and columns in the first factorization; None finds it
     elements : symbols, all that the sample holds, or "find" to look for them; needs the beam energy in
         ``data.attrs``, where ``detector_window`` ("none", "polymer", "beryllium"), or a curve in
         ``efficiency_energy_kev`` and ``efficiency``, say what the detector counts. Lines of others (grid,
@@ -106,8 +120,8 @@ def psnmf(
     prior : "tv" (edges survive) or "laplacian"
     closure : "counts": every pixel keeps its photons, whatever its thickness. "thickness": all pixels are as
         thick, so a phase that yields more photons makes a pixel brighter, which helps to tell phases apart
-    max_iter, tol : of the first factorization; past a gain of 1e-5 it follows the noise (at 15 counts a pixel
-        400 rounds instead of 80 take Fp from 1.4 to 5.4 deg)
+    max_iter, tol : of the first factorization; past a gain of 1e-5 it follows the noise (at 15 counts per
+        pixel 400 rounds instead of 80 take Fp from 1.4 to 5.4 deg)
     memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
     checkpoint : folder; the same call resumes from it, and removes it when done
 
@@ -120,7 +134,7 @@ def psnmf(
         the attributes. A collection gives a DataTree.
     """
     _check(bin, smooth, max_iter, closure)
-    wish = wish_of(elements, absent, compositions, phases, refine_axis)
+    request = physics_request(elements, absent, compositions, phases, refine_axis)
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
     if phases is not None:
@@ -136,9 +150,11 @@ def psnmf(
     ) as problem:
         identity = run_identity(
             problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed,
-            wish=wish.identity(problem) if wish else "",
+            request=request.identity(problem) if request else "",
         )  # fmt: skip
-        run = Run(problem, folder, identity, seed, progress, None if wish is None else wish.guide(problem))
+        run = Run(
+            problem, folder, identity, seed, progress, None if request is None else request.guide(problem)
+        )
         with run.window(data, workers) as window:
             curves = run.choose(window, phases, bin)
             fit, found = run.coarse(
@@ -165,7 +181,7 @@ class Run:
     guide: Guide | None = None
 
     @property
-    def model(self) -> BinsModel:
+    def model(self) -> BinnedModel:
         """What spectra of bins are made of while nothing is known about single phases."""
         return spectra_model(self.problem) if self.guide is None else self.guide.mean_model()
 
@@ -206,16 +222,16 @@ class Run:
             ranks = Curve.given(phases) if phases else choose_phases(window, int(bins.chosen), **how)
             return {**bins.arrays("bin"), **ranks.arrays("phases")}
 
-        found = remember(self.folder, CHOICES_STAGE, self.identity, make)
+        found = kept_or_made(self.folder, CHOICES_STAGE, self.identity, make)
         return {name: Curve.of(found, name) for name in ("bin", "phases")}
 
-    def coarse(self, phases: int, factor: int, rule: StopRule) -> tuple[CoarseFit, Phases]:
+    def coarse(self, phases: int, factor: int, rule: StopRule) -> tuple[BinnedFit, Phases]:
         """First factorization, of the binned photons, and what it says of the phases."""
 
         def make() -> Arrays:
             binned = self.problem.derive(factor=factor)
             try:
-                fit = fit_coarse(
+                fit = fit_bins(
                     binned,
                     factor,
                     phases,
@@ -232,11 +248,11 @@ class Run:
                 binned.executor.close()
 
         stacks = binned_stacks([m.stack for m in self.problem.maps], factor)
-        found = Phases.of(remember(self.folder, COARSE_STAGE, self.identity, make))
-        fit = CoarseFit(factor, found.spectra, found.abundance, tuple(stacks), found.objectives)
+        found = Phases.of(kept_or_made(self.folder, COARSE_STAGE, self.identity, make))
+        fit = BinnedFit(factor, found.spectra, found.abundance, tuple(stacks), found.objectives)
         return fit, found
 
-    def strength(self, window: Problem, fit: CoarseFit, smooth: float | None, prior: Prior) -> Curve:
+    def strength(self, window: Problem, fit: BinnedFit, smooth: float | None, prior: Prior) -> Curve:
         """Strength of the prior, given or found."""
 
         def make() -> Arrays:
@@ -245,10 +261,10 @@ class Run:
             curve = choose_strength(window, fit.spectra, kind=prior, seed=self.seed, progress=self.progress)
             return curve.arrays("smooth")
 
-        return Curve.of(remember(self.folder, STRENGTH_STAGE, self.identity, make), "smooth")
+        return Curve.of(kept_or_made(self.folder, STRENGTH_STAGE, self.identity, make), "smooth")
 
     def maps(
-        self, fit: CoarseFit, strength: float, prior: Prior, closure: Closure, *, first: bool = False
+        self, fit: BinnedFit, strength: float, prior: Prior, closure: Closure, *, first: bool = False
     ) -> np.ndarray:
         """Full-size maps, left in the states; the objective of every round."""
         rounds, tol = (FIRST_ROUNDS, FIRST_TOLERANCE) if first else (ROUNDS, TOLERANCE)
@@ -267,19 +283,19 @@ class Run:
         )
 
     def refined(
-        self, fit: CoarseFit, found: Phases, strength: float, prior: Prior, closure: Closure
+        self, fit: BinnedFit, found: Phases, strength: float, prior: Prior, closure: Closure
     ) -> Phases:
         """Spectra found once more, from pixels that smooth maps say look alike."""
 
         def make() -> Arrays:
             self.maps(fit, SMOOTHER * (strength or 1.0), prior, closure, first=True)
-            groups = gather_alike(self.problem, len(found.spectra))
+            groups = gather_similar(self.problem, len(found.spectra))
             if self.guide is not None:
                 return refined(groups, found, self.guide).arrays()
             weights, _ = refine(self.model, self.model.start(found.spectra), groups, sparsity=SPARSITY)
             return replace(found, spectra=self.model.spectra(weights)).arrays()
 
-        return Phases.of(remember(self.folder, REFINED_STAGE, self.identity, make))
+        return Phases.of(kept_or_made(self.folder, REFINED_STAGE, self.identity, make))
 
 
 def _labelled(
@@ -295,7 +311,7 @@ def _labelled(
     made = "" if guide is None else f"elements={','.join(guide.elements)}, "
     attrs = {schema.SEED: seed, schema.BIN: factor, schema.SMOOTH: strength}
     result = make_result(
-        problem,
+        problem.maps,
         found.spectra,
         gather_abundance(problem),
         objectives,
@@ -306,10 +322,7 @@ def _labelled(
     if guide is not None:
         result = with_composition(result, guide, found)
     shown = {k: v for name, curve in curves.items() for k, v in curve.variables(name).items()}
-    if isinstance(result, xr.DataTree):
-        result.dataset = result.to_dataset().assign(shown)
-        return result
-    return result.assign(shown)
+    return with_shared(result, shown)
 
 
 def _check_bins(bin: int | None, stacks: list[ImageStack], phases: int) -> None:

@@ -14,12 +14,12 @@ from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError, SchemaError
-from edxdask.factorize.blocks import photon_pieces
+from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.pieces import photon_pieces
+from edxdask.factorize.iteration.starts import GivenState
+from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.kernels.information import add_spectra_information, fraction_errors
-from edxdask.factorize.reconstruct import Factors, check_same_pixels, factors_of
-from edxdask.factorize.result import gather_abundance
-from edxdask.factorize.starts import GivenState
-from edxdask.factorize.steps import ABUNDANCE
+from edxdask.results.reconstruct import Factors, check_same_pixels, factors_of
 
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
 ABUNDANCE_STD = schema.ABUNDANCE + schema.STD_SUFFIX

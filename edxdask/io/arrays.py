@@ -87,7 +87,7 @@ def coordinates(
     if not (_is_finite(offset) and _is_finite(scale) and scale > 0):
         raise ParameterError("energy_offset, energy_scale", (offset, scale), "keV, finite, the scale above 0")
     if scale > 1:
-        raise ParameterError("energy_scale", scale, "keV a channel", "Divide eV by 1000.")
+        raise ParameterError("energy_scale", scale, "keV per channel", "Divide eV by 1000.")
     sizes = pixel_size if isinstance(pixel_size, tuple | list) else (pixel_size, pixel_size)
     if len(sizes) != 2 or not all(s is None or (_is_finite(s) and s > 0) for s in sizes):
         raise ParameterError("pixel_size", pixel_size, "nm above 0, one number or (y, x), or None")

@@ -88,7 +88,7 @@ class ChunkGrid:
         return band, index[-1] if len(self.pixels) > 1 else 0
 
     def region(self, band: int, column: int) -> tuple[slice, ...]:
-        """Pixels of a chunk, one slice a pixel dimension."""
+        """Pixels of a chunk, one slice per pixel dimension."""
         return tuple(
             slice(i * c, min((i + 1) * c, n))
             for i, c, n in zip(self.index(band, column), self.chunk_pixels, self.pixels, strict=True)

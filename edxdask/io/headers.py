@@ -14,7 +14,7 @@ from edxdask.photons.block import MAX_CHANNELS
 from edxdask.schema import ATTRIBUTES, BEAM_ENERGY, VARIABLES
 
 MAX_PIXELS = 1 << 31
-_MAX_SCALE = 1.0  # keV a channel; more is eV taken for keV
+_MAX_SCALE = 1.0  # keV per channel; more is eV taken for keV
 
 
 def header_of(message: Message) -> MapHeader:
@@ -56,7 +56,7 @@ def _check(header: MapHeader) -> None:
     if not (0 < header.energy_scale <= _MAX_SCALE and math.isfinite(header.energy_offset)):
         raise ValueError(
             f"the energy axis is said to start at {header.energy_offset} keV and rise by "
-            f"{header.energy_scale} keV a channel"
+            f"{header.energy_scale} keV per channel"
         )
     if header.pixel_size is not None and not all(0 < s < math.inf for s in header.pixel_size):
         raise ValueError(f"the pixels are said to measure {header.pixel_size} nm")

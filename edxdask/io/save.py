@@ -202,7 +202,7 @@ def _tile(counts: xr.Variable, grid: ChunkGrid) -> tuple[int, ...]:
     if times > 1:
         fit = dict(zip(counts.dims, grid.chunk_shape, strict=True))
         logger.warning(
-            "chunks of counts are large: each is computed up to %d times; ds.chunk(%s) mends it", times, fit
+            "chunks of counts are large: each is computed up to %d times; ds.chunk(%s) fixes it", times, fit
         )
     return tuple(tile)
 

@@ -1,4 +1,4 @@
-"""How the lazy operations meet dask: one task a chunk, from the read to the small result.
+"""How the lazy operations meet dask: one task per chunk, from the read to the small result.
 
 A dense chunk is born and dies inside one task, because ``map_blocks`` on the array that reads is fused
 with the read. Only what a chunk was reduced to travels, so peak memory is the number of threads times a chunk

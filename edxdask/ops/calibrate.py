@@ -177,7 +177,7 @@ def _check_apart(ds: xr.Dataset, lines: Sequence[str]) -> None:
 def _checked_spectrum(ds: xr.Dataset, spectrum: xr.DataArray) -> xr.DataArray:
     if spectrum.dims != (ENERGY,) or spectrum.sizes[ENERGY] != ds.sizes[ENERGY]:
         raise ParameterError(
-            "spectrum", dict(spectrum.sizes), f"one value a channel, {ds.sizes[ENERGY]} of them"
+            "spectrum", dict(spectrum.sizes), f"one value per channel, {ds.sizes[ENERGY]} of them"
         )
     return spectrum.assign_coords({ENERGY: ds[ENERGY]})
 

@@ -1,4 +1,4 @@
-"""Maps: one number a pixel, the counts of a window of energy or of a line."""
+"""Maps: one number per pixel, the counts of a window of energy or of a line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def total_map(ds: xr.Dataset) -> xr.DataArray:
 
     Notes
     -----
-    *Chunks.* Any; costs one read of the counts, and keeps one number a pixel.
+    *Chunks.* Any; costs one read of the counts, and keeps one number per pixel.
 
     Examples
     --------
@@ -57,8 +57,8 @@ def window_map(
 
     Notes
     -----
-    *Chunks.* Any. One task a chunk; only the channels of the windows are walked, and chunks of channels
-    outside them are not read. Keeps one number a pixel.
+    *Chunks.* Any. One task per chunk; only the channels of the windows are walked, and chunks of channels
+    outside them are not read. Keeps one number per pixel.
 
     Examples
     --------
@@ -185,7 +185,7 @@ def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
     """First window of each plan, less a straight line through its other two: (pixels…, plan).
 
     The line's sum over the window is its number of channels times the line's value at the window's middle.
-    All in the task that reads, as a task a map and chunk would cost a fifth of the time of five maps.
+    All in the task that reads, as a task per map and chunk would cost a fifth of the time of five maps.
     """
     channels = [[_channels(ds, w) for w in plan] for plan in plans]
     sums = window_counts(lazy_counts(ds), [w for plan in channels for w in plan])

@@ -24,7 +24,7 @@ def sum_spectrum(ds: xr.Dataset, *, mask: MaskLike | None = None) -> xr.DataArra
 
     Notes
     -----
-    *Chunks.* Any, also of energy. One task a chunk sums what it reads; sums meet as a tree. Chunks outside
+    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums meet as a tree. Chunks outside
     the bounding box of a mask that is in memory are not read.
 
     Examples
@@ -54,7 +54,7 @@ def maximum_pixel_spectrum(ds: xr.Dataset) -> xr.DataArray:
 
     Notes
     -----
-    *Chunks.* Any; one task a chunk.
+    *Chunks.* Any; one task per chunk.
 
     Examples
     --------

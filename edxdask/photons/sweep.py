@@ -151,4 +151,4 @@ def check_factors(
 def check_width(name: str, width: int) -> None:
     """Refuse more phases or columns than the kernels are written for."""
     if not 1 <= width <= MAX_PHASES:
-        raise ParameterError(name, width, f"1 to {MAX_PHASES} rows, one a phase")
+        raise ParameterError(name, width, f"1 to {MAX_PHASES} rows, one per phase")

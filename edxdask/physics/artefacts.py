@@ -56,7 +56,7 @@ def sum_peaks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Energies (keV) and rates (1/s) of the peaks that pairs of photons make when they arrive together.
 
-    Photons arrive independently of one another. Two lines of rates a and b coincide 2abτ times a second
+    Photons arrive independently of one another. Two lines of rates a and b coincide 2abτ times per second
     within the resolving time τ, a line with itself a²τ times.
 
     Parameters
@@ -93,6 +93,6 @@ def sum_peak_column(
     fwhm_mn_ka_ev: float = 130.0,
     strongest: int = 10,
 ) -> np.ndarray:
-    """Compute counts a second in each channel from all sum peaks: (channels,). Parameters as `sum_peaks`."""
+    """Compute counts per second and channel from all sum peaks: (channels,). Parameters as `sum_peaks`."""
     at, rate = sum_peaks(lines_kev, rates_per_s, resolving_time_s=resolving_time_s, strongest=strongest)
     return rate @ line_response(energy, at, fwhm_mn_ka_ev=fwhm_mn_ka_ev)

@@ -51,7 +51,7 @@ class Calibration:
     columns : (M,) families
     reference : family by element on which its atoms are counted
     strength : (M,) factor of each family's column, 1 for the references
-    loose : (M,) bool, families whose strength the tables do not foretell
+    loose : (M,) bool, families whose strength the tables do not predict
     correction : (E,) smooth factor shared by all columns, 1 on average over the lines. It shapes spectra; how
         many atoms a line stands for is left to the tables
     fit : of the sum spectrum
@@ -206,7 +206,7 @@ def _strengths(made: Basis, fit: LinearFit) -> tuple[dict[str, str], np.ndarray,
     """Find each element's reference family, the strength of its others, and which of these are loose.
 
     The strength that the data say, and 1 from the tables, are weighed by their errors. Where they differ by
-    more than both allow, the tables foretell nothing.
+    more than both allow, the tables predict nothing.
     """
     # a weight at its bound of 0 has no error of its own: that of all others known
     alone = 1 / np.sqrt(np.maximum((made.matrix**2 / np.maximum(fit.expected, 0.5)).sum(axis=1), 1e-300))
@@ -289,7 +289,7 @@ def smooth_factor(counts: np.ndarray, expected: np.ndarray, splines: np.ndarray)
     """Factor exp(θ·splines) that brings ``expected`` to ``counts``, as stiff as the data allow.
 
     Penalised Poisson likelihood with second differences of θ; stiffness by Akaike's criterion, in which the
-    deviance is scaled so that a misfit no smooth factor mends does not count as signal.
+    deviance is scaled so that a misfit no smooth factor fixes does not count as signal.
     """
     second = np.diff(np.eye(len(splines)), n=2, axis=0)
     penalty = second.T @ second

@@ -23,7 +23,7 @@ ELECTRON_REST_ENERGY_KEV = 510.99895  # CODATA 2018
 TABLE_BEAM_ENERGIES_KEV = (60.0, 100.0, 200.0, 300.0)
 SUBSHELLS = ("K", "L1", "L2", "L3", "M1", "M2", "M3", "M4", "M5")
 
-# "emtables": as published. "bote_salvat": with an error in the published figures mended. Above 16 times the
+# "emtables": as published. "bote_salvat": with an error in the published figures fixed. Above 16 times the
 # binding energy they hold (1-β²)^(-1/4) where Bote et al. (2009) have (1-β²)^(1/4), and so are too small: at
 # 200 keV by 0.4 % (O K), 1 % (Si K), 5 % (Fe K), 7 % (Zn K), 20 % (W L2). See docs/k_factors.md. With it,
 # emission() also counts Mα and Mβ of Ce to Eu, which the published tables lack (see `lines.FOUR_F_LINES`).

@@ -27,7 +27,7 @@ def choose_lines(
     ----------
     elements : symbols
     low, high : ends of the axis, keV
-    lines : names such as "Pt_La", at most one an element
+    lines : names such as "Pt_La", at most one per element
     factors : factors by line; a line that has one is taken before others
 
     Examples

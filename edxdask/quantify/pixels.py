@@ -53,8 +53,8 @@ def quantify_pixels(
 
     Notes
     -----
-    *Chunks.* Whole spectra in every chunk; one task a chunk reads it, fits its pixels and keeps a few numbers
-    a pixel. The memory of a task is that of its chunk and 8 bytes times the square of the columns a pixel.
+    *Chunks.* Whole spectra in every chunk; one task per chunk reads it, fits its pixels and keeps a few numbers
+    per pixel. The memory of a task is that of its chunk and 8 bytes times the squared columns per pixel.
     """
     counts = ds[schema.COUNTS]
     data = counts.data

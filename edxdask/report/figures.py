@@ -287,7 +287,7 @@ def _named(
         arrays = list(maps)
         names = [str(a.name or "") for a in arrays]
     if titles is not None and len(titles) != len(arrays):
-        raise ParameterError("titles", list(titles), f"{len(arrays)} texts, one a map")
+        raise ParameterError("titles", list(titles), f"{len(arrays)} texts, one per map")
     return list(zip(titles or names, arrays, strict=True))
 
 

@@ -20,7 +20,7 @@ from edxdask.engine.executor import ThreadExecutor
 from edxdask.engine.fill import full_channels, mean_counts
 from edxdask.engine.layout import plan_partitions, stack_of
 from edxdask.engine.maps import maps_of
-from edxdask.engine.memory import Demand, foresee, plan_memory
+from edxdask.engine.memory import Demand, plan_memory, predict_memory
 from edxdask.engine.partition import PartitionJob
 from edxdask.engine.problem import cache_folder
 from edxdask.errors import MemoryBudgetError
@@ -125,7 +125,7 @@ def uneven(shape, *, seed=0):
 def test_photons_are_foreseen_from_few_chunks_where_the_map_is_uneven(chunk):
     counts = uneven((96, 96, 64))
     ds = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01).chunk({"y": chunk, "x": chunk})
-    seen = foresee(maps_of(ds), np.array([3]))
+    seen = predict_memory(maps_of(ds), np.array([3]))
     truth = 3 * np.count_nonzero(counts) / (96 * 96) + 8
     split = hold_dense(from_dense(counts), np.array([3]))
     assert seen.bytes_per_pixel == pytest.approx(split.nbytes / split.pixels, rel=0.1)
@@ -137,7 +137,7 @@ def test_dense_maps_are_foreseen_as_what_they_are_kept_as():
     maps = maps_of(edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01))
     full = full_channels(mean_counts(maps))
     assert full.size == 64
-    seen = foresee(maps, full)
+    seen = predict_memory(maps, full)
     assert seen.bytes_per_pixel == pytest.approx(64, rel=0.01)  # one byte a channel
     assert seen.sparse_per_pixel == pytest.approx(3 * 64 + 8, rel=0.01)
     assert seen.piece == counts.nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edxdask.factorize.steps import extrapolate
+from edxdask.factorize.iteration.sweep_step import extrapolate
 
 
 def expected(now, before, momentum):

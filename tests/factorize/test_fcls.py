@@ -206,7 +206,7 @@ def test_spectra_that_cannot_be_told_apart_are_refused_by_name():
         (lambda s: -s, {}, "negative"),
         (lambda s: s * np.nan, {}, "not finite"),
         (lambda s: s * np.array([[1], [0], [1]]), {}, "row 1 is all zeros"),
-        (lambda s: s[0], {}, "one row a phase"),
+        (lambda s: s[0], {}, "one row per phase"),
         (lambda s: s, {"loss": "l1"}, "loss='l1'"),
         (lambda s: s, {"precision": "half"}, "precision='half'"),
         (lambda s: np.random.default_rng(0).random((33, CHANNELS)), {}, "33 rows"),

@@ -8,9 +8,9 @@ import xarray as xr
 
 import edxdask
 from edxdask.engine.problem import Demand, photons_of
-from edxdask.factorize.coarse import binned_abundance
+from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.nmf import nmf
-from edxdask.factorize.starts import GivenState
+from edxdask.factorize.pansharpening.binned_fit import binned_abundance
 
 
 def drawn(shape=(45, 37), *, seed=0):

@@ -11,9 +11,9 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
-from edxdask.factorize.eigen import leading_eigenvectors
+from edxdask.factorize.iteration.eigenvectors import leading_eigenvectors
 from edxdask.factorize.pca import choose_moments, pca
-from edxdask.factorize.reconstruct import reconstruct
+from edxdask.results.reconstruct import reconstruct
 
 SHAPE, CHANNELS = (9, 11), 40
 
@@ -155,7 +155,7 @@ class Crowded:
         (2048, 900, 100, "gram", "takes 224 MiB"),
         (2048, 200, 100, "passes", "takes 224 MiB, and 200 MiB are left"),
         (4096, 900, 100, "passes", "4096 channels (128 MiB) is beyond the processor's cache"),
-        (2048, 900, 400, "passes", "400 nonzeros a pixel"),
+        (2048, 900, 400, "passes", "400 nonzeros per pixel"),
     ],
 )
 def test_the_way_is_chosen_by_memory_and_the_log_says_why(caplog, channels, room, nonzeros, way, reason):

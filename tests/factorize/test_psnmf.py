@@ -20,7 +20,7 @@ def found(mantle) -> xr.Dataset:
 
 def test_what_it_finds_by_itself_beats_the_published_figures(mantle, found):
     score = edxdask.score(found, truth=mantle)
-    # Nano Lett. 24 (2024) 10177, 147 counts a pixel, 180 x 180: 0.25, 1.52, 1.73 deg; here a quarter of the
+    # Nano Lett. 24 (2024) 10177, 147 counts per pixel, 180 x 180: 0.25, 1.52, 1.73 deg; here a quarter of the
     # photons, so spectra are rougher; maps are far below the published 0.0024, 0.0013, 0.0011
     assert np.all(score.angles <= [0.9, 1.7, 3.5])
     assert np.all(score.mse <= [0.0012, 0.0008, 0.0006])

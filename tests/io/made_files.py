@@ -101,7 +101,7 @@ def write_spd(path, counts, *, calibrated=True):
 
 
 def write_ser(path, counts):
-    """TIA .ser: one record a pixel, energies in eV, positions that run down in y."""
+    """TIA .ser: one record per pixel, energies in eV, positions that run down in y."""
     height, width, depth = counts.shape
     pixels, step = height * width, 2e-9
     dims = b""

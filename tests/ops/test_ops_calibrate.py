@@ -103,5 +103,5 @@ def test_what_cannot_be_right_is_refused(options, lines, message):
 
 
 def test_a_spectrum_of_another_axis_is_refused():
-    with pytest.raises(ParameterError, match="one value a channel"):
+    with pytest.raises(ParameterError, match="one value per channel"):
         calibrate_energy(cube(), LINES, spectrum=xr.DataArray(np.ones(10), dims="energy"))

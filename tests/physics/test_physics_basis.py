@@ -69,11 +69,11 @@ def test_sum_peaks_can_be_a_column():
 
 
 def test_the_table_of_cross_sections_is_the_callers_choice():
-    published, mended = (
+    published, fixed = (
         basis(AXIS, ["Fe"], beam_energy=200.0, continuum=0, table=t).matrix[0]
         for t in ("emtables", "bote_salvat")
     )
-    assert mended[AXIS > 6].sum() / published[AXIS > 6].sum() == pytest.approx(1.0498, abs=0.001)
+    assert fixed[AXIS > 6].sum() / published[AXIS > 6].sum() == pytest.approx(1.0498, abs=0.001)
 
 
 def test_an_element_whose_lines_are_off_the_axis_is_named_with_its_lines():

@@ -132,8 +132,8 @@ def test_the_tables_hold_the_formula_of_bote_and_salvat_and_the_published_slip_o
     element, subshell = which
     right, slip = figures
     # 0.7 %: parameters in print have three digits, and a third of them are interpolated between elements
-    mended = ionisation_cross_section(element, subshell, beam_energy=200.0, table="bote_salvat")
-    assert mended == pytest.approx(right, rel=0.007)
+    fixed = ionisation_cross_section(element, subshell, beam_energy=200.0, table="bote_salvat")
+    assert fixed == pytest.approx(right, rel=0.007)
     published = ionisation_cross_section(element, subshell, beam_energy=200.0, table="emtables")
     assert published == pytest.approx(slip, rel=0.003)
 

@@ -104,10 +104,10 @@ def test_a_detector_brings_its_window_its_width_and_its_angles():
 
 
 def test_the_mended_table_adds_5_percent_of_iron():
-    published, mended = (
+    published, fixed = (
         phase_intensity({"Fe": 1}, AXIS, continuum_scale=0.0, table=t) for t in ("emtables", "bote_salvat")
     )
-    assert _window(AXIS, mended, 6.2, 6.6) / _window(AXIS, published, 6.2, 6.6) == pytest.approx(
+    assert _window(AXIS, fixed, 6.2, 6.6) / _window(AXIS, published, 6.2, 6.6) == pytest.approx(
         1.05, abs=0.003
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from edxdask.factorize.kernels.small import invert
+from edxdask.factorize.kernels.linear_systems import invert
 
 
 @njit(cache=True, nogil=True)

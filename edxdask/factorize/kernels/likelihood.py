@@ -7,7 +7,7 @@ thousand steps where an abundance goes to zero; Newton's, damped in the metric o
 import numpy as np
 from numba import njit
 
-from edxdask.factorize.kernels.small import factor, solve
+from edxdask.factorize.kernels.linear_systems import factor, solve
 
 FIRST_STEPS = 4  # of expectation-maximization, which get near from anywhere
 MOST_TURNS = 200

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from edxdask.factorize.kernels.small import factor, solve
+from edxdask.factorize.kernels.linear_systems import factor, solve
 
 RELATIVE_TOLERANCE = 1e-12  # of a multiplier, against the largest entry of the Gram matrix
 

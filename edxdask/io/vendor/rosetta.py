@@ -64,7 +64,7 @@ class RosettaReader:
     looks_right : whether the first 64 KiB (and the path) are of this format
     lazy : whether rosettasciio reads it piece by piece
     check : raises if the file is damaged in a way that rosettasciio would not notice
-    mend : corrects what is wrong or missing in a signal of this format
+    fix : corrects what is wrong or missing in a signal of this format
     uncalibrated : what to do about a file without an energy axis
     """
 
@@ -74,7 +74,7 @@ class RosettaReader:
     looks_right: Callable[[Path, bytes], bool]
     lazy: bool = True
     check: Callable[[Path], None] = _always
-    mend: Callable[[Signal], Signal] = _as_it_is
+    fix: Callable[[Signal], Signal] = _as_it_is
     uncalibrated: str = "give its energy axis a unit, keV or eV, in the program that wrote it"
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -87,7 +87,7 @@ class RosettaReader:
         """All EDX spectrum images of the file."""
         refuse_frames(options, self.name)
         self.check(path)
-        signals = [self.mend(signal) for signal in self._signals(path)]
+        signals = [self.fix(signal) for signal in self._signals(path)]
         signals = [signal for signal in signals if hasattr(signal.get("data"), "ndim")]
         maps = [(signal, axis) for signal in signals if (axis := _energy_axis(signal)) is not None]
         if not maps:
@@ -298,7 +298,7 @@ READERS = (
         "ripple",
         _is_ripple,
         check=_raw_length,
-        mend=_ripple_energy,
+        fix=_ripple_energy,
         uncalibrated="add a line 'ev-per-chan<TAB>10' with the right number of eV to the .rpl file",
     ),
     RosettaReader(
@@ -309,7 +309,7 @@ READERS = (
         check=_spd_length,
         uncalibrated="put the .spc file of the same name, which holds the calibration, beside the .spd file",
     ),
-    RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False, mend=_records_agree),
+    RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False, fix=_records_agree),
     RosettaReader("Phenom", (".elid",), "phenom", _is_phenom, lazy=False, check=_unpacks),
-    RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm, mend=_loss_is_in_ev),
+    RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm, fix=_loss_is_in_ev),
 )

@@ -2,7 +2,7 @@
 
 The work that has phases in it (dot products, sums) runs on sixteen counts at a time (see ``lanes``): of
 sixteen pixels in a channel that is held dense (see ``full``), or of sixteen strips of photons (see
-``strips``). What is done once a pixel runs on short vectors of its ``lanes`` numbers (see ``vector``).
+``strips``). What is done once per pixel runs on short vectors of its ``lanes`` numbers (see ``vector``).
 """
 
 import numpy as np

@@ -24,7 +24,7 @@ class _Dense(Frame):
         self.groups, self.channels, _ = cgutils.unpack_tuple(builder, shape)
 
     def rows(self, name, group):
-        """One vector a phase, of a group."""
+        """One vector per phase, of a group."""
         start = self.builder.mul(group, self.place(self.phases))
         return [self.row(name, self.builder.add(start, self.place(c))) for c in range(self.phases)]
 

@@ -94,7 +94,7 @@ class Gains:
 
     Attributes
     ----------
-    sums : Σ ratio · spectrum, one vector a phase; of counts instead of ratios where not ``ratios``
+    sums : Σ ratio · spectrum, one vector per phase; of counts instead of ratios where not ``ratios``
     curve_sums : Σ ratio / fit · row of another table
     """
 

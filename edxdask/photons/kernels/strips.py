@@ -69,7 +69,7 @@ class _Rows(Frame):
         return place, _load_from(self.context, self.builder, *self.arrays[name], place, ROW)
 
     def columns(self, name, starts, columns):
-        """One vector a column, with a lane for each row."""
+        """One vector per column, with a lane for each row."""
         found = []
         for c in range(0, columns, ROW):
             parts = [self.four(name, start, c)[1] for start in starts]
@@ -123,7 +123,7 @@ class _Strips(_Rows):
         return [self.builder.add(first, self.place(c)) for c in range(self.phases)]
 
     def shapes(self, step, keep):
-        """Rows of ``table`` of a step's photons, one vector a phase, written to ``shapes`` where ``keep``."""
+        """Rows of ``table`` of a step's photons, one vector per phase; kept in ``shapes`` where ``keep``."""
         found = self.columns("table", self.places("place", step), self.phases)
         for row, vector in zip(self.kept_rows(step), found, strict=True) if keep else ():
             _store_row(self.context, self.builder, *self.arrays["shapes"], row, vector)
@@ -134,7 +134,7 @@ class _Strips(_Rows):
 
 
 def _turn(back):
-    """Copy a group of pixels from rows of ``table`` to lanes of ``across``, one row a phase; or ``back``."""
+    """Copy a group of pixels from rows of ``table`` to lanes of ``across``, or ``back``."""
 
     def typed(typingctx, like, group, table, across):
         def codegen(context, builder, signature, args):

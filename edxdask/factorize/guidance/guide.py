@@ -1,0 +1,288 @@
+"""Physics-guided factorization: spectra S = W·G of what elements emit, in the engine of every other one.
+
+Rows of W are atoms of each element and two shapes of continuum, all at least zero; G is calibrated on the
+summed counts (``physics.calibration``). Written per photon, S is a mixture of columns that sum to 1, and the
+update of its weights is expectation-maximization like that of the abundances, so that nothing of the engine
+changes and an iteration costs what a model-free one costs.
+
+Columns are made for each phase by itself where the film's thickness and density are known: a phase absorbs by
+its own composition, which the fit finds; a few rounds of fitting and of making columns settle it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from math import perm
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from edxdask.engine.step import Stats
+from edxdask.errors import ParameterError
+from edxdask.physics.basis import Basis
+from edxdask.physics.calibration import Calibration
+from edxdask.physics.lines import atomic_number
+from edxdask.physics.poisson import fit_weights
+
+LEAST_START = 1e-6  # of a phase's weights: multiplicative updates never leave zero
+MOST_WAYS = 24  # of labelling the phases that are all tried
+TAKEN = 1e9  # cost of a phase that has its label already
+FIT_PHOTONS = 1e6  # a spectrum is fitted as if so many photons had drawn it
+Absent = Mapping[str | int, str | Sequence[str]]
+Compositions = Mapping[str | int, Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class ElementalSpectra:
+    """Spectra model of the rounds: mixtures of unit columns.
+
+    Attributes
+    ----------
+    columns : (k, M, E), or (1, M, E) where all phases share them; each row sums to 1
+    atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
+    allowed : (k, M) bool; None allows all
+    """
+
+    columns: np.ndarray
+    atoms: np.ndarray
+    allowed: np.ndarray | None = None
+
+    def start(self, spectra: np.ndarray) -> np.ndarray:
+        """Weights that make roughly these spectra, ``(k, E)``; none that is allowed is zero."""
+        weights = self.weights_of(spectra)
+        weights = np.maximum(weights, LEAST_START)
+        if self.allowed is not None:
+            weights = weights * self.allowed
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    def weights_of(self, spectra: np.ndarray) -> np.ndarray:
+        """Weights of given spectra, by Poisson likelihood; rows sum to 1."""
+        own = np.broadcast_to(self.columns, (len(spectra), *self.columns.shape[1:]))
+        allowed = np.ones(own.shape[:2], bool) if self.allowed is None else self.allowed
+        weights = np.zeros(own.shape[:2])
+        for row, spectrum, columns, free in zip(weights, spectra, own, allowed, strict=True):
+            scaled = FIT_PHOTONS * spectrum / max(spectrum.sum(), np.finfo(float).tiny)
+            row[free] = fit_weights(scaled, columns[free]).weights
+        return weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+
+    def spectra(self, weights: np.ndarray) -> np.ndarray:
+        """Spectra of given weights; rows sum to 1."""
+        return (weights[:, None, :] @ self.columns)[:, 0]
+
+    def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
+        """Weights after the round: each column's share of the photons its phase is given."""
+        fresh = weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0]
+        sums = fresh.sum(axis=1, keepdims=True)
+        return fresh / np.where(sums > 0, sums, 1.0)
+
+    def composition(self, weights: np.ndarray) -> np.ndarray:
+        """Atomic fractions, ``(k, elements)``."""
+        amounts = (weights[:, None, :] @ self.atoms)[:, 0]
+        whole = amounts.sum(axis=1, keepdims=True)
+        return amounts / np.where(whole > 0, whole, 1.0)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose lines a column holds.
+
+    Attributes
+    ----------
+    element : symbol; None of the continuum
+    members : columns of families that add up to it
+    atoms : whether its photons count as atoms of a composition
+    """
+
+    element: str | None
+    members: tuple[int, ...]
+    atoms: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """What the user says about the phases, and the calibrated basis: makes models.
+
+    Attributes
+    ----------
+    calibration : of the basis, on the summed counts
+    elements : listed ones, which make up compositions
+    absent : elements that a phase cannot hold, by label or number
+    compositions : phases whose composition is known, in atoms, by label or number
+    warnings : what stands in the spectrum and was not listed
+    """
+
+    calibration: Calibration
+    elements: tuple[str, ...]
+    absent: Mapping[str | int, tuple[str, ...]]
+    compositions: Compositions
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str | int, ...]:
+        """Phases that something is said about."""
+        return tuple(dict.fromkeys((*self.absent, *self.compositions)))
+
+    def mean_model(self) -> ElementalSpectra:
+        """Model of phases of any number, with the absorption of the mean composition."""
+        columns, atoms = self._columns(None, None)
+        return ElementalSpectra(columns[None], atoms[None])
+
+    def model(self, composition: np.ndarray, places: Mapping[str | int, int]) -> ElementalSpectra:
+        """Model of phases of about this composition; ``places`` says which phase has which label."""
+        owner = {row: label for label, row in places.items()}
+        parts = []
+        for row, shares in enumerate(composition):
+            known = self.compositions.get(owner[row]) if row in owner else None
+            about = dict(zip(self.elements, shares, strict=True)) if known is None else dict(known)
+            parts.append(self._columns(about, known))
+        columns, atoms = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places))
+
+    def allowed(self, phases: int, places: Mapping[str | int, int]) -> np.ndarray:
+        """Columns that each phase may have, (phases, M)."""
+        owner = {row: label for label, row in places.items()}
+        return np.stack([self._allowed(owner.get(row)) for row in range(phases)])
+
+    def ways(self, phases: int) -> list[dict[str | int, int]]:
+        """Every way to give the labels to phases; none where there are too many to try."""
+        numbers: dict[str | int, int] = {label: label for label in self.labels if isinstance(label, int)}
+        wanted = [label for label in self.labels if isinstance(label, str)]
+        rest = [row for row in range(phases) if row not in numbers.values()]
+        if perm(len(rest), len(wanted)) > MOST_WAYS:
+            return []
+        return [
+            {**numbers, **dict(zip(wanted, rows, strict=True))} for rows in permutations(rest, len(wanted))
+        ]
+
+    def places(self, composition: np.ndarray) -> dict[str | int, int]:
+        """Find the phase of each label: it has least of what it cannot hold, and is nearest to its own."""
+        wanted = [label for label in self.labels if isinstance(label, str)]
+        found: dict[str | int, int] = {label: label for label in self.labels if isinstance(label, int)}
+        if not wanted:
+            return found
+        relative = composition / np.maximum(composition.max(axis=0), np.finfo(float).tiny)
+        cost = np.zeros((len(wanted), len(composition)))
+        for i, label in enumerate(wanted):
+            gone = [self.elements.index(e) for e in self.absent.get(label, ())]
+            cost[i] += relative[:, gone].sum(axis=1)
+            if label in self.compositions:
+                known = np.array([self.compositions[label].get(e, 0.0) for e in self.elements])
+                cost[i] += np.abs(composition - known / known.sum()).sum(axis=1)
+        cost[:, list(found.values())] = TAKEN
+        rows, columns = linear_sum_assignment(cost)
+        return {**found, **{wanted[r]: int(c) for r, c in zip(rows, columns, strict=True)}}
+
+    def _columns(
+        self, about: dict[str, float] | None, known: Mapping[str, float] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Make unit columns (M, E), and the atoms (M, elements) that one photon of each stands for.
+
+        A known composition stands in the place of its first element; the columns of its others are not used.
+        """
+        found = self.calibration
+        about = about if about and sum(about.values()) > 0 else found.mean_composition
+        present = {e: a for e, a in about.items() if a > 0} if found.conditions.absorbs else None
+        families = found.families(present)
+        rows = np.array([self._row(families, owned) for owned in self._owners])
+        atoms = np.array([[float(o.atoms and o.element == e) for e in self.elements] for o in self._owners])
+        if known is not None:
+            shares = np.array([known.get(e, 0.0) for e in self.elements]) / sum(known.values())
+            first = int(np.argmax(shares > 0))
+            rows[first], atoms[first] = shares @ rows[: len(shares)], shares
+        # the correction makes the basis fit; what a line says of atoms, only the tables know
+        counted, rows = rows.sum(axis=1, keepdims=True), rows * found.correction
+        return rows / rows.sum(axis=1, keepdims=True), atoms / counted
+
+    @property
+    def _owners(self) -> tuple[Owner, ...]:
+        """Columns in order: listed elements, their loose families, elements not listed, continuum."""
+        found = self.calibration
+        families = found.columns
+        loose = [
+            Owner(str(c.element), (i,), False)
+            for i, c in enumerate(families)
+            if found.loose[i] and c.element in self.elements
+        ]
+        whole = [
+            Owner(e, tuple(i for i, c in enumerate(families) if c.element == e and not found.loose[i]), True)
+            for e in self.elements
+        ]
+        unlisted = [
+            Owner(e, tuple(i for i, c in enumerate(families) if c.element == e), False) for e in found.extra
+        ]
+        rest = [Owner(None, (i,), False) for i, c in enumerate(families) if c.kind != "lines"]
+        return (*whole, *loose, *unlisted, *rest)
+
+    def _row(self, families: Basis, owner: Owner) -> np.ndarray:
+        members = list(owner.members)
+        strength = self.calibration.strength[members] if len(members) > 1 else np.ones(1)
+        return strength @ families.matrix[members]
+
+    def _allowed(self, label: str | int | None) -> np.ndarray:
+        owners = self._owners
+        gone = set(self.absent.get(label, ())) if label is not None else set()
+        known = self.compositions.get(label) if label is not None else None
+        if known is not None:
+            gone |= {e for e in self.elements if not known.get(e, 0.0) > 0}
+            first = next(e for e in self.elements if e not in gone)
+            return np.array([o.element not in gone and (not o.atoms or o.element == first) for o in owners])
+        return np.array([o.element not in gone for o in owners])
+
+
+def checked_absent(
+    absent: Absent | None, elements: Sequence[str], phases: int | None
+) -> dict[str | int, tuple[str, ...]]:
+    """Absences by label or number, each of elements that are listed; none may empty a phase."""
+    found: dict[str | int, tuple[str, ...]] = {}
+    for label, value in (absent or {}).items():
+        names = (value,) if isinstance(value, str) else tuple(value)
+        for name in names:
+            if name not in elements:
+                atomic_number(name)
+                raise ParameterError(
+                    f"absent[{label!r}]", name, f"elements of the list {', '.join(elements)}", "Leave it out."
+                )
+        if set(names) >= set(elements):
+            raise ParameterError(
+                f"absent[{label!r}]", list(names), "an element at least that the phase may hold"
+            )
+        found[label] = names
+    check_labels("absent", found, phases)
+    return found
+
+
+def checked_compositions(
+    compositions: Compositions | None,
+    elements: Sequence[str],
+    absent: Mapping[str | int, tuple[str, ...]],
+    phases: int | None,
+) -> dict[str | int, dict[str, float]]:
+    """Known compositions: amounts of atoms of listed elements that the phase may hold."""
+    found: dict[str | int, dict[str, float]] = {}
+    for label, atoms in (compositions or {}).items():
+        name = f"compositions[{label!r}]"
+        for element, amount in atoms.items():
+            if element not in elements:
+                raise ParameterError(name, element, f"elements of the list {', '.join(elements)}")
+            if not (np.isfinite(amount) and amount >= 0):
+                raise ParameterError(f"{name}[{element!r}]", amount, "an amount of atoms, 0 or more")
+            if amount > 0 and element in absent.get(label, ()):
+                raise ParameterError(name, element, f"elements that absent[{label!r}] does not rule out")
+        if not sum(atoms.values()) > 0:
+            raise ParameterError(name, dict(atoms), "an amount above 0 of one element or more")
+        found[label] = dict(atoms)
+    check_labels("compositions", found, phases)
+    return found
+
+
+def check_labels(name: str, labels: Mapping[str | int, object], phases: int | None) -> None:
+    """Refuse labels that cannot be phases."""
+    if phases is None:
+        return
+    if len(labels) > phases:
+        raise ParameterError(name, list(labels), f"at most as many phases as there are, {phases}")
+    for label in labels:
+        if isinstance(label, int) and not 0 <= label < phases:
+            raise ParameterError(name, label, f"a label, or the number of a phase from 0 to {phases - 1}")

@@ -1,0 +1,136 @@
+"""What a user asks of the physics, checked, and the basis calibrated for it on the summed photons."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edxdask.engine.problem import Problem
+from edxdask.errors import ParameterError
+from edxdask.factorize.guidance.guide import (
+    Absent,
+    Compositions,
+    Guide,
+    checked_absent,
+    checked_compositions,
+)
+from edxdask.factorize.pansharpening.binned_fit import summed_spectrum
+from edxdask.physics.calibration import calibrate
+from edxdask.physics.candidates import Candidate
+from edxdask.physics.conditions import Conditions
+from edxdask.physics.find import find_in_spectrum
+from edxdask.physics.lines import atomic_number, checked_elements
+
+logger = logging.getLogger(__name__)
+
+FIND = "find"
+
+
+@dataclass(frozen=True)
+class PhysicsRequest:
+    """What the user asked of the physics.
+
+    Attributes
+    ----------
+    elements : symbols that phases are made of; empty: to be found in the summed spectrum
+    absent : elements that a phase, by label or number (biggest first), cannot hold
+    compositions : phases of known composition, in atoms
+    refine_axis : find offset and gain of the energy axis and the width of peaks
+    """
+
+    elements: tuple[str, ...]
+    absent: dict[str | int, tuple[str, ...]]
+    compositions: dict[str | int, dict[str, float]]
+    refine_axis: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        elements: Sequence[str] | str,
+        absent: Absent | None,
+        compositions: Compositions | None,
+        phases: int | None,
+        refine_axis: bool,
+    ) -> PhysicsRequest:
+        """Check what was asked for."""
+        if isinstance(elements, str) and elements == FIND:
+            for name, value in (("absent", absent), ("compositions", compositions)):
+                if value:
+                    raise ParameterError(name, value, f"None where elements={FIND!r}", "List the elements.")
+            return cls((), {}, {}, refine_axis)
+        names = checked_elements(elements)
+        if not names:
+            raise ParameterError("elements", elements, "one symbol or more, or None for spectra of any shape")
+        gone = checked_absent(absent, names, phases)
+        return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
+
+    def identity(self, problem: Problem) -> str:
+        """Everything that the physics of a run follows from, for its checkpoint."""
+        return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
+
+    def guide(self, problem: Problem) -> Guide:
+        """Calibrate the basis on the summed photons, lines that nobody listed among them.
+
+        What is there is found first, on an axis of its own: refined on listed elements alone, the axis may
+        slide until the grid's copper looks like the hafnium of the list.
+        """
+        counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
+        energy = problem.energy.values.astype(np.float64)
+        conditions = Conditions.of(problem.maps[0].cube.attrs)
+        found = find_in_spectrum(
+            counts,
+            energy,
+            beam_energy=conditions.beam_energy,
+            fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev,
+            known=self.elements,
+            calibrate=self.refine_axis,
+        )
+        elements = self.elements or _in_order(found.elements)
+        unlisted = [c for c in found.candidates if c.significant and c.kind in ("element", "unknown")]
+        unlisted = [c for c in unlisted if c.element not in elements]
+        extra = [c.element for c in unlisted if c.element is not None]
+        calibration = calibrate(
+            counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis
+        )
+        warnings = tuple(_told(candidate) for candidate in unlisted)
+        for text in warnings:
+            logger.warning("%s", text)
+        return Guide(calibration, elements, self.absent, self.compositions, warnings)
+
+
+def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(elements, key=atomic_number))
+
+
+def _told(candidate: Candidate) -> str:
+    """Say what stands in the spectrum that nobody listed."""
+    seen = f"{candidate.counts:.0f} counts, {candidate.significance:.0f} sigma"
+    if candidate.element is None:
+        return f"{candidate.name}: not explained by the elements listed ({seen})"
+    others = f" (or {', '.join(candidate.alternatives)})" if candidate.alternatives else ""
+    return (
+        f"{candidate.element}{others}: not listed, but {candidate.line} at {candidate.energy_kev:.2f} keV is "
+        f"there ({seen}). It has a column of its own and no part in compositions; if it is the sample's, add "
+        "it to elements"
+    )
+
+
+def physics_request(
+    elements: Sequence[str] | str | None,
+    absent: Absent | None,
+    compositions: Compositions | None,
+    phases: int | None,
+    refine_axis: bool,
+) -> PhysicsRequest | None:
+    """Check what was asked of the physics; None where nothing was."""
+    if elements is not None:
+        return PhysicsRequest.of(elements, absent, compositions, phases, refine_axis)
+    for name, value in (("absent", absent), ("compositions", compositions)):
+        if value:
+            raise ParameterError(
+                name, value, "None where no elements are named", "Name them: elements=[...]."
+            )
+    return None

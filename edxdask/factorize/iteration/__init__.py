@@ -1,0 +1,1 @@
+"""Multiplicative updates of abundances and spectra: starts, the step of a block, the rounds of the loop."""

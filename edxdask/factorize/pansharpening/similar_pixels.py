@@ -1,0 +1,103 @@
+"""Spectra from pixels that look alike, once smooth maps say which ones do.
+
+Bins of neighbours mix a small precipitate with what lies around it; pixels gathered by their fractions do
+not. Maps smoother than the best ones sort the pixels, so that the sorting does not follow the noise of the
+same photons; the few hundred sums of pixels are then factorized anew, from what the bins gave. On the mantle
+map at 15 counts per pixel this takes the smallest phase (12 000 photons) from 4.5, 4.2, 1.6 to 0.8, 1.9,
+1.9 deg with elements, without from 7.1, 3.4 to 3.6, 2.7 deg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import comb
+
+import numpy as np
+
+from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Problem
+from edxdask.engine.step import State
+from edxdask.factorize.iteration.rounds import SpectraModel
+from edxdask.factorize.iteration.sweep_step import ABUNDANCE, SOFT_COUNTS
+from edxdask.photons import choose, from_dense, grouped_spectra, kl_sweep
+
+SMOOTHER = 2.0  # than the best maps
+ITERATIONS = 200
+MOST_GROUPS, FINEST = 400, 16  # sums of pixels; steps that fractions are rounded to
+TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Sums of pixels that look alike.
+
+    Attributes
+    ----------
+    counts : (groups, E)
+    abundance : (groups, k) in counts, as the maps have them
+    """
+
+    counts: np.ndarray
+    abundance: np.ndarray
+
+
+def gather_similar(problem: Problem, phases: int) -> Groups:
+    """Sum pixels whose ``abundance`` is alike, over all maps."""
+    steps = _steps(phases)
+    sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+    for keys, counts, abundance in problem.executor.collect(_alike, steps):
+        for key, more, share in zip(map(tuple, keys.tolist()), counts, abundance, strict=True):
+            if key in sums:
+                sums[key][0][:] += more
+                sums[key][1][:] += share
+            else:
+                sums[key] = more.astype(np.float64), share
+    found = [sums[key] for key in sorted(sums)]
+    counts, abundance = (np.stack(arrays) for arrays in zip(*found, strict=True))
+    held = counts.sum(axis=1) > 0
+    return Groups(counts[held], abundance[held])
+
+
+def _steps(phases: int) -> int:
+    """Find the steps of the fractions that make at most ``MOST_GROUPS`` groups."""
+    return max(
+        (n for n in range(2, FINEST + 1) if comb(n + phases - 1, phases - 1) <= MOST_GROUPS), default=1
+    )
+
+
+def _alike(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gather one partition: (groups, k) rounded fractions, (groups, E) counts, (groups, k) abundance."""
+    abundance = state[ABUNDANCE].astype(np.float64)
+    fractions = abundance / np.maximum(abundance.sum(axis=1, keepdims=True), TINY)
+    rounded = np.rint(fractions * steps).astype(np.int16)
+    keys, group = np.unique(rounded, axis=0, return_inverse=True)
+    group = group.ravel()
+    counts = np.zeros((len(keys), next(partition.blocks())[1].channels), np.int64)
+    for where, block in partition.blocks():
+        grouped_spectra(block, group[where], counts)
+    share = np.stack([np.bincount(group, column, len(keys)) for column in abundance.T], axis=1)
+    return keys, counts, share
+
+
+def refine(
+    model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Go on with the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
+
+    Parameters
+    ----------
+    model, weights : of the spectra to start from
+    sparsity : as there, in counts
+    """
+    total = groups.counts.sum(axis=1, keepdims=True)
+    abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
+    sums = from_dense(groups.counts)
+    # of one type, however large: the kernel compiles once
+    block = choose(replace(sums, count=sums.count.astype(np.uint32)))
+    for _ in range(ITERATIONS):
+        abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
+        spectra = np.ascontiguousarray(model.spectra(weights))
+        sweep = kl_sweep(block, abundance, spectra, log_term=False)
+        statistics = {"numerator": sweep.numerator, "column_sums": sweep.column_sums}
+        weights = model.update(weights, statistics)
+    return weights, abundance

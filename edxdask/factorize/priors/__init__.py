@@ -1,0 +1,1 @@
+"""Spatial priors: maps of known spectra by penalised likelihood."""

@@ -1,0 +1,1 @@
+"""Collections of maps and results of factorizations: iterate, build, check, label, reconstruct, score."""

@@ -1,0 +1,128 @@
+"""Results: from factors in partitions to labelled Datasets, one for a cube, a DataTree for a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask._version import __version__
+
+
+class Pixels(Protocol):
+    """Where the pixels of one map stand among those of all maps."""
+
+    @property
+    def first_pixel(self) -> int:
+        """Number of the map's first pixel."""
+        ...
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of the map."""
+        ...
+
+
+class FactorizedMap(Protocol):
+    """One map that was factorized: its name in the collection, its cube, its place in the factors."""
+
+    @property
+    def name(self) -> str:
+        """Path in the collection."""
+        ...
+
+    @property
+    def cube(self) -> xr.Dataset:
+        """Counts and coordinates."""
+        ...
+
+    @property
+    def stack(self) -> Pixels:
+        """Numbers of its pixels."""
+        ...
+
+
+def make_result(
+    factorized: Sequence[FactorizedMap],
+    spectra: np.ndarray,
+    abundance: np.ndarray,
+    objectives: np.ndarray,
+    *,
+    phases: Sequence[str] | None = None,
+    attrs: Mapping[str, Any],
+    entry: str,
+) -> xr.Dataset | xr.DataTree:
+    """Label the factors: spectra that sum to 1, fractions that sum to 1, biggest phase first.
+
+    Parameters
+    ----------
+    spectra : (k, E), any scale
+    abundance : (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up to this function
+    objectives : of all iterations, NaN where nobody looked: these are left out, but for the last
+    phases : labels; given labels keep their order
+    """
+    sums = spectra.sum(axis=1, dtype=np.float64)
+    safe = np.where(sums > 0, sums, 1.0)
+    unit = spectra.astype(np.float64) / safe[:, None]
+    counts = abundance  # of a large map, the largest array there is: scaled where it lies
+    counts *= sums.astype(abundance.dtype)
+    order = np.arange(len(unit))
+    if phases is None:
+        order = np.argsort(-counts.sum(axis=0, dtype=np.float64), kind="stable")
+        unit = unit[order]
+        phases = [f"phase_{i}" for i in range(len(unit))]
+    seen = np.union1d(np.flatnonzero(~np.isnan(objectives)), len(objectives) - 1)
+    energy = factorized[0].cube.coords[schema.ENERGY]
+    shared = xr.Dataset(
+        {
+            schema.SPECTRUM: ((schema.PHASE, schema.ENERGY), unit, schema.variable_attrs(schema.SPECTRUM)),
+            schema.OBJECTIVE: (schema.ITERATION, objectives[seen], schema.variable_attrs(schema.OBJECTIVE)),
+        },
+        coords={
+            schema.ENERGY: energy.variable,
+            schema.PHASE: list(phases),
+            schema.ITERATION: seen,
+        },
+        attrs=_attrs(factorized[0], attrs, entry),
+    )
+    maps = [_map_result(view, counts, order, phases, attrs, entry) for view in factorized]
+    if factorized[0].name == "":
+        return xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
+    return xr.DataTree.from_dict(
+        {"/": shared, **{view.name: m for view, m in zip(factorized, maps, strict=True)}}
+    )
+
+
+def _map_result(
+    view: FactorizedMap,
+    counts: np.ndarray,
+    order: np.ndarray,
+    phases: Iterable[str],
+    attrs: Mapping[str, Any],
+    entry: str,
+) -> xr.Dataset:
+    pixels = schema.pixel_dims(view.cube)
+    shape = tuple(view.cube.sizes[d] for d in pixels)
+    mine = counts[view.stack.first_pixel : view.stack.first_pixel + view.stack.pixels]
+    total = mine.sum(axis=1, dtype=np.float64)
+    labels = list(phases)
+    maps = np.zeros((len(labels), *shape), counts.dtype)
+    for fractions, column in zip(maps.reshape(len(labels), -1), order, strict=True):
+        np.divide(mine[:, column], total, out=fractions, where=total > 0, casting="same_kind")
+    coords = {name: view.cube.coords[name] for name in pixels if name in view.cube.coords}
+    return xr.Dataset(
+        {
+            schema.ABUNDANCE: ((schema.PHASE, *pixels), maps, schema.variable_attrs(schema.ABUNDANCE)),
+            schema.TOTAL: (pixels, total.reshape(shape), schema.variable_attrs(schema.TOTAL)),
+        },
+        coords={**coords, schema.PHASE: labels},
+        attrs=_attrs(view, attrs, entry),
+    )
+
+
+def _attrs(view: FactorizedMap, attrs: Mapping[str, Any], entry: str) -> dict[Any, Any]:
+    kept = {k: v for k, v in view.cube.attrs.items() if k in schema.ATTRIBUTES and k != schema.COMPLETE}
+    return {**schema.with_history(kept, entry), **attrs, schema.EDXDASK_VERSION: __version__}

@@ -1,0 +1,90 @@
+"""Choices by count splitting, the windows they are made on, and stages that a resumed run goes past."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import edxdask
+from edxdask.engine.problem import Demand, photons_of
+from edxdask.errors import EdxdaskError
+from edxdask.factorize.pansharpening.choose_bins import (
+    CLEARLY,
+    WINDOW_PIXELS,
+    Curve,
+    choose_bin,
+    choose_phases,
+    window_of,
+)
+from edxdask.factorize.pansharpening.kept_steps import kept_or_made
+
+
+@pytest.fixture(scope="module")
+def mantle() -> xr.Dataset:
+    return edxdask.simulate("mantle", shape=(72, 80), counts=120, seed=4).compute()
+
+
+def test_three_phases_are_found_where_three_were_drawn(mantle):
+    with photons_of(mantle, step="test", demand=Demand(0, 0)) as problem:
+        curve = choose_phases(problem, 4, seed=0)
+    assert curve.chosen == 3
+    assert curve.score.argmax() in (2, 3)
+
+
+def test_the_bin_factor_found_makes_maps_as_good_as_the_best(mantle):
+    with photons_of(mantle, step="test", demand=Demand(0, 0)) as problem:
+        curve = choose_bin(problem, 3, seed=0)
+    assert 1 < curve.chosen <= 12
+    errors = {}
+    for factor in {int(curve.chosen), 2, 4, 8, 12}:
+        result = edxdask.psnmf(mantle, phases=3, bin=factor, smooth=1.0)
+        errors[factor] = edxdask.score(result, truth=mantle).mse.mean()
+    # a small map: 72 x 80 pixels, so the choice itself is noisy
+    assert errors[int(curve.chosen)] <= 1.5 * min(errors.values())
+
+
+@pytest.mark.parametrize(("side", "counts", "tried"), [(128, 60, False), (48, 2000, True)])
+def test_single_pixels_are_tried_where_pairs_are_not_clearly_worse(side, counts, tried):
+    cube = edxdask.simulate("mantle", shape=(side, side), channels=512, counts=counts, seed=4).compute()
+    with photons_of(cube, step="test", demand=Demand(0, 0)) as problem:
+        curve = choose_bin(problem, 3, seed=0)
+    pairs = np.flatnonzero(curve.candidates == 2)[0]
+    clearly = curve.score.max() - curve.score[pairs] > CLEARLY * curve.error[pairs]
+    assert (1 in curve.candidates) == tried
+    assert clearly != tried
+    assert (np.diff(curve.candidates) > 0).all()
+
+
+def test_choices_do_not_depend_on_partitions(mantle):
+    scores = []
+    for workers in (1, 3):
+        with photons_of(mantle.chunk(y=10), step="test", demand=Demand(0, 0), workers=workers) as problem:
+            scores.append(choose_phases(problem, 8, seed=0).score)
+    # single precision, 150 accelerated rounds
+    np.testing.assert_allclose(scores[0], scores[1], rtol=2e-5)
+
+
+def test_the_window_is_the_whole_of_a_small_map_and_the_middle_of_a_large_one(mantle):
+    assert window_of(mantle) is mantle
+    large = edxdask.simulate("mantle", shape=(600, 1000), channels=64, counts=1)
+    window = window_of(large)
+    assert window.sizes["y"] * window.sizes["x"] <= WINDOW_PIXELS
+    assert float(window.y[0]) > 0
+    assert float(window.y[-1]) < float(large.y[-1])
+    narrow = window_of(edxdask.simulate("mantle", shape=(2000, 50), channels=64, counts=1))
+    assert narrow.sizes["x"] == 50
+    assert narrow.sizes["y"] == WINDOW_PIXELS // 50
+
+
+def test_a_finished_stage_is_not_done_again_and_not_taken_for_another_runs(tmp_path):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return Curve(np.arange(3), np.ones(3), np.zeros(3), 2).arrays("bin")
+
+    for _ in range(2):
+        found = kept_or_made(tmp_path / "run", "choices", {"seed": 1}, make)
+    assert len(calls) == 1
+    assert Curve.of(found, "bin").chosen == 2
+    with pytest.raises(EdxdaskError, match="another run"):
+        kept_or_made(tmp_path / "run", "choices", {"seed": 2}, make)
