@@ -53,8 +53,9 @@ def quantify_pixels(
 
     Notes
     -----
-    *Chunks.* Whole spectra in every chunk; one task per chunk reads it, fits its pixels and keeps a few numbers
-    per pixel. The memory of a task is that of its chunk and 8 bytes times the squared columns per pixel.
+    *Chunks.* Whole spectra in every chunk; one task per chunk reads it, fits its pixels and keeps a few
+    numbers per pixel. The memory of a task is that of its chunk, and 8 bytes times the squared number of
+    columns per pixel.
     """
     counts = ds[schema.COUNTS]
     data = counts.data

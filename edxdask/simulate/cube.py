@@ -70,8 +70,9 @@ def simulate(
 
     Notes
     -----
-    *Chunks*: everything per pixel is lazy. A chunk needs its own coordinates only, costs about 10 ns per
-    photon plus the zeroing of its counts, and keeps nothing. The same pixel has the same photons in any chunking.
+    *Chunks*: everything per pixel is lazy. A chunk needs its own coordinates only, costs about
+    10 ns per photon plus the zeroing of its counts, and keeps nothing. The same pixel has the same photons
+    in any chunking.
 
     Examples
     --------

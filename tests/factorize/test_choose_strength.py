@@ -11,9 +11,9 @@ import xarray as xr
 from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import ParameterError
+from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.pansharpening.choose_strength import EqualShares, choose_strength
 from edxdask.factorize.priors.smooth_maps import smooth_abundances
-from edxdask.results.build import gather_abundance
 from edxdask.simulate import simulate
 
 

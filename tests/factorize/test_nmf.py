@@ -413,7 +413,7 @@ def test_maps_of_different_energy_axes_are_refused_by_name():
         nmf(xr.DataTree.from_dict({"/a": one, "/b": two}), phases=K)
     with pytest.raises(SchemaError, match=r"59 channels"):
         nmf(xr.DataTree.from_dict({"/a": one, "/b": one.isel(energy=slice(1, None))}), phases=K)
-    with pytest.raises(SchemaError, match="no map"):
+    with pytest.raises(SchemaError, match="without maps"):
         nmf(xr.DataTree.from_dict({"/a": xr.Dataset()}), phases=K)
 
 

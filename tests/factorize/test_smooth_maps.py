@@ -13,11 +13,11 @@ from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import ParameterError
 from edxdask.factorize.fcls import fcls
+from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.kernels.prior import primal_dual
 from edxdask.factorize.pansharpening.choose_strength import EqualShares
 from edxdask.factorize.priors import smooth_maps
 from edxdask.factorize.priors.smooth_maps import DUAL, FRACTION, halo_floats, model_floats, smooth_abundances
-from edxdask.results.build import gather_abundance
 
 
 def make_cube(counts, chunks=None):
