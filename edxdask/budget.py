@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edxdask.errors import MemoryBudgetError, ParameterError
@@ -65,6 +65,7 @@ def available_memory() -> int:
     return max(min(sizes), 0)
 
 
+MAKING = 3  # blocks in flight per thread while a copy is made: the photons, joined ones, the copy
 MMAP_BYTES = 1 << 20
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
@@ -103,6 +104,8 @@ class MemoryPlan:
     limit : what the process may take
     threads : that work at once in the process
     processes : that share the photons
+    copies : binned and thinned copies of the photons that exist at the same time
+    copies_state : arrays beside those; they never exist together with ``state``
     """
 
     base: int
@@ -113,26 +116,65 @@ class MemoryPlan:
     limit: int
     threads: int = 1
     processes: int = 1
+    copies: int = 0
+    copies_state: int = 0
 
     @property
     def in_memory(self) -> int:
-        """Peak with the photons in memory."""
-        return self.base + self.photons + max(self.reading, self.state + self.scratch)
+        """Peak with the photons and all copies of them in memory."""
+        return self.base + self.photons + max(self._work, self._copying)
+
+    @property
+    def copies_on_disk(self) -> int:
+        """Peak with the photons in memory and their copies in a cache on local disk."""
+        return self.base + self.photons + self._work
 
     @property
     def from_disk(self) -> int:
-        """Peak with the photons in a cache on local disk."""
-        return self.base + max(self.reading, self.state + self.scratch)
+        """Peak with the photons and their copies in a cache on local disk."""
+        return self.base + self._work
+
+    @property
+    def _work(self) -> int:
+        return max(self.reading, max(self.state, self.copies_state) + self.scratch)
+
+    @property
+    def _copying(self) -> int:
+        return self.copies + max(self.copies_state + self.scratch, MAKING * self.scratch)
 
     @property
     def cached(self) -> bool:
         """Whether the photons must go to disk."""
-        return self.in_memory > self.limit
+        return self.copies_on_disk > self.limit
 
     @property
     def peak(self) -> int:
-        """Peak of the way that is taken."""
-        return self.from_disk if self.cached else self.in_memory
+        """Peak of what is done: what does not fit goes to disk, copies first."""
+        held, least = (0, self.from_disk) if self.cached else (self.photons, self.copies_on_disk)
+        most = self.base + held + max(self._work, self._copying)
+        return most if most <= self.limit else least
+
+    def beside(self, copy: int, state: int) -> tuple[MemoryPlan, bool]:
+        """Plan for work on a copy of the photons, while these stay; and whether the copy must go to disk.
+
+        Parameters
+        ----------
+        copy : int
+            Bytes of the copy in memory.
+        state : int
+            Bytes of the arrays beside it.
+
+        Examples
+        --------
+        >>> plan = MemoryPlan(base=10, photons=50, state=20, reading=0, scratch=5, limit=100)
+        >>> [plan.beside(copy, 10)[1] for copy in (25, 26)]
+        [False, True]
+        """
+        held = 0 if self.cached else self.photons
+        work = max(state + self.scratch, MAKING * self.scratch)
+        spill = self.base + held + copy + work > self.limit
+        photons = held if spill else held + copy
+        return replace(self, photons=photons, state=state, reading=0, copies=0, copies_state=0), spill
 
     def check(self, step: str) -> MemoryPlan:
         """Return the plan if it fits, else say what would.

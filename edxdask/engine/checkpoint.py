@@ -5,6 +5,7 @@ States are stored by pixel number, so that a run may resume with other partition
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -81,7 +82,7 @@ class Checkpoint:
     ----------
     folder : where; on a cluster, a folder that all workers see
     identity : what the run is (data, method, parameters); a checkpoint of another run is refused. When to
-        stop is no part of it: a run may go on longer than first asked for
+        stop is no part of it: a run may go on longer than first asked for, but not less long (``Loop``)
     """
 
     folder: Path
@@ -135,14 +136,7 @@ class Checkpoint:
         if not steps:
             return None
         meta = json.loads((steps[-1] / "meta.json").read_text())
-        mine = json.loads(json.dumps(dict(self.identity), sort_keys=True))
-        changed = sorted(k for k in {*mine, *meta["identity"]} if mine.get(k) != meta["identity"].get(k))
-        if changed:
-            seen = ", ".join(f"{k}: {meta['identity'].get(k)!r} there, {mine.get(k)!r} here" for k in changed)
-            raise EdxdaskError(
-                f"{self.folder}: this checkpoint is of another run ({seen}). Give the same parameters to go "
-                "on with it, or remove the folder to start anew."
-            )
+        refuse_other_run(self.folder, meta["identity"], json.loads(json.dumps(dict(self.identity))))
         with np.load(steps[-1] / "shared.npz", allow_pickle=False) as stored:
             shared = {name: stored[name] for name in stored.files}
         return int(meta["iteration"]), shared, StateLoader(steps[-1])
@@ -158,6 +152,31 @@ class Checkpoint:
         if not self.folder.is_dir():
             return []
         return sorted(path for path in self.folder.iterdir() if _STEP.search(path.name))
+
+
+def refuse_other_run(place: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Refuse what an earlier run left if it was not this run; both identities as JSON gives them back.
+
+    Raises
+    ------
+    EdxdaskError
+        Naming what differs.
+    """
+    changed = sorted(k for k in {*here, *there} if here.get(k) != there.get(k))
+    if changed:
+        seen = ", ".join(f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in changed)
+        raise EdxdaskError(
+            f"{place}: this checkpoint is of another run ({seen}). Give the same parameters to go on with "
+            "it, or remove the folder to start anew."
+        )
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Short name of the values of some arrays, for the identity of a run."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
 
 
 def _sync_folder(folder: Path) -> None:

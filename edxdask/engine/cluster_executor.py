@@ -2,8 +2,8 @@
 
 A worker that dies takes its partitions' photons and states with it; the scheduler makes both again from
 the lazy source and from the last checkpoint (``anchor``). Tasks prefer the worker that holds their
-partition and may go elsewhere: strict pinning hangs when that worker is gone (``rescue`` sees to it that this
-holds where all workers are gone for a while).
+partition and may go elsewhere: strict pinning hangs when that worker is gone (``worker_loss`` sees to it that
+this holds where all workers are gone for a while).
 
 The scheduler keeps every task of a chain, and the factors each was given, for as long as its end is wanted.
 So chains are cut every ``CHAIN_ROUNDS`` rounds: at a checkpoint if there is one, else by sending the states
@@ -97,15 +97,16 @@ class ClusterExecutor:
     """Partitions on the workers of a ``distributed.Client``."""
 
     def __init__(self, client: Client) -> None:
-        from edxdask.engine.worker_loss import Rescue
+        from edxdask.engine.worker_loss import FreeWaitingTasks
 
         self.client = client
-        client.register_plugin(Rescue())
+        client.register_plugin(FreeWaitingTasks())
         threads = client.nthreads()
         if not threads:
             raise EdxdaskError("the cluster has no workers yet: client.wait_for_workers(1) before this call")
         self._addresses = sorted(threads)
         self.workers = sum(threads.values())
+        self.version = 0
         self._run = uuid4().hex[:8]
         self._serial = 0
         self._jobs: list[PartitionJob] = []
@@ -152,12 +153,12 @@ class ClusterExecutor:
 
     def start(self, make: StateMaker) -> None:
         """Give every partition the state that ``make`` returns for it."""
-        with large_graphs():  # states the user gives are part of ``make``
-            self._states = [self._submit(i, start_copy, make, part) for i, part in enumerate(self._parts)]
-        self._rounds, self._cut_at = 0, time.monotonic()
+        self.version += 1
+        self.anchor(make)
 
     def change(self, alter: StateChange) -> None:
         """Replace every state by ``alter(partition, state)``."""
+        self.version += 1
         self._states = [
             self._submit(i, change_copy, alter, part, state)
             for i, (part, state) in enumerate(zip(self._parts, self._states, strict=True))
@@ -165,10 +166,13 @@ class ClusterExecutor:
 
     def anchor(self, make: StateMaker) -> None:
         """Cut the chain of tasks that made the states: a lost worker costs what came after this."""
-        self.start(make)
+        with large_graphs():  # states the user gives are part of ``make``
+            self._states = [self._submit(i, start_copy, make, part) for i, part in enumerate(self._parts)]
+        self._rounds, self._cut_at = 0, time.monotonic()
 
     def advance(self, step: BlockStep, shared: Any) -> Stats:
         """Run one round of a step."""
+        self.version += 1
         self._look_after_chain()
         halos = self._halos(step)
         if len(self._parts) > INLINE_PARTITIONS:
@@ -262,6 +266,7 @@ class ClusterExecutor:
         needed = sorted({i for source, _ in made for i in below[source]})
         heads = {i: self._submit(i, head, self._parts[i], rows, thinning) for i in needed}
         fresh = ClusterExecutor(self.client)
+        fresh._caches = {derivation.cache for _, derivation in made if derivation.cache is not None}
         fresh._plans = [derivation.plan for _, derivation in made]
         fresh._homes = [self._homes[source] for source, _ in made]
         fresh._parts = [
@@ -307,7 +312,9 @@ def large_graphs() -> Any:
 
 
 def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
-    """Make a partition from another, as a task."""
+    """Make a partition from another, as a task; a cache without a place lies with the worker's own files."""
+    if derivation.cache is not None:
+        derivation = replace(derivation, cache=_here(derivation.cache))
     return derivation(source, heads)
 
 
@@ -318,8 +325,13 @@ def no_state(partition: Partition) -> State:
 
 def load_job(job: PartitionJob) -> Partition:
     """Make a partition, as a task; a cache without a place lies with the worker's own files."""
+    if job.cache is not None:
+        job = replace(job, cache=_here(job.cache))
+    return job.load()
+
+
+def _here(cache: Path) -> Path:
+    """Folder of a cache on the worker that runs this task."""
     from distributed import get_worker
 
-    if job.cache is not None:
-        job = replace(job, cache=Path(get_worker().local_directory) / job.cache)
-    return job.load()
+    return Path(get_worker().local_directory) / cache

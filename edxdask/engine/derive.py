@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 
 from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan
-from edxdask.engine.partition import Partition, Tile, in_blocks
+from edxdask.engine.partition import CachedBlock, Partition, Tile, in_blocks
 from edxdask.photons import (
     PhotonBlock,
+    SplitBlock,
     as_photons,
     bin_block,
     concat_blocks,
@@ -31,7 +33,7 @@ class Thinning:
 
     Attributes
     ----------
-    fraction : share of the photons in the first part
+    fraction : fraction of the photons in the first part
     rest : take the second part
     """
 
@@ -46,7 +48,7 @@ class Thinning:
 
     @property
     def kept(self) -> float:
-        """Share of the photons that the part has."""
+        """Fraction of the photons that the part has."""
         return 1 - self.fraction if self.rest else self.fraction
 
 
@@ -57,35 +59,49 @@ class Derivation:
     Attributes
     ----------
     plan : of the new partition, in rows and pixels of bins
-    full : channels that are held dense
+    dense_channels : channels that are held dense
     factor : pixels per bin, along rows and columns
+    thinning : which photons are taken; None takes all
+    cache : folder for the new photons on disk; None keeps them in memory
     """
 
     plan: PartitionPlan
-    full: np.ndarray
+    dense_channels: np.ndarray
     factor: int = 1
     thinning: Thinning | None = None
+    cache: Path | None = None
 
     def __call__(self, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
         """Bin and thin ``source``; ``heads`` are the rows below it, nearest first."""
+        if self.cache is not None:
+            self.cache.mkdir(parents=True, exist_ok=True)
         plans = {(t.map_index, t.image): t for t in self.plan.tiles}
         tiles: list[Tile] = []
         start = nonzeros = photons = 0
-        for tile in source.tiles:
+        for index, tile in enumerate(source.tiles):
             plan = plans.get((tile.plan.map_index, tile.plan.image))
             if plan is None:
                 continue
-            bands = self._bands(tile, heads if tile is source.tiles[-1] else ())
-            found = [block for block, _ in in_blocks(bands)]
-            nonzeros += sum(block.count.size for block in found)
-            photons += sum(block.total for block in found)
-            edges = np.cumsum([plan.first_row, *(block.pixels // plan.width for block in found)])
-            exact = replace(plan, edges=tuple(int(edge) for edge in edges))
-            tiles.append(Tile(exact, start, tuple(hold_dense(block, self.full) for block in found)))
-            start += exact.pixels
+            held: list[SplitBlock | CachedBlock] = []
+            edges = [plan.first_row]
+            for block in self.photons(source, heads, index):
+                nonzeros += block.count.size
+                photons += block.total
+                edges.append(edges[-1] + block.pixels // plan.width)
+                again = DeriveAgain(self, source, tuple(heads), index, len(held))
+                kept = hold_dense(block, self.dense_channels)
+                held.append(kept if self.cache is None else CachedBlock.keep(kept, self.cache, again))
+            tiles.append(Tile(replace(plan, edges=tuple(edges)), start, tuple(held)))
+            start += tiles[-1].plan.pixels
         return Partition(
             replace(self.plan, tiles=tuple(t.plan for t in tiles)), tuple(tiles), nonzeros, photons
         )
+
+    def photons(self, source: Partition, heads: Sequence[PhotonBlock], index: int) -> Iterator[PhotonBlock]:
+        """Blocks of the new tile that is made from tile number ``index`` of ``source``."""
+        tile = source.tiles[index]
+        for block, _ in in_blocks(self._bands(tile, heads if tile is source.tiles[-1] else ())):
+            yield block
 
     def _bands(self, tile: Tile, heads: Sequence[PhotonBlock]) -> Iterator[PhotonBlock]:
         plan, factor, width = tile.plan, self.factor, tile.plan.width
@@ -100,13 +116,28 @@ class Derivation:
                 pending.append(take_rows(block, slice((low - row) * width, (high - row) * width)))
                 have += high - low
             row += rows
-            full = have - have % factor
-            if full:
+            whole = have - have % factor  # rows of bins that are complete
+            if whole:
                 joined = concat_blocks(pending)
-                yield bin_block(take_rows(joined, slice(0, full * width)), (full, width), factor)
-                pending, have = [take_rows(joined, slice(full * width, None))], have - full
+                yield bin_block(take_rows(joined, slice(0, whole * width)), (whole, width), factor)
+                pending, have = [take_rows(joined, slice(whole * width, None))], have - whole
         if have:
             yield bin_block(concat_blocks(pending), (have, width), factor)
+
+
+@dataclass(frozen=True)
+class DeriveAgain:
+    """Makes one block of a derived tile again, where its file is gone."""
+
+    derivation: Derivation
+    source: Partition
+    heads: tuple[PhotonBlock, ...]
+    tile: int
+    block: int
+
+    def __call__(self) -> PhotonBlock:
+        """Bin and thin once more."""
+        return next(islice(self.derivation.photons(self.source, self.heads, self.tile), self.block, None))
 
 
 def thinned(tile: Tile, thinning: Thinning | None) -> Iterator[PhotonBlock]:
@@ -141,13 +172,28 @@ def binned_stacks(stacks: Sequence[ImageStack], factor: int) -> list[ImageStack]
     return binned
 
 
+def bin_sizes(whole: ImageStack, factor: int) -> np.ndarray:
+    """Pixels of every bin of a map, in order; bins at the far edges hold fewer.
+
+    Examples
+    --------
+    >>> bin_sizes(ImageStack(1, 3, 5, 0, ()), 2).tolist()
+    [4, 4, 2, 2, 2, 1]
+    """
+    rows, columns = (
+        np.diff(np.append(np.arange(0, length, factor), length)) for length in (whole.rows, whole.width)
+    )
+    return np.tile(np.outer(rows, columns).ravel(), whole.images)
+
+
 def derivations(
     stacks: Sequence[ImageStack],
     plans: Sequence[PartitionPlan],
-    full: np.ndarray,
+    dense_channels: np.ndarray,
     *,
     factor: int = 1,
     thinning: Thinning | None = None,
+    cache: Path | None = None,
 ) -> list[tuple[int, Derivation]]:
     """Plan the partitions of ``stacks`` in bins of ``factor``: (source partition, derivation) of each.
 
@@ -157,7 +203,8 @@ def derivations(
     for source, plan in enumerate(plans):
         tiles = tuple(t for t in (_binned_tile(stacks, tile, factor) for tile in plan.tiles) if t.rows)
         if tiles:
-            made.append((source, Derivation(PartitionPlan(len(made), tiles), full, factor, thinning)))
+            fresh = PartitionPlan(len(made), tiles)
+            made.append((source, Derivation(fresh, dense_channels, factor, thinning, cache)))
     return made
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from edxdask.engine.checkpoint import Checkpoint, StateLoader
 from edxdask.engine.executor import Executor
 from edxdask.engine.interrupt import held_interrupt
+from edxdask.errors import EdxdaskError
 from edxdask.progress import Progress, ProgressHook
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,24 @@ class StopRule:
         recent = np.array(objectives)[known]
         gains = (recent[:-1] - recent[1:]) / np.diff(known)
         return bool(np.all(gains < self.tol * np.abs(recent[1:])))
+
+    def first_met(self, objectives: list[float]) -> int | None:
+        """Count the rounds after which the loop would have ended; None where it would go on.
+
+        Examples
+        --------
+        >>> StopRule(max_iter=10, tol=0.1, patience=2).first_met([8.0, 4.0, 3.9, 3.89, 3.0, 2.0])
+        4
+        """
+        values = np.array(objectives)
+        known = np.flatnonzero(~np.isnan(values))
+        ends = [self.max_iter] if values.size >= self.max_iter else []
+        if self.tol > 0 and known.size > self.patience:
+            gains = (values[known[:-1]] - values[known[1:]]) / np.diff(known)
+            low = gains < self.tol * np.abs(values[known[1:]])
+            together = np.convolve(low, np.ones(self.patience), "valid") == self.patience
+            ends += (known[self.patience :][together][:1] + 1).tolist()
+        return min(ends, default=None)
 
 
 @dataclass
@@ -99,9 +118,17 @@ class Loop:
         if found is None:
             return [], shared
         iteration, stored, loader = found
+        objectives = stored.pop("objectives").tolist()
+        end = self.rule.first_met(objectives)
+        if end is not None and end < iteration:
+            raise EdxdaskError(
+                f"{self.label}: the checkpoint stands after iteration {iteration}, and this run would "
+                f"have ended after {end} (max_iter={self.rule.max_iter}, tol={self.rule.tol:g}). Give the "
+                "max_iter and tol of the run that left it, or remove the checkpoint folder to start anew."
+            )
         self.executor.start(loader)
         logger.info("%s: goes on after iteration %d", self.label, iteration)
-        return stored.pop("objectives").tolist(), stored
+        return objectives, stored
 
     def _report(self, objectives: list[float], resumed: int) -> None:
         if self.progress:

@@ -28,10 +28,16 @@ class Executor(Protocol):
     """Holds partitions and their states, and runs steps over all of them.
 
     ``advance`` changes the states and returns the summed statistics; ``collect`` asks every partition
-    something and yields the answers in order, one at a time, so that the caller's memory stays small.
+    something and yields the answers in order, one at a time, so that the caller's memory stays low.
+
+    Attributes
+    ----------
+    workers : tasks that run at once
+    version : number of the present states; goes up with every ``load``, ``start``, ``change`` and ``advance``
     """
 
     workers: int
+    version: int
 
     def load(self, jobs: Sequence[PartitionJob]) -> list[tuple[int, int]]:
         """Make the partitions; return (nonzeros, photons) of each."""
@@ -71,6 +77,7 @@ class ThreadExecutor:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self.version = 0
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="edxdask")
         self._partitions: list[Partition] = []
         self._states: list[State] = []
@@ -78,6 +85,7 @@ class ThreadExecutor:
 
     def load(self, jobs: Sequence[PartitionJob]) -> list[tuple[int, int]]:
         """Make the partitions; return (nonzeros, photons) of each."""
+        self.version += 1
         self._caches |= {job.cache for job in jobs if job.cache is not None}
         self._partitions = list(self._pool.map(PartitionJob.load, jobs))
         self._states = [{} for _ in jobs]
@@ -85,10 +93,12 @@ class ThreadExecutor:
 
     def start(self, make: StateMaker) -> None:
         """Give every partition the state that ``make`` returns for it."""
+        self.version += 1
         self._states = list(self._pool.map(make, self._partitions))
 
     def change(self, alter: StateChange) -> None:
         """Replace every state by ``alter(partition, state)``."""
+        self.version += 1
         self._states = list(self._pool.map(alter, self._partitions, self._states))
 
     def anchor(self, make: StateMaker) -> None:
@@ -96,6 +106,7 @@ class ThreadExecutor:
 
     def advance(self, step: BlockStep, shared: Any) -> Stats:
         """Run one round of a step."""
+        self.version += 1
         halos = self._halos(step)
 
         def one(partition: Partition, state: State, halo: Halo) -> Stats:
@@ -140,6 +151,7 @@ class ThreadExecutor:
             return derivation(self._partitions[source], heads)
 
         fresh = ThreadExecutor(self.workers)
+        fresh._caches = {derivation.cache for _, derivation in made if derivation.cache is not None}
         fresh._partitions = list(self._pool.map(one, made))
         fresh._states = [{} for _ in made]
         return fresh, [(part.nonzeros, part.photons) for part in fresh._partitions]

@@ -10,7 +10,7 @@ dense chunk lives only until its photons are out.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -42,32 +42,48 @@ ARRAYS = ("full", "dense", "tiles", "steps", "owner", "channel", "count")
 class CachedBlock:
     """A block on local disk; ``load`` reads it, the reader drops it after use.
 
-    Plain files read in full, not memory maps: mapped pages count as resident memory. A task that runs on
-    another node finds no file there and makes the block again from ``sources``, its bands.
+    Plain files that are read whole, not memory maps: mapped pages count as resident memory. A task that runs
+    on another node finds no file there and makes the block again.
+
+    Attributes
+    ----------
+    remake : makes the photons of the block again
+    dense_channels : channels that are held dense
     """
 
     path: Path
     pixels: int
     channels: int
-    sources: tuple[da.Array, ...]
-    full: np.ndarray
+    remake: Callable[[], PhotonBlock]
+    dense_channels: np.ndarray
 
     def load(self) -> SplitBlock:
         """Read the block."""
         if not self.path.is_file():
-            return hold_dense(concat_blocks([read_band(band) for band in self.sources]), self.full)
+            return hold_dense(self.remake(), self.dense_channels)
         with self.path.open("rb") as file:
             arrays = {name: np.load(file, allow_pickle=False) for name in ARRAYS}
         return SplitBlock(**arrays, pixels=self.pixels, channels=self.channels)
 
     @staticmethod
-    def keep(block: SplitBlock, folder: Path, sources: tuple[da.Array, ...]) -> CachedBlock:
+    def keep(block: SplitBlock, folder: Path, remake: Callable[[], PhotonBlock]) -> CachedBlock:
         """Write ``block`` to a new file in ``folder``."""
         path = folder / f"{uuid.uuid4().hex}.photons"
         with path.open("wb") as file:
             for name in ARRAYS:
                 np.save(file, getattr(block, name), allow_pickle=False)
-        return CachedBlock(path, block.pixels, block.channels, sources, block.full)
+        return CachedBlock(path, block.pixels, block.channels, remake, block.full)
+
+
+@dataclass(frozen=True)
+class ReadBands:
+    """Makes the photons of a block again from its bands of the cube."""
+
+    bands: tuple[da.Array, ...]
+
+    def __call__(self) -> PhotonBlock:
+        """Read them."""
+        return concat_blocks([read_band(band) for band in self.bands])
 
 
 @dataclass(frozen=True)
@@ -120,13 +136,13 @@ class PartitionJob:
 
     Attributes
     ----------
-    full : channels that are held dense
+    dense_channels : channels that are held dense
     cache : folder for photon blocks on disk; None keeps them in memory
     """
 
     plan: PartitionPlan
     arrays: tuple[da.Array, ...]
-    full: np.ndarray
+    dense_channels: np.ndarray
     cache: Path | None = None
 
     def culled(self) -> PartitionJob:
@@ -146,9 +162,9 @@ class PartitionJob:
             for found, joined in in_blocks(map(read_band, bands)):
                 nonzeros += found.count.size
                 photons += found.total
-                block = hold_dense(found, self.full)
-                sources = tuple(bands[done : done + joined])
-                held.append(block if self.cache is None else CachedBlock.keep(block, self.cache, sources))
+                block = hold_dense(found, self.dense_channels)
+                again = ReadBands(tuple(bands[done : done + joined]))
+                held.append(block if self.cache is None else CachedBlock.keep(block, self.cache, again))
                 done += joined
             tiles.append(Tile(plan, start, tuple(held)))
             start += plan.pixels

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 
 from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
@@ -29,7 +30,7 @@ from edxdask.engine.executor import Executor, ThreadExecutor
 from edxdask.engine.fill import full_channels, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
-from edxdask.engine.memory import Demand, plan_memory
+from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
 from edxdask.engine.partition import PartitionJob, partition_mark
 from edxdask.errors import ParameterError, SchemaError
 
@@ -43,9 +44,18 @@ PARTITIONS_PER_THREAD = 2  # of this process: the last ones even out
 PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and a pause before the next one
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """Loaded photons of maps that share an energy axis; ``mean`` photons per pixel and channel."""
+    """Loaded photons of maps that share an energy axis.
+
+    Attributes
+    ----------
+    plans : of the partitions
+    memory : what the photons, their copies and the work on them may take
+    nonzeros, photons : of all maps
+    mean : (E,) photons per pixel in each channel, estimated
+    cache : folder for photons on disk, as the user gave it
+    """
 
     maps: list[MapView]
     energy: xr.DataArray
@@ -55,6 +65,7 @@ class Problem:
     nonzeros: int
     photons: int
     mean: np.ndarray
+    cache: str | Path | None = None
 
     @property
     def channels(self) -> int:
@@ -73,18 +84,91 @@ class Problem:
         """
         return f"{sum(self.executor.collect(partition_mark)) % 2**64:016x}"
 
-    def derive(self, *, factor: int = 1, thinning: Thinning | None = None) -> Problem:
-        """Binned or thinned photons as a problem of their own; close its executor when done."""
-        mean = self.mean * (factor**2 * (thinning.kept if thinning else 1.0))
+    def identity(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Collect what must be the same for a checkpoint to be this run's."""
+        return {
+            "method": method,
+            "pixels": self.pixels,
+            "channels": self.channels,
+            "photons": self.photons,
+            "fingerprint": self.fingerprint(),
+            "energy_kev": [float(self.energy[0]), float(self.energy[-1])],
+            **parameters,
+        }
+
+    @contextmanager
+    def derived(
+        self,
+        *,
+        factor: int = 1,
+        thinning: Thinning | None = None,
+        per_pixel: int = 0,
+        beside: Problem | None = None,
+    ) -> Iterator[Problem]:
+        """Binned or thinned photons as a problem of their own, let go of at the end.
+
+        Parameters
+        ----------
+        factor : int
+            Pixels per bin, along rows and columns.
+        thinning : Thinning, optional
+            Which part of the photons is taken.
+        per_pixel : int
+            Bytes of state per pixel of the copy that the work on it takes.
+        beside : Problem, optional
+            The problem that holds the copies which exist at the same time; this one where there are none.
+        """
+        copy = PhotonCopy(factor, thinning.kept if thinning else 1.0)
+        mean = self.mean * (factor**2 * copy.kept)
         stacks = binned_stacks([m.stack for m in self.maps], factor)
-        made = derivations(stacks, self.plans, full_channels(mean), factor=factor, thinning=thinning)
-        executor, sizes = self.executor.derive(made)
-        nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
-        maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
-        plans = [derivation.plan for _, derivation in made]
-        return replace(
-            self, maps=maps, executor=executor, plans=plans, nonzeros=nonzeros, photons=photons, mean=mean
+        memory, spill = self._room_for(copy, per_pixel * sum(s.pixels for s in stacks), beside or self)
+        made = derivations(
+            stacks, self.plans, full_channels(mean), factor=factor, thinning=thinning, cache=spill
         )
+        executor, sizes = self.executor.derive(made)
+        try:
+            nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
+            maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
+            plans = [derivation.plan for _, derivation in made]
+            yield Problem(maps, self.energy, executor, plans, memory, nonzeros, photons, mean, self.cache)
+        finally:
+            executor.close()
+
+    def _room_for(self, copy: PhotonCopy, state: int, beside: Problem) -> tuple[MemoryPlan, Path | None]:
+        """Plan of the work on a copy, and the folder it goes to where memory cannot hold it too."""
+        size = copy_bytes(self.mean, copy, self.pixels) // self.memory.processes
+        memory, spill = beside.memory.beside(size, state // self.memory.processes)
+        if not spill:
+            return memory, None
+        logger.info("a copy of the photons, %s, goes to a cache on disk", format_bytes(size))
+        return memory, cache_folder(self.cache, active_client() is not None)
+
+    @contextmanager
+    def split_in_two(
+        self, fraction: float, seed: int, *, per_pixel: int = 0
+    ) -> Iterator[tuple[Problem, Problem]]:
+        """Two independent parts of the photons, of which the first has ``fraction`` of them."""
+        first, second = (Thinning(fraction, seed, rest) for rest in (False, True))
+        with (
+            self.derived(thinning=first, per_pixel=per_pixel) as train,
+            self.derived(thinning=second, per_pixel=per_pixel, beside=train) as judge,
+        ):
+            yield replace(train, memory=judge.memory), judge
+
+    @contextmanager
+    def window(self, data: xr.Dataset) -> Iterator[Problem]:
+        """Photons of a part of one of the maps as a problem of their own, let go of at the end."""
+        maps = maps_of(data)
+        size = copy_bytes(self.mean, PhotonCopy(), sum(m.stack.pixels for m in maps))
+        memory, spill = self.memory.beside(size // self.memory.processes, 0)
+        folder = cache_folder(self.cache, active_client() is not None) if spill else None
+        executor = _executor(self.executor.workers)
+        try:
+            yield _loaded(
+                maps, executor, self.mean, memory, folder, self.cache, "choices, in the middle of the map"
+            )
+        finally:
+            executor.close()
 
 
 @contextmanager
@@ -96,11 +180,8 @@ def photons_of(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    mean: np.ndarray | None = None,
 ) -> Iterator[Problem]:
     """Partitions of ``data`` on the active Client, else on threads; let go of at the end.
-
-    ``mean``, the photons per pixel in each channel, is estimated from ``data`` where it is not known.
 
     Raises
     ------
@@ -114,30 +195,53 @@ def photons_of(
     client = active_client()
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise ParameterError("workers", workers, "a number of threads of at least 1")
-    threads = workers or os.cpu_count() or 1
-    executor = _cluster_executor(client) if client else ThreadExecutor(threads)
+    executor = _executor(workers or CPU_COUNT)
     try:
-        each = PARTITIONS_PER_WORKER if client else PARTITIONS_PER_THREAD
-        plans = plan_partitions([m.stack for m in maps], each * executor.workers)
-        mean = mean_counts(maps) if mean is None else mean
-        full = full_channels(mean)
-        memory = plan_memory(maps, len(plans), full, demand, executor, client, memory_limit).check(step)
+        mean = mean_counts(maps)
+        partitions = len(_partitions(maps, executor))
+        memory = plan_memory(maps, partitions, mean, demand, executor, client, memory_limit).check(step)
         logger.info(
             "%s: at most %s of memory %s, photons %s",
             step,
             format_bytes(memory.peak),
-            "a worker" if client else "in this process",
+            "per worker" if client else "in this process",
             "in a cache on disk" if memory.cached else "in memory",
         )
         spill = cache_folder(cache, client is not None) if memory.cached else None
-        sizes = executor.load([PartitionJob(plan, _sources(maps, plan), full, spill) for plan in plans])
-        nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
-        if photons == 0:
-            raise SchemaError(f"{step}: the cube holds no photons at all; is it the right file or crop?")
-        energy = maps[0].cube.coords[schema.ENERGY]
-        yield Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean)
+        problem = _loaded(maps, executor, mean, memory, spill, cache, step)
+        yield problem
     finally:
         executor.close()
+
+
+def _executor(threads: int) -> Executor:
+    """Make the executor of the active Client, else one of so many threads."""
+    client = active_client()
+    return _cluster_executor(client) if client else ThreadExecutor(threads)
+
+
+def _partitions(maps: Sequence[MapView], executor: Executor) -> list[PartitionPlan]:
+    each = PARTITIONS_PER_WORKER if active_client() else PARTITIONS_PER_THREAD
+    return plan_partitions([m.stack for m in maps], each * executor.workers)
+
+
+def _loaded(
+    maps: list[MapView],
+    executor: Executor,
+    mean: np.ndarray,
+    memory: MemoryPlan,
+    spill: Path | None,
+    cache: str | Path | None,
+    step: str,
+) -> Problem:
+    """Read the photons of maps into the partitions of an executor, in memory or in the folder ``spill``."""
+    plans, dense_channels = _partitions(maps, executor), full_channels(mean)
+    jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill) for plan in plans]
+    nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
+    if photons == 0:
+        raise SchemaError(f"{step}: the cube holds no photons at all; is it the right file or crop?")
+    energy = maps[0].cube.coords[schema.ENERGY]
+    return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache)
 
 
 def cache_folder(cache: str | Path | None, cluster: bool) -> Path:
@@ -190,7 +294,7 @@ def _sources(maps: Sequence[MapView], plan: PartitionPlan) -> tuple[da.Array, ..
     return tuple(tile_array(maps[tile.map_index], tile) for tile in plan.tiles)
 
 
-def require_phases(phases: int, problem_pixels: int, channels: int, *, name: str = "phases") -> int:
+def require_phases(phases: int | None, problem_pixels: int, channels: int, *, name: str = "phases") -> int:
     """Check a number of phases against what the data could support."""
     if isinstance(phases, bool) or not isinstance(phases, int | np.integer) or phases < 1:
         raise ParameterError(name, phases, "a whole number of at least 1")

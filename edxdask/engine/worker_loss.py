@@ -11,10 +11,10 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 
-class Rescue(SchedulerPlugin):
+class FreeWaitingTasks(SchedulerPlugin):
     """Let tasks put aside that may run anywhere go to whichever worker comes."""
 
-    name = "edxdask-rescue"
+    name = "edxdask-free-waiting-tasks"
     idempotent = True
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:

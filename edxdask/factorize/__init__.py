@@ -1,6 +1,5 @@
 """Phases from photons: each method of the public names is one module here, its parts are in the folders.
 
-Read the folders in this order: ``iteration`` (updates that need no physics), ``spectra`` (what a spectrum may
-be), ``guidance`` (what the user knows of the sample), ``pansharpening`` (bins, and what is chosen from the
-data), ``priors`` (maps that are smooth where the photons allow it).
+Read the folders in this order, in which they also build on one another: ``spectra``, ``iteration``,
+``components``, ``priors``, ``guidance``, ``pansharpening``. The first line of each says what it adds.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import BlockStep, Halo, State, Stats
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
 from edxdask.factorize.iteration.gather import gather_abundance
@@ -22,40 +23,92 @@ from edxdask.factorize.iteration.sweep_step import ABUNDANCE, Loss
 from edxdask.factorize.kernels.likelihood import likelihood_rows
 from edxdask.factorize.kernels.simplex import simplex_rows
 from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
+from edxdask.progress import Progress, ProgressHook
 from edxdask.results.build import make_result
+from edxdask.results.collections import Data
 from edxdask.results.reconstruct import check_same_energy, nodes_of, require_variables
 
 MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
 
 
+@overload
 def fcls(
-    data: xr.Dataset | xr.DataTree,
+    data: xr.Dataset,
     spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
     *,
     loss: Loss = "frobenius",
-    precision: str = "double",
+    precision: Literal["single", "double"] = "double",
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-) -> xr.Dataset | xr.DataTree:
+    progress: ProgressHook | None = None,
+) -> xr.Dataset: ...
+
+
+@overload
+def fcls(
+    data: xr.DataTree,
+    spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
+    *,
+    loss: Loss = "frobenius",
+    precision: Literal["single", "double"] = "double",
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> xr.DataTree: ...
+
+
+def fcls(
+    data: Data,
+    spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
+    *,
+    loss: Loss = "frobenius",
+    precision: Literal["single", "double"] = "double",
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> Data:
     """Find abundances of known spectra in a cube or collection: at least 0, and 1 in sum, exactly.
 
     Runs on the active dask Client if there is one, else on threads.
 
     Parameters
     ----------
-    spectra : (phase, energy) of any positive scale: a result, a DataArray or an array. Labels are kept
-    loss : "frobenius" minimises the squared difference of each pixel from its photons shared out among the
-        spectra (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood
-        (Newton's method with bounds), which keeps every pixel's photons by itself. Photons in channels where
-        all spectra are zero tell it nothing and are not in its ``total``
-    precision : "single" or "double"
+    data : Dataset or DataTree
+        Cube, or collection of cubes on one energy axis.
+    spectra : Dataset, DataTree, DataArray or array
+        (phase, energy) of any positive scale: a result, a DataArray or an array. Labels are kept.
+    loss : {"frobenius", "kl"}
+        "frobenius" minimises the squared difference of each pixel from its photons divided among the spectra
+        (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood (Newton's
+        method with bounds), which keeps every pixel's photons by itself. Photons in channels where all
+        spectra are zero say nothing to it and are not in its ``total``.
+    precision : {"double", "single"}
+        Of the abundances.
+    workers : int, optional
+        Threads; None takes one per processor that this program may use. A cluster has its own number.
+    memory_limit : str or float, optional
+        Such as "6GiB"; photons that do not fit go to a cache on local disk.
+    cache : path, optional
+        Folder of that cache.
+    progress : callable, optional
+        Gets a ``Progress`` after every pass over the photons.
 
     Returns
     -------
-    Dataset
+    Dataset or DataTree
         ``spectrum`` as given but of unit sum, ``abundance``, ``total``, ``objective``; for a collection a
         DataTree.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> cube = edxdask.simulate("mantle", shape=(16, 16), counts=100)
+    >>> result = edxdask.fcls(cube, cube["truth_spectrum"])
+    >>> result["phase"].values.tolist()
+    ['Brg', 'Fp', 'CaPv']
     """
     if loss not in ("frobenius", "kl"):
         raise ParameterError("loss", loss, "'frobenius' or 'kl'")
@@ -69,10 +122,14 @@ def fcls(
     with photons_of(
         data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
-        objectives = _solved(problem, LikelihoodStep() if loss == "kl" else SimplexStep(), table, dtype)
-        entry = f"fcls(loss={loss!r})"
-        abundance = gather_abundance(problem)
-        return make_result(problem.maps, table, abundance, objectives, phases=labels, attrs={}, entry=entry)
+        step: BlockStep = LikelihoodStep() if loss == "kl" else SimplexStep()
+        states, objective = _solved(problem, step, table, dtype)
+        if progress:
+            progress(Progress("fcls", 1, 1, "pass"))
+        abundance, entry = gather_abundance(states), f"fcls(loss={loss!r})"
+        return make_result(
+            problem.maps, table, abundance, np.array([objective]), phases=labels, attrs={}, entry=entry
+        )
 
 
 def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]]:
@@ -176,12 +233,14 @@ class LikelihoodStep:
         return {"failed": failed, "loss": loss}
 
 
-def _solved(problem: Problem, step: BlockStep, spectra: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Run the step over all pixels; returns the objective."""
+def _solved(
+    problem: Problem, step: BlockStep, spectra: np.ndarray, dtype: np.dtype
+) -> tuple[PixelStates, float]:
+    """Run the step over all pixels: where the abundances lie, and the objective."""
     problem.executor.start(ZeroState(len(spectra), dtype))
     stats = problem.executor.advance(step, spectra)
     if stats["failed"]:
         raise EdxdaskError(
             f"fcls: no solution found in {int(stats['failed'])} pixels; are two spectra nearly the same?"
         )
-    return np.array([stats["loss"]])
+    return PixelStates.now(problem), float(stats["loss"])

@@ -6,44 +6,47 @@ from the same start and without acceleration they are scikit-learn's ``solver="m
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.engine.checkpoint import Checkpoint
+from edxdask.engine.checkpoint import Checkpoint, digest
 from edxdask.engine.driver import Loop, StopRule
-from edxdask.engine.problem import Demand, Problem, maps_of, photons_of, require_phases
+from edxdask.engine.memory import CopySet, Demand, PhotonCopy
+from edxdask.engine.problem import Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
-from edxdask.factorize.guidance.fit import (
-    Phases,
-    calibration_attrs,
-    physical_phases,
-    with_composition,
-)
-from edxdask.factorize.guidance.guide import Absent, Compositions
-from edxdask.factorize.guidance.request import physics_request
-from edxdask.factorize.iteration.gather import gather_abundance
-from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, FreeSpectra, factorize
-from edxdask.factorize.iteration.starts import GivenState, RandomState, nndsvd, random_spectra
+from edxdask.factorize.iteration.chosen_start import Start, chosen_start, name_of_start, names_of_start
+from edxdask.factorize.iteration.first_rounds import first_bin, first_spectra
+from edxdask.factorize.iteration.gather import gather_abundance, phase_sizes
+from edxdask.factorize.iteration.phases import Phases, WantedPhases
+from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, factorize
+from edxdask.factorize.iteration.starts import FirstFactors
 from edxdask.factorize.iteration.sweep_step import Loss
-from edxdask.factorize.pansharpening.binned_fit import first_bin, first_spectra
+from edxdask.factorize.spectra.free import FreeSpectra
 from edxdask.progress import ProgressHook
 from edxdask.results.build import make_result
+from edxdask.results.collections import Data
+
+if TYPE_CHECKING:  # plain factorizations load nothing of the guided ones
+    from edxdask.factorize.guidance.guide import Absent, Compositions, Guide
+    from edxdask.factorize.guidance.request import PhysicsRequest
 
 PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
+Precision = Literal["single", "double"]
 
 
+@overload
 def nmf(
-    data: xr.Dataset | xr.DataTree,
+    data: xr.Dataset,
     *,
-    phases: int = 3,
+    phases: int | Sequence[str] = 3,
     loss: Loss = "kl",
-    init: str | tuple[Any, Any] | xr.Dataset | None = None,
+    init: Start = None,
     max_iter: int = 500,
     tol: float = 1e-7,
     accelerate: bool = True,
@@ -53,140 +56,297 @@ def nmf(
     absent: Absent | None = None,
     compositions: Compositions | None = None,
     refine_axis: bool = True,
-    precision: str = "single",
-    seed: int = 0,
+    precision: Precision = "single",
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
     progress: ProgressHook | None = None,
-) -> xr.Dataset | xr.DataTree:
-    """Factorize a cube, or a collection with shared spectra, into ``phases`` phases.
+    seed: int = 0,
+) -> xr.Dataset: ...
+
+
+@overload
+def nmf(
+    data: xr.DataTree,
+    *,
+    phases: int | Sequence[str] = 3,
+    loss: Loss = "kl",
+    init: Start = None,
+    max_iter: int = 500,
+    tol: float = 1e-7,
+    accelerate: bool = True,
+    fixed: Any = None,
+    forbidden: Any = None,
+    elements: Sequence[str] | str | None = None,
+    absent: Absent | None = None,
+    compositions: Compositions | None = None,
+    refine_axis: bool = True,
+    precision: Precision = "single",
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    progress: ProgressHook | None = None,
+    seed: int = 0,
+) -> xr.DataTree: ...
+
+
+def nmf(
+    data: Data,
+    *,
+    phases: int | Sequence[str] = 3,
+    loss: Loss = "kl",
+    init: Start = None,
+    max_iter: int = 500,
+    tol: float = 1e-7,
+    accelerate: bool = True,
+    fixed: Any = None,
+    forbidden: Any = None,
+    elements: Sequence[str] | str | None = None,
+    absent: Absent | None = None,
+    compositions: Compositions | None = None,
+    refine_axis: bool = True,
+    precision: Precision = "single",
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    progress: ProgressHook | None = None,
+    seed: int = 0,
+) -> Data:
+    """Factorize a cube, or a collection with shared spectra, into phases.
 
     Runs on the active dask Client if there is one, else on threads.
 
     Parameters
     ----------
-    loss : "kl" for Poisson counts, or "frobenius"
-    init : None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
-        ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result
-    max_iter, tol : stop after so many iterations, or when three in a row gain less than ``tol`` of it; with
-        elements each of two fits does, that with columns which phases share and that with each phase's own
-    accelerate : KL begins with rounds on binned photons, unless ``init`` is given, and extrapolates with a
-        guard; False gives the plain updates, one by one those of scikit-learn, and looks at the KL objective
-        every tenth iteration, as it does
-    fixed : boolean (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``
-    forbidden : the same: entries of the spectra that are zero
-    elements, absent, compositions, refine_axis : make spectra of what elements emit, as in ``psnmf``; KL only
-    precision : "single" or "double"
-    memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
-    checkpoint : folder; the same call resumes from it, and removes it when done
+    data : Dataset or DataTree
+        Cube, or collection of cubes on one energy axis.
+    phases : int or list of str
+        Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
+        name, but for those that ``absent``, ``compositions`` or an ``init`` with such names tell apart, and
+        the result lists the phases in the order of the names.
+    loss : {"kl", "frobenius"}
+        "kl" for Poisson counts.
+    init : str, tuple or Dataset, optional
+        None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
+        ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
+    max_iter : int
+        Most iterations; with elements each of two fits does so many, that with columns which phases share and
+        that with each phase's own.
+    tol : float
+        Stop when three iterations in a row gain less than this fraction of the objective.
+    accelerate : bool
+        KL begins with rounds on binned photons, unless ``init`` is given, and extrapolates with a guard.
+        False gives the plain updates, one by one those of scikit-learn, and evaluates the KL objective every
+        tenth iteration, as it does.
+    fixed : array of bool, optional
+        (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``.
+    forbidden : array of bool, optional
+        The same: entries of the spectra that are zero.
+    elements : list of str, optional
+        Make spectra of what these elements emit, as in ``psnmf``; KL only.
+    absent : dict, optional
+        Elements that a phase cannot hold, as in ``psnmf``.
+    compositions : dict, optional
+        Phases of known composition, as in ``psnmf``.
+    refine_axis : bool
+        Find offset and gain of the energy axis and the width of the peaks, where elements are named.
+    precision : {"single", "double"}
+        Of the factors.
+    workers : int, optional
+        Threads; None takes one per processor that this program may use. A cluster has its own number.
+    memory_limit : str or float, optional
+        Such as "6GiB"; photons that do not fit go to a cache on local disk.
+    cache : path, optional
+        Folder of that cache.
+    checkpoint : path, optional
+        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` goes on; other
+        parameters are refused.
+    progress : callable, optional
+        Gets a ``Progress`` now and then.
+    seed : int
+        Of a random start.
 
     Returns
     -------
-    Dataset
+    Dataset or DataTree
         ``spectrum(phase, energy)``, ``abundance(phase, …)``, ``total(…)``, ``objective(iteration)``; for a
         collection a DataTree with the spectra at its root. With elements, also
         ``composition(phase, element)`` with ``composition_std``.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> cube = edxdask.simulate("mantle", shape=(24, 24), counts=100)
+    >>> result = edxdask.nmf(cube, phases=3, max_iter=50)
+    >>> result["abundance"].sizes["phase"], result["phase"].values.tolist()
+    (3, ['phase_0', 'phase_1', 'phase_2'])
     """
     _check_options(loss, max_iter, tol, precision)
-    request = physics_request(elements, absent, compositions, phases, refine_axis)
+    wanted = WantedPhases.of(phases)
+    request = _physics(elements, absent, compositions, wanted, refine_axis)
     if request and (loss != "kl" or fixed is not None or forbidden is not None):
         raise ParameterError(
             "elements", elements, "None with another loss than 'kl', or with fixed or forbidden channels",
             "Say what phases hold with absent={...} and compositions={...}.",
         )  # fmt: skip
-    dtype = PRECISIONS[precision]
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
-    rank = require_phases(phases, sum(v.stack.pixels for v in views), channels)
+    rank = require_phases(wanted.number, sum(v.stack.pixels for v in views), channels)
     from_bins = accelerate and loss == "kl" and request is None and (init is None or isinstance(init, str))
     factor = first_bin([v.stack for v in views]) if from_bins else None
-    binned = 2 * channels // factor**2 if factor else 0  # bins are nearly full: two bytes per channel
-    # abundances, those before and those in the making; at the end the result's maps and totals
-    state = rank * dtype.itemsize * (4 if accelerate else 3) + 16
-    demand = Demand(state + binned, 6 * rank * channels * 8)
+    plan = FitPlan(rank, loss, StopRule(max_iter, tol), accelerate, PRECISIONS[precision], factor, seed)
     with photons_of(
-        data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        data,
+        step="nmf",
+        demand=plan.demand(channels),
+        workers=workers,
+        memory_limit=memory_limit,
+        cache=cache,
     ) as problem:
-        spectra = start_factors(problem, init, rank, dtype, seed)
-        masks = {name: _mask(value, name, spectra.shape) for name, value in _named(fixed, forbidden)}
-        if forbidden is not None:
-            spectra[masks["forbidden"]] = 0
+        first = chosen_start(problem, init, rank, plan.dtype, seed)
+        masks = {
+            name: _mask(value, name, first.spectra.shape)
+            for name, value in (("fixed", fixed), ("forbidden", forbidden))
+            if value is not None
+        }
         kept = None
         if checkpoint:
-            identity = run_identity(
-                problem, "nmf", phases=rank, loss=loss, precision=precision, seed=seed, accelerate=accelerate,
-                init=_name_of(init, problem, rank), request=request.identity(problem) if request else "",
-                **{name: digest(mask) for name, mask in masks.items()},
-            )  # fmt: skip
-            kept = Checkpoint(Path(checkpoint), identity)
-        loop = Loop(problem.executor, "nmf", StopRule(max_iter, tol), progress, kept)
-        attrs: dict[str, Any] = {schema.SEED: seed}
+            own = {name: digest(mask) for name, mask in masks.items()}
+            own["init"] = name_of_start(init, problem, rank)
+            kept = Checkpoint(Path(checkpoint), plan.identity(problem, wanted, request, own))
+        loop = Loop(problem.executor, "nmf", plan.rule, progress, kept)
+        names = names_of_start(init, wanted)
         if request is None:
-            model = FreeSpectra(masks.get("fixed"))
-            if factor and not resumes(kept):
-                spectra = first_spectra(problem, spectra, model, factor, max_iter, progress)
-            most = FAR_MOMENTUM if loss == "kl" else MOST_MOMENTUM
-            spectra, objectives = factorize(
-                problem, model, spectra, loop, loss=loss, accelerate=accelerate, most_momentum=most
-            )
-            found = Phases(spectra, gather_abundance(problem), objectives)
+            result = _free(first, plan, masks, loop, wanted, names)
         else:
-            guide = request.guide(problem)
-            found = physical_phases(problem, spectra, guide, loop, accelerate=accelerate)
-            attrs |= calibration_attrs(guide)
-        result = make_result(
-            problem.maps,
-            found.spectra,
-            found.abundance,
-            found.objectives,
-            phases=found.labels,
-            attrs=attrs,
-            entry=f"nmf(phases={rank}, loss={loss!r}, seed={seed})",
-        )
-        if loop.checkpoint:
-            loop.checkpoint.remove()
-    return result if request is None else with_composition(result, guide, found)
+            result = _guided(first, plan, request.guide(problem), loop, wanted, names)
+        if kept:
+            kept.remove()
+    return result
 
 
-def resumes(checkpoint: Checkpoint | None) -> bool:
-    """Tell whether the loop will go on from a checkpoint."""
-    return checkpoint is not None and checkpoint.latest() is not None
+@dataclass(frozen=True)
+class FitPlan:
+    """What shapes a fit besides the data.
+
+    Attributes
+    ----------
+    rank : number of phases
+    factor : pixels per bin of the first rounds; None where there are none
+    """
+
+    rank: int
+    loss: Loss
+    rule: StopRule
+    accelerate: bool
+    dtype: np.dtype[Any]
+    factor: int | None
+    seed: int
+
+    @property
+    def entry(self) -> str:
+        """Line of the result's history."""
+        return f"nmf(phases={self.rank}, loss={self.loss!r}, seed={self.seed})"
+
+    def demand(self, channels: int) -> Demand:
+        """Memory that the fit takes beside the photons."""
+        # abundances, those before and those in the making; at the end the result's maps and totals
+        state = self.rank * self.dtype.itemsize
+        bins = CopySet((PhotonCopy(self.factor or 1),), state)
+        per_pixel = state * (4 if self.accelerate else 3) + 16
+        return Demand(per_pixel, 6 * self.rank * channels * 8, copies=(bins,) if self.factor else ())
+
+    def identity(
+        self, problem: Problem, wanted: WantedPhases, request: PhysicsRequest | None, own: dict[str, str]
+    ) -> dict[str, Any]:
+        """Collect what a checkpoint of this fit follows from; ``own`` names the start and the masks."""
+        return problem.identity(
+            "nmf", phases=self.rank, names=list(wanted.names), loss=self.loss, precision=self.dtype.name,
+            seed=self.seed, accelerate=self.accelerate,
+            physics=request.identity(problem) if request else "", **own,
+        )  # fmt: skip
 
 
-def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed: int) -> np.ndarray:
-    """Set the partitions' abundances and return the spectra of the chosen start."""
-    executor, channels = problem.executor, problem.channels
-    mean = problem.photons / (problem.pixels * channels)
-    if init is None or (isinstance(init, str) and init == "nndsvda"):
-        return nndsvd(executor, channels, rank, mean, dtype)
-    if isinstance(init, str) and init == "random":
-        # the scale that makes the product of two uniform factors match the mean
-        scale = float(np.sqrt(4 * mean / rank))
-        executor.start(RandomState(rank, dtype, seed, scale))
-        return random_spectra(rank, channels, dtype, seed, scale)
-    abundance, spectra = _given(init, problem, rank)
-    executor.start(GivenState(abundance.astype(dtype)))
-    return np.ascontiguousarray(spectra, dtype=dtype)
+def _free(
+    first: FirstFactors,
+    plan: FitPlan,
+    masks: dict[str, np.ndarray],
+    loop: Loop,
+    wanted: WantedPhases,
+    known: tuple[str | None, ...] | None,
+) -> Data:
+    """Fit spectra of any shape."""
+    problem = first.abundance.problem
+    model = FreeSpectra(masks.get("fixed"))
+    spectra = first.spectra
+    if "forbidden" in masks:
+        spectra = np.where(masks["forbidden"], spectra.dtype.type(0), spectra)
+    if plan.factor and (loop.checkpoint is None or loop.checkpoint.latest() is None):
+        begun = replace(first, spectra=spectra)
+        spectra = first_spectra(begun, model, plan.factor, plan.rule.max_iter, loop.progress)
+    found = factorize(
+        first.abundance, model, spectra, loop, loss=plan.loss, accelerate=plan.accelerate,
+        most_momentum=FAR_MOMENTUM if plan.loss == "kl" else MOST_MOMENTUM,
+    )  # fmt: skip
+    order = None
+    if wanted.names:
+        sizes = phase_sizes(found.abundance) * found.spectra.sum(axis=1, dtype=np.float64)
+        rows = {row: name for row, name in enumerate(known or ()) if name}
+        order = np.array(wanted.rows_by_name(sizes, rows))
+    return make_result(
+        problem.maps,
+        found.spectra if order is None else found.spectra[order],
+        gather_abundance(found.abundance, order),
+        found.objectives,
+        phases=wanted.names or None,
+        attrs={schema.SEED: plan.seed},
+        entry=plan.entry,
+    )
 
 
-def _given(init: Any, problem: Problem, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    if isinstance(init, xr.Dataset):
-        scaled = init[schema.ABUNDANCE] * init[schema.TOTAL]
-        init = (scaled.transpose(schema.PHASE, ...).values, init[schema.SPECTRUM].values)
-    if not (isinstance(init, tuple) and len(init) == 2):
-        raise ParameterError("init", init, "'nndsvda', 'random', a result, or the pair (abundance, spectra)")
-    abundance, spectra = (np.asarray(part, dtype=np.float64) for part in init)
-    if abundance.ndim > 2 or abundance.shape == (rank, problem.pixels):
-        abundance = abundance.reshape(len(abundance), -1).T
-    wanted = (problem.pixels, rank), (rank, problem.channels)
-    for name, part, shape in zip(("abundance", "spectra"), (abundance, spectra), wanted, strict=True):
-        if part.shape != shape:
-            raise ParameterError(f"init {name}", part.shape, f"shape {shape}")
-        if not np.isfinite(part).all() or (part < 0).any():
-            raise ParameterError(f"init {name}", "negative or not finite", "finite values of at least 0")
-    return abundance, spectra
+def _guided(
+    first: FirstFactors,
+    plan: FitPlan,
+    guide: Guide,
+    loop: Loop,
+    wanted: WantedPhases,
+    known: tuple[str | None, ...] | None,
+) -> Data:
+    """Fit spectra of what elements emit."""
+    from edxdask.factorize.guidance.fit import calibration_attrs, physical_phases, with_composition
+
+    found: Phases = physical_phases(first, guide, loop, wanted, known=known, accelerate=plan.accelerate)
+    result = make_result(
+        first.abundance.problem.maps,
+        found.spectra,
+        found.abundance,
+        found.objectives,
+        phases=found.labels,
+        attrs={schema.SEED: plan.seed, **calibration_attrs(guide)},
+        entry=plan.entry,
+    )
+    return with_composition(result, guide, found)
+
+
+def _physics(
+    elements: Sequence[str] | str | None,
+    absent: Absent | None,
+    compositions: Compositions | None,
+    wanted: WantedPhases,
+    refine_axis: bool,
+) -> PhysicsRequest | None:
+    """Check what is asked of the physics; None, and none of it loaded, where nothing is."""
+    if elements is None and not absent and not compositions:
+        return None
+    from edxdask.factorize.guidance.request import physics_request
+
+    request = physics_request(elements, absent, compositions, wanted.number, refine_axis)
+    for name, labels in (("absent", absent), ("compositions", compositions)):
+        wanted.check_labels(name, labels or {})
+    return request
 
 
 def _check_options(loss: str, max_iter: int, tol: float, precision: str) -> None:
@@ -200,39 +360,8 @@ def _check_options(loss: str, max_iter: int, tol: float, precision: str) -> None
         raise ParameterError("tol", tol, "a number of at least 0")
 
 
-def _named(fixed: Any, forbidden: Any) -> list[tuple[str, Any]]:
-    return [(n, v) for n, v in (("fixed", fixed), ("forbidden", forbidden)) if v is not None]
-
-
 def _mask(value: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
     mask = np.asarray(value)
     if mask.dtype != bool or mask.shape not in (shape, shape[:1]):
         raise ParameterError(name, f"{mask.dtype} {mask.shape}", f"booleans of shape {shape[:1]} or {shape}")
     return np.broadcast_to(mask if mask.ndim == 2 else mask[:, None], shape)
-
-
-def _name_of(init: Any, problem: Problem, rank: int) -> str:
-    if init is None:
-        return "nndsvda"
-    return init if isinstance(init, str) else digest(*_given(init, problem, rank))
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """Short name of the values of some arrays, for a checkpoint's identity."""
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()[:16]
-
-
-def run_identity(problem: Problem, method: str, **parameters: Any) -> dict[str, Any]:
-    """Collect what must be the same for a checkpoint to be this run's."""
-    return {
-        "method": method,
-        "pixels": problem.pixels,
-        "channels": problem.channels,
-        "photons": problem.photons,
-        "fingerprint": problem.fingerprint(),
-        "energy_kev": [float(problem.energy[0]), float(problem.energy[-1])],
-        **parameters,
-    }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
+from edxdask.results.collections import Data
 from edxdask.results.reconstruct import nodes_of
 
 MOST_SAMPLES = 200_000  # pixels an estimator learns from; more change its answer less than noise does
@@ -19,8 +20,8 @@ SAME = 1e-6  # scores are single precision
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of all maps of a PCA, side by side.
+class ComponentScores:
+    """ComponentScores of all maps of a PCA, side by side.
 
     Attributes
     ----------
@@ -47,8 +48,8 @@ class Scores:
         return out
 
 
-def scores_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Scores:
-    """Scores and loadings of a PCA of a map or a collection.
+def scores_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> ComponentScores:
+    """ComponentScores and loadings of a PCA of a map or a collection.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def scores_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Scor
         .T
         for _, ds in maps
     ]
-    return Scores(
+    return ComponentScores(
         np.concatenate(values).astype(np.float64),
         np.concatenate([ds[schema.TOTAL].values.ravel() for _, ds in maps]).astype(np.float64),
         shared[schema.LOADING].transpose(schema.COMPONENT, schema.ENERGY).values.astype(np.float64),
@@ -76,14 +77,36 @@ def scores_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Scor
     )
 
 
+@overload
 def ica(
-    result: xr.Dataset | xr.DataTree,
+    result: xr.Dataset,
     *,
     on: Literal["scores", "loadings"] = "scores",
     max_iter: int = 500,
     tol: float = 1e-5,
     seed: int = 0,
-) -> xr.Dataset | xr.DataTree:
+) -> xr.Dataset: ...
+
+
+@overload
+def ica(
+    result: xr.DataTree,
+    *,
+    on: Literal["scores", "loadings"] = "scores",
+    max_iter: int = 500,
+    tol: float = 1e-5,
+    seed: int = 0,
+) -> xr.DataTree: ...
+
+
+def ica(
+    result: Data,
+    *,
+    on: Literal["scores", "loadings"] = "scores",
+    max_iter: int = 500,
+    tol: float = 1e-5,
+    seed: int = 0,
+) -> Data:
     """Rotate the components of a PCA so that they are statistically independent (FastICA).
 
     The product of scores and loadings stays what it was, so ``reconstruct`` gives the same cube. Loadings
@@ -91,15 +114,33 @@ def ica(
 
     Parameters
     ----------
-    result : of ``pca``
-    on : what is made independent: the maps (scores) or the spectra (loadings)
-    max_iter, tol : of FastICA
-    seed : of its start
+    result : Dataset or DataTree
+        Of ``pca``.
+    on : {"scores", "loadings"}
+        What is made independent: the maps (scores) or the spectra (loadings).
+    max_iter : int
+        Most iterations of FastICA.
+    tol : float
+        Tolerance of FastICA.
+    seed : int
+        Of its start.
+
+    Returns
+    -------
+    Dataset or DataTree
+        The result with ``score`` and ``loading`` rotated; a collection gives a DataTree.
 
     Raises
     ------
     EdxdaskError
         If it does not converge.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> cube = edxdask.simulate("mantle", shape=(24, 24), counts=200)
+    >>> edxdask.ica(edxdask.pca(cube, components=2))["score"].dims
+    ('component', 'y', 'x')
     """
     if on not in ("scores", "loadings"):
         raise ParameterError("on", on, "'scores' or 'loadings'")
@@ -154,7 +195,7 @@ def _thinned(samples: np.ndarray, seed: int) -> np.ndarray:
 
 def _rotated(
     result: xr.Dataset | xr.DataTree,
-    scores: Scores,
+    scores: ComponentScores,
     mixed: np.ndarray,
     loading: np.ndarray,
     entry: str,
@@ -182,33 +223,66 @@ def _rotated(
     return xr.DataTree.from_dict(nodes, name=result.name)
 
 
+@overload
 def cluster_pixels(
-    result: xr.Dataset | xr.DataTree,
+    result: xr.Dataset,
     *,
     clusters: int = 3,
     method: Literal["kmeans", "gaussian"] = "kmeans",
     per_photon: bool = True,
     seed: int = 0,
-) -> xr.Dataset | xr.DataTree:
+) -> xr.Dataset: ...
+
+
+@overload
+def cluster_pixels(
+    result: xr.DataTree,
+    *,
+    clusters: int = 3,
+    method: Literal["kmeans", "gaussian"] = "kmeans",
+    per_photon: bool = True,
+    seed: int = 0,
+) -> xr.DataTree: ...
+
+
+def cluster_pixels(
+    result: Data,
+    *,
+    clusters: int = 3,
+    method: Literal["kmeans", "gaussian"] = "kmeans",
+    per_photon: bool = True,
+    seed: int = 0,
+) -> Data:
     """Group the pixels of a PCA by their scores.
 
     Parameters
     ----------
-    result : of ``pca`` or ``ica``
-    clusters : number of groups
-    method : "kmeans", or "gaussian" for a mixture of normal distributions, whose groups may overlap and be
-        long and thin
-    per_photon : divide the scores by the pixel's photons, so that pixels are grouped by what they are made
-        of and not by how thick they are
-    seed : of the start, and of the pixels that are learnt from: 200,000 of them where there are more
-        (k-means then runs in mini-batches over all)
+    result : Dataset or DataTree
+        Of ``pca`` or ``ica``.
+    clusters : int
+        Number of groups.
+    method : {"kmeans", "gaussian"}
+        "gaussian" for a mixture of normal distributions, whose groups may overlap and be long and thin.
+    per_photon : bool
+        Divide the scores by the pixel's photons, so that pixels are grouped by what they are made of and not
+        by how thick they are.
+    seed : int
+        Of the start, and of the pixels that are learnt from: 200,000 of them where there are more (k-means
+        then runs in mini-batches over all).
 
     Returns
     -------
-    Dataset
+    Dataset or DataTree
         ``label(…)``, biggest cluster 0, -1 in pixels without photons, and ``spectrum(phase, energy)``: the
-        mean spectrum of each cluster, of unit sum, as ``fcls`` takes it (small negative values of the PCA
-        set to zero). For a collection a DataTree with the spectra at its root.
+        mean spectrum of each cluster, of unit sum, as ``fcls`` takes it (negative values of the PCA, which
+        are noise, set to zero). For a collection a DataTree with the spectra at its root.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> cube = edxdask.simulate("mantle", shape=(24, 24), counts=200)
+    >>> edxdask.cluster_pixels(edxdask.pca(cube), clusters=2)["label"].dims
+    ('y', 'x')
     """
     scores = scores_of(result)
     usable = scores.total > 0
@@ -267,7 +341,12 @@ def _labels(samples: np.ndarray, clusters: int, method: str, seed: int) -> np.nd
 
 
 def _clustered(
-    result: xr.Dataset | xr.DataTree, scores: Scores, label: np.ndarray, clusters: int, entry: str, seed: int
+    result: xr.Dataset | xr.DataTree,
+    scores: ComponentScores,
+    label: np.ndarray,
+    clusters: int,
+    entry: str,
+    seed: int,
 ) -> xr.Dataset | xr.DataTree:
     spectra = _mean_spectra(scores, label, clusters)
     names = [f"cluster_{i}" for i in range(clusters)]
@@ -288,7 +367,7 @@ def _clustered(
     return xr.DataTree.from_dict({"/": shared, **maps})
 
 
-def _mean_spectra(scores: Scores, label: np.ndarray, clusters: int) -> np.ndarray:
+def _mean_spectra(scores: ComponentScores, label: np.ndarray, clusters: int) -> np.ndarray:
     """Sum of the reconstructed pixels of each cluster, of unit sum: scores add up, so no cube is made."""
     sums = np.stack([scores.values[label == i].sum(axis=0) for i in range(clusters)]) @ scores.loading
     if schema.CENTER_SPECTRUM in scores.shared:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.factorize.iteration.gather import gather_abundance
@@ -19,6 +20,8 @@ from edxdask.factorize.iteration.pieces import photon_pieces
 from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.kernels.information import add_spectra_information, fraction_errors
+from edxdask.progress import Progress, ProgressHook
+from edxdask.results.collections import Data
 from edxdask.results.reconstruct import Factors, check_same_pixels, factors_of
 
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
@@ -26,15 +29,42 @@ ABUNDANCE_STD = schema.ABUNDANCE + schema.STD_SUFFIX
 SINGULAR = 1e-10  # smallest over largest eigenvalue of the information, scaled to a unit diagonal
 
 
+@overload
 def with_uncertainty(
-    data: xr.Dataset | xr.DataTree,
-    result: xr.Dataset | xr.DataTree,
+    data: xr.Dataset,
+    result: xr.Dataset,
     *,
     abundance: bool = False,
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-) -> xr.Dataset | xr.DataTree:
+    progress: ProgressHook | None = None,
+) -> xr.Dataset: ...
+
+
+@overload
+def with_uncertainty(
+    data: xr.DataTree,
+    result: xr.DataTree,
+    *,
+    abundance: bool = False,
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> xr.DataTree: ...
+
+
+def with_uncertainty(
+    data: Data,
+    result: Data,
+    *,
+    abundance: bool = False,
+    workers: int | None = None,
+    memory_limit: str | float | None = None,
+    cache: str | Path | None = None,
+    progress: ProgressHook | None = None,
+) -> Data:
     """Add ``spectrum_std`` and, on request, ``abundance_std`` to a result.
 
     Spectra: in each channel the (phase × phase) information Σ y A_k A_l / ŷ² over the photons is inverted,
@@ -43,13 +73,24 @@ def with_uncertainty(
 
     Parameters
     ----------
-    data : the cube or collection that was factorized
-    result : of ``nmf``, ``psnmf`` or ``fcls``
-    abundance : also ``abundance_std``; its cost follows pixels × channels, not photons
+    data : Dataset or DataTree
+        Cube or collection that was factorized.
+    result : Dataset or DataTree
+        Of ``nmf``, ``psnmf`` or ``fcls``.
+    abundance : bool
+        Also ``abundance_std``; its cost follows pixels × channels, not photons.
+    workers : int, optional
+        Threads; None takes one per processor that this program may use. A cluster has its own number.
+    memory_limit : str or float, optional
+        Such as "6GiB"; photons that do not fit go to a cache on local disk.
+    cache : path, optional
+        Folder of that cache.
+    progress : callable, optional
+        Gets a ``Progress`` after every pass over the photons.
 
     Returns
     -------
-    Dataset
+    Dataset or DataTree
         The result with the errors beside its values; NaN where the counts tell nothing, as in channels with
         fewer photons than phases and in pixels without any.
 
@@ -59,6 +100,14 @@ def with_uncertainty(
     errors the two share are missing; phases that never occur pure have solutions of equal likelihood, which
     no curvature shows; a prior (``smooth``) makes abundances better than said here; an entry held at zero
     has the error it would have if it were free.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> cube = edxdask.simulate("mantle", shape=(16, 16), counts=100)
+    >>> result = edxdask.nmf(cube, phases=3, max_iter=30)
+    >>> edxdask.with_uncertainty(cube, result)["spectrum_std"].dims
+    ('phase', 'energy')
     """
     factors, views = factors_of(result), maps_of(data)
     _check_phases(result, factors)
@@ -75,9 +124,14 @@ def with_uncertainty(
     with photons_of(
         data, step="uncertainty", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
-        problem.executor.start(GivenState(amounts))
-        spectrum_std = _spectra_errors(problem, factors.spectra)
-        fraction_std = _fraction_errors(problem, factors.spectra) if abundance else None
+        states = PixelStates.made(problem, GivenState(amounts))
+        passes = 1 + abundance
+        spectrum_std, states = _spectra_errors(states, factors.spectra)
+        if progress:
+            progress(Progress("errors", 1, passes, "pass"))
+        fraction_std = _fraction_errors(states, factors.spectra) if abundance else None
+        if progress and abundance:
+            progress(Progress("errors", passes, passes, "pass"))
     return _beside(result, factors, spectrum_std, fraction_std, [v.name for v in views])
 
 
@@ -91,14 +145,16 @@ def _check_phases(result: Any, factors: Factors) -> None:
         raise SchemaError("spectra of the result hold negative or not finite values; expected at least 0")
 
 
-def _spectra_errors(problem: Problem, spectra: np.ndarray) -> np.ndarray:
+def _spectra_errors(states: PixelStates, spectra: np.ndarray) -> tuple[np.ndarray, PixelStates]:
+    """Errors of the spectra, and the states, which stay as they are."""
+    states.check()
     columns = np.ascontiguousarray(spectra.T)
-    lower = problem.executor.advance(InformationStep(), columns)["information"]
+    lower = states.problem.executor.advance(InformationStep(), columns)["information"]
     variances = inverse_diagonals(lower).T
     known = np.nan_to_num(variances, nan=0.0)
     # t → t / Σt: ds_e = dt_e - s_e Σ dt
     carried = variances * (1 - 2 * spectra) + spectra**2 * known.sum(axis=1, keepdims=True)
-    return np.sqrt(np.maximum(carried, 0))
+    return np.sqrt(np.maximum(carried, 0)), PixelStates.now(states.problem)
 
 
 def inverse_diagonals(lower: np.ndarray) -> np.ndarray:
@@ -109,12 +165,12 @@ def inverse_diagonals(lower: np.ndarray) -> np.ndarray:
     >>> inverse_diagonals(np.array([[[4.0, 0.0], [0.0, 4.0]], [[1.0, 0.0], [1.0, 1.0]]])).tolist()
     [[0.25, 0.25], [nan, nan]]
     """
-    full = lower + np.tril(lower, -1).transpose(0, 2, 1)
-    diagonal = np.einsum("ekk->ek", full)
+    symmetric = lower + np.tril(lower, -1).transpose(0, 2, 1)
+    diagonal = np.einsum("ekk->ek", symmetric)
     out = np.full(diagonal.shape, np.nan)
     seen = (diagonal > 0).all(axis=1)
     root = np.sqrt(diagonal[seen])
-    scaled = full[seen] / (root[:, :, None] * root[:, None, :])
+    scaled = symmetric[seen] / (root[:, :, None] * root[:, None, :])
     regular = np.linalg.eigvalsh(scaled)[:, 0] > SINGULAR
     seen[seen] = regular
     out[seen] = np.einsum("ekk->ek", np.linalg.inv(scaled[regular])) / diagonal[seen]
@@ -140,24 +196,21 @@ class InformationStep:
         return {"information": information}
 
 
-@dataclass(frozen=True)
-class FractionStep:
-    """Standard errors of the fractions, in place of the abundances."""
+@dataclass(frozen=True, eq=False)
+class FractionErrors:
+    """State with standard errors of the fractions in place of the abundances; ``spectra`` are (k, E)."""
 
-    halo_rows: int = 0
-    halo_names: tuple[str, ...] = ()
+    spectra: np.ndarray
 
-    def run(self, partition: Partition, state: State, shared: np.ndarray, halo: Halo) -> Stats:
-        """``shared`` are the spectra, (k, E)."""
+    def __call__(self, partition: Partition, state: State) -> State:
+        """Convert one partition's state."""
         errors = np.empty_like(state[ABUNDANCE])
-        fraction_errors(shared, state[ABUNDANCE], errors)
-        state[ABUNDANCE] = errors
-        return {}
+        fraction_errors(self.spectra, state[ABUNDANCE], errors)
+        return {ABUNDANCE: errors}
 
 
-def _fraction_errors(problem: Problem, spectra: np.ndarray) -> np.ndarray:
-    problem.executor.advance(FractionStep(), np.ascontiguousarray(spectra))
-    return gather_abundance(problem)
+def _fraction_errors(states: PixelStates, spectra: np.ndarray) -> np.ndarray:
+    return gather_abundance(states.changed(FractionErrors(np.ascontiguousarray(spectra))))
 
 
 def _beside(

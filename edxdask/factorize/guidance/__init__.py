@@ -1,1 +1,1 @@
-"""What the user knows of the sample: elements, labels, absences, known compositions; and their errors."""
+"""What the user knows of the sample: elements, labels, absences, compositions; errors of what is found."""

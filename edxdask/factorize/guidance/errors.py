@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from edxdask.factorize.guidance.guide import ElementalSpectra
+from edxdask.factorize.spectra.elemental import ElementalSpectra
 
 MOST_GROUPS = 2000
-FINEST, COARSEST = 40, 4  # steps that fractions are rounded to
-PRESENT = 1e-4  # share of the photons below which a phase, or a column, stands at its bound of zero
+MOST_STEPS, FEWEST_STEPS = 40, 4  # steps that fractions are rounded to
+PRESENT = 1e-4  # fraction of the photons below which a phase, or a column, stands at its bound of zero
 LEAST_SIGMA = 2.0  # a weight of less than this, all others known, may as well stand there
 LEAST_EXPECTED = 1e-12
 
@@ -61,7 +61,7 @@ def _groups(abundance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of groups of bins, (groups, k), and the photons in each."""
     total = abundance.sum(axis=1, dtype=np.float64)
     held = abundance[total > 0] / total[total > 0, None]
-    for steps in range(FINEST, COARSEST - 1, -4):
+    for steps in range(MOST_STEPS, FEWEST_STEPS - 1, -4):
         keys, where = np.unique(np.rint(held * steps).astype(np.int16), axis=0, return_inverse=True)
         if len(keys) <= MOST_GROUPS:
             break

@@ -1,9 +1,9 @@
-"""Physics-guided fits of binned photons: prepare the guide, settle the fit, say what phases are made of."""
+"""Physics-guided fits: from spectra of the mean composition to those of each phase."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,110 +14,102 @@ from threadpoolctl import threadpool_limits
 from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.factorize.guidance.errors import composition_errors
-from edxdask.factorize.guidance.guide import (
-    ElementalSpectra,
-    Guide,
-)
+from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.guidance.labelling import parted, placed, purified
 from edxdask.factorize.iteration.gather import gather_abundance
-from edxdask.factorize.iteration.rounds import factorize
-from edxdask.factorize.iteration.starts import GivenState
-from edxdask.factorize.pansharpening.binned_fit import UnitSpectra
-from edxdask.factorize.pansharpening.kept_steps import Arrays
-from edxdask.factorize.pansharpening.similar_pixels import Groups, refine
+from edxdask.factorize.iteration.grouped import Groups, fit_groups
+from edxdask.factorize.iteration.phases import Phases, WantedPhases
+from edxdask.factorize.iteration.rounds import Factorized, factorize
+from edxdask.factorize.iteration.starts import FirstFactors, GivenState
+from edxdask.factorize.iteration.sweep_step import SPARSITY
+from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.progress import ProgressHook
 from edxdask.results.collections import with_shared
 
-Rounds = Callable[[ElementalSpectra, np.ndarray], tuple[np.ndarray, np.ndarray]]
 COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
-# Log-sparsity of abundances, in counts: a phase that explains no more than noise in a bin leaves it. Free of
-# it, noise that cannot go below zero hands every phase a little everywhere, and spectra turn to make up for
-# it (mantle map at 15 counts per pixel: Brg off by 0.4 to 0.7 deg, with it by 0.1 to 0.2).
-SPARSITY = 1.0
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
-RETURNED = 0.1  # of the mean spectrum in each, where it is not known yet which phase is which
-PUREST, PRESENT_COUNTS = 0.1, 1e-3  # share of the bins that count as the matrix alone; of a count
-RICH, MOST_OUT = 0.5, 0.9  # of its largest share, bins rich in a phase; share of a phase that may be matrix
+
+# A fit with given spectra model and weights, from abundances where they lie.
+GuidedFit = Callable[[PixelStates, ElementalSpectra, np.ndarray], Factorized]
 
 
 @dataclass(frozen=True, eq=False)
-class Phases:
-    """Spectra and abundances, and what is known of the phases.
+class SettlingFits:
+    """How the phases are fitted while they settle.
 
     Attributes
     ----------
-    spectra, abundance, objectives : (k, E), (pixels or bins, k) in counts, (iterations,)
-    labels : of the phases, biggest first; None where they are numbered by size later
-    owners : (k,) which label of the guide each phase has, -1 none; None without elements
-    composition, composition_std : (k, elements); None without elements
+    trial : while labels are placed
+    rounds : with columns of each phase's own
+    times : how often columns are made anew
     """
 
-    spectra: np.ndarray
-    abundance: np.ndarray
-    objectives: np.ndarray
-    labels: tuple[str, ...] | None = None
-    owners: np.ndarray | None = None
-    composition: np.ndarray | None = None
-    composition_std: np.ndarray | None = None
-
-    def arrays(self) -> Arrays:
-        """Everything as arrays, without pickles."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: np.asarray(value) for name, value in found.items() if value is not None}
-
-    @classmethod
-    def of(cls, arrays: Arrays) -> Phases:
-        """Read back what ``arrays`` wrote."""
-        found: dict[str, Any] = dict(arrays)
-        if "labels" in found:
-            found["labels"] = tuple(map(str, found["labels"]))
-        return cls(**found)
+    trial: GuidedFit
+    rounds: GuidedFit
+    times: int
 
 
-def settle(problem: Problem, first: Phases, guide: Guide, *, progress: ProgressHook | None = None) -> Phases:
+def settle(
+    problem: Problem,
+    first: Phases,
+    guide: Guide,
+    wanted: WantedPhases,
+    *,
+    progress: ProgressHook | None = None,
+) -> Phases:
     """Go on from a fit of bins with shared columns: own absorption, absences, sparse abundances."""
     single = np.dtype(np.float32)
 
-    def trial(model: ElementalSpectra, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def trial(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
         loop = Loop(problem.executor, "which phase is which", TRIAL, progress)
-        return factorize(problem, model, model.start(spectra), loop, dtype=single)
+        return factorize(start, model, weights, loop, dtype=single)
 
-    def rounds(model: ElementalSpectra, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def rounds(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
         loop = Loop(problem.executor, "physics", StopRule(SETTLE_ITERATIONS, 0.0), progress)
-        start = model.start(spectra)
-        return factorize(problem, model, start, loop, accelerate=False, dtype=single, sparsity=SPARSITY)
+        return factorize(start, model, weights, loop, accelerate=False, dtype=single, sparsity=SPARSITY)
 
-    return _settled(problem, first, guide, trial, rounds, SETTLE_ROUNDS)
+    return _settled(problem, first, guide, wanted, SettlingFits(trial, rounds, SETTLE_ROUNDS))
 
 
 def physical_phases(
-    problem: Problem, spectra: np.ndarray, guide: Guide, loop: Loop, *, accelerate: bool = True
+    first: FirstFactors,
+    guide: Guide,
+    loop: Loop,
+    wanted: WantedPhases,
+    *,
+    known: tuple[str | None, ...] | None = None,
+    accelerate: bool = True,
 ) -> Phases:
-    """Factorize from the states that stand and ``spectra`` of any shape; then with columns of each phase."""
-    problem.executor.change(UnitSpectra(spectra.sum(axis=1)))
-    dtype = spectra.dtype
+    """Factorize from given factors with columns that phases share, then with columns of each phase's own.
+
+    ``known`` are the names that the start gives its phases, if any.
+    """
+    problem, dtype = first.abundance.problem, first.spectra.dtype
     mean = guide.mean_model()
-    shared, objectives = factorize(
-        problem, mean, mean.start(spectra), loop, accelerate=accelerate, dtype=dtype
-    )
-    first = Phases(shared, gather_abundance(problem), objectives)
+    shared = factorize(
+        first.with_unit_spectra().abundance, mean, mean.start(first.spectra), loop,
+        accelerate=accelerate, dtype=dtype,
+    )  # fmt: skip
+    begun = Phases(shared.spectra, gather_abundance(shared.abundance), shared.objectives)
+    last = replace(loop, label="physics", checkpoint=None)
 
-    def rounds(model: ElementalSpectra, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        last = replace(loop, label="physics", checkpoint=None)
-        return factorize(problem, model, model.start(spectra), last, accelerate=accelerate, dtype=dtype)
+    def rounds(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
+        return factorize(start, model, weights, last, accelerate=accelerate, dtype=dtype)
 
-    return _settled(problem, first, guide, rounds, rounds, 1)
+    return _settled(problem, begun, guide, wanted, SettlingFits(rounds, rounds, 1), known)
 
 
 @threadpool_limits.wrap(limits=1)
-def refined(groups: Groups, found: Phases, guide: Guide) -> Phases:
-    """Settle the phases once more, on sums of pixels that look alike."""
+def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
+    """Settle the phases once more, on sums of pixels of similar fractions."""
     if found.owners is None or found.composition is None:
         raise ValueError("phases that no guide has settled")
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
     model = guide.model(found.composition, places)
-    weights, abundance = refine(model, model.start(found.spectra), groups, sparsity=SPARSITY)
+    weights, abundance = fit_groups(model, model.start(found.spectra), groups, sparsity=SPARSITY)
     return replace(
         found,
         spectra=model.spectra(weights).astype(found.spectra.dtype),
@@ -131,147 +123,60 @@ def _settled(
     problem: Problem,
     first: Phases,
     guide: Guide,
-    trial: Rounds,
-    rounds: Rounds,
-    times: int,
+    wanted: WantedPhases,
+    how: SettlingFits,
+    known: tuple[str | None, ...] | None = None,
 ) -> Phases:
-    """Fit with columns of each phase's own, and make these anew from what was found; biggest phase first."""
+    """Fit with columns of each phase's own, and make these anew from what was found."""
     model = guide.mean_model()
     order = np.argsort(-first.abundance.sum(axis=0), kind="stable")
-    now = replace(first, spectra=first.spectra[order], abundance=first.abundance[:, order])
+    now = first.in_order(order)
+    begun = {row: known[i] for row, i in enumerate(order) if known[i]} if known else {}
     objectives = [first.objectives]
 
-    def fitted(model: ElementalSpectra, weights: np.ndarray, how: Rounds = rounds) -> Phases:
-        problem.executor.start(GivenState(np.ascontiguousarray(now.abundance)))
-        spectra, more = how(model, model.spectra(weights))
-        return Phases(spectra, gather_abundance(problem), more)
+    def fitted(from_: Phases, fit: GuidedFit, model: ElementalSpectra, weights: np.ndarray) -> Phases:
+        start = PixelStates.made(problem, GivenState(np.ascontiguousarray(from_.abundance)))
+        found = fit(start, model, model.start(model.spectra(weights)))
+        return Phases(found.spectra, gather_abundance(found.abundance), found.objectives)
 
-    places, now = _placed(guide, now, partial(fitted, how=trial))
+    places, now = placed(guide, now, partial(fitted, now, how.trial))
     now = purified(now, [row for row in range(len(now.spectra)) if row not in places.values()])
-    now = _parted(now, guide, places)
+    now = parted(now, guide, places)
     weights = model.weights_of(now.spectra)
-    for _ in range(times):
+    for _ in range(how.times):
         model = guide.model(model.composition(weights), places)
-        now = fitted(model, model.weights_of(now.spectra))
+        now = fitted(now, how.rounds, model, model.weights_of(now.spectra))
         weights = model.weights_of(now.spectra)
         objectives.append(now.objectives)
-    errors = composition_errors(model, weights, now.abundance)
-    order = np.argsort(-now.abundance.sum(axis=0), kind="stable")
-    owner = {row: label for label, row in places.items()}
-    names = [owner.get(int(row)) for row in order]
-    return Phases(
-        now.spectra[order],
-        np.ascontiguousarray(now.abundance[:, order]),
+    owner = {row: guide.labels.index(label) for label, row in places.items()}
+    settled = Phases(
+        now.spectra,
+        now.abundance,
         np.concatenate(objectives),
-        tuple(name if isinstance(name, str) else f"phase_{i}" for i, name in enumerate(names)),
-        np.array([-1 if name is None else guide.labels.index(name) for name in names]),
-        model.composition(weights)[order],
-        errors[order],
+        owners=np.array([owner.get(row, -1) for row in range(len(now.spectra))]),
+        composition=model.composition(weights),
+        composition_std=composition_errors(model, weights, now.abundance),
     )
+    return _named(settled, guide, wanted, begun)
 
 
-def _placed(
-    guide: Guide, now: Phases, fitted: Callable[[ElementalSpectra, np.ndarray], Phases]
-) -> tuple[dict[str | int, int], Phases]:
-    """Find the phase of each label: where what the labels rule out costs the least likelihood.
+def _named(found: Phases, guide: Guide, wanted: WantedPhases, begun: Mapping[int, str]) -> Phases:
+    """Name the phases by what was said about them, then by their start, then by size; in the names' order.
 
-    By its composition alone no phase can be told: where phases never occur pure, the first fit may have
-    handed the silicon of a matrix to a phase of its own.
+    Without names the biggest is first.
     """
-    mean = guide.mean_model()
-    weights = mean.weights_of(now.spectra)
-    composition = mean.composition(weights)
-    ways = guide.ways(len(now.spectra)) or [guide.places(composition)]
-    if ways == [{}]:
-        return {}, now
-    best: tuple[float, dict[str | int, int], Phases] | None = None
-    # what the first fit took out of a phase may have to come back
-    common = weights.mean(axis=0)
-    begun = (1 - RETURNED) * weights + RETURNED * common
-    for places in ways:
-        tried = fitted(guide.model(composition, places), _within(guide, places, begun))
-        if best is None or tried.objectives[-1] < best[0]:
-            best = float(tried.objectives[-1]), places, tried
-    if best is None:
-        raise RuntimeError("no way to place the labels was tried")
-    return best[1], best[2]
-
-
-def _within(guide: Guide, places: dict[str | int, int], weights: np.ndarray) -> np.ndarray:
-    """Weights without what the labels rule out; rows sum to 1."""
-    held = weights * guide.allowed(len(weights), places)
-    return held / np.maximum(held.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-
-
-def purified(now: Phases, free: Sequence[int]) -> Phases:
-    """Turn the spectrum of the matrix to that of the purest bins; product and likelihood stay as they are.
-
-    Where a phase lies everywhere, S_m + b S_j with A_j - b A_m explains the counts as well as S_m with A_j.
-    The matrix takes the b that its purest bins have left of each other phase. It is the phase, among those
-    that nothing is said about, that is biggest after that.
-    """
-    counts = now.abundance.astype(np.float64)
-    heavy = counts.sum(axis=1) > 0
-    best: tuple[float, int, np.ndarray] | None = None
-    for row in free:
-        mine = heavy & (counts[:, row] > PRESENT_COUNTS)
-        if not mine.any():
-            continue
-        ratio = counts[mine] / counts[mine, row : row + 1]
-        share = np.quantile(ratio, PUREST, axis=0)
-        share[row] = 0.0
-        size = float(counts[:, row].sum() * (1 + share.sum()))
-        if best is None or size > best[0]:
-            best = size, row, share
-    if best is None or not best[2].any():
-        return now
-    _, row, share = best
-    moved = np.minimum(counts[:, row : row + 1] * share, counts)
-    moved[:, row] = 0.0
-    fresh = counts - moved
-    fresh[:, row] += moved.sum(axis=1)
-    spectra = now.spectra.copy()
-    spectra[row] = (spectra[row] + share @ now.spectra) / (1 + share.sum())
-    return replace(now, spectra=spectra, abundance=fresh.astype(now.abundance.dtype))
-
-
-def _parted(now: Phases, guide: Guide, places: dict[str | int, int]) -> Phases:
-    """Turn phases that cannot hold an element of the matrix out of other precipitates and out of the matrix.
-
-    The same freedom as in ``purified``. A phase takes what its richest bins have left of other precipitates;
-    then so much of the matrix is taken away as the absent elements say: mixture minus matrix, as in NMF-aided
-    unmixing (H. Chen et al., Ultramicroscopy (2024) 113981).
-    """
-    model = guide.mean_model()
-    counts, weights = now.abundance.astype(np.float64), model.weights_of(now.spectra)
-    matrix = int(np.argmax(counts.sum(axis=0)))
-    for label, row in places.items():
-        gone = [guide.elements.index(e) for e in guide.absent.get(label, ())]
-        if row == matrix or not weights[matrix, gone].sum() > 0:
-            continue
-        total = counts.sum(axis=1)
-        share = np.divide(counts[:, row], total, out=np.zeros_like(total), where=total > 0)
-        rich = share >= RICH * share.max()
-        left = np.quantile(
-            counts[rich] / np.maximum(counts[rich, row : row + 1], PRESENT_COUNTS), PUREST, axis=0
-        )
-        left[[row, matrix]] = 0.0
-        weights[row], counts = _with(weights[row] + left @ weights, counts, row, left)
-        out = np.zeros(len(weights))
-        out[matrix] = -min(weights[row, gone].sum() / weights[matrix, gone].sum(), MOST_OUT)
-        weights[row], counts = _with(weights[row] + out @ weights, counts, row, out)
-    return replace(now, spectra=model.spectra(weights), abundance=counts.astype(now.abundance.dtype))
-
-
-def _with(
-    weights: np.ndarray, counts: np.ndarray, row: int, share: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give phase ``row`` a share of others for each of its counts; weights sum to 1 again."""
-    moved = np.minimum(counts[:, row : row + 1] * share, counts)
-    fresh = counts - moved
-    fresh[:, row] += moved.sum(axis=1)
-    held = np.maximum(weights, 0.0)
-    return held / held.sum(), np.maximum(fresh, 0.0)
+    sizes = found.abundance.sum(axis=0)
+    owners = () if found.owners is None else found.owners
+    labels = {row: guide.labels[owner] for row, owner in enumerate(owners) if owner >= 0}
+    said = {row: label for row, label in labels.items() if isinstance(label, str)}
+    if wanted.names:
+        known = {row: name for row, name in begun.items() if name not in said.values()} | said
+        ordered = found.in_order(wanted.rows_by_name(sizes, known))
+        return replace(ordered, labels=wanted.names)
+    order = np.argsort(-sizes, kind="stable").tolist()
+    return replace(
+        found.in_order(order), labels=tuple(said.get(row, f"phase_{i}") for i, row in enumerate(order))
+    )
 
 
 def with_composition(

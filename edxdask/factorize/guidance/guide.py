@@ -19,69 +19,16 @@ from math import perm
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from edxdask.engine.step import Stats
 from edxdask.errors import ParameterError
+from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.physics.basis import Basis
 from edxdask.physics.calibration import Calibration
 from edxdask.physics.lines import atomic_number
-from edxdask.physics.poisson import fit_weights
 
-LEAST_START = 1e-6  # of a phase's weights: multiplicative updates never leave zero
 MOST_WAYS = 24  # of labelling the phases that are all tried
 TAKEN = 1e9  # cost of a phase that has its label already
-FIT_PHOTONS = 1e6  # a spectrum is fitted as if so many photons had drawn it
 Absent = Mapping[str | int, str | Sequence[str]]
 Compositions = Mapping[str | int, Mapping[str, float]]
-
-
-@dataclass(frozen=True, eq=False)
-class ElementalSpectra:
-    """Spectra model of the rounds: mixtures of unit columns.
-
-    Attributes
-    ----------
-    columns : (k, M, E), or (1, M, E) where all phases share them; each row sums to 1
-    atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
-    allowed : (k, M) bool; None allows all
-    """
-
-    columns: np.ndarray
-    atoms: np.ndarray
-    allowed: np.ndarray | None = None
-
-    def start(self, spectra: np.ndarray) -> np.ndarray:
-        """Weights that make roughly these spectra, ``(k, E)``; none that is allowed is zero."""
-        weights = self.weights_of(spectra)
-        weights = np.maximum(weights, LEAST_START)
-        if self.allowed is not None:
-            weights = weights * self.allowed
-        return weights / weights.sum(axis=1, keepdims=True)
-
-    def weights_of(self, spectra: np.ndarray) -> np.ndarray:
-        """Weights of given spectra, by Poisson likelihood; rows sum to 1."""
-        own = np.broadcast_to(self.columns, (len(spectra), *self.columns.shape[1:]))
-        allowed = np.ones(own.shape[:2], bool) if self.allowed is None else self.allowed
-        weights = np.zeros(own.shape[:2])
-        for row, spectrum, columns, free in zip(weights, spectra, own, allowed, strict=True):
-            scaled = FIT_PHOTONS * spectrum / max(spectrum.sum(), np.finfo(float).tiny)
-            row[free] = fit_weights(scaled, columns[free]).weights
-        return weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-
-    def spectra(self, weights: np.ndarray) -> np.ndarray:
-        """Spectra of given weights; rows sum to 1."""
-        return (weights[:, None, :] @ self.columns)[:, 0]
-
-    def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
-        """Weights after the round: each column's share of the photons its phase is given."""
-        fresh = weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0]
-        sums = fresh.sum(axis=1, keepdims=True)
-        return fresh / np.where(sums > 0, sums, 1.0)
-
-    def composition(self, weights: np.ndarray) -> np.ndarray:
-        """Atomic fractions, ``(k, elements)``."""
-        amounts = (weights[:, None, :] @ self.atoms)[:, 0]
-        whole = amounts.sum(axis=1, keepdims=True)
-        return amounts / np.where(whole > 0, whole, 1.0)
 
 
 @dataclass(frozen=True)

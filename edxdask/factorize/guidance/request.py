@@ -17,7 +17,7 @@ from edxdask.factorize.guidance.guide import (
     checked_absent,
     checked_compositions,
 )
-from edxdask.factorize.pansharpening.binned_fit import summed_spectrum
+from edxdask.factorize.iteration.gather import summed_spectrum
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
 from edxdask.physics.conditions import Conditions

@@ -1,1 +1,1 @@
-"""Multiplicative updates of abundances and spectra: starts, the step of a block, the rounds of the loop."""
+"""Spectra and abundances found in turn: starts, the step of a block, rounds until nothing is gained."""

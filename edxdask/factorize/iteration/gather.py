@@ -1,13 +1,31 @@
-"""Abundances of all partitions in one array."""
+"""Abundances of all partitions in one array, and what is known of them without it."""
 
 from __future__ import annotations
+
+from itertools import chain
 
 import numpy as np
 
 from edxdask.engine.partition import Partition
-from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
+from edxdask.photons import sum_spectrum
+
+
+def gather_abundance(states: PixelStates, order: np.ndarray | None = None) -> np.ndarray:
+    """All abundances, ``(pixels of all maps, k)``, in the order of the pixels.
+
+    ``order`` lists the phases in the order that is wanted; None leaves them as they are.
+    """
+    pieces = states.collect(abundances)
+    first = next(pieces)
+    out = np.empty((states.problem.pixels, first.shape[1]), first.dtype)
+    at = 0
+    for piece in chain([first], pieces):
+        out[at : at + len(piece)] = piece if order is None else piece[:, order]
+        at += len(piece)
+    return out
 
 
 def abundances(partition: Partition, state: State) -> np.ndarray:
@@ -15,14 +33,19 @@ def abundances(partition: Partition, state: State) -> np.ndarray:
     return state[ABUNDANCE]
 
 
-def gather_abundance(problem: Problem) -> np.ndarray:
-    """All abundances, ``(pixels of all maps, k)``, in the order of the pixels."""
-    pieces = problem.executor.collect(abundances)
-    first = next(pieces)
-    out = np.empty((problem.pixels, first.shape[1]), first.dtype)
-    out[: len(first)] = first
-    at = len(first)
-    for piece in pieces:
-        out[at : at + len(piece)] = piece
-        at += len(piece)
-    return out
+def phase_sizes(states: PixelStates) -> np.ndarray:
+    """Sum of the abundances of each phase, (k,)."""
+    return np.sum(list(states.collect(summed_abundance)), axis=0)
+
+
+def summed_abundance(partition: Partition, state: State) -> np.ndarray:
+    """Sum the abundances of a partition over its pixels."""
+    return state[ABUNDANCE].sum(axis=0, dtype=np.float64)
+
+
+def summed_spectrum(partition: Partition, state: State) -> np.ndarray:
+    """Sum the counts of a partition over its pixels."""
+    total = np.zeros(next(partition.blocks())[1].channels)
+    for _, block in partition.blocks():
+        total += sum_spectrum(block)
+    return total

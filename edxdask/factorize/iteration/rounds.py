@@ -13,16 +13,18 @@ work, it is then looked at every tenth round, as in scikit-learn.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edxdask.engine.driver import Loop, Shared
 from edxdask.engine.executor import Executor
 from edxdask.engine.partition import Partition
-from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State, Stats
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE, PREVIOUS, Call, Loss, SweepStep, extrapolate
+from edxdask.factorize.spectra.free import FreeSpectra
+from edxdask.factorize.spectra.model import SpectraModel
 from edxdask.photons import entropy_term
 
 FIRST_MOMENTUM = 0.5
@@ -33,51 +35,24 @@ LOOK = 10  # rounds of plain KL updates between looks at the objective
 SLACK = {4: 1e-9, 8: 1e-13}  # relative rise of the objective that rounding may cause, by bytes a number
 
 
-class SpectraModel(Protocol):
-    """What spectra are made of, and how that follows from the statistics of a round.
-
-    ``weights`` is whatever the model adapts, ``(k, …)``; the spectra themselves where they are free.
-    """
-
-    def spectra(self, weights: np.ndarray) -> np.ndarray:
-        """Spectra ``(k, E)`` of given weights."""
-        ...
-
-    def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
-        """Weights after the round."""
-        ...
-
-
-@dataclass(frozen=True)
-class FreeSpectra:
-    """Any non-negative spectra, but for entries that are fixed.
+@dataclass(frozen=True, eq=False)
+class Factorized:
+    """What the rounds of a factorization found.
 
     Attributes
     ----------
-    fixed : (k, E) bool, entries that keep their value; None frees all
+    spectra : (k, E)
+    abundance : where the abundances lie, in the scale that they times ``spectra`` are counts
+    objectives : (rounds,), NaN where nobody looked
     """
 
-    fixed: np.ndarray | None = None
-
-    def spectra(self, weights: np.ndarray) -> np.ndarray:
-        """Return the weights: they are the spectra."""
-        return weights
-
-    def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
-        """Multiply by numerator over denominator, KL or Frobenius."""
-        if "gram" in stats:
-            denominator = stats["gram"] @ weights.astype(np.float64)
-        else:
-            denominator = np.broadcast_to(stats["column_sums"][:, None], weights.shape)
-        tiny = np.finfo(weights.dtype).tiny
-        fresh = weights * (stats["numerator"] / np.maximum(denominator, tiny))
-        if self.fixed is not None:
-            fresh = np.where(self.fixed, weights, fresh)
-        return fresh.astype(weights.dtype)
+    spectra: np.ndarray
+    abundance: PixelStates
+    objectives: np.ndarray
 
 
 @dataclass(frozen=True)
-class Rounds:
+class AlternatingRounds:
     """Repeat a sweep and an update of the spectra; callable as the loop's round.
 
     Attributes
@@ -147,7 +122,7 @@ class Rounds:
 
 
 def factorize(
-    problem: Problem,
+    abundance: PixelStates,
     model: SpectraModel,
     weights: np.ndarray,
     loop: Loop,
@@ -157,16 +132,19 @@ def factorize(
     dtype: np.dtype[Any] | None = None,
     sparsity: float = 0.0,
     most_momentum: float = MOST_MOMENTUM,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Iterate from the states that stand and ``weights`` of ``model``; returns spectra and objectives."""
-    constant = float(sum(problem.executor.collect(entropy_of))) if loss == "kl" else 0.0
+) -> Factorized:
+    """Iterate from abundances and ``weights`` of ``model``; the abundances given are changed in place."""
+    problem = abundance.problem
+    constant = float(sum(abundance.collect(entropy_of))) if loss == "kl" else 0.0
     if accelerate:
-        problem.executor.change(add_previous)
+        abundance.changed(add_previous)
     step = SweepStep(loss=loss, sparsity=sparsity)
     last = loop.rule.max_iter - 1
-    rounds = Rounds(problem.executor, step, model, constant, accelerate, last, dtype, most_momentum)
+    rounds = AlternatingRounds(
+        problem.executor, step, model, constant, accelerate, last, dtype, most_momentum
+    )
     shared, objectives = loop.run(rounds, rounds.start(weights))
-    return model.spectra(shared["weights"]), objectives
+    return Factorized(model.spectra(shared["weights"]), PixelStates.now(problem), objectives)
 
 
 def entropy_of(partition: Partition, state: State) -> float:

@@ -12,14 +12,35 @@ import numpy as np
 
 from edxdask.engine.executor import Executor
 from edxdask.engine.partition import Partition
+from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.photons import back_project, project
 from edxdask.photons.random import SPECTRA_KEYS, uniform_start
 
+SINGLE = np.float32
 OVERSAMPLING = 8
 MOST_PASSES = 12
 SUBSPACE_TOLERANCE = 1e-4  # a start need not be exact: the updates forget it
+
+
+@dataclass(frozen=True, eq=False)
+class FirstFactors:
+    """What a factorization begins with.
+
+    Attributes
+    ----------
+    spectra : (k, E)
+    abundance : where the abundances lie
+    """
+
+    spectra: np.ndarray
+    abundance: PixelStates
+
+    def with_unit_spectra(self) -> FirstFactors:
+        """Move the scale of the spectra to the abundances; the spectra here are left for a model to take."""
+        return FirstFactors(self.spectra, self.abundance.changed(UnitSpectra(self.spectra.sum(axis=1))))
 
 
 @dataclass(frozen=True)
@@ -88,12 +109,13 @@ class SignStep:
         return {}
 
 
-def nndsvd(executor: Executor, channels: int, rank: int, fill: float, dtype: np.dtype) -> np.ndarray:
-    """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``; returns the spectra.
+def nndsvd(problem: Problem, rank: int, fill: float, dtype: np.dtype) -> FirstFactors:
+    """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``.
 
-    The abundances are left in the partitions' states. Filled with the data's mean it is NNDSVDa; filled
-    with much less it lets the updates leave zero where they must and stay at sparse factors where they can.
+    Filled with the data's mean it is NNDSVDa; filled with much less it lets the updates leave zero where they
+    must and stay at sparse factors where they can.
     """
+    executor, channels = problem.executor, problem.channels
     executor.start(ZeroState(rank, dtype))
     values, right = right_singular_vectors(executor, channels, rank)
     stats = executor.advance(ProjectStep(), (right / values[:, None]).T)
@@ -108,7 +130,7 @@ def nndsvd(executor: Executor, channels: int, rank: int, fill: float, dtype: np.
         spectra[j] = size * part / np.linalg.norm(part)
         scale[j] = sign * size / np.sqrt(stats["plus" if sign > 0 else "minus"][j])
     executor.advance(SignStep(), (scale, fill))
-    return np.maximum(spectra, fill).astype(dtype)
+    return FirstFactors(np.maximum(spectra, fill).astype(dtype), PixelStates.now(problem))
 
 
 @dataclass(frozen=True)
@@ -151,6 +173,17 @@ class GivenState:
         """Cut the state of one partition."""
         first = partition.plan.first_pixel
         return {ABUNDANCE: np.ascontiguousarray(self.abundance[first : first + partition.plan.pixels])}
+
+
+@dataclass(frozen=True)
+class UnitSpectra:
+    """Move the scale of the spectra to the abundances."""
+
+    sums: np.ndarray
+
+    def __call__(self, partition: Partition, state: State) -> State:
+        """Scale one partition's abundances."""
+        return {**state, ABUNDANCE: state[ABUNDANCE] * self.sums.astype(SINGLE)}
 
 
 def random_spectra(rank: int, channels: int, dtype: np.dtype, seed: int, scale: float) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Pan-sharpening: spectra from bins, then maps from all pixels; what is not given is chosen from the data."""
+"""All together: choices from the data, spectra from bins, maps from all pixels."""

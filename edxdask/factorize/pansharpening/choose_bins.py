@@ -8,29 +8,32 @@ ground of comparison but the data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.engine.derive import Thinning
 from edxdask.engine.driver import StopRule
+from edxdask.engine.memory import CopySet, PhotonCopy
 from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.iteration.sweep_step import Call, SweepStep
 from edxdask.factorize.pansharpening.binned_fit import (
-    BinnedModel,
-    Upsampled,
+    bin_bytes,
     fit_bins,
     fractions_of,
     spectra_model,
 )
+from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.factorize.priors.memory import map_bytes
 from edxdask.factorize.priors.smooth_maps import smooth_abundances
+from edxdask.factorize.spectra.model import StartingModel
 from edxdask.progress import Progress, ProgressHook
+from edxdask.results.collections import cubes_in
 
 logger = logging.getLogger(__name__)
 
@@ -44,92 +47,55 @@ STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than th
 CLEARLY = 30.0  # standard errors by which bins of 2 lie below the best where those of 1 are not tried
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What a choice was made from.
-
-    Attributes
-    ----------
-    candidates : values tried
-    score : held-out log-likelihood per photon; higher is better
-    error : standard error of ``score`` against the best
-    chosen : the value taken
-    """
-
-    candidates: np.ndarray
-    score: np.ndarray
-    error: np.ndarray
-    chosen: float
-
-    @classmethod
-    def given(cls, value: float) -> Curve:
-        """Stand for a value that the user gave."""
-        return cls(np.empty(0), np.empty(0), np.empty(0), value)
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], name: str) -> Curve:
-        """Read back what ``arrays`` wrote."""
-        candidates, score, error = (arrays[f"{name}_{part}"] for part in ("candidates", "score", "error"))
-        return cls(candidates, score, error, arrays[f"{name}_chosen"].item())
-
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Everything as arrays."""
-        return {
-            f"{name}_candidates": self.candidates,
-            f"{name}_score": self.score,
-            f"{name}_error": self.error,
-            f"{name}_chosen": np.array(self.chosen),
-        }
-
-    def variables(self, name: str) -> dict[str, xr.Variable]:
-        """Curve as ``<name>_score`` over ``<name>_candidate``; nothing where the user gave the value."""
-        if not self.candidates.size:
-            return {}
-        dims = (f"{name}_candidate",)
-        label = {"long_name": "held-out log-likelihood per photon"}
-        return {
-            dims[0]: xr.Variable(dims, self.candidates),
-            f"{name}_score": xr.Variable(dims, self.score, label),
-            f"{name}_score_std": xr.Variable(dims, self.error, {"long_name": "standard error to the best"}),
-        }
-
-
-def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset:
-    """Return the cube choices are made on: all of it, or the middle window of the biggest map."""
-    if isinstance(data, xr.DataTree):
-        maps = [n.to_dataset(inherit=True) for n in data.subtree if schema.COUNTS in n.data_vars]
-        data = max(maps, key=lambda cube: cube[schema.COUNTS].size)
-    pixels = schema.pixel_dims(data)
-    cut = {dim: data.sizes[dim] // 2 for dim in pixels[:-2]}
-    window = data.isel(cut) if cut else data
-    side = int(np.sqrt(WINDOW_PIXELS))
+def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset | None:
+    """Middle of the biggest map, on which choices are made; None where the data are one map of that size."""
+    cubes = cubes_in(data)
+    largest = max(cubes.values(), key=lambda cube: cube[schema.COUNTS].size)
+    pixels = schema.pixel_dims(largest)
+    cut = {dim: largest.sizes[dim] // 2 for dim in pixels[:-2]}
+    window = largest.isel(cut) if cut else largest
     last = {dim: window.sizes[dim] for dim in pixels[-2:]}
     if np.prod(list(last.values())) <= WINDOW_PIXELS:
-        return window
+        return window if cut or len(cubes) > 1 else None
     # a narrow map may be longer than the side of the square
-    narrow = min(last.values())
+    side, narrow = int(np.sqrt(WINDOW_PIXELS)), min(last.values())
     side = side if narrow >= side else WINDOW_PIXELS // narrow
     return window.isel(
         {d: slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for d, n in last.items()}
     )
 
 
-def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: BinnedModel) -> float:
-    """Log-likelihood per photon of the judging half, of the whole way from bins to smoothed maps.
+def copies_for_choices(window: int | None, phases: int) -> tuple[CopySet, ...]:
+    """List the copies of the photons that exist at the same time while choices are made.
+
+    Parameters
+    ----------
+    window : pixels of the window; None where choices are made on all photons
+    phases : at most
+    """
+    own = (PhotonCopy(pixels=window),) if window else ()
+    halves = tuple(PhotonCopy(1, 0.5, window) for _ in range(2))
+    bins = PhotonCopy(1, 0.5, window)  # of single pixels, which take the most
+    return (
+        CopySet((*own, *halves), map_bytes(phases)),
+        CopySet((*own, *halves, bins), bin_bytes(phases)),
+    )
+
+
+def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: StartingModel) -> float:
+    """Log-likelihood per photon of the judging half, of all that leads from bins to smoothed maps.
 
     Judged by the bins' own abundances, small bins win, because they blur least; but the maps do not come
-    from the bins, only the spectra do, and those are better from larger ones (mantle map, 147 counts a
+    from the bins, only the spectra do, and those are better from larger ones (mantle map, 147 counts per
     pixel: error of the maps from bins of 4 twice that from bins of 12).
     """
-    binned = train.derive(factor=factor)
-    try:
+    with train.derived(factor=factor, per_pixel=bin_bytes(phases)) as binned:
         fit = fit_bins(binned, factor, phases, model, rule=RULE)
-    finally:
-        binned.executor.close()
-    start = Upsampled(fit.fractions, fit.stacks, fit.factor)
-    smooth_abundances(train, fit.spectra, strength=USUAL_STRENGTH, start=start)
-    judge.executor.start(GivenState(fractions_of(gather_abundance(train))))
-    call = Call(fit.spectra.astype(np.float32))
+    start = PixelStates.made(train, fit.upsampled())
+    maps = smooth_abundances(start, fit.found.spectra, strength=USUAL_STRENGTH)
+    fractions = fractions_of(gather_abundance(maps.abundance))
+    PixelStates.made(judge, GivenState(fractions))
+    call = Call(fit.found.spectra.astype(np.float32))
     loss = judge.executor.advance(SweepStep(spectra_statistics=False), call)["loss"]
     return -(float(loss) - judge.pixels) / judge.photons
 
@@ -139,7 +105,7 @@ def choose_bin(
     phases: int,
     *,
     seed: int,
-    model: BinnedModel | None = None,
+    model: StartingModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
     """Choose the bin factor whose spectra predict unseen photons best.
@@ -164,7 +130,7 @@ def choose_phases(
     factor: int,
     *,
     seed: int,
-    model: BinnedModel | None = None,
+    model: StartingModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
     """Choose the smallest number of phases that is not clearly worse than the best."""
@@ -178,22 +144,19 @@ def _scored(
     problem: Problem,
     settings: Sequence[tuple[int, int]],
     seed: int,
-    model: BinnedModel | None,
+    model: StartingModel | None,
     progress: ProgressHook | None,
 ) -> Iterator[float]:
     """Yield the score of each bin factor and number of phases."""
-    train, judge = (problem.derive(thinning=Thinning(0.5, seed, rest)) for rest in (False, True))
     model = spectra_model(problem) if model is None else model
-    try:
+    most = max(phases for _, phases in settings)
+    with problem.split_in_two(0.5, seed, per_pixel=map_bytes(most)) as (train, judge):
         for done, (factor, phases) in enumerate(settings, start=1):
             score = held_out(train, judge, factor, phases, model)
             if progress:
                 progress(Progress("choices by count splitting", done, len(settings), "fit"))
             logger.info("bins of %d, %d phases: held-out %.6f per photon", factor, phases, score)
             yield score
-    finally:
-        train.executor.close()
-        judge.executor.close()
 
 
 def _error(gap: Any, photons: int) -> Any:

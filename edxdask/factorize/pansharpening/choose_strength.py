@@ -14,17 +14,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from edxdask.engine.derive import Thinning
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.errors import ParameterError
 from edxdask.factorize.iteration.pieces import photon_pieces
 from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.kernels.curvature import log_likelihood
-from edxdask.factorize.pansharpening.choose_bins import Curve
+from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.factorize.priors.memory import map_bytes
 from edxdask.factorize.priors.smooth_maps import (
     FRACTION,
     PATIENCE,
@@ -61,14 +62,14 @@ def choose_strength(
     """Find the strength whose maps predict unseen photons best.
 
     All pixels of ``problem`` are fitted for each candidate, some 5 ns per pixel and step: give it a window of
-    a large map (``select.window_of``).
+    a large map (``choose_bins.window_of``).
 
     Parameters
     ----------
     spectra : (k, E), rows of any positive sum
     kind : "tv" or "laplacian"
     strengths : candidates, rising; None tries rising ones from far too weak until the score falls for good
-    fraction : share of the photons that are fitted
+    fraction : of the photons, which is fitted
     seed : of the split
 
     Returns
@@ -80,17 +81,14 @@ def choose_strength(
     """
     prior = checked_kind(kind)
     if not 0 < fraction < 1:
-        raise ParameterError("fraction", fraction, "a share between 0 and 1, neither included")
+        raise ParameterError("fraction", fraction, "a number between 0 and 1, neither included")
     candidates = _candidates(strengths)
     unit, _ = unit_rows(spectra)
-    train = problem.derive(thinning=Thinning(fraction, seed))
-    judge = problem.derive(thinning=Thinning(fraction, seed, rest=True))
     tried: list[float] = []
     scores: list[np.ndarray] = []
-    try:
+    with problem.split_in_two(fraction, seed, per_pixel=map_bytes(len(unit))) as (train, judge):
         for strength, maps in _path(train, unit, prior, candidates):
-            judge.executor.start(GivenState(maps))
-            pieces = judge.executor.collect(predicted, mixed_spectra(unit))
+            pieces = PixelStates.made(judge, GivenState(maps)).collect(predicted, mixed_spectra(unit))
             tried.append(strength)
             scores.append(np.concatenate(list(pieces)))
             logger.info("strength %.3g: held-out %.6f per photon", strength, scores[-1].sum() / judge.photons)
@@ -98,9 +96,6 @@ def choose_strength(
                 progress(Progress("strength of the prior", len(tried), len(candidates), "fit"))
             if strengths is None and _past_the_best(scores):
                 break
-    finally:
-        train.executor.close()
-        judge.executor.close()
     return _curve(np.array(tried), np.array(scores), judge.photons)
 
 
@@ -119,19 +114,19 @@ def _path(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield each strength and its maps ``(pixels, k)``; each fit starts from the one before it."""
     executor = train.executor
-    executor.start(EqualShares(len(unit)))
-    executor.change(ToFractions(np.ones(len(unit))))
-    constant = float(sum(executor.collect(unexplained)))
+    states = PixelStates.made(train, EqualFractions(len(unit))).changed(ToFractions(np.ones(len(unit))))
+    constant = float(sum(states.collect(unexplained)))
     for strength in candidates:
         penalty = Penalty.of(kind, strength, train)
-        executor.change(without_pull)
+        states.changed(without_pull)
         rounds = SmoothRounds(executor, mixed_spectra(unit), penalty, constant, ROUNDS, TOLERANCE)
         Loop(executor, "strength", StopRule(ROUNDS, TOLERANCE, PATIENCE)).run(rounds, rounds.start())
-        yield strength, np.concatenate(list(executor.collect(fractions)))
+        states = PixelStates.now(train)
+        yield strength, np.concatenate(list(states.collect(fractions)))
 
 
 @dataclass(frozen=True)
-class EqualShares:
+class EqualFractions:
     """State in which every phase has the same part of a pixel."""
 
     phases: int

@@ -1,49 +1,111 @@
-"""Finished stages of a long method, kept in its checkpoint folder: a resumed run goes past them."""
+"""Finished steps of a run, kept in its checkpoint folder: a resumed run goes past them.
+
+Each step has an identity of its own: the data, the method, and the parameters that the step follows from. A
+step of other parameters is refused. When to stop is different: a run may go on for longer, so a step that was
+stopped by another rule is made anew (from its last checkpoint), and all that followed from it with it.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edxdask.errors import EdxdaskError
+from edxdask.engine.checkpoint import Checkpoint, refuse_other_run
+from edxdask.factorize.iteration.phases import Arrays
 
-Arrays = dict[str, np.ndarray]
+logger = logging.getLogger(__name__)
+
+CHOICES, BINS, BINNED_FIT, STRENGTH = "choices", "bins", "binned_fit", "strength"
+FIRST_MAPS, REFINED, MAPS = "first_maps", "refined", "maps"
+STEPS = (CHOICES, BINS, BINNED_FIT, STRENGTH, FIRST_MAPS, REFINED, MAPS)  # each follows from those before it
 
 
-def kept_or_made(
-    folder: Path | None, name: str, identity: Mapping[str, Any], make: Callable[[], Arrays]
-) -> Arrays:
-    """Return what ``make`` returns, from ``folder`` if an earlier run of the same identity left it there.
+@dataclass(frozen=True)
+class KeptSteps:
+    """Where finished steps of one run lie.
 
-    Raises
-    ------
-    EdxdaskError
-        If what lies there is of another run.
+    Attributes
+    ----------
+    folder : None keeps nothing
+    identity : what all steps follow from: data, method, seed
     """
-    if folder is None:
-        return make()
-    path = folder / f"{name}.npz"
-    mine = json.dumps(dict(identity), sort_keys=True, default=str)
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            found = {key: stored[key] for key in stored.files}
-        if str(found.pop("identity")) != mine:
-            raise EdxdaskError(
-                f"{path}: this is of another run, with other data or parameters. Give the same parameters to "
-                "go on with it, or remove the folder to start anew."
-            )
-        return found
-    arrays = make()
-    folder.mkdir(parents=True, exist_ok=True)
+
+    folder: Path | None
+    identity: Mapping[str, Any]
+
+    def kept_or_made(
+        self,
+        step: str,
+        make: Callable[[], Arrays],
+        *,
+        stop: Mapping[str, float] | None = None,
+        **parameters: Any,
+    ) -> Arrays:
+        """Return what an earlier run left of a step, or what ``make`` returns.
+
+        Parameters
+        ----------
+        step : one of ``STEPS``
+        stop : when the step stops; a step that was stopped otherwise is made anew
+        parameters : what the step follows from besides the run's identity
+
+        Raises
+        ------
+        EdxdaskError
+            If what lies there is of another run.
+        """
+        if self.folder is None:
+            return make()
+        path = self.folder / f"{step}.npz"
+        mine = json.loads(json.dumps({**self.identity, **parameters}, default=str))
+        rule = {name: float(value) for name, value in (stop or {}).items()}
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as stored:
+                found = {key: stored[key] for key in stored.files}
+            said = json.loads(str(found.pop("identity")))
+            refuse_other_run(path, said["parameters"], mine)
+            if said["stop"] == rule:
+                return found
+            logger.info("%s was stopped by %s, now by %s: it is made anew", path, said["stop"], rule)
+        self._forget(STEPS[STEPS.index(step) + 1 :])
+        path.unlink(missing_ok=True)
+        arrays = make()
+        _write(path, {**arrays, "identity": np.array(json.dumps({"parameters": mine, "stop": rule}))})
+        return arrays
+
+    def checkpoint(self, step: str, **parameters: Any) -> Checkpoint | None:
+        """Checkpoint of a step that iterates."""
+        if self.folder is None:
+            return None
+        return Checkpoint(self.folder / step, {**self.identity, **parameters})
+
+    def forget(self) -> None:
+        """Remove what was kept, when the run is done, and the folder if nothing else is in it."""
+        self._forget(STEPS)
+        if self.folder is not None and self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _forget(self, steps: tuple[str, ...]) -> None:
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for step in steps:
+            (self.folder / f"{step}.npz").unlink(missing_ok=True)
+            Checkpoint(self.folder / step, self.identity).remove()
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    """Write all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, identity=np.array(mine), **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    return arrays

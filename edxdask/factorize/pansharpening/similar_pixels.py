@@ -1,4 +1,4 @@
-"""Spectra from pixels that look alike, once smooth maps say which ones do.
+"""Sums of pixels of similar fractions, once smooth maps say which ones these are.
 
 Bins of neighbours mix a small precipitate with what lies around it; pixels gathered by their fractions do
 not. Maps smoother than the best ones sort the pixels, so that the sorting does not follow the noise of the
@@ -9,43 +9,26 @@ map at 15 counts per pixel this takes the smallest phase (12 000 photons) from 4
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
 
 from edxdask.engine.partition import Partition
-from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
-from edxdask.factorize.iteration.rounds import SpectraModel
-from edxdask.factorize.iteration.sweep_step import ABUNDANCE, SOFT_COUNTS
-from edxdask.photons import choose, from_dense, grouped_spectra, kl_sweep
+from edxdask.factorize.iteration.grouped import TINY, Groups
+from edxdask.factorize.iteration.sweep_step import ABUNDANCE
+from edxdask.photons import grouped_spectra
 
 SMOOTHER = 2.0  # than the best maps
-ITERATIONS = 200
-MOST_GROUPS, FINEST = 400, 16  # sums of pixels; steps that fractions are rounded to
-TINY = np.finfo(np.float64).tiny
+MOST_GROUPS, MOST_STEPS = 400, 16  # sums of pixels; steps that fractions are rounded to
 
 
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Sums of pixels that look alike.
-
-    Attributes
-    ----------
-    counts : (groups, E)
-    abundance : (groups, k) in counts, as the maps have them
-    """
-
-    counts: np.ndarray
-    abundance: np.ndarray
-
-
-def gather_similar(problem: Problem, phases: int) -> Groups:
-    """Sum pixels whose ``abundance`` is alike, over all maps."""
+def gather_similar(maps: PixelStates, phases: int) -> Groups:
+    """Sum pixels of similar fractions, over all maps."""
     steps = _steps(phases)
     sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
-    for keys, counts, abundance in problem.executor.collect(_alike, steps):
+    for keys, counts, abundance in maps.collect(_grouped, steps):
         for key, more, share in zip(map(tuple, keys.tolist()), counts, abundance, strict=True):
             if key in sums:
                 sums[key][0][:] += more
@@ -61,11 +44,11 @@ def gather_similar(problem: Problem, phases: int) -> Groups:
 def _steps(phases: int) -> int:
     """Find the steps of the fractions that make at most ``MOST_GROUPS`` groups."""
     return max(
-        (n for n in range(2, FINEST + 1) if comb(n + phases - 1, phases - 1) <= MOST_GROUPS), default=1
+        (n for n in range(2, MOST_STEPS + 1) if comb(n + phases - 1, phases - 1) <= MOST_GROUPS), default=1
     )
 
 
-def _alike(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gather one partition: (groups, k) rounded fractions, (groups, E) counts, (groups, k) abundance."""
     abundance = state[ABUNDANCE].astype(np.float64)
     fractions = abundance / np.maximum(abundance.sum(axis=1, keepdims=True), TINY)
@@ -77,27 +60,3 @@ def _alike(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, 
         grouped_spectra(block, group[where], counts)
     share = np.stack([np.bincount(group, column, len(keys)) for column in abundance.T], axis=1)
     return keys, counts, share
-
-
-def refine(
-    model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Go on with the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
-
-    Parameters
-    ----------
-    model, weights : of the spectra to start from
-    sparsity : as there, in counts
-    """
-    total = groups.counts.sum(axis=1, keepdims=True)
-    abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
-    sums = from_dense(groups.counts)
-    # of one type, however large: the kernel compiles once
-    block = choose(replace(sums, count=sums.count.astype(np.uint32)))
-    for _ in range(ITERATIONS):
-        abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
-        spectra = np.ascontiguousarray(model.spectra(weights))
-        sweep = kl_sweep(block, abundance, spectra, log_term=False)
-        statistics = {"numerator": sweep.numerator, "column_sums": sweep.column_sums}
-        weights = model.update(weights, statistics)
-    return weights, abundance

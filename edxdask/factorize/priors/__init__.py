@@ -1,1 +1,1 @@
-"""Spatial priors: maps of known spectra by penalised likelihood."""
+"""Maps of known spectra, smooth where the photons allow it: penalised likelihood."""

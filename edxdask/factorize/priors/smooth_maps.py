@@ -10,7 +10,7 @@ is stopped early. A round reads the photons once for a quadratic model of the li
 takes ``INNER`` primal-dual steps on it (Condat, J. Optim. Theory Appl. 158 (2013) 460; Vũ, Adv. Comput. Math.
 38 (2013) 667) with the dual field of the round before.
 
-A prior takes contrast from small grains along with the noise. So the problem is solved a second time with J
+A prior takes contrast from little grains along with the noise. So the problem is solved a second time with J
 replaced by its Bregman distance from the first solution (Osher et al., Multiscale Model. Simul. 4 (2005)
 460), which costs nothing where the second has the edges of the first, whatever their height. On the mantle
 phantom this takes a third off the squared error that one solution has at its own best strength.
@@ -32,11 +32,13 @@ from edxdask.engine.driver import Loop, Shared, StopRule
 from edxdask.engine.executor import Executor
 from edxdask.engine.partition import Partition, Tile
 from edxdask.engine.problem import Problem
-from edxdask.engine.step import Halo, State, StateMaker, Stats
+from edxdask.engine.states import PixelStates
+from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.kernels.curvature import centre_model
 from edxdask.factorize.kernels.prior import divergence, primal_dual, variation
+from edxdask.factorize.priors.memory import INNER, model_floats
 from edxdask.photons import entropy_term, likelihood_model, pixel_totals
 from edxdask.progress import ProgressHook
 
@@ -44,58 +46,19 @@ FRACTION, DUAL, MODEL, PULL = "fraction", "dual", "model", "pull"
 Prior = Literal["tv", "laplacian"]
 SINGLE = np.float32
 
-INNER = 20  # primal-dual steps per round, and rows of a halo
 ROUNDS, TOLERANCE = 60, 1e-5
 DUAL_STEP = 2.4  # of the dual field, over the mean counts, which set the likelihood's curvature
 # λ / √(mean counts) at strength 1, which suits most maps: best on mantle and spheres at 15 and 147 counts
 # were 4.0 to 6 (TV), 28 to 80 (Laplacian).
 USUAL: dict[Prior, float] = {"tv": 4.0, "laplacian": 30.0}
-# A share of the mean spectrum in every spectrum: without it a phase at zero never comes back where a photon
-# lies in a channel that no other phase has, because the likelihood's curvature there has no bound.
+# Of the mean spectrum, in every spectrum: without it a phase at zero never comes back where a photon lies in
+# a channel that no other phase has, because the likelihood's curvature there has no bound.
 SHARED = 1e-3
-# One small gain ends the first solution. The round after it may rise at less than two counts per pixel, while
+# One low gain ends the first solution. The round after it may rise at less than two counts per pixel, while
 # the dual field follows, so it takes two more to end the second.
 PATIENCE = 3
 SLACK = 1e-7  # relative rise of the objective that single precision may cause
 MOST_DAMPING = 64.0
-
-
-def state_floats(phases: int) -> int:
-    """Count single-precision numbers per pixel of smoothing: its states and the abundances they come from.
-
-    Examples
-    --------
-    >>> [state_floats(k) for k in (2, 3, 4, 8)]
-    [13, 21, 30, 76]
-    """
-    return 5 * phases + model_floats(phases)
-
-
-def scratch_floats(phases: int, width: int) -> int:
-    """Count single-precision numbers that a thread works on: rows in use, a little wider than the image.
-
-    Examples
-    --------
-    >>> scratch_floats(3, 512)
-    231840
-    """
-    return (INNER + 3) * (4 * phases + model_floats(phases)) * (width + 48)
-
-
-def halo_floats(phases: int, width: int) -> int:
-    """Count single-precision numbers of a partition's halos: rows cut from both of its ends, and joined ones.
-
-    Examples
-    --------
-    >>> halo_floats(3, 512)
-    614400
-    """
-    return 4 * INNER * width * (3 * phases + model_floats(phases))
-
-
-def model_floats(phases: int) -> int:
-    """Count numbers per pixel of the quadratic model: step bound, slopes, curvatures."""
-    return 1 + (phases - 1) + (phases - 1) * phases // 2
 
 
 @dataclass(frozen=True)
@@ -249,40 +212,49 @@ class SmoothRounds:
         return {"smoothing": np.array([damping, objective, solution])}, objective
 
 
+@dataclass(frozen=True, eq=False)
+class SmoothMaps:
+    """Maps under a prior.
+
+    Attributes
+    ----------
+    abundance : where the abundances lie, in the scale that they times the spectra are counts
+    objectives : (rounds,) Kullback-Leibler divergence plus penalty at the start of each round; falls through
+        both solutions
+    """
+
+    abundance: PixelStates
+    objectives: np.ndarray
+
+
 def smooth_abundances(
-    problem: Problem,
+    start: PixelStates,
     spectra: np.ndarray,
     *,
     strength: float,
     kind: Prior = "tv",
-    start: StateMaker | None = None,
     yields: np.ndarray | None = None,
     rounds: int = ROUNDS,
     tol: float = TOLERANCE,
     label: str = "maps",
     progress: ProgressHook | None = None,
     checkpoint: Checkpoint | None = None,
-) -> np.ndarray:
-    """Most likely abundances of known spectra under a spatial prior, left in the state ``abundance``.
+) -> SmoothMaps:
+    """Most likely abundances of known spectra under a spatial prior.
 
     Parameters
     ----------
+    start : states with ``abundance`` to start from, which are changed in place
     spectra : (k, E), rows of any positive sum
     strength : weight of the prior; 1 suits most maps at any dose, ``choose_strength`` finds the best, and 0
         leaves the prior out
     kind : "tv" or "laplacian"
-    start : makes the states with ``abundance`` to start from; None takes those that stand
     yields : (k,) counts of a pixel that is all one phase. Given, they take the place of each pixel's own
         counts (uniform thickness: Σ_k A_k / g_k = 1)
     rounds, tol : stop after so many readings of the photons, or when three gained less than ``tol`` of the
         objective; with 0 the first half of the rounds goes to the first solution
     label : what progress calls it
     checkpoint : resumes from it; the caller removes it when all is done
-
-    Returns
-    -------
-    (rounds,) float64
-        Kullback-Leibler divergence plus penalty at the start of each round; falls through both solutions.
 
     Notes
     -----
@@ -292,21 +264,17 @@ def smooth_abundances(
     unit, sums = unit_rows(spectra)
     if not (np.isfinite(strength) and strength >= 0):
         raise ParameterError("strength", strength, "a number of at least 0")
-    executor = problem.executor
-    if start is not None:
-        executor.start(start)
-    constant = float(sum(executor.collect(unexplained)))
+    problem, executor = start.problem, start.problem.executor
     table = mixed_spectra(unit)
     if yields is not None:
-        constant = float(sum(executor.collect(unexplained_counts)))
         table = (table * yields).astype(SINGLE)
-    executor.change(ToFractions(sums, yields))
+    constant = float(sum(start.collect(unexplained if yields is None else unexplained_counts)))
+    start.changed(ToFractions(sums, yields))
     penalty = Penalty.of(checked_kind(kind), strength, problem)
     loop = Loop(executor, label, StopRule(rounds, tol, PATIENCE), progress, checkpoint)
     step = SmoothRounds(executor, table, penalty, constant, rounds, tol, yields)
     _, objectives = loop.run(step, step.start())
-    executor.change(ToAbundances(sums, yields))
-    return objectives
+    return SmoothMaps(PixelStates.now(problem).changed(ToAbundances(sums, yields)), objectives)
 
 
 def checked_kind(kind: str) -> Prior:
@@ -330,7 +298,7 @@ def unit_rows(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mixed_spectra(unit: np.ndarray) -> np.ndarray:
-    """Table (E, k) of the likelihood: spectra with a small share of their mean and of a flat line."""
+    """Table (E, k) of the likelihood: spectra with a little of their mean and of a flat line."""
     common = 0.99 * unit.mean(axis=0) + 0.01 / unit.shape[1]
     return np.ascontiguousarray(((1 - SHARED) * unit + SHARED * common).T, dtype=SINGLE)
 

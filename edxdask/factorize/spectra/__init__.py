@@ -1,1 +1,1 @@
-"""Kinds of spectra: free, limited to what the detector resolves, or made of what elements emit."""
+"""What a spectrum may be: of any shape, what the detector resolves, or made of what elements emit."""

@@ -22,7 +22,7 @@ LOST = 1e-10  # what is left of a direction after orthogonalization, below which
 def leading_eigenvectors(
     apply: Callable[[np.ndarray], np.ndarray], size: int, wanted: int, count: int, *, tail: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Block Krylov (Lanczos) with full orthogonalization: every product is kept and used again.
+    """Block Krylov (Lanczos) with complete orthogonalization: every product is kept and used again.
 
     Parameters
     ----------
@@ -43,17 +43,17 @@ def leading_eigenvectors(
     [5.0, 3.0]
     """
     fresh = np.linalg.qr(uniform_start(0, np.arange(size), min(size, max(WIDTH, wanted))) - 0.5)[0]
-    basis, image, small = np.empty((size, 0)), np.empty((size, 0)), np.empty((0, 0))
+    basis, image, projected = np.empty((size, 0)), np.empty((size, 0)), np.empty((0, 0))
     for turn in range(1, MOST_PASSES + 1):
         basis, image = np.hstack([basis, fresh]), np.hstack([image, apply(fresh)])
-        small = _grown(small, basis.T @ image[:, -fresh.shape[1] :])
+        projected = _grown(projected, basis.T @ image[:, -fresh.shape[1] :])
         fresh = _new_directions(image[:, -fresh.shape[1] :], basis)
         last = turn == MOST_PASSES or fresh.shape[1] == 0
         if basis.shape[1] < count and not last:
             continue
         if turn % CHECK_EVERY and not last:
             continue
-        values, rotation = np.linalg.eigh(small)
+        values, rotation = np.linalg.eigh(projected)
         values, top = values[::-1][:count], rotation[:, ::-1][:, :count]
         misses = np.linalg.norm(image @ top - (basis @ top) * values, axis=0)
         share = np.where(np.arange(values.size) < wanted, RESIDUAL, tail)
@@ -66,11 +66,11 @@ def leading_eigenvectors(
     return found, basis @ top[:, :wanted]
 
 
-def _grown(small: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Symmetric matrix with new last columns, and rows alike."""
-    old, new = small.shape[0], columns.shape[1]
+def _grown(projected: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Symmetric matrix with new last columns, and the same rows."""
+    old, new = projected.shape[0], columns.shape[1]
     out = np.empty((old + new, old + new))
-    out[:old, :old] = small
+    out[:old, :old] = projected
     out[:old, old:], out[old:, :old] = columns[:old], columns[:old].T
     out[old:, old:] = (columns[old:] + columns[old:].T) / 2
     return out

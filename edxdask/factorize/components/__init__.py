@@ -1,0 +1,1 @@
+"""Principal components: the scaled moments of the photons and their eigenvectors."""

@@ -1,0 +1,124 @@
+"""Which phase is which: placing the labels, and turning phases that never occur pure out of one another.
+
+The likelihood leaves both open: a first fit may hand the silicon of a matrix to a phase of its own, and what
+lies everywhere may be mixed into everything. Labels, absences and the purest bins settle it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.iteration.phases import Phases
+from edxdask.factorize.spectra.elemental import ElementalSpectra
+
+RETURNED = 0.1  # of the mean spectrum in each, where it is not known yet which phase is which
+PUREST, PRESENT_COUNTS = 0.1, 1e-3  # fraction of the bins that count as the matrix alone; of a count
+RICH, MOST_OUT = 0.5, 0.9  # of its largest fraction, bins rich in a phase; part of a phase that may be matrix
+
+
+def placed(
+    guide: Guide, now: Phases, fitted: Callable[[ElementalSpectra, np.ndarray], Phases]
+) -> tuple[dict[str | int, int], Phases]:
+    """Find the phase of each label: where what the labels rule out costs the least likelihood.
+
+    By its composition alone no phase can be told: where phases never occur pure, the first fit may have
+    handed the silicon of a matrix to a phase of its own.
+    """
+    mean = guide.mean_model()
+    weights = mean.weights_of(now.spectra)
+    composition = mean.composition(weights)
+    ways = guide.ways(len(now.spectra)) or [guide.places(composition)]
+    if ways == [{}]:
+        return {}, now
+    best: tuple[float, dict[str | int, int], Phases] | None = None
+    # what the first fit took out of a phase may have to come back
+    common = weights.mean(axis=0)
+    begun = (1 - RETURNED) * weights + RETURNED * common
+    for places in ways:
+        tried = fitted(guide.model(composition, places), _within(guide, places, begun))
+        if best is None or tried.objectives[-1] < best[0]:
+            best = float(tried.objectives[-1]), places, tried
+    if best is None:
+        raise RuntimeError("no way to place the labels was tried")
+    return best[1], best[2]
+
+
+def _within(guide: Guide, places: dict[str | int, int], weights: np.ndarray) -> np.ndarray:
+    """Weights without what the labels rule out; rows sum to 1."""
+    held = weights * guide.allowed(len(weights), places)
+    return held / np.maximum(held.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+
+
+def purified(now: Phases, free: Sequence[int]) -> Phases:
+    """Turn the spectrum of the matrix to that of the purest bins; product and likelihood stay as they are.
+
+    Where a phase lies everywhere, S_m + b S_j with A_j - b A_m explains the counts as well as S_m with A_j.
+    The matrix takes the b that its purest bins have left of each other phase. It is the phase, among those
+    that nothing is said about, that is biggest after that.
+    """
+    counts = now.abundance.astype(np.float64)
+    heavy = counts.sum(axis=1) > 0
+    best: tuple[float, int, np.ndarray] | None = None
+    for row in free:
+        mine = heavy & (counts[:, row] > PRESENT_COUNTS)
+        if not mine.any():
+            continue
+        ratio = counts[mine] / counts[mine, row : row + 1]
+        share = np.quantile(ratio, PUREST, axis=0)
+        share[row] = 0.0
+        size = float(counts[:, row].sum() * (1 + share.sum()))
+        if best is None or size > best[0]:
+            best = size, row, share
+    if best is None or not best[2].any():
+        return now
+    _, row, share = best
+    moved = np.minimum(counts[:, row : row + 1] * share, counts)
+    moved[:, row] = 0.0
+    fresh = counts - moved
+    fresh[:, row] += moved.sum(axis=1)
+    spectra = now.spectra.copy()
+    spectra[row] = (spectra[row] + share @ now.spectra) / (1 + share.sum())
+    return replace(now, spectra=spectra, abundance=fresh.astype(now.abundance.dtype))
+
+
+def parted(now: Phases, guide: Guide, places: dict[str | int, int]) -> Phases:
+    """Turn phases that cannot hold an element of the matrix out of other precipitates and out of the matrix.
+
+    The same freedom as in ``purified``. A phase takes what its richest bins have left of other precipitates;
+    then so much of the matrix is taken away as the absent elements say: mixture minus matrix, as in NMF-aided
+    unmixing (H. Chen et al., Ultramicroscopy (2024) 113981).
+    """
+    model = guide.mean_model()
+    counts, weights = now.abundance.astype(np.float64), model.weights_of(now.spectra)
+    matrix = int(np.argmax(counts.sum(axis=0)))
+    for label, row in places.items():
+        gone = [guide.elements.index(e) for e in guide.absent.get(label, ())]
+        if row == matrix or not weights[matrix, gone].sum() > 0:
+            continue
+        total = counts.sum(axis=1)
+        share = np.divide(counts[:, row], total, out=np.zeros_like(total), where=total > 0)
+        rich = share >= RICH * share.max()
+        left = np.quantile(
+            counts[rich] / np.maximum(counts[rich, row : row + 1], PRESENT_COUNTS), PUREST, axis=0
+        )
+        left[[row, matrix]] = 0.0
+        weights[row], counts = _with(weights[row] + left @ weights, counts, row, left)
+        out = np.zeros(len(weights))
+        out[matrix] = -min(weights[row, gone].sum() / weights[matrix, gone].sum(), MOST_OUT)
+        weights[row], counts = _with(weights[row] + out @ weights, counts, row, out)
+    return replace(now, spectra=model.spectra(weights), abundance=counts.astype(now.abundance.dtype))
+
+
+def _with(
+    weights: np.ndarray, counts: np.ndarray, row: int, share: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give phase ``row`` a share of others for each of its counts; weights sum to 1 again."""
+    moved = np.minimum(counts[:, row : row + 1] * share, counts)
+    fresh = counts - moved
+    fresh[:, row] += moved.sum(axis=1)
+    held = np.maximum(weights, 0.0)
+    return held / held.sum(), np.maximum(fresh, 0.0)

@@ -1,0 +1,52 @@
+"""Rounds on sums of pixels, which are few enough for the memory of one process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edxdask.factorize.iteration.sweep_step import SOFT_COUNTS
+from edxdask.factorize.spectra.model import SpectraModel
+from edxdask.photons import choose, from_dense, kl_sweep
+
+ITERATIONS = 200
+TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Sums of pixels of similar fractions.
+
+    Attributes
+    ----------
+    counts : (groups, E)
+    abundance : (groups, k) in counts, as the maps have them
+    """
+
+    counts: np.ndarray
+    abundance: np.ndarray
+
+
+def fit_groups(
+    model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Go on with the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
+
+    Parameters
+    ----------
+    model, weights : of the spectra to start from
+    sparsity : as there, in counts
+    """
+    total = groups.counts.sum(axis=1, keepdims=True)
+    abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
+    sums = from_dense(groups.counts)
+    # of one type, however large: the kernel compiles once
+    block = choose(replace(sums, count=sums.count.astype(np.uint32)))
+    for _ in range(ITERATIONS):
+        abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
+        spectra = np.ascontiguousarray(model.spectra(weights))
+        sweep = kl_sweep(block, abundance, spectra, log_term=False)
+        statistics = {"numerator": sweep.numerator, "column_sums": sweep.column_sums}
+        weights = model.update(weights, statistics)
+    return weights, abundance

@@ -1,0 +1,128 @@
+"""What is found of the phases, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from edxdask.errors import ParameterError
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Phases:
+    """Spectra and abundances, and what is known of the phases.
+
+    Attributes
+    ----------
+    spectra, abundance, objectives : (k, E), (pixels or bins, k) in counts, (iterations,)
+    labels : of the phases; None where they are numbered by size later
+    owners : (k,) which label of the guide each phase has, -1 none; None without elements
+    composition, composition_std : (k, elements); None without elements
+    """
+
+    spectra: np.ndarray
+    abundance: np.ndarray
+    objectives: np.ndarray
+    labels: tuple[str, ...] | None = None
+    owners: np.ndarray | None = None
+    composition: np.ndarray | None = None
+    composition_std: np.ndarray | None = None
+
+    def arrays(self) -> Arrays:
+        """Everything as arrays, without pickles."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in found.items() if value is not None}
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Phases:
+        """Read back what ``arrays`` wrote."""
+        found: dict[str, Any] = dict(arrays)
+        if "labels" in found:
+            found["labels"] = tuple(map(str, found["labels"]))
+        return cls(**found)
+
+    def in_order(self, order: Sequence[int] | np.ndarray) -> Phases:
+        """Give the phases in another order."""
+        rows = np.asarray(order, dtype=np.intp)
+        return replace(
+            self,
+            spectra=self.spectra[rows],
+            abundance=np.ascontiguousarray(self.abundance[:, rows]),
+            labels=None if self.labels is None else tuple(self.labels[i] for i in rows),
+            owners=None if self.owners is None else self.owners[rows],
+            composition=None if self.composition is None else self.composition[rows],
+            composition_std=None if self.composition_std is None else self.composition_std[rows],
+        )
+
+
+@dataclass(frozen=True)
+class WantedPhases:
+    """How many phases are asked for, and their names if the user gave them.
+
+    Attributes
+    ----------
+    number : None finds it
+    names : empty where phases are numbered
+    """
+
+    number: int | None
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, phases: Any) -> WantedPhases:
+        """Check what the user gave; numbers are checked against the data later.
+
+        Raises
+        ------
+        ParameterError
+            If names are empty, occur twice, or are no names.
+
+        Examples
+        --------
+        >>> WantedPhases.of(3), WantedPhases.of(["Brg", "Fp"])
+        (WantedPhases(number=3, names=()), WantedPhases(number=2, names=('Brg', 'Fp')))
+        """
+        if phases is None or (np.ndim(phases) == 0 and not isinstance(phases, str)):
+            return cls(phases)
+        expected = "a number, or a list of names that are different and not empty"
+        if isinstance(phases, str):
+            raise ParameterError("phases", phases, expected, f"For one phase of that name: [{phases!r}].")
+        given = list(phases)
+        names = tuple(str(name).strip() for name in given if isinstance(name, str))
+        if len(names) < len(given) or not given or "" in names or len(set(names)) < len(names):
+            raise ParameterError("phases", given, expected, 'As in phases=["Brg", "Fp", "CaPv"].')
+        return cls(len(names), names)
+
+    def check_labels(self, parameter: str, labels: Mapping[str | int, object]) -> None:
+        """Refuse labels that are none of the names.
+
+        Raises
+        ------
+        ParameterError
+            If there are names, and a label that is none of them.
+        """
+        for label in labels:
+            if self.names and isinstance(label, str) and label not in self.names:
+                raise ParameterError(parameter, label, f"names among phases={list(self.names)}")
+
+    def rows_by_name(self, sizes: np.ndarray, known: Mapping[int, str]) -> list[int]:
+        """Row of each name: the known ones, and the others from the biggest phase down.
+
+        Parameters
+        ----------
+        sizes : (k,) of the phases
+        known : names of rows that are known already
+
+        Examples
+        --------
+        >>> WantedPhases(3, ("Brg", "Fp", "CaPv")).rows_by_name(np.array([1.0, 5.0, 2.0]), {2: "Brg"})
+        [2, 1, 0]
+        """
+        taken = {name: row for row, name in known.items() if name in self.names}
+        rest = iter(row for row in np.argsort(-sizes, kind="stable").tolist() if row not in taken.values())
+        return [taken[name] if name in taken else next(rest) for name in self.names]

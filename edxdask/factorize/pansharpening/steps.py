@@ -1,0 +1,208 @@
+"""The steps of `psnmf`, one after the other: each takes what the ones before it found and returns its own.
+
+Choices → fit of bins → strength of the prior → spectra once more, from pixels of similar fractions → maps.
+What was found travels as immutable arrays; maps of all pixels stay beside their photons, and the handle that
+says where (``SmoothMaps``) is passed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import xarray as xr
+
+from edxdask.engine.derive import binned_stacks
+from edxdask.engine.driver import StopRule
+from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
+from edxdask.factorize.guidance.fit import fit_similar, settle
+from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.iteration.grouped import fit_groups
+from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
+from edxdask.factorize.iteration.sweep_step import SPARSITY
+from edxdask.factorize.pansharpening.binned_fit import BinnedFit, bin_bytes, fit_bins, spectra_model
+from edxdask.factorize.pansharpening.choose_bins import choose_bin, choose_phases, window_of
+from edxdask.factorize.pansharpening.choose_strength import choose_strength
+from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.factorize.pansharpening.kept_steps import (
+    BINNED_FIT,
+    BINS,
+    CHOICES,
+    FIRST_MAPS,
+    MAPS,
+    REFINED,
+    STRENGTH,
+    KeptSteps,
+)
+from edxdask.factorize.pansharpening.similar_pixels import SMOOTHER, gather_similar
+from edxdask.factorize.priors.smooth_maps import ROUNDS, TOLERANCE, Prior, SmoothMaps, smooth_abundances
+from edxdask.factorize.spectra.model import StartingModel
+from edxdask.progress import ProgressHook
+
+Closure = Literal["counts", "thickness"]
+FIRST_ROUNDS, FIRST_TOLERANCE = 20, 1e-4  # of the maps that only sort pixels
+FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What all steps of one run share.
+
+    Attributes
+    ----------
+    problem : all photons
+    wanted : how many phases, and their names
+    guide : what the user knows of the phases; None without elements
+    model : what spectra are made of while nothing is known of single phases
+    """
+
+    problem: Problem
+    wanted: WantedPhases
+    guide: Guide | None
+    model: StartingModel
+    kept: KeptSteps
+    seed: int
+    progress: ProgressHook | None
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        wanted: WantedPhases,
+        guide: Guide | None,
+        kept: KeptSteps,
+        seed: int,
+        progress: ProgressHook | None,
+    ) -> Run:
+        """Begin a run: without a guide, what the detector resolves follows from the summed photons."""
+        model = spectra_model(problem) if guide is None else guide.mean_model()
+        return cls(problem, wanted, guide, model, kept, seed, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Bin factor and number of phases, given or found."""
+
+    bin: Curve
+    phases: Curve
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """How maps of all pixels are made; ``smooth`` is the strength that the user gave, if any."""
+
+    strength: float
+    prior: Prior
+    closure: Closure
+    smooth: float | None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells maps from others, for their checkpoint."""
+        return {"smooth": self.smooth, "prior": self.prior, "closure": self.closure}
+
+
+@contextmanager
+def window_for_choices(problem: Problem, data: xr.Dataset | xr.DataTree) -> Iterator[Problem]:
+    """Photons that choices are made on: all, or the middle of a large map."""
+    part = window_of(data)
+    if part is None:
+        yield problem
+        return
+    with problem.window(part) as window:
+        yield window
+
+
+def make_choices(run: Run, window: Problem, bin: int | None) -> Choices:
+    """Take bin factor and number of phases as given, or find them in the window."""
+    phases = run.wanted.number
+
+    def make() -> Arrays:
+        first = phases or FIRST_PHASES
+        how: dict[str, Any] = {"seed": run.seed, "model": run.model, "progress": run.progress}
+        bins = Curve.given(bin) if bin else choose_bin(window, first, **how)
+        ranks = Curve.given(phases) if phases else choose_phases(window, int(bins.chosen), **how)
+        return {**bins.arrays("bin"), **ranks.arrays("phases")}
+
+    found = run.kept.kept_or_made(CHOICES, make, bin=bin, phases=phases)
+    return Choices(Curve.of(found, "bin"), Curve.of(found, "phases"))
+
+
+def fit_chosen_bins(run: Run, choices: Choices, rule: StopRule, *, beside: Problem) -> BinnedFit:
+    """Factorize the binned photons, and settle which phase is which where the user knows something of them.
+
+    ``beside`` is the problem that exists at the same time.
+    """
+    problem, factor, number = run.problem, int(choices.bin.chosen), int(choices.phases.chosen)
+    identity = {"bin": factor, "phases": number, "names": list(run.wanted.names)}
+
+    def make() -> Arrays:
+        with problem.derived(factor=factor, per_pixel=bin_bytes(number), beside=beside) as binned:
+            found = fit_bins(
+                binned,
+                factor,
+                number,
+                run.model,
+                rule=rule,
+                progress=run.progress,
+                checkpoint=run.kept.checkpoint(BINS, **identity),
+            ).found
+            if run.guide is not None:
+                found = settle(binned, found, run.guide, run.wanted, progress=run.progress)
+            return found.arrays()
+
+    stop = {"max_iter": rule.max_iter, "tol": rule.tol}
+    found = Phases.of(run.kept.kept_or_made(BINNED_FIT, make, stop=stop, **identity))
+    return BinnedFit(factor, tuple(binned_stacks([m.stack for m in problem.maps], factor)), found)
+
+
+def strength_of_prior(run: Run, window: Problem, fit: BinnedFit, smooth: float | None, prior: Prior) -> Curve:
+    """Take the strength of the prior as given, or find it in the window."""
+
+    def make() -> Arrays:
+        if smooth is not None:
+            return Curve.given(smooth).arrays("smooth")
+        spectra = fit.found.spectra
+        curve = choose_strength(window, spectra, kind=prior, seed=run.seed, progress=run.progress)
+        return curve.arrays("smooth")
+
+    return Curve.of(run.kept.kept_or_made(STRENGTH, make, smooth=smooth, prior=prior), "smooth")
+
+
+def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases:
+    """Find the spectra again, from pixels that smooth maps say are of similar fractions."""
+
+    def make() -> Arrays:
+        smoother = replace(settings, strength=SMOOTHER * (settings.strength or 1.0))
+        maps = maps_of_all_pixels(run, fit, fit.found, smoother, first=True)
+        groups = gather_similar(maps.abundance, len(fit.found.spectra))
+        if run.guide is not None:
+            return fit_similar(groups, fit.found, run.guide).arrays()
+        weights, _ = fit_groups(run.model, run.model.start(fit.found.spectra), groups, sparsity=SPARSITY)
+        return replace(fit.found, spectra=run.model.spectra(weights)).arrays()
+
+    return Phases.of(run.kept.kept_or_made(REFINED, make, **settings.identity))
+
+
+def maps_of_all_pixels(
+    run: Run, fit: BinnedFit, found: Phases, settings: MapSettings, *, first: bool = False
+) -> SmoothMaps:
+    """Make maps of the spectra found; ``first`` ones only sort pixels and may be rough."""
+    step, label = (FIRST_MAPS, "first maps") if first else (MAPS, "maps")
+    rounds, tol = (FIRST_ROUNDS, FIRST_TOLERANCE) if first else (ROUNDS, TOLERANCE)
+    problem = run.problem
+    return smooth_abundances(
+        PixelStates.made(problem, fit.upsampled()),
+        found.spectra,
+        strength=settings.strength,
+        kind=settings.prior,
+        yields=fit.yields([m.stack for m in problem.maps]) if settings.closure == "thickness" else None,
+        rounds=rounds,
+        tol=tol,
+        label=label,
+        progress=run.progress,
+        checkpoint=run.kept.checkpoint(step, **settings.identity),
+    )
