@@ -1,7 +1,7 @@
 """Handle of the arrays that lie beside the photons: what a step leaves there has a name.
 
 Per-pixel arrays of a large map stay in the partitions, where steps change them. Whoever makes such arrays
-gets a ``PixelStates`` and passes it on; once the partitions hold something else, the handle refuses to answer.
+gets a ``PixelStates`` and passes it on; once the partitions hold something else, it refuses to answer.
 """
 
 from __future__ import annotations

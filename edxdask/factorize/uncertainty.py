@@ -11,7 +11,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.partition import Partition
-from edxdask.engine.problem import Demand, Problem, maps_of, photons_of
+from edxdask.engine.problem import Demand, maps_of, photons_of
 from edxdask.engine.states import PixelStates
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.errors import ParameterError, SchemaError

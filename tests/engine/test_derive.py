@@ -42,22 +42,24 @@ def test_bins_across_partitions_are_those_of_the_whole(rows, columns, factor, ch
     counts = np.random.default_rng(seed).poisson(0.3, (rows, columns, 8)).astype(np.uint16)
     counts[0, 0, 0] = 1
     ds = cube(counts, {"y": chunk, "x": 7})
-    with photons_of(ds, step="test", demand=Demand(0, 0), workers=workers) as problem:
-        small = problem.derive(factor=factor)
-        found = np.concatenate(list(small.executor.collect(dense_of)))
-        small.executor.close()
+    with (
+        photons_of(ds, step="test", demand=Demand(0, 0), workers=workers) as problem,
+        problem.derived(factor=factor) as bins,
+    ):
+        found = np.concatenate(list(bins.executor.collect(dense_of)))
     np.testing.assert_array_equal(found, binned(counts.astype(np.uint32), factor).reshape(-1, 8))
-    assert small.photons == counts.sum()
-    assert sum(plan.pixels for plan in small.plans) == len(found)
+    assert bins.photons == counts.sum()
+    assert sum(plan.pixels for plan in bins.plans) == len(found)
 
 
 @pytest.mark.parametrize("factor", [1, 3])
 def test_images_of_a_stack_are_binned_apart(factor):
     counts = np.random.default_rng(1).poisson(0.5, (3, 10, 7, 6)).astype(np.uint16)
-    with photons_of(cube(counts), step="test", demand=Demand(0, 0), workers=2) as problem:
-        small = problem.derive(factor=factor)
-        found = np.concatenate(list(small.executor.collect(dense_of)))
-        small.executor.close()
+    with (
+        photons_of(cube(counts), step="test", demand=Demand(0, 0), workers=2) as problem,
+        problem.derived(factor=factor) as bins,
+    ):
+        found = np.concatenate(list(bins.executor.collect(dense_of)))
     np.testing.assert_array_equal(found, binned(counts.astype(np.uint32), factor).reshape(-1, 6))
 
 
@@ -69,9 +71,8 @@ def test_the_two_parts_of_a_thinning_add_up_whatever_the_partitions():
             cube(counts, {"y": chunk}), step="test", demand=Demand(0, 0), workers=workers
         ) as problem:
             for rest in (False, True):
-                part = problem.derive(factor=2, thinning=Thinning(0.3, 7, rest))
-                parts[chunk, rest] = np.concatenate(list(part.executor.collect(dense_of)))
-                part.executor.close()
+                with problem.derived(factor=2, thinning=Thinning(0.3, 7, rest)) as part:
+                    parts[chunk, rest] = np.concatenate(list(part.executor.collect(dense_of)))
     np.testing.assert_array_equal(parts[3, False], parts[20, False])
     whole = binned(counts.astype(np.uint32), 2).reshape(-1, 6)
     np.testing.assert_array_equal(parts[3, False] + parts[3, True], whole)

@@ -1,4 +1,4 @@
-"""Choices by count splitting, the windows they are made on, and stages that a resumed run goes past."""
+"""Choices by count splitting, the windows they are made on, and steps that a resumed run goes past."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from edxdask.errors import EdxdaskError
 from edxdask.factorize.pansharpening.choose_bins import (
     CLEARLY,
     WINDOW_PIXELS,
-    Curve,
     choose_bin,
     choose_phases,
     window_of,
 )
-from edxdask.factorize.pansharpening.kept_steps import kept_or_made
+from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.factorize.pansharpening.kept_steps import CHOICES, STRENGTH, KeptSteps
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_choices_do_not_depend_on_partitions(mantle):
 
 
 def test_the_window_is_the_whole_of_a_small_map_and_the_middle_of_a_large_one(mantle):
-    assert window_of(mantle) is mantle
+    assert window_of(mantle) is None
     large = edxdask.simulate("mantle", shape=(600, 1000), channels=64, counts=1)
     window = window_of(large)
     assert window.sizes["y"] * window.sizes["x"] <= WINDOW_PIXELS
@@ -75,16 +75,37 @@ def test_the_window_is_the_whole_of_a_small_map_and_the_middle_of_a_large_one(ma
     assert narrow.sizes["y"] == WINDOW_PIXELS // 50
 
 
-def test_a_finished_stage_is_not_done_again_and_not_taken_for_another_runs(tmp_path):
+def test_a_finished_step_is_not_done_again_and_not_taken_for_another_runs(tmp_path):
     calls = []
 
     def make():
         calls.append(1)
         return Curve(np.arange(3), np.ones(3), np.zeros(3), 2).arrays("bin")
 
+    kept = KeptSteps(tmp_path / "run", {"seed": 1})
     for _ in range(2):
-        found = kept_or_made(tmp_path / "run", "choices", {"seed": 1}, make)
+        found = kept.kept_or_made(CHOICES, make, bin=None)
     assert len(calls) == 1
     assert Curve.of(found, "bin").chosen == 2
-    with pytest.raises(EdxdaskError, match="another run"):
-        kept_or_made(tmp_path / "run", "choices", {"seed": 2}, make)
+    with pytest.raises(EdxdaskError, match=r"another run \(seed: 1 there, 2 here\)"):
+        KeptSteps(tmp_path / "run", {"seed": 2}).kept_or_made(CHOICES, make, bin=None)
+    with pytest.raises(EdxdaskError, match=r"another run \(bin: None there, 4 here\)"):
+        kept.kept_or_made(CHOICES, make, bin=4)
+
+
+def test_a_step_that_was_stopped_otherwise_is_made_anew_and_so_is_what_followed(tmp_path):
+    kept = KeptSteps(tmp_path / "run", {"seed": 1})
+    made = []
+
+    def make():
+        made.append(len(made))
+        return {"n": np.array(made[-1])}
+
+    kept.kept_or_made(CHOICES, make, stop={"max_iter": 10})
+    kept.kept_or_made(STRENGTH, make)
+    assert int(kept.kept_or_made(STRENGTH, make)["n"]) == 1
+    assert int(kept.kept_or_made(CHOICES, make, stop={"max_iter": 20})["n"]) == 2
+    assert not (tmp_path / "run" / "strength.npz").exists()
+    assert int(kept.kept_or_made(STRENGTH, make)["n"]) == 3
+    kept.forget()
+    assert not (tmp_path / "run").exists()

@@ -10,9 +10,10 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
+from edxdask.engine.states import PixelStates
 from edxdask.errors import ParameterError
 from edxdask.factorize.iteration.gather import gather_abundance
-from edxdask.factorize.pansharpening.choose_strength import EqualShares, choose_strength
+from edxdask.factorize.pansharpening.choose_strength import EqualFractions, choose_strength
 from edxdask.factorize.priors.smooth_maps import smooth_abundances
 from edxdask.simulate import simulate
 
@@ -22,9 +23,9 @@ def opened(cube, workers=1):
 
 
 def error_of(problem, cube, strength, **options):
-    start = EqualShares(3)
-    smooth_abundances(problem, cube.truth_spectrum.values, strength=strength, start=start, **options)
-    amounts = gather_abundance(problem)
+    start = PixelStates.made(problem, EqualFractions(3))
+    maps = smooth_abundances(start, cube.truth_spectrum.values, strength=strength, **options)
+    amounts = gather_abundance(maps.abundance)
     truth = cube.truth_abundance.values.reshape(3, -1).T
     shares = np.divide(
         amounts, amounts.sum(1, keepdims=True), out=truth.copy(), where=amounts.sum(1, keepdims=True) > 0

@@ -8,9 +8,10 @@ import xarray as xr
 
 import edxdask
 from edxdask.engine.problem import Demand, photons_of
+from edxdask.engine.states import PixelStates
+from edxdask.factorize.iteration.first_rounds import binned_abundance
 from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.nmf import nmf
-from edxdask.factorize.pansharpening.binned_fit import binned_abundance
 
 
 def drawn(shape=(45, 37), *, seed=0):
@@ -31,10 +32,11 @@ def test_abundances_of_bins_are_sums_over_their_pixels(chunk, factor, workers):
     tall, wide = padded.shape[0] // factor, padded.shape[1] // factor
     expected = padded.reshape(tall, factor, wide, factor, 3).sum(axis=(1, 3)).reshape(-1, 3)
     with photons_of(ds, step="test", demand=Demand(100, 1000), workers=workers) as problem:
-        problem.executor.start(GivenState(given))
-        stacks = [view.stack for view in problem.derive(factor=factor).maps]
+        states = PixelStates.made(problem, GivenState(given))
+        with problem.derived(factor=factor) as binned:
+            stacks = [view.stack for view in binned.maps]
         total = np.zeros_like(expected)
-        for pieces in problem.executor.collect(binned_abundance, stacks, factor):
+        for pieces in states.collect(binned_abundance, stacks, factor):
             for first, sums in pieces:
                 total[first : first + len(sums)] += sums
     np.testing.assert_allclose(total, expected, rtol=1e-12)

@@ -1,12 +1,12 @@
 """Physics-guided factorization: compositions, labels, unlisted lines, errors, bad input."""
 
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 import xarray as xr
+from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 import edxdask
@@ -15,9 +15,11 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import EdxdaskError, ParameterError
 from edxdask.factorize.guidance.errors import composition_errors
-from edxdask.factorize.guidance.fit import Phases, settle
-from edxdask.factorize.guidance.guide import ElementalSpectra, Guide
+from edxdask.factorize.guidance.fit import settle
+from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.iteration.phases import WantedPhases
 from edxdask.factorize.pansharpening.binned_fit import fit_bins
+from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.detector import efficiency
@@ -202,7 +204,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(mantle, tmp_path):
     whole = edxdask.psnmf(mantle, **{k: v for k, v in options.items() if k != "checkpoint"})
     with pytest.raises(KeyboardInterrupt):
         edxdask.psnmf(mantle, progress=stop, **options)
-    assert (tmp_path / "kept" / "coarse.npz").is_file()
+    assert (tmp_path / "kept" / "binned_fit.npz").is_file()
     resumed = edxdask.psnmf(mantle, **options)
     np.testing.assert_allclose(resumed.composition, whole.composition, rtol=1e-6)
     assert list(resumed.phase.values) == list(whole.phase.values)
@@ -226,7 +228,7 @@ def test_errors_of_compositions_hold_the_truth_as_often_as_they_say():
     Where phases never occur pure, values of the smallest are not free of bias (Fe of CaPv, by 1.7 sigma).
     """
     held: dict[tuple[int, str], list[bool]] = {}
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(CPU_COUNT, multiprocessing.get_context("spawn")) as pool:
         for inside in pool.map(held_by_one_sigma, range(100, 300), chunksize=5):
             for key, value in inside.items():
                 held.setdefault(key, []).append(value)
@@ -253,10 +255,12 @@ def settled_bins(cube: xr.Dataset) -> xr.Dataset:
     counts = cube.counts.sum(("y", "x")).values
     found = calibrate(counts, cube.energy.values, ELEMENTS, Conditions.of(cube.attrs), refine_axis=False)
     guide = Guide(found, tuple(ELEMENTS), {}, {})
-    with photons_of(cube, step="test", demand=Demand(100, 10000), workers=1) as problem:
-        bins = problem.derive(factor=12)
+    with (
+        photons_of(cube, step="test", demand=Demand(100, 10000), workers=1) as problem,
+        problem.derived(factor=12) as bins,
+    ):
         fit = fit_bins(bins, 12, 3, guide.mean_model(), rule=StopRule(400, 1e-5))
-        phases = settle(bins, Phases(fit.spectra, fit.abundance, fit.objectives), guide)
+        phases = settle(bins, fit.found, guide, WantedPhases(3))
     return xr.Dataset(
         {
             "spectrum": (("phase", "energy"), phases.spectra),

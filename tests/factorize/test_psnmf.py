@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_past_what_was_finished(mantle, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         edxdask.psnmf(mantle, progress=interrupt, **options)
-    assert (folder / "coarse.npz").is_file()
+    assert (folder / "binned_fit.npz").is_file()
     labels = set()
     resumed = edxdask.psnmf(mantle, progress=lambda event: labels.add(event.label), **options)
     assert labels == {"maps"}

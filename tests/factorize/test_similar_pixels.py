@@ -1,13 +1,15 @@
-"""Sums of pixels that look alike, and the rounds on them."""
+"""Sums of pixels of similar fractions, and the rounds on them."""
 
 import numpy as np
 import pytest
 
 import edxdask
 from edxdask.engine.problem import Demand, photons_of
-from edxdask.factorize.iteration.rounds import FreeSpectra
+from edxdask.engine.states import PixelStates
+from edxdask.factorize.iteration.grouped import Groups, fit_groups
 from edxdask.factorize.iteration.starts import GivenState
-from edxdask.factorize.pansharpening.similar_pixels import Groups, gather_similar, refine
+from edxdask.factorize.pansharpening.similar_pixels import gather_similar
+from edxdask.factorize.spectra.free import FreeSpectra
 
 
 @pytest.fixture
@@ -26,8 +28,7 @@ def test_groups_hold_every_photon_once_beside_its_like(draw, chunk):
     cube = edxdask.from_array(counts, energy_scale=0.01, energy_offset=0.2)
     cube = cube.chunk({"y": chunk, "x": chunk})
     with photons_of(cube, step="test", demand=Demand(100, 1000)) as problem:
-        problem.executor.start(GivenState(abundance))
-        groups = gather_similar(problem, 3)
+        groups = gather_similar(PixelStates.made(problem, GivenState(abundance)), 3)
     flat = counts.reshape(-1, 40)
     expected = sorted(
         (flat[(kind == i) & (totals[:, 0] > 0)].sum(axis=0).tolist() for i in range(3)), key=str
@@ -44,7 +45,7 @@ def test_rounds_on_groups_find_the_spectra_that_made_them(draw):
     begun = 0.7 * spectra + 0.3 * spectra[::-1]
     start = np.linspace(0.3, 0.7, 30)
     groups = Groups(np.rint(groups.counts), 1e5 * np.stack([start, 1 - start], axis=1))
-    found, shares = refine(FreeSpectra(), begun, groups, sparsity=0.0)
+    found, shares = fit_groups(FreeSpectra(), begun, groups, sparsity=0.0)
     np.testing.assert_allclose(found, spectra, atol=0.01 * spectra.max())
     np.testing.assert_allclose((shares @ found).sum(axis=1), groups.counts.sum(axis=1), rtol=1e-4)
     np.testing.assert_allclose(shares, abundance, atol=2e3)

@@ -11,13 +11,15 @@ from scipy.optimize import brentq
 
 from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
+from edxdask.engine.states import PixelStates
 from edxdask.errors import ParameterError
 from edxdask.factorize.fcls import fcls
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.kernels.prior import primal_dual
-from edxdask.factorize.pansharpening.choose_strength import EqualShares
+from edxdask.factorize.pansharpening.choose_strength import EqualFractions
 from edxdask.factorize.priors import smooth_maps
-from edxdask.factorize.priors.smooth_maps import DUAL, FRACTION, halo_floats, model_floats, smooth_abundances
+from edxdask.factorize.priors.memory import halo_floats, model_floats
+from edxdask.factorize.priors.smooth_maps import DUAL, FRACTION, smooth_abundances
 
 
 def make_cube(counts, chunks=None):
@@ -46,16 +48,16 @@ def draw(shape, phases=3, channels=40, mean=60.0, seed=0):
 
 def solved(cube, spectra, *, workers=1, strength=1.0, **options):
     with photons_of(cube, step="test", demand=Demand(100, 0), workers=workers) as problem:
-        start = EqualShares(len(spectra))
-        objectives = smooth_abundances(problem, spectra, strength=strength, start=start, **options)
-        return gather_abundance(problem), objectives, len(problem.plans)
+        start = PixelStates.made(problem, EqualFractions(len(spectra)))
+        maps = smooth_abundances(start, spectra, strength=strength, **options)
+        return gather_abundance(maps.abundance), maps.objectives, len(problem.plans)
 
 
 def first_solution(cube, spectra, kind, strength, rounds):
     """Fractions and dual field of the convex problem itself, before contrast is given back."""
     with photons_of(cube, step="test", demand=Demand(100, 0), workers=1) as problem:
         executor = problem.executor
-        executor.start(EqualShares(len(spectra)))
+        executor.start(EqualFractions(len(spectra)))
         executor.change(smooth_maps.ToFractions(np.ones(len(spectra))))
         penalty = smooth_maps.Penalty.of(kind, strength, problem)
         table = smooth_maps.mixed_spectra(spectra)
@@ -280,8 +282,10 @@ def test_the_start_does_not_matter_where_the_problem_is_convex():
         return {smooth_maps.ABUNDANCE: share.reshape(-1, 3).astype(np.float32)}
 
     with photons_of(cube, step="test", demand=Demand(100, 0), workers=1) as problem:
-        smooth_abundances(problem, spectra, strength=1.0, start=from_truth, tol=1e-9, rounds=400)
-        near = gather_abundance(problem)
+        start = PixelStates.made(problem, from_truth)
+        near = gather_abundance(
+            smooth_abundances(start, spectra, strength=1.0, tol=1e-9, rounds=400).abundance
+        )
     far, _, _ = solved(cube, spectra, tol=1e-9, rounds=400)
     np.testing.assert_allclose(near, far, atol=2e-3 * far.max())
 
