@@ -11,7 +11,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
-from edxdask.factorize.iteration.eigenvectors import leading_eigenvectors
+from edxdask.factorize.components.eigenvectors import leading_eigenvectors
 from edxdask.factorize.pca import choose_moments, pca
 from edxdask.results.reconstruct import reconstruct
 

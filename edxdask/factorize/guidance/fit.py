@@ -171,12 +171,12 @@ def _named(found: Phases, guide: Guide, wanted: WantedPhases, begun: Mapping[int
     said = {row: label for row, label in labels.items() if isinstance(label, str)}
     if wanted.names:
         known = {row: name for row, name in begun.items() if name not in said.values()} | said
-        ordered = found.in_order(wanted.rows_by_name(sizes, known))
-        return replace(ordered, labels=wanted.names)
-    order = np.argsort(-sizes, kind="stable").tolist()
-    return replace(
-        found.in_order(order), labels=tuple(said.get(row, f"phase_{i}") for i, row in enumerate(order))
-    )
+        order, names = wanted.rows_by_name(sizes, known), wanted.names
+    else:
+        order = np.argsort(-sizes, kind="stable").tolist()
+        names = tuple(said.get(row, f"phase_{i}") for i, row in enumerate(order))
+    ordered = found.in_order(order)
+    return replace(ordered, labels=names, abundance=np.ascontiguousarray(ordered.abundance))
 
 
 def with_composition(

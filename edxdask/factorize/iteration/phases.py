@@ -52,7 +52,7 @@ class Phases:
         return replace(
             self,
             spectra=self.spectra[rows],
-            abundance=np.ascontiguousarray(self.abundance[:, rows]),
+            abundance=self.abundance[:, rows],
             labels=None if self.labels is None else tuple(self.labels[i] for i in rows),
             owners=None if self.owners is None else self.owners[rows],
             composition=None if self.composition is None else self.composition[rows],
