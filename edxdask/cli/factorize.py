@@ -35,6 +35,33 @@ class OrAuto(click.ParamType):
             self.fail(f"{value!r} is neither a number nor {AUTO!r}", param, ctx)
 
 
+class PhasesOption(click.ParamType):
+    """A number of phases, their names with commas between them, or ``auto`` where that is possible."""
+
+    def __init__(self, *, findable: bool) -> None:
+        self.findable = findable
+        self.name = f"N|{AUTO}|Brg,Fp,…" if findable else "N|Brg,Fp,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a number, a list of names, or None."""
+        if not isinstance(value, str) or (self.findable and value == AUTO):
+            return None if value == AUTO else value
+        if "," in value:
+            return [name.strip() for name in value.removesuffix(",").split(",")]
+        try:
+            return int(value)
+        except ValueError:
+            auto = f", {AUTO!r}" if self.findable else ""
+            self.fail(
+                f"{value!r}: expected a number{auto} or names with commas between them, as in Brg,Fp",
+                param,
+                ctx,
+            )
+
+
+PHASES_HELP = "Number of phases, or their names, biggest first."
+
+
 def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that all factorizations share."""
     options = (
@@ -213,7 +240,7 @@ def _composition_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
 @click.command("nmf", cls=Verb)
 @_factorizer
 @_guided
-@click.option("--phases", type=int, default=3, show_default=True, help="Number of phases.")
+@click.option("--phases", type=PhasesOption(findable=False), default=3, show_default=True, help=PHASES_HELP)
 @click.option("--loss", type=click.Choice(["kl", "frobenius"]), default="kl", show_default=True)
 @click.option("--init", type=click.Choice(["nndsvda", "random"]), default="nndsvda", show_default=True)
 @click.option("--max-iter", type=int, default=500, show_default=True)
@@ -224,7 +251,7 @@ def nmf_verb(
     settings: Settings,
     store: str,
     out: str,
-    phases: int,
+    phases: Any,
     loss: Any,
     init: str,
     max_iter: int,
@@ -259,7 +286,7 @@ def nmf_verb(
 @click.command("psnmf", cls=Verb)
 @_factorizer
 @_guided
-@click.option("--phases", type=OrAuto(int), default=3, show_default=True, help="Number of phases, or auto.")
+@click.option("--phases", type=PhasesOption(findable=True), default=3, show_default=True, help=PHASES_HELP)
 @click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels a bin.")
 @click.option("--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the prior.")
 @click.option("--prior", type=click.Choice(["tv", "laplacian"]), default="tv", show_default=True)
@@ -269,7 +296,7 @@ def psnmf_verb(
     settings: Settings,
     store: str,
     out: str,
-    phases: int | None,
+    phases: Any,
     factor: int | None,
     smooth: float | None,
     prior: Any,
@@ -301,7 +328,7 @@ def pca_verb(settings: Settings, store: str, out: str, components: int, weightin
     """Principal components of STORE, weighted for Poisson noise."""
     from edxdask.factorize.pca import pca
 
-    def work(data: Any, progress: Any, **extra: Any) -> Any:  # a pass or two: nothing to show
+    def work(data: Any, **extra: Any) -> Any:
         weights = None if weighting == "none" else weighting
         return pca(data, components=components, weighting=weights, **extra)
 

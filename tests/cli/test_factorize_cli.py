@@ -37,6 +37,14 @@ def test_pca_writes_components_and_prints_the_scree(run, store, tmp_path):
     assert edxdask.open(out)["loading"].sizes["component"] == 2
 
 
+@pytest.mark.parametrize("verb", [["nmf", "--max-iter", 20], ["psnmf", "--bin", 4, "--smooth", 1]])
+def test_phases_may_be_names(run, store, tmp_path, verb):
+    out = tmp_path / "named.zarr"
+    done = run(verb[0], store, "-o", out, "--phases", "Brg, Fp,CaPv", *verb[1:], "-q")
+    assert done.exit_code == 0, done.output
+    assert edxdask.open(out)["phase"].values.tolist() == ["Brg", "Fp", "CaPv"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -51,6 +59,9 @@ def test_pca_writes_components_and_prints_the_scree(run, store, tmp_path):
         (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--memory-limit", "lots"], 2, "lots"),
         (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--memory-limit", "1MB"], 1, "memory_limit"),
         (["psnmf", "{store}", "-o", "{tmp}/r.zarr", "--bin", "some"], 2, "auto"),
+        (["psnmf", "{store}", "-o", "{tmp}/r.zarr", "--phases", "some"], 2, "'auto' or names with commas"),
+        (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--phases", "auto"], 2, "expected a number or names"),
+        (["nmf", "{store}", "-o", "{tmp}/r.zarr", "--phases", "Fp,Fp"], 2, "different and not empty"),
         (["score", "{store}", "{store}"], 1, "abundance"),
     ],
 )

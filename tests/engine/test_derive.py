@@ -1,5 +1,7 @@
 """Derived partitions: bins and thinning do not know where partitions end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,6 +63,44 @@ def test_images_of_a_stack_are_binned_apart(factor):
     ):
         found = np.concatenate(list(bins.executor.collect(dense_of)))
     np.testing.assert_array_equal(found, binned(counts.astype(np.uint32), factor).reshape(-1, 6))
+
+
+def test_copies_that_do_not_fit_go_to_disk_and_are_made_again_where_their_files_are_gone(tmp_path):
+    counts = np.random.default_rng(3).poisson(1.0, (40, 30, 64)).astype(np.uint16)
+    ds = cube(counts, {"y": 8})
+    with photons_of(ds, step="test", demand=Demand(0, 0), workers=2, cache=tmp_path) as problem:
+        expected = binned(counts.astype(np.uint32), 3).reshape(-1, 64)
+        tight = replace(problem.memory, limit=problem.memory.copies_on_disk)
+        with replace(problem, memory=tight).derived(factor=3) as bins:
+            files = list(tmp_path.rglob("*.photons"))
+            assert len(files) == len(bins.plans)
+            np.testing.assert_array_equal(np.concatenate(list(bins.executor.collect(dense_of))), expected)
+            for file in files:
+                file.unlink()
+            np.testing.assert_array_equal(np.concatenate(list(bins.executor.collect(dense_of))), expected)
+        assert list(tmp_path.iterdir()) == []
+        with problem.derived(factor=3) as bins:
+            assert list(tmp_path.iterdir()) == []
+            assert bins.memory.photons > problem.memory.photons
+
+
+def test_both_parts_of_a_split_count_in_the_plan_of_what_is_made_from_them():
+    counts = np.random.default_rng(3).poisson(1.0, (64, 64, 64)).astype(np.uint16)
+    with (
+        photons_of(cube(counts), step="test", demand=Demand(0, 0), workers=1) as problem,
+        problem.split_in_two(0.5, seed=0) as (train, judge),
+        train.derived(factor=2, beside=train) as bins,
+    ):
+        sizes = [
+            sum(block.nbytes for part in p.executor.collect(blocks_of) for block in part)
+            for p in (problem, train, judge, bins)
+        ]
+        assert train.photons + judge.photons == problem.photons
+        assert bins.memory.photons == pytest.approx(sum(sizes), rel=0.1)
+
+
+def blocks_of(partition: Partition, state: State) -> list:
+    return [block for _, block in partition.blocks()]
 
 
 def test_the_two_parts_of_a_thinning_add_up_whatever_the_partitions():

@@ -88,6 +88,16 @@ def test_other_partitions_and_a_longer_run_may_go_on(tmp_path):
     same(resumed, nmf(cube(), **longer))
 
 
+@pytest.mark.parametrize("change", [{"max_iter": 70}, {"tol": 1e-2}], ids=str)
+def test_a_shorter_run_does_not_get_the_answer_of_the_longer_one(tmp_path, change):
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(Stop):
+        nmf(cube(), **OPTIONS, checkpoint=folder, progress=Watch(_120=stop))
+    with pytest.raises(EdxdaskError, match="stands after iteration 100, and this run would have ended after"):
+        nmf(cube(), **{**OPTIONS, **change}, checkpoint=folder)
+    nmf(cube(), **OPTIONS, checkpoint=folder)
+
+
 @pytest.mark.parametrize(
     "change",
     [

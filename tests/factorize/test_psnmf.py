@@ -85,6 +85,68 @@ def test_an_interrupted_run_goes_past_what_was_finished(mantle, tmp_path):
         edxdask.psnmf(mantle, **{**options, "bin": 4})
 
 
+def interrupted(cube, folder, label, **options):
+    """Run psnmf until it reports ``label``, and then end it."""
+
+    def interrupt(event):
+        if event.label == label:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edxdask.psnmf(cube, progress=interrupt, checkpoint=folder, **options)
+
+
+@pytest.fixture(scope="module")
+def middle(mantle) -> xr.Dataset:
+    return mantle.isel(y=slice(0, 60), x=slice(0, 60))
+
+
+GIVEN = {"phases": 3, "bin": 5, "smooth": 1.0, "max_iter": 40, "tol": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "label"),
+    [
+        ({"closure": "thickness"}, "maps"), ({"closure": "thickness"}, "first maps"),
+        ({"prior": "laplacian"}, "maps"), ({"smooth": 2.0}, "maps"), ({"seed": 1}, "maps"),
+        ({"phases": 2}, "maps"), ({"phases": ["a", "b", "c"]}, "maps"), ({"bin": 4}, "first maps"),
+        ({"bin": None}, "maps"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_run_of_other_parameters_is_refused_by_their_name(middle, tmp_path, change, label):
+    """Before, a run with closure="thickness" went on with the maps of one with "counts"."""
+    interrupted(middle, tmp_path / "run", label, **GIVEN)
+    name = "names" if isinstance(change.get("phases"), list) else next(iter(change))
+    with pytest.raises(EdxdaskError, match=rf"another run .*{name}: .* there, .* here"):
+        edxdask.psnmf(middle, checkpoint=tmp_path / "run", **{**GIVEN, **change})
+
+
+@pytest.mark.parametrize("change", [{"max_iter": 70}, {"max_iter": 25}, {"tol": 1e-3}], ids=str)
+def test_a_run_that_stops_otherwise_never_gives_the_answer_of_the_one_before(middle, tmp_path, change):
+    """Before, max_iter and tol were ignored once the fit of the bins was kept."""
+    interrupted(middle, tmp_path / "run", "maps", **GIVEN)
+    resumed = edxdask.psnmf(middle, checkpoint=tmp_path / "run", **{**GIVEN, **change})
+    fresh = edxdask.psnmf(middle, **{**GIVEN, **change})
+    old = edxdask.psnmf(middle, **GIVEN)
+    np.testing.assert_allclose(resumed.spectrum, fresh.spectrum, rtol=1e-6)
+    np.testing.assert_allclose(resumed.abundance, fresh.abundance, atol=1e-6)
+    assert not np.allclose(resumed.spectrum, old.spectrum, rtol=1e-6)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_longer_run_goes_on_with_the_rounds_on_bins_and_a_shorter_one_is_refused(middle, tmp_path):
+    options = {**GIVEN, "max_iter": 60}
+    interrupted(middle, tmp_path / "run", "maps", **options)
+    seen = []
+    edxdask.psnmf(middle, checkpoint=tmp_path / "run", **{**options, "max_iter": 80}, progress=seen.append)
+    bins = [event for event in seen if event.label == "spectra from bins of 5"]
+    assert (bins[0].resumed, bins[0].done, bins[-1].done) == (50, 51, 80)
+    interrupted(middle, tmp_path / "run", "maps", **options)
+    with pytest.raises(EdxdaskError, match=r"after iteration 50, .* after 30 \(max_iter=30"):
+        edxdask.psnmf(middle, checkpoint=tmp_path / "run", **{**options, "max_iter": 30})
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
