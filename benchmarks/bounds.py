@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edxdask.factorize.guidance.guide import ElementalSpectra
+from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.physics.basis import basis
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.poisson import fit_weights

@@ -86,7 +86,7 @@ def stack_of(
 ) -> ImageStack:
     """Geometry of a map from the shape and chunks of its pixel dimensions.
 
-    Chunk rows taller than ``max_rows`` are read in several bands, so that one band stays small.
+    Chunk rows taller than ``max_rows`` are read in several bands, so that a band takes little memory.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def stack_of(
 
 
 def plan_partitions(stacks: Sequence[ImageStack], partitions: int) -> list[PartitionPlan]:
-    """Share the bands of all maps among at most ``partitions`` partitions of about equal pixel numbers.
+    """Divide the bands of all maps among at most ``partitions`` partitions of about equal pixel numbers.
 
     Examples
     --------

@@ -115,7 +115,7 @@ def plan_memory(
     processes = len(client.nthreads()) if client else 1
     tasks = min(executor.workers, partitions)  # at once
     threads = max(1, tasks // processes)
-    held = -(-partitions // processes)  # by the fullest process
+    held = -(-partitions // processes)  # by the process that holds most
     share = held / partitions
     largest = min(seen.block_pixels, -(-pixels // tasks))
     kept, made = int(largest * seen.bytes_per_pixel), int(largest * seen.sparse_per_pixel)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-LEAST_BYTES = 1 << 20  # the allocator uses smaller arrays again by itself
+LEAST_BYTES = 1 << 20  # lesser arrays the allocator uses again by itself
 MOST_SPARE = 4  # pieces of memory that are kept for copies to come
 
 _spare: deque[np.ndarray] = deque(maxlen=MOST_SPARE)  # its methods are atomic

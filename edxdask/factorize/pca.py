@@ -1,8 +1,8 @@
 """Principal components of the photons, scaled so that Poisson noise has variance 1 in every direction.
 
 Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203: divide pixel i and channel e by √(pixel mean ×
-spectrum mean). Here the product is divided by the grand mean too, which scales all eigenvalues alike:
-noise alone then has variance 1, so the scree curve levels off near 1 and components above are signal.
+spectrum mean). Here the product is divided by the grand mean too, which scales all eigenvalues by the same
+factor: noise alone then has variance 1, so the scree curve levels off near 1 and components above are signal.
 """
 
 from __future__ import annotations
@@ -156,15 +156,15 @@ def pca(
     with photons_of(
         data, step="pca", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
     ) as problem:
-        way = moments or choose_moments(problem)
+        method = moments or choose_moments(problem)
         scaling = Scaling(weighting == "poisson", center)
         passes = Passes(progress)
-        found = find_components(problem, way, scaling, rank=rank, count=count, passes=passes)
+        found = find_components(problem, method, scaling, rank=rank, count=count, passes=passes)
         problem.executor.start(ZeroState(rank, np.dtype(np.float32)))
         problem.executor.advance(ScoreStep(scaling.weighted), (found.basis, found.offset))
         scores = PixelStates.now(problem)
         passes.report(last=True)
-        entry = f"pca(components={rank}, weighting={weighting!r}, center={center}, moments={way!r})"
+        entry = f"pca(components={rank}, weighting={weighting!r}, center={center}, moments={method!r})"
         attrs = {schema.WEIGHTING: weighting or "none"}
         totals = np.concatenate(list(scores.collect(pixel_counts)))
         return _label(problem, found, gather_abundance(scores), totals, attrs, entry)
@@ -186,7 +186,7 @@ def choose_moments(problem: Problem) -> Moments:
     size = 8 * problem.channels**2
     per_pixel = problem.nonzeros / problem.pixels
     need, room = size * (len(problem.plans) + 3), problem.memory.limit - problem.memory.peak
-    way: Moments = "passes"
+    method: Moments = "passes"
     if problem.channels > MOST_EXACT:
         reason = f"YᵀY of {problem.channels} channels ({size >> 20} MiB) is beyond the processor's cache"
     elif need > room:
@@ -196,10 +196,10 @@ def choose_moments(problem: Problem) -> Moments:
     elif per_pixel > MOST_NONZEROS:
         reason = f"{per_pixel:.0f} nonzeros per pixel make more pairs than passes cost"
     else:
-        way = "gram"
+        method = "gram"
         reason = f"YᵀY of all partitions takes {need >> 20} MiB"
-    logger.info("pca: moments=%r, since %s", way, reason)
-    return way
+    logger.info("pca: moments=%r, since %s", method, reason)
+    return method
 
 
 def _label(
@@ -211,11 +211,11 @@ def _label(
     entry: str,
 ) -> xr.Dataset | xr.DataTree:
     labels = [f"component_{i}" for i in range(len(found.loading))]
-    share = found.values / found.total if found.total > 0 else np.zeros_like(found.values)
+    ratio = found.values / found.total if found.total > 0 else np.zeros_like(found.values)
     variables: dict[str, Any] = {
         schema.LOADING: found.loading,
         schema.EXPLAINED_VARIANCE: found.values,
-        schema.EXPLAINED_VARIANCE_RATIO: share,
+        schema.EXPLAINED_VARIANCE_RATIO: ratio,
     }
     if found.center is not None:
         variables[schema.CENTER_SPECTRUM] = found.center

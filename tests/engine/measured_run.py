@@ -1,7 +1,7 @@
-"""One run of nmf as a program of its own: python measured_run.py store memory_limit workers.
+"""One run of a method as a program of its own: python measured_run.py store memory_limit workers method.
 
 Prints as JSON the peak predicted with all threads at theirs and with one of them, the peak measured, and
-whether the photons went to disk.
+whether the photons, or copies of them, went to disk.
 """
 
 import json
@@ -12,10 +12,9 @@ from pathlib import Path
 
 import edxdask
 from edxdask.budget import MemoryPlan
-from edxdask.factorize.nmf import nmf
 
 
-def main(store: str, limit: str, workers: int) -> None:
+def main(store: str, limit: str, workers: int, method: str) -> None:
     plans: list[MemoryPlan] = []
     check = MemoryPlan.check
 
@@ -24,7 +23,11 @@ def main(store: str, limit: str, workers: int) -> None:
         return check(plan, step)
 
     MemoryPlan.check = remember
-    nmf(edxdask.open(store), phases=3, max_iter=5, tol=0, workers=workers, memory_limit=limit)
+    how = {"phases": 3, "max_iter": 5, "tol": 0, "workers": workers, "memory_limit": limit}
+    if method == "nmf":
+        edxdask.nmf(edxdask.open(store), **how)
+    else:  # the bin factor is chosen: copies of a window, thinned ones, bins of these and of all photons
+        edxdask.psnmf(edxdask.open(store), smooth=1.0, **how)
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
     plan = plans[0]
@@ -35,9 +38,11 @@ def main(store: str, limit: str, workers: int) -> None:
         "one_thread": replace(plan, reading=reading, scratch=scratch).peak,
         "peak": peak,
         "cached": plan.cached,
+        "copies": plan.copies,
+        "copies_cached": plan.in_memory > plan.limit,
     }
     json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -70,7 +70,8 @@ def test_copies_that_do_not_fit_go_to_disk_and_are_made_again_where_their_files_
     ds = cube(counts, {"y": 8})
     with photons_of(ds, step="test", demand=Demand(0, 0), workers=2, cache=tmp_path) as problem:
         expected = binned(counts.astype(np.uint32), 3).reshape(-1, 64)
-        tight = replace(problem.memory, limit=problem.memory.copies_on_disk)
+        plan = replace(problem.memory, reading=0)
+        tight = replace(plan, limit=plan.copies_on_disk)
         with replace(problem, memory=tight).derived(factor=3) as bins:
             files = list(tmp_path.rglob("*.photons"))
             assert len(files) == len(bins.plans)

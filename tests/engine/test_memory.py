@@ -37,8 +37,8 @@ def store(tmp_path_factory):
     return path
 
 
-def run(store, limit, workers):
-    command = [sys.executable, str(PROGRAM), str(store), limit, str(workers)]
+def run(store, limit, workers, method="nmf"):
+    command = [sys.executable, str(PROGRAM), str(store), limit, str(workers), method]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -56,6 +56,20 @@ def test_the_peak_is_within_a_fifth_of_the_prediction_and_within_the_limit(store
     tight = run(store, str(limit), workers)
     assert tight["cached"]
     assert_foreseen(tight)
+    assert tight["peak"] < limit
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_window_and_the_copies_of_psnmf_are_in_the_prediction_and_within_the_limit(store):
+    """Before, the window ignored memory_limit, and nobody counted binned and thinned copies."""
+    roomy = run(store, "4GiB", 1, "psnmf")
+    assert not roomy["copies_cached"]
+    assert roomy["copies"] > 2**24
+    assert_foreseen(roomy)
+    limit = roomy["predicted"] - roomy["copies"] // 2
+    tight = run(store, str(limit), 1, "psnmf")
+    assert tight["copies_cached"]
     assert tight["peak"] < limit
 
 

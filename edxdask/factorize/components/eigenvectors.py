@@ -56,8 +56,8 @@ def leading_eigenvectors(
         values, rotation = np.linalg.eigh(projected)
         values, top = values[::-1][:count], rotation[:, ::-1][:, :count]
         misses = np.linalg.norm(image @ top - (basis @ top) * values, axis=0)
-        share = np.where(np.arange(values.size) < wanted, RESIDUAL, tail)
-        if last or np.all(misses <= np.maximum(share * values, FLOOR * values[0])):
+        fraction = np.where(np.arange(values.size) < wanted, RESIDUAL, tail)
+        if last or np.all(misses <= np.maximum(fraction * values, FLOOR * values[0])):
             break
     worst = float(np.max(misses[:wanted] / np.maximum(values[:wanted], FLOOR * values[0])))
     logger.info("eigenvectors after %d passes: residual at most %.1e of the eigenvalue", turn, worst)

@@ -72,17 +72,17 @@ class Components:
 
 
 def find_components(
-    problem: Problem, way: Moments, scaling: Scaling, *, rank: int, count: int, passes: Passes
+    problem: Problem, method: Moments, scaling: Scaling, *, rank: int, count: int, passes: Passes
 ) -> Components:
     """Eigenvectors of the scaled moments."""
     executor, n, weighted, center = problem.executor, problem.pixels, scaling.weighted, scaling.center
     executor.start(no_state)
-    stats = executor.advance(MomentsStep(weighted, gram=way == "gram"), None)
+    stats = executor.advance(MomentsStep(weighted, gram=method == "gram"), None)
     passes.report()
     scale = _channel_scale(stats["spectrum"], weighted)
     mean = scale * stats["rooted"] / n
     product: Callable[[np.ndarray], np.ndarray]
-    if way == "gram":
+    if method == "gram":
         product = InMemory(_symmetric(stats["gram"]) * scale * scale[:, None])
     else:
         product = OverPhotons(executor, weighted, scale, passes)

@@ -1,9 +1,7 @@
-"""Physics-guided factorization: spectra S = W·G of what elements emit, in the engine of every other one.
+"""The guide: what the user says of the phases and the calibrated basis, made into spectra models S = W·G.
 
 Rows of W are atoms of each element and two shapes of continuum, all at least zero; G is calibrated on the
-summed counts (``physics.calibration``). Written per photon, S is a mixture of columns that sum to 1, and the
-update of its weights is expectation-maximization like that of the abundances, so that nothing of the engine
-changes and an iteration costs what a model-free one costs.
+summed counts (``physics.calibration``).
 
 Columns are made for each phase by itself where the film's thickness and density are known: a phase absorbs by
 its own composition, which the fit finds; a few rounds of fitting and of making columns settle it.
@@ -25,7 +23,7 @@ from edxdask.physics.basis import Basis
 from edxdask.physics.calibration import Calibration
 from edxdask.physics.lines import atomic_number
 
-MOST_WAYS = 24  # of labelling the phases that are all tried
+MOST_PLACEMENTS = 24  # of the labels, that are all tried
 TAKEN = 1e9  # cost of a phase that has its label already
 Absent = Mapping[str | int, str | Sequence[str]]
 Compositions = Mapping[str | int, Mapping[str, float]]
@@ -80,9 +78,9 @@ class Guide:
         """Model of phases of about this composition; ``places`` says which phase has which label."""
         owner = {row: label for label, row in places.items()}
         parts = []
-        for row, shares in enumerate(composition):
+        for row, fractions in enumerate(composition):
             known = self.compositions.get(owner[row]) if row in owner else None
-            about = dict(zip(self.elements, shares, strict=True)) if known is None else dict(known)
+            about = dict(zip(self.elements, fractions, strict=True)) if known is None else dict(known)
             parts.append(self._columns(about, known))
         columns, atoms = (np.stack(arrays) for arrays in zip(*parts, strict=True))
         return ElementalSpectra(columns, atoms, self.allowed(len(composition), places))
@@ -92,12 +90,12 @@ class Guide:
         owner = {row: label for label, row in places.items()}
         return np.stack([self._allowed(owner.get(row)) for row in range(phases)])
 
-    def ways(self, phases: int) -> list[dict[str | int, int]]:
-        """Every way to give the labels to phases; none where there are too many to try."""
+    def placements(self, phases: int) -> list[dict[str | int, int]]:
+        """List every placement of the labels on phases; none where there are too many to try."""
         numbers: dict[str | int, int] = {label: label for label in self.labels if isinstance(label, int)}
         wanted = [label for label in self.labels if isinstance(label, str)]
         rest = [row for row in range(phases) if row not in numbers.values()]
-        if perm(len(rest), len(wanted)) > MOST_WAYS:
+        if perm(len(rest), len(wanted)) > MOST_PLACEMENTS:
             return []
         return [
             {**numbers, **dict(zip(wanted, rows, strict=True))} for rows in permutations(rest, len(wanted))
@@ -135,9 +133,9 @@ class Guide:
         rows = np.array([self._row(families, owned) for owned in self._owners])
         atoms = np.array([[float(o.atoms and o.element == e) for e in self.elements] for o in self._owners])
         if known is not None:
-            shares = np.array([known.get(e, 0.0) for e in self.elements]) / sum(known.values())
-            first = int(np.argmax(shares > 0))
-            rows[first], atoms[first] = shares @ rows[: len(shares)], shares
+            fractions = np.array([known.get(e, 0.0) for e in self.elements]) / sum(known.values())
+            first = int(np.argmax(fractions > 0))
+            rows[first], atoms[first] = fractions @ rows[: len(fractions)], fractions
         # the correction makes the basis fit; what a line says of atoms, only the tables know
         counted, rows = rows.sum(axis=1, keepdims=True), rows * found.correction
         return rows / rows.sum(axis=1, keepdims=True), atoms / counted

@@ -25,25 +25,25 @@ def placed(
 ) -> tuple[dict[str | int, int], Phases]:
     """Find the phase of each label: where what the labels rule out costs the least likelihood.
 
-    By its composition alone no phase can be told: where phases never occur pure, the first fit may have
-    handed the silicon of a matrix to a phase of its own.
+    Its composition alone does not say which phase it is: where phases never occur pure, the first fit may
+    have handed the silicon of a matrix to a phase of its own.
     """
     mean = guide.mean_model()
     weights = mean.weights_of(now.spectra)
     composition = mean.composition(weights)
-    ways = guide.ways(len(now.spectra)) or [guide.places(composition)]
-    if ways == [{}]:
+    placements = guide.placements(len(now.spectra)) or [guide.places(composition)]
+    if placements == [{}]:
         return {}, now
     best: tuple[float, dict[str | int, int], Phases] | None = None
     # what the first fit took out of a phase may have to come back
     common = weights.mean(axis=0)
     begun = (1 - RETURNED) * weights + RETURNED * common
-    for places in ways:
+    for places in placements:
         tried = fitted(guide.model(composition, places), _within(guide, places, begun))
         if best is None or tried.objectives[-1] < best[0]:
             best = float(tried.objectives[-1]), places, tried
     if best is None:
-        raise RuntimeError("no way to place the labels was tried")
+        raise RuntimeError("no placement of the labels was tried")
     return best[1], best[2]
 
 
@@ -68,20 +68,20 @@ def purified(now: Phases, free: Sequence[int]) -> Phases:
         if not mine.any():
             continue
         ratio = counts[mine] / counts[mine, row : row + 1]
-        share = np.quantile(ratio, PUREST, axis=0)
-        share[row] = 0.0
-        size = float(counts[:, row].sum() * (1 + share.sum()))
+        fraction = np.quantile(ratio, PUREST, axis=0)
+        fraction[row] = 0.0
+        size = float(counts[:, row].sum() * (1 + fraction.sum()))
         if best is None or size > best[0]:
-            best = size, row, share
+            best = size, row, fraction
     if best is None or not best[2].any():
         return now
-    _, row, share = best
-    moved = np.minimum(counts[:, row : row + 1] * share, counts)
+    _, row, fraction = best
+    moved = np.minimum(counts[:, row : row + 1] * fraction, counts)
     moved[:, row] = 0.0
     fresh = counts - moved
     fresh[:, row] += moved.sum(axis=1)
     spectra = now.spectra.copy()
-    spectra[row] = (spectra[row] + share @ now.spectra) / (1 + share.sum())
+    spectra[row] = (spectra[row] + fraction @ now.spectra) / (1 + fraction.sum())
     return replace(now, spectra=spectra, abundance=fresh.astype(now.abundance.dtype))
 
 
@@ -100,8 +100,8 @@ def parted(now: Phases, guide: Guide, places: dict[str | int, int]) -> Phases:
         if row == matrix or not weights[matrix, gone].sum() > 0:
             continue
         total = counts.sum(axis=1)
-        share = np.divide(counts[:, row], total, out=np.zeros_like(total), where=total > 0)
-        rich = share >= RICH * share.max()
+        fraction = np.divide(counts[:, row], total, out=np.zeros_like(total), where=total > 0)
+        rich = fraction >= RICH * fraction.max()
         left = np.quantile(
             counts[rich] / np.maximum(counts[rich, row : row + 1], PRESENT_COUNTS), PUREST, axis=0
         )
@@ -114,10 +114,10 @@ def parted(now: Phases, guide: Guide, places: dict[str | int, int]) -> Phases:
 
 
 def _with(
-    weights: np.ndarray, counts: np.ndarray, row: int, share: np.ndarray
+    weights: np.ndarray, counts: np.ndarray, row: int, fraction: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give phase ``row`` a share of others for each of its counts; weights sum to 1 again."""
-    moved = np.minimum(counts[:, row : row + 1] * share, counts)
+    """Give phase ``row`` so much of others for each of its counts; weights sum to 1 again."""
+    moved = np.minimum(counts[:, row : row + 1] * fraction, counts)
     fresh = counts - moved
     fresh[:, row] += moved.sum(axis=1)
     held = np.maximum(weights, 0.0)

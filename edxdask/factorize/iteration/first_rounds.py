@@ -1,4 +1,4 @@
-"""The first rounds of `nmf`, on binned photons: they cost little, and bring the spectra most of the way."""
+"""The first rounds of `nmf`, on binned photons: they cost little, and bring the spectra near."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def first_spectra(
 ) -> np.ndarray:
     """Spectra after some rounds on bins, from the first abundances summed over these, which stay as they are.
 
-    A round on bins costs a twentieth of one on all pixels, and the spectra of both go the same way. Given
-    good spectra, few rounds make good abundances of any.
+    A round on bins costs a twentieth of one on all pixels, and the spectra of both develop in the same
+    direction. Given good spectra, few rounds make good abundances of any.
     """
     spectra, problem = first.spectra, first.abundance.problem
     with problem.derived(factor=factor, per_pixel=4 * spectra.itemsize * len(spectra)) as binned:

@@ -105,10 +105,10 @@ class SweepStep:
 
 
 def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> None:
-    """Move ``now`` on along its way from ``before``, which becomes what ``now`` was; both C-contiguous.
+    """Move ``now`` on in its direction from ``before``, which becomes what ``now`` was; both C-contiguous.
 
     By ratios: factors stay positive, zeros stay zeros, none more than halves or doubles. Steps by differences
-    drive small factors to the floor, from where multiplicative updates come back slowly: on a mantle map they
+    drive low factors to the floor, from where multiplicative updates come back slowly: on a mantle map they
     needed more rounds than no extrapolation, ratios a quarter of them.
 
     Examples

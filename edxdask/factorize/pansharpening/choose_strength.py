@@ -148,13 +148,13 @@ def fractions(partition: Partition, state: State) -> np.ndarray:
 
 def predicted(partition: Partition, state: State, table: np.ndarray) -> np.ndarray:
     """Log-likelihood of each pixel's photons, given their number and the fractions in ``abundance``."""
-    share = state[ABUNDANCE]
-    like = (0,) * share.shape[1]
-    out = np.empty(len(share))
+    fraction = state[ABUNDANCE]
+    like = (0,) * fraction.shape[1]
+    out = np.empty(len(fraction))
     for where, block in partition.blocks():
         for rows, piece in photon_pieces(block):
             here = slice(where.start + rows.start, where.start + rows.stop)
-            log_likelihood(like, piece.indptr, piece.channel, piece.count, share[here], table, out[here])
+            log_likelihood(like, piece.indptr, piece.channel, piece.count, fraction[here], table, out[here])
     return out
 
 

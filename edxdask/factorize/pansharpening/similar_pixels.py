@@ -29,12 +29,12 @@ def gather_similar(maps: PixelStates, phases: int) -> Groups:
     steps = _steps(phases)
     sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
     for keys, counts, abundance in maps.collect(_grouped, steps):
-        for key, more, share in zip(map(tuple, keys.tolist()), counts, abundance, strict=True):
+        for key, more, fraction in zip(map(tuple, keys.tolist()), counts, abundance, strict=True):
             if key in sums:
                 sums[key][0][:] += more
-                sums[key][1][:] += share
+                sums[key][1][:] += fraction
             else:
-                sums[key] = more.astype(np.float64), share
+                sums[key] = more.astype(np.float64), fraction
     found = [sums[key] for key in sorted(sums)]
     counts, abundance = (np.stack(arrays) for arrays in zip(*found, strict=True))
     held = counts.sum(axis=1) > 0
@@ -58,5 +58,5 @@ def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray
     counts = np.zeros((len(keys), next(partition.blocks())[1].channels), np.int64)
     for where, block in partition.blocks():
         grouped_spectra(block, group[where], counts)
-    share = np.stack([np.bincount(group, column, len(keys)) for column in abundance.T], axis=1)
-    return keys, counts, share
+    fraction = np.stack([np.bincount(group, column, len(keys)) for column in abundance.T], axis=1)
+    return keys, counts, fraction

@@ -56,7 +56,7 @@ class ElementalSpectra:
         return (weights[:, None, :] @ self.columns)[:, 0]
 
     def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
-        """Weights after the round: each column's share of the photons its phase is given."""
+        """Weights after the round: each column's part of the photons its phase is given."""
         fresh = weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0]
         sums = fresh.sum(axis=1, keepdims=True)
         return fresh / np.where(sums > 0, sums, 1.0)

@@ -9,7 +9,7 @@ although the continuum never reaches zero. Both are settled without naming an el
 
 with K_j the detector's Gaussian at channel j (somewhat narrower than the truth, which it can then build), B
 the continuum of the summed data (peak clipping, SNIP: Ryan et al., Nucl. Instrum. Methods B 34 (1988) 396)
-and β its share. The updates are expectation-maximization for w (as in Richardson-Lucy deconvolution), with
+and β its fraction. The updates are expectation-maximization for w (as in Richardson-Lucy deconvolution), with
 β fixed. On the mantle map at 147 counts per pixel, three phases, bins of 8: angles of 0.10, 0.36, 1.73 deg
 against 0.24, 1.19, 3.46 with free spectra.
 """
@@ -63,27 +63,27 @@ def clipped_continuum(counts: np.ndarray, energy: np.ndarray, fwhm_mn_ka_ev: flo
 
 @dataclass(frozen=True)
 class ResolvedSpectra:
-    """Spectra of peaks that the detector can resolve, on a share of the common continuum.
+    """Spectra of peaks that the detector can resolve, on a fraction of the common continuum.
 
     Attributes
     ----------
     kernel : (E, E), from ``resolution_kernel``
     continuum : (E,), sums to 1
-    share : β
+    fraction : β
     """
 
     kernel: sparse.csr_matrix
     continuum: np.ndarray
-    share: float
+    fraction: float
 
     @classmethod
     def of(cls, counts: np.ndarray, energy: np.ndarray, fwhm_mn_ka_ev: float | None) -> ResolvedSpectra:
         """Find the model from the summed spectrum."""
         fwhm = DEFAULT_FWHM_EV if fwhm_mn_ka_ev is None else float(fwhm_mn_ka_ev)
         continuum = clipped_continuum(counts, energy, fwhm)
-        share = float(continuum.sum() / counts.sum())
-        unit = continuum / continuum.sum() if share > 0 else continuum
-        return cls(resolution_kernel(energy, fwhm), unit, share)
+        fraction = float(continuum.sum() / counts.sum())
+        unit = continuum / continuum.sum() if fraction > 0 else continuum
+        return cls(resolution_kernel(energy, fwhm), unit, fraction)
 
     def start(self, spectra: np.ndarray) -> np.ndarray:
         """Weights that make roughly these spectra, ``(k, E)``."""
@@ -94,7 +94,7 @@ class ResolvedSpectra:
         """Spectra of given weights; rows sum to 1."""
         peaks = weights @ self.kernel
         peaks /= peaks.sum(axis=1, keepdims=True)
-        return (1 - self.share) * peaks + self.share * self.continuum
+        return (1 - self.fraction) * peaks + self.fraction * self.continuum
 
     def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
         """Weights after the round."""
