@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,17 @@ def test_photons_go_to_disk_when_they_do_not_fit(limit, cached, peak):
     found = plan(limit).check("nmf")
     assert found.cached is cached
     assert found.peak == peak * MIB
+
+
+@pytest.mark.parametrize(
+    ("limit", "photons_cached", "copies_cached", "peak"),
+    [(680, False, False, 680), (679, False, True, 600), (599, True, False, 380), (379, True, True, 300)],
+)
+def test_copies_go_to_disk_before_the_photons_do(limit, photons_cached, copies_cached, peak):
+    found = replace(plan(limit), copies=120 * MIB, copies_state=40 * MIB).check("psnmf")
+    assert found.cached is photons_cached
+    assert found.peak == peak * MIB
+    assert found.beside(120 * MIB, 40 * MIB)[1] is copies_cached
 
 
 def test_a_plan_that_cannot_fit_names_limits_that_do():

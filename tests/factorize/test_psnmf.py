@@ -107,8 +107,8 @@ GIVEN = {"phases": 3, "bin": 5, "smooth": 1.0, "max_iter": 40, "tol": 0.0}
 @pytest.mark.parametrize(
     ("change", "label"),
     [
-        ({"closure": "thickness"}, "maps"), ({"closure": "thickness"}, "first maps"),
-        ({"prior": "laplacian"}, "maps"), ({"smooth": 2.0}, "maps"), ({"seed": 1}, "maps"),
+        ({"closure": "thickness"}, "maps"), ({"prior": "laplacian"}, "maps"),
+        ({"smooth": 2.0}, "maps"), ({"seed": 1}, "maps"),
         ({"phases": 2}, "maps"), ({"phases": ["a", "b", "c"]}, "maps"), ({"bin": 4}, "first maps"),
         ({"bin": None}, "maps"),
     ],
@@ -120,6 +120,13 @@ def test_a_run_of_other_parameters_is_refused_by_their_name(middle, tmp_path, ch
     name = "names" if isinstance(change.get("phases"), list) else next(iter(change))
     with pytest.raises(EdxdaskError, match=rf"another run .*{name}: .* there, .* here"):
         edxdask.psnmf(middle, checkpoint=tmp_path / "run", **{**GIVEN, **change})
+
+
+def test_another_closure_goes_on_where_nothing_that_is_kept_depends_on_it(middle, tmp_path):
+    interrupted(middle, tmp_path / "run", "first maps", **GIVEN)
+    change = {**GIVEN, "closure": "thickness"}
+    resumed = edxdask.psnmf(middle, checkpoint=tmp_path / "run", **change)
+    np.testing.assert_allclose(resumed.abundance, edxdask.psnmf(middle, **change).abundance, atol=1e-6)
 
 
 @pytest.mark.parametrize("change", [{"max_iter": 70}, {"max_iter": 25}, {"tol": 1e-3}], ids=str)
