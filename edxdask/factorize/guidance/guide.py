@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from edxdask.engine.step import Stats
 from edxdask.errors import ParameterError
 from edxdask.physics.basis import Basis
-from edxdask.physics.calibration import Calibration
+from edxdask.physics.calibration import CalibratedBasis
 from edxdask.physics.lines import atomic_number
 from edxdask.physics.poisson import fit_weights
 
@@ -43,11 +43,14 @@ class ElementalSpectra:
     columns : (k, M, E), or (1, M, E) where all phases share them; each row sums to 1
     atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
     allowed : (k, M) bool; None allows all
+    below : fraction of the photons below the first channel of use. Their column is the last one, and every phase
+        has the same weight on it, so that these channels take part in nothing but totals; 0: no such column
     """
 
     columns: np.ndarray
     atoms: np.ndarray
     allowed: np.ndarray | None = None
+    below: float = 0.0
 
     def start(self, spectra: np.ndarray) -> np.ndarray:
         """Weights that make roughly these spectra, ``(k, E)``; none that is allowed is zero."""
@@ -55,6 +58,7 @@ class ElementalSpectra:
         weights = np.maximum(weights, LEAST_START)
         if self.allowed is not None:
             weights = weights * self.allowed
+        weights = self._with_below(weights)
         return weights / weights.sum(axis=1, keepdims=True)
 
     def weights_of(self, spectra: np.ndarray) -> np.ndarray:
@@ -73,9 +77,16 @@ class ElementalSpectra:
 
     def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
         """Weights after the round: each column's share of the photons its phase is given."""
-        fresh = weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0]
+        fresh = self._with_below(weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0])
         sums = fresh.sum(axis=1, keepdims=True)
         return fresh / np.where(sums > 0, sums, 1.0)
+
+    def _with_below(self, weights: np.ndarray) -> np.ndarray:
+        """Weights, of any sum, with the last one at its fraction of that sum."""
+        if self.below > 0:
+            rest = weights[:, :-1].sum(axis=1)
+            weights[:, -1] = rest * self.below / (1.0 - self.below)
+        return weights
 
     def composition(self, weights: np.ndarray) -> np.ndarray:
         """Atomic fractions, ``(k, elements)``."""
@@ -113,7 +124,7 @@ class Guide:
     warnings : what stands in the spectrum and was not listed
     """
 
-    calibration: Calibration
+    calibration: CalibratedBasis
     elements: tuple[str, ...]
     absent: Mapping[str | int, tuple[str, ...]]
     compositions: Compositions
@@ -127,7 +138,7 @@ class Guide:
     def mean_model(self) -> ElementalSpectra:
         """Model of phases of any number, with the absorption of the mean composition."""
         columns, atoms = self._columns(None, None)
-        return ElementalSpectra(columns[None], atoms[None])
+        return ElementalSpectra(columns[None], atoms[None], below=self._below)
 
     def model(self, composition: np.ndarray, places: Mapping[str | int, int]) -> ElementalSpectra:
         """Model of phases of about this composition; ``places`` says which phase has which label."""
@@ -138,7 +149,7 @@ class Guide:
             about = dict(zip(self.elements, shares, strict=True)) if known is None else dict(known)
             parts.append(self._columns(about, known))
         columns, atoms = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places))
+        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places), self._below)
 
     def allowed(self, phases: int, places: Mapping[str | int, int]) -> np.ndarray:
         """Columns that each phase may have, (phases, M)."""
@@ -193,7 +204,16 @@ class Guide:
             rows[first], atoms[first] = shares @ rows[: len(shares)], shares
         # the correction makes the basis fit; what a line says of atoms, only the tables know
         counted, rows = rows.sum(axis=1, keepdims=True), rows * found.correction
-        return rows / rows.sum(axis=1, keepdims=True), atoms / counted
+        rows, atoms = rows / rows.sum(axis=1, keepdims=True), atoms / counted
+        if self._below > 0:
+            rows = np.vstack([rows, found.below / self._below])
+            atoms = np.vstack([atoms, np.zeros(atoms.shape[1])])
+        return rows, atoms
+
+    @property
+    def _below(self) -> float:
+        """Fraction of all photons in channels that cannot be used."""
+        return float(self.calibration.below.sum())
 
     @property
     def _owners(self) -> tuple[Owner, ...]:
@@ -221,7 +241,7 @@ class Guide:
         return strength @ families.matrix[members]
 
     def _allowed(self, label: str | int | None) -> np.ndarray:
-        owners = self._owners
+        owners = (*self._owners, *([Owner(None, (), False)] if self._below > 0 else []))
         gone = set(self.absent.get(label, ())) if label is not None else set()
         known = self.compositions.get(label) if label is not None else None
         if known is not None:
