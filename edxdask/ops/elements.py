@@ -199,7 +199,7 @@ def _part_of(result: Data, name: str, cube: xr.Dataset) -> xr.Dataset:
             have = ", ".join(path for path, _ in result.subtree_with_keys if path != ".")
             raise SchemaError(
                 f"result holds the maps {have}, and none is called {name or 'as the cube is, which has no name'!r}: "
-                "pass the collection that was factorized, or the part of one map: result['name'].to_dataset()"
+                "pass the collection that was factorized, and per='map' for a table of each map"
             )
         part = result[name].to_dataset(inherit=True)
     for variable in (schema.ABUNDANCE, schema.TOTAL):
