@@ -16,12 +16,12 @@ from scipy.interpolate import BSpline
 from threadpoolctl import threadpool_limits
 
 from edxdask.physics import energy_axis
-from edxdask.physics.basis import Basis, Column, basis_lines, basis_of
-from edxdask.physics.columns import LineGroup
+from edxdask.physics.basis import Basis, Column, basis, basis_lines, basis_of
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.detector import fwhm_kev
-from edxdask.physics.energy_axis import EnergyAxis, check_axis
+from edxdask.physics.energy_axis import ESCAPE, LINEAR, EnergyAxis, check_axis
 from edxdask.physics.floor import Floor, spectrum_floor
+from edxdask.physics.library import continuum_columns
 from edxdask.physics.poisson import LEAST_MODEL, LinearFit, deviance, fit_weights
 
 CORRECTION_ROUNDS = 3
@@ -82,29 +82,12 @@ class CalibratedBasis:
         return replace(made, energy=self.energy, matrix=matrix)
 
 
-def _lines(
+def _families(
     energy: np.ndarray, elements: Sequence[str], conditions: Conditions, composition: dict[str, float] | None
-) -> tuple[LineGroup, ...]:
-    return basis_lines(
+) -> Basis:
+    return basis(
         energy,
         elements,
-        beam_energy=conditions.beam_energy,
-        fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev,
-        seen=conditions.seen(composition),
-    )
-
-
-def _families(
-    energy: np.ndarray,
-    elements: Sequence[str],
-    conditions: Conditions,
-    composition: dict[str, float] | None,
-    lines: Sequence[LineGroup] | None = None,
-) -> Basis:
-    """Columns of families on an axis; of ``lines``, if these were found before."""
-    return basis_of(
-        _lines(energy, elements, conditions, composition) if lines is None else lines,
-        energy,
         beam_energy=conditions.beam_energy,
         fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev,
         families=True,
@@ -140,13 +123,11 @@ def calibrate(
     floor = spectrum_floor(energy, counts)
     used, nominal = counts[floor.first :], energy[floor.first :]
     names = (*elements, *(e for e in extra if e not in elements))
-    # escape peaks are left to the factor: spectra of phases are made without them
-    axis = EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev, escape=0.0)
-    known = axis
+    axis = EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev)
     composition: dict[str, float] | None = None
     for _ in range(2 if conditions.absorbs else 1):
         if refine_axis:
-            axis = _refined(used, nominal, names, conditions, composition, axis, known)
+            axis = _refined(used, nominal, names, conditions, composition, axis)
         measured = conditions.with_width(axis.fwhm_mn_ka_ev)
         made = _families(axis.energy(nominal), names, measured, composition)
         fit = fit_weights(used, made.matrix)
@@ -157,7 +138,7 @@ def calibrate(
     below = np.where(np.arange(energy.size) < floor.first, counts, 0.0) / max(counts.sum(), 1.0)
     return CalibratedBasis(
         energy=axis.energy(energy),
-        axis=axis,
+        axis=replace(axis, escape=0.0),  # left to the factor: spectra of phases are made without escape peaks
         floor=floor,
         below=below,
         conditions=measured,
@@ -181,16 +162,33 @@ def _refined(
     conditions: Conditions,
     composition: dict[str, float] | None,
     start: EnergyAxis,
-    known: EnergyAxis,
 ) -> EnergyAxis:
-    """Offset, gain and width that fit the families of all elements best."""
-    lines = _lines(start.energy(nominal), elements, conditions, composition)
+    """Offset, gain and width that fit the families of all elements best.
+
+    As in ``find_elements`` and ``quantify``, the continuum bends and escape peaks are as strong as they are:
+    with Lifshin's shapes alone, the axis would make up for what windows and absorption do to them.
+    """
+    beam, seen = conditions.beam_energy, conditions.seen(composition)
+    energy = start.energy(nominal)
+    lines = basis_lines(
+        energy, elements, beam_energy=beam, fwhm_mn_ka_ev=start.fwhm_mn_ka_ev, seen=seen
+    )
+    smooth = continuum_columns(energy, beam_energy=beam, seen=seen)
 
     def shapes(axis: EnergyAxis) -> np.ndarray:
-        width = conditions.with_width(axis.fwhm_mn_ka_ev)
-        return _families(axis.energy(nominal), elements, width, composition, lines).matrix
+        made = basis_of(
+            lines,
+            axis.energy(nominal),
+            beam_energy=beam,
+            fwhm_mn_ka_ev=axis.fwhm_mn_ka_ev,
+            families=True,
+            continuum=0,
+            escape=axis.escape,
+        )
+        return np.vstack([made.matrix, smooth])
 
-    found = energy_axis.fit_axis(counts, shapes, start, known=known)
+    known = EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev)
+    found = energy_axis.fit_axis(counts, shapes, start, free=(*LINEAR, ESCAPE), known=known)
     check_axis(found, "With refine_axis=False the axis is taken as given.")
     return found
 
