@@ -48,9 +48,9 @@ def calibrate_energy(
     """Cube whose energy axis puts the peaks of known lines where they belong.
 
     The peaks (Gaussians integrated over the channels, each on a straight background) are fitted to the sum
-    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that finds the axis
-    everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says by how
-    much, and how well the lines agree.
+    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that finds the
+    axis everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says
+    by how much, and how well the lines agree.
 
     Parameters
     ----------
@@ -113,9 +113,7 @@ class PeakWindow:
         return np.vstack([peak, 1.0 - ramp, ramp])
 
 
-def _window(
-    spectrum: xr.DataArray, line: str, at: float, moved: float, fwhm_mn_ka_ev: float
-) -> PeakWindow:
+def _window(spectrum: xr.DataArray, line: str, at: float, moved: float, fwhm_mn_ka_ev: float) -> PeakWindow:
     """Cut out the channels of a line's peak, which stands at ``at`` keV, and move them by ``moved`` keV."""
     energy = spectrum[ENERGY].values
     true = line_centroid(line)

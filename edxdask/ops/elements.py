@@ -193,15 +193,16 @@ def _parts_of(result: Data, cubes: Mapping[str, xr.Dataset]) -> dict[str, np.nda
 
 def _part_of(result: Data, name: str, cube: xr.Dataset) -> xr.Dataset:
     """Abundances and totals of one map, by its name in the collection."""
-    part = result
     if is_collection(result):
         if name == ALONE or name not in result:
             have = ", ".join(path for path, _ in result.subtree_with_keys if path != ".")
             raise SchemaError(
-                f"result holds the maps {have}, and none is called {name or 'as the cube is, which has no name'!r}: "
-                "pass the collection that was factorized, and per='map' for a table of each map"
+                f"result holds the maps {have}, and none is called {name!r}: pass the collection that was "
+                "factorized, and per='map' for a table of each map"
             )
-        part = result[name].to_dataset(inherit=True)
+        part = next(node.to_dataset(inherit=True) for path, node in result.subtree_with_keys if path == name)
+    else:
+        part = result
     for variable in (schema.ABUNDANCE, schema.TOTAL):
         if variable not in part:
             raise _no_result(variable)
@@ -215,13 +216,11 @@ def _part_of(result: Data, name: str, cube: xr.Dataset) -> xr.Dataset:
 
 
 def _no_result(variable: str) -> SchemaError:
-    return SchemaError(
-        f"result lacks {variable}; expected what nmf(...), psnmf(...) or fcls(...) returned"
-    )
+    return SchemaError(f"result lacks {variable}; expected what nmf(...), psnmf(...) or fcls(...) returned")
 
 
 def _photons(part: xr.Dataset) -> np.ndarray:
-    """Counts of each phase: (phase,)."""
+    """Add up the counts of each phase: (phase,)."""
     amounts = part[schema.ABUNDANCE] * part[schema.TOTAL]
     return np.asarray(amounts.sum([d for d in amounts.dims if d != schema.PHASE]).values)
 

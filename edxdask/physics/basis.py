@@ -7,12 +7,11 @@ Ultramicroscopy 249 (2023) 113719.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from edxdask.errors import ParameterError
 from edxdask.physics.columns import LineGroup, Seen, group_rows, line_groups, summed
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.detector import efficiency
@@ -20,7 +19,7 @@ from edxdask.physics.emission import check_beam_energy
 from edxdask.physics.ionisation import DEFAULT_TABLE
 from edxdask.physics.lines import checked_elements
 
-Kind = Literal["lines", "continuum", "artefact"]
+Kind = Literal["lines", "continuum"]
 CONTINUUM_SHAPES = 2
 
 
@@ -33,7 +32,7 @@ class Column:
     name : "Fe", "Fe_L" where families have columns of their own, "continuum_0"
     element : symbol, None of the continuum
     family : "K", "L" or "M"; None where the column holds all lines of the element
-    kind : "lines", "continuum" or "artefact" (sum and escape peaks)
+    kind : "lines" or "continuum"
     """
 
     name: str
@@ -66,14 +65,6 @@ class Basis:
     def members(self, element: str) -> np.ndarray:
         """Find the columns of an element."""
         return np.flatnonzero([c.element == element for c in self.columns])
-
-    def with_artefact(self, name: str, row: np.ndarray) -> Basis:
-        """Basis with one more column, scaled to sum to 1; of sum peaks, say (`edxdask.physics.artefacts`)."""
-        row = np.asarray(row, dtype=np.float64)
-        if row.shape != self.energy.shape or not (row >= 0).all() or not row.sum() > 0:
-            raise ParameterError("row", row.shape, f"{self.energy.size} channels, 0 or more, not all 0")
-        matrix = np.vstack([self.matrix, row / row.sum()])
-        return replace(self, matrix=matrix, columns=(*self.columns, Column(name, None, None, "artefact")))
 
 
 def basis(

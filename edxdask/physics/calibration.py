@@ -1,9 +1,9 @@
 """A basis that fits a sum spectrum: energy axis, width, strength of line families, and a smooth rest.
 
 Four things are found from the summed counts, most certain first: where the peaks stand and how wide they are
-(`edxdask.physics.energy_axis`); how strong an element's L and M lines are against its K lines, which tables know
-to 10 to 30 %; and a smooth factor shared by all columns for what efficiency, windows, absorption, the continuum's
-shape and the peaks' leave over. As stiff as the data allow, it is 1 where the basis is right.
+(`edxdask.physics.energy_axis`); how strong an element's L and M lines are against its K lines, which tables
+know to 10 to 30 %; and a smooth factor shared by all columns for what efficiency, windows, absorption, the
+continuum's shape and the peaks' leave over. As stiff as the data allow, it is 1 where the basis is right.
 """
 
 from __future__ import annotations
@@ -170,9 +170,7 @@ def _refined(
     """
     beam, seen = conditions.beam_energy, conditions.seen(composition)
     energy = start.energy(nominal)
-    lines = basis_lines(
-        energy, elements, beam_energy=beam, fwhm_mn_ka_ev=start.fwhm_mn_ka_ev, seen=seen
-    )
+    lines = basis_lines(energy, elements, beam_energy=beam, fwhm_mn_ka_ev=start.fwhm_mn_ka_ev, seen=seen)
     smooth = continuum_columns(energy, beam_energy=beam, seen=seen)
 
     def shapes(axis: EnergyAxis) -> np.ndarray:

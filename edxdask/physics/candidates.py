@@ -148,7 +148,9 @@ def families_of(model: Explanation, element: str) -> list[FamilyFound]:
     return found
 
 
-def _alternatives(model: Explanation, without: Explanation, element: str, threshold: float) -> tuple[str, ...]:
+def _alternatives(
+    model: Explanation, without: Explanation, element: str, threshold: float
+) -> tuple[str, ...]:
     """Elements not in the model that explain nearly as much of the same peaks, best first."""
     table = scores(without)
     own = offer(without, element, table, threshold=threshold)

@@ -1,8 +1,9 @@
 """From lines to columns: what an element emits, in groups of lines, spread over the channels of an axis.
 
 The one place where lines become numbers on an energy axis. A group is the finest part that is ever fitted by
-itself: Kα, Kβ, or the lines of one subshell of L or M. Families (K, L, M) and whole elements are sums of groups.
-Groups are found once; their rows follow the axis, the width and the escape peaks, which a fit may move.
+itself: Kα, Kβ, or the lines of one subshell of L or M. Families (K, L, M) and whole elements are sums of
+groups. Groups are found once; their rows follow the axis, the width and the escape peaks, which a fit may
+move.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The energy axis and the width of peaks as a spectrum has them: the one fit of both.
 
-A basis that is slightly wrong is worse than none: an offset of 8 eV turns spectra by 10 degrees. Offset, gain,
-width, bends of the axis and the strength of escape peaks are found by Fisher scoring together with the weights
-of any columns, and held by what is known of real detectors. ``calibrate_energy``, ``find_elements``, guided
-factorization and ``quantify`` differ in their columns and channels, and in which parameters are free; not in this.
+A basis that is slightly wrong is worse than none: an offset of 8 eV turns spectra by 10 degrees. Offset,
+gain, width, bends of the axis and the strength of escape peaks are found by Fisher scoring together with
+the weights of any columns, and held by what is known of real detectors. ``calibrate_energy``,
+``find_elements``, guided factorization and ``quantify`` differ in their columns and channels, and in which
+parameters are free; not in this.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ BEND = tuple(f"bend_{i}" for i in range(len(BENDS)))
 PARAMETERS = (OFFSET, GAIN, WIDTH, ESCAPE, *BEND)
 LINEAR = (OFFSET, GAIN, WIDTH)
 # What is known before looking at the data (1 σ): offset in keV, gain, width at Mn Kα in eV, escape peaks over
-# theory's, bends in keV. Few counts leave the axis where it is instead of throwing it about. A real map (71 GPa)
-# has its lines of Mg to Ca 6 eV too high and Cu 6 eV too low.
+# theory's, bends in keV. Few counts leave the axis where it is instead of throwing it about. A real map (71
+# GPa) has its lines of Mg to Ca 6 eV too high and Cu 6 eV too low.
 USUAL = np.array([0.02, 4e-3, 12.0, 0.5, *(0.004,) * len(BENDS)])
 FIRST = np.array([0.0, 1.0, DEFAULT_FWHM_EV, 1.0, *(0.0,) * len(BENDS)])
 SMALL = np.array([1e-4, 1e-5, 0.1, 0.01, *(1e-4,) * len(BENDS)])  # for derivatives
@@ -52,8 +53,8 @@ class EnergyAxis:
     escape : escape peaks over what theory says; 0 where a vendor's program took them away
     bend_kev : to add at the energies of ``BENDS``, straight lines between: electronics are not quite linear
     errors : 1 σ of each of ``PARAMETERS``, 0 of those that were not fitted
-    misplaced : fraction of the counts that stand in other channels than the fit has them, on the axis to begin
-        with and on this one
+    misplaced : fraction of the counts that stand in other channels than the fit has them: on the axis to
+        begin with, and on this one
     """
 
     offset_kev: float = 0.0
@@ -109,6 +110,9 @@ class EnergyAxis:
     def error(self, parameter: str) -> float:
         """1 σ of one of ``PARAMETERS``."""
         return self.errors[PARAMETERS.index(parameter)]
+
+
+NOMINAL = EnergyAxis()  # as the file has it
 
 
 def fit_axis(
@@ -237,9 +241,9 @@ def check_axis(axis: EnergyAxis, advice: str) -> None:
     if at_end or (is_far(axis) and axis.misplaced[1] > MOST_MISPLACED):
         raise EdxdaskError(
             f"the elements listed fit best with the energy axis moved by {1e3 * axis.offset_kev:+.1f} eV, "
-            f"stretched by {100 * (axis.gain - 1):+.2f} % and peaks {axis.fwhm_mn_ka_ev:.0f} eV wide at Mn Ka, and "
-            f"{100 * axis.misplaced[1]:.0f} % of the counts are still not where the fit has them: absurd. Are "
-            f"elements and energy axis (keV) right? {advice}"
+            f"stretched by {100 * (axis.gain - 1):+.2f} % and peaks {axis.fwhm_mn_ka_ev:.0f} eV wide at "
+            f"Mn Ka, and {100 * axis.misplaced[1]:.0f} % of the counts are still not where the fit has them: "
+            f"absurd. Are elements and energy axis (keV) right? {advice}"
         )
 
 
@@ -251,8 +255,8 @@ def axis_warning(axis: EnergyAxis, name: str) -> str | None:
     gain = f"{100 * (axis.gain - 1):+.3f} ± {100 * axis.error(GAIN):.3f} %"
     before, after = (100 * fraction for fraction in axis.misplaced)
     return (
-        f"{name}: the energy axis was moved by {offset} and stretched by {gain}, more than instruments are off "
-        f"({1e3 * MOST_OFFSET_KEV:.0f} eV, {100 * MOST_GAIN:.1f} %); {after:.1f} % of the counts are not where the "
-        f"fit has them, {before:.1f} % on the axis as given. Elements missing from the list can cause this, or an "
-        "axis of another calibration: check both, or keep the axis (refine_axis=False)"
+        f"{name}: the energy axis was moved by {offset} and stretched by {gain}, more than instruments are "
+        f"off ({1e3 * MOST_OFFSET_KEV:.0f} eV, {100 * MOST_GAIN:.1f} %); {after:.1f} % of the counts are not "
+        f"where the fit has them, {before:.1f} % on the axis as given. Elements missing from the list can "
+        "cause this, or an axis of another calibration: check both, or keep the axis (refine_axis=False)"
     )

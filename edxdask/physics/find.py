@@ -19,7 +19,7 @@ from edxdask.physics.candidates import Candidate, candidates_of
 from edxdask.physics.columns import Seen
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import check_beam_energy
-from edxdask.physics.energy_axis import BEND, LINEAR, USUAL, EnergyAxis
+from edxdask.physics.energy_axis import BEND, LINEAR, NOMINAL, USUAL, EnergyAxis
 from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.library import continuum_columns, elements_on, library, shows, spline_columns
 from edxdask.physics.lines import atomic_number
@@ -64,7 +64,7 @@ def find_in_spectrum(
     energy: np.ndarray,
     *,
     beam_energy: float,
-    axis: EnergyAxis = EnergyAxis(),
+    axis: EnergyAxis = NOMINAL,
     known: Sequence[str] = (),
     among: Sequence[str] | None = None,
     threshold: float = THRESHOLD,
@@ -145,7 +145,7 @@ def unlisted(
     energy: np.ndarray,
     *,
     beam_energy: float,
-    axis: EnergyAxis = EnergyAxis(),
+    axis: EnergyAxis = NOMINAL,
     known: Sequence[str] = (),
     continuum: np.ndarray | None = None,
     threshold: float = THRESHOLD,
@@ -204,7 +204,7 @@ def _check_beam(beam_energy: float | None) -> None:
 def _checked(
     counts: np.ndarray, energy: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, Floor]:
-    """Counts and energies of the channels that can be used, and where these begin."""
+    """Check a spectrum; give counts and energies of the channels of use, and where these begin."""
     counts, energy = np.asarray(counts, dtype=np.float64), np.asarray(energy, dtype=np.float64)
     if counts.ndim != 1 or counts.shape != energy.shape:
         raise ParameterError("counts", counts.shape, f"one spectrum, as long as energy, {energy.shape}")

@@ -1,7 +1,7 @@
 """Where a spectrum begins to be of use: above the zero peak and what the detector cannot see.
 
-Electronics that sample the baseline ("strobe"), and noise, leave a peak at 0 keV that can hold more counts than
-the sample. Nothing in it is a photon. Channels below the floor take part in nothing but totals.
+Electronics that sample the baseline ("strobe"), and noise, leave a peak at 0 keV that can hold more counts
+than the sample. Nothing in it is a photon. Channels below the floor take part in nothing but totals.
 """
 
 from __future__ import annotations

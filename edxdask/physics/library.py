@@ -19,8 +19,8 @@ from scipy.interpolate import BSpline
 
 from edxdask import schema
 from edxdask.physics.absorption import mass_attenuation
-from edxdask.physics.columns import LEAST_FAMILY, LineGroup, Seen, group_rows
 from edxdask.physics.basis import basis_lines
+from edxdask.physics.columns import LEAST_FAMILY, LineGroup, Seen, group_rows
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.emission import emission, line_cross_section
 from edxdask.physics.energy_axis import EnergyAxis
@@ -130,7 +130,7 @@ def listed_elements(
 def library(
     energy: np.ndarray, elements: Sequence[str], *, beam_energy: float, axis: EnergyAxis, seen: Seen
 ) -> Library:
-    """Build the columns of ``elements`` on ``energy`` (keV), with flanks and escape peaks of lines above it."""
+    """Build the columns of ``elements`` on ``energy`` (keV), with what lines above it leave on it."""
     width = axis.fwhm_mn_ka_ev
     step = (energy[-1] - energy[0]) / (energy.size - 1)
     beyond = np.append(energy, energy[-1] + step * np.arange(1, int(ABOVE_KEV / step) + 1))

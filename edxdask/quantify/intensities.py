@@ -11,7 +11,7 @@ import numpy as np
 from edxdask.physics import energy_axis
 from edxdask.physics.columns import Seen
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev
-from edxdask.physics.energy_axis import ESCAPE, LINEAR, EnergyAxis, check_axis, is_far
+from edxdask.physics.energy_axis import ESCAPE, LINEAR, NOMINAL, EnergyAxis, check_axis, is_far
 from edxdask.physics.find import find_in_spectrum
 from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.lines import parse_line
@@ -93,7 +93,7 @@ def fit_spectrum(
     elements: Sequence[str],
     *,
     beam_energy: float,
-    axis: EnergyAxis = EnergyAxis(),
+    axis: EnergyAxis = NOMINAL,
     seen: Seen = efficiency,
     refine_axis: bool = True,
 ) -> LineFit:
@@ -117,7 +117,7 @@ def fit_spectrum(
 
 
 def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tuple[LineModel, Floor]:
-    """Build the model that a recipe asks for, on the channels of use, as ``counts`` (E,) say where they begin.
+    """Build the model that a recipe asks for; ``counts`` (E,) say where the channels of use begin.
 
     Energy axis and width are those of the recipe: as the file has them, or as an earlier fit found them.
     """
@@ -145,7 +145,8 @@ def refined(counts: np.ndarray, model: LineModel) -> LineModel:
     An axis that goes far may be after lines that nobody listed (grid copper taken for hafnium moved that of a
     real map by 0.1 keV): it is then found once more with columns for what else is there.
     """
-    known, more = model.axis, ()
+    known = model.axis
+    more: tuple[str, ...] = ()
     for _ in range(2):
         axis = _axis_of(counts, model, known)
         if is_far(axis):

@@ -2,8 +2,8 @@
 
 A family of lines (K, L, M of an element) has one weight, its lines tied by their rates; where the data say
 that the rates do not hold, it is split into the groups of `edxdask.physics.columns`: Kα and Kβ, or subshells.
-The continuum is Lifshin's shape times a smooth correction: cubic B-splines in the logarithm of the energy whose
-weights, at least 0, are fitted with those of the lines, so that its error is carried into them.
+The continuum is Lifshin's shape times a smooth correction: cubic B-splines in the logarithm of the energy
+whose weights, at least 0, are fitted with those of the lines, so that its error is carried into them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edxdask.physics.basis import basis_lines
 from edxdask.physics.columns import LineGroup, Seen, group_rows, summed
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.detector import efficiency
-from edxdask.physics.energy_axis import EnergyAxis
+from edxdask.physics.energy_axis import NOMINAL, EnergyAxis
 
 SPLINES_PER_E = 4.0  # of the continuum, for each factor e of energy: wide against a peak at any energy
 CUBIC = 3
@@ -81,7 +81,11 @@ class LineModel:
         """Give a model that holds the lines of other elements, too."""
         width = self.axis.fwhm_mn_ka_ev
         groups = basis_lines(
-            self.axis.energy(self.nominal), more, beam_energy=self.beam_energy, fwhm_mn_ka_ev=width, seen=self.seen
+            self.axis.energy(self.nominal),
+            more,
+            beam_energy=self.beam_energy,
+            fwhm_mn_ka_ev=width,
+            seen=self.seen,
         )
         return replace(self, groups=(*self.groups, *groups)).at(self.axis)
 
@@ -104,7 +108,7 @@ def build_model(
     elements: Sequence[str],
     *,
     beam_energy: float,
-    axis: EnergyAxis = EnergyAxis(),
+    axis: EnergyAxis = NOMINAL,
     seen: Seen = efficiency,
 ) -> LineModel:
     """Build the columns of ``elements`` on the channels ``nominal`` (keV), as ``axis`` corrects them.

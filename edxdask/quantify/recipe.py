@@ -31,8 +31,8 @@ Factors = Mapping[str, float | tuple[float, float]]
 class Recipe:
     """Everything a quantification needs beside counts; see `edxdask.quantify` for the meaning.
 
-    ``axis`` is where the fit of the energy axis begins; where ``axis_found``, an earlier fit has found it, and it
-    stays.
+    ``axis`` is where the fit of the energy axis begins; where ``axis_found``, an earlier fit has found it,
+    and it stays.
     """
 
     elements: tuple[str, ...]

@@ -75,7 +75,8 @@ def quantify_result(
 def axis_of(root: xr.Dataset) -> EnergyAxis | None:
     """Energy axis and width that a guided fit has found and its result has kept; None of other results.
 
-    The axis that ``quantify`` itself has left in a result depends on the elements it was told, and is found anew.
+    The axis that ``quantify`` itself has left in a result depends on the elements it was given, and is
+    found anew.
     """
     return EnergyAxis.of(root.attrs) if is_guided(root) else None
 

@@ -225,9 +225,7 @@ def _curve(fit: LineFit, name: str) -> np.ndarray:
     }[name]
 
 
-def notes(
-    plan: Plan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor
-) -> dict[str, object]:
+def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor) -> dict[str, object]:
     """Attributes that say how it was done, what the axis was found to be, and what was not listed."""
     model = fits[0].model
     moved = None if plan.recipe.axis_found else axis_warning(model.axis, VERB.rstrip(": "))

@@ -84,7 +84,11 @@ def test_each_map_is_held_against_its_own_part_of_a_result(cube):
     result = edxdask.nmf(tree, phases=2)
     titanium = phase_spectrum({"Ti": 1}, cube.energy.values, continuum_scale=0.0)
     drawn = np.random.default_rng(0).poisson(20 * titanium, (16, 8, titanium.size)).astype("u2")
-    more = tree["b"].to_dataset().assign(counts=tree["b"].counts + xr.DataArray(drawn, dims=("y", "x", "energy")))
+    more = (
+        tree["b"]
+        .to_dataset()
+        .assign(counts=tree["b"].counts + xr.DataArray(drawn, dims=("y", "x", "energy")))
+    )
     tree["b"] = xr.DataTree(more)
     each = tree.edx.find_elements(result=result, per="map")
     assert each["b"].element.values.tolist() == ["Ti"]
@@ -111,8 +115,8 @@ def test_bad_input_is_refused_with_what_mends_it(cube):
         edxdask.find_elements(cube.assign(counts=xr.zeros_like(cube.counts)))
     with pytest.raises(SchemaError, match="result lacks spectrum"):
         edxdask.find_elements(cube, result=xr.Dataset())
-    with pytest.raises(ParameterError, match="a cube .* or a collection"):
+    with pytest.raises(ParameterError, match=r"a cube .* or a collection"):
         edxdask.find_elements(np.zeros(3))
     tree = xr.DataTree.from_dict({"/a": cube, "/b": cube.assign_coords(energy=cube.energy.values + 0.1)})
-    with pytest.raises(SchemaError, match="the energy axis of map 'b'.*per='map'"):
+    with pytest.raises(SchemaError, match=r"the energy axis of map 'b'.*per='map'"):
         edxdask.find_elements(tree)

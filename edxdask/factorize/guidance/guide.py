@@ -43,8 +43,9 @@ class ElementalSpectra:
     columns : (k, M, E), or (1, M, E) where all phases share them; each row sums to 1
     atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
     allowed : (k, M) bool; None allows all
-    below : fraction of the photons below the first channel of use. Their column is the last one, and every phase
-        has the same weight on it, so that these channels take part in nothing but totals; 0: no such column
+    below : fraction of the photons below the first channel of use. Their column is the last one, and every
+        phase has the same weight on it, so that these channels take part in nothing but totals; 0: no such
+        column
     """
 
     columns: np.ndarray
