@@ -195,7 +195,8 @@ def fits(cube: xr.Dataset, result: xr.Dataset, sums: tuple[xr.DataArray, xr.Data
     print(f"  whole axis, degrees of freedom taken off: {steps}")
     most = np.exp(np.abs(np.log(basis.correction)).max())
     print(
-        f"  axis moved by {1e3 * basis.shift_kev:+.1f} eV, stretched by {100 * (basis.gain - 1):+.3f} %, "
+        f"  axis moved by {1e3 * basis.axis.offset_kev:+.1f} eV, "
+        f"stretched by {100 * (basis.axis.gain - 1):+.3f} %, "
         f"width {basis.conditions.fwhm_mn_ka_ev:.1f} eV, factor up to {most:.2f}"
     )
 

@@ -37,6 +37,8 @@ __all__ = ["DataTreeAccessor", "DatasetAccessor"]
 class _Operations:
     """The methods, lazy but for ``calibrate`` and ``find_elements``; subclasses say what they act on."""
 
+    _data: xr.Dataset | xr.DataTree
+
     def _apply(self, function: Callable[..., Any], *args: Any, mask: Any = None, **options: Any) -> Any:
         raise NotImplementedError
 
@@ -54,16 +56,9 @@ class _Operations:
         """Refine the energy axis on known lines; computes the sum spectrum; see ``ops.calibrate_energy``."""
         return self._apply(calibrate_energy, lines, spectrum=spectrum, max_shift=max_shift)
 
-    def find_elements(
-        self,
-        *,
-        known: Sequence[str] | None = None,
-        among: Sequence[str] | None = None,
-        result: xr.Dataset | None = None,
-        threshold: float = 5.0,
-    ) -> Any:
+    def find_elements(self, **options: Any) -> Any:
         """Find elements, listed or not; computes the sum spectrum; see ``ops.find_elements``."""
-        return self._apply(find_elements, known=known, among=among, result=result, threshold=threshold)
+        return find_elements(self._data, **options)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Any:
         """Sum of frames ``first`` to ``stop``, not included; see ``ops.sum_frames``."""
@@ -113,7 +108,7 @@ class DatasetAccessor(_Operations):
     """
 
     def __init__(self, ds: xr.Dataset) -> None:
-        self._ds = ds
+        self._ds = self._data = ds
 
     def _apply(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return function(self._ds, *args, **options)
@@ -129,7 +124,7 @@ class DataTreeAccessor(_Operations):
     """``tree.edx``: the same operations on every map of a collection; the result holds the maps only."""
 
     def __init__(self, tree: xr.DataTree) -> None:
-        self._tree = tree
+        self._tree = self._data = tree
 
     def _maps(self) -> dict[str, xr.Dataset]:
         """Every map by its path from here; "." if it is this node itself."""

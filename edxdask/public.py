@@ -197,7 +197,7 @@ def quantify(
     solid_angle: float | None = None,
     beam_energy: float | None = None,
     detector: Any = None,
-    refine: bool = True,
+    refine_axis: bool = True,
 ) -> xr.Dataset | xr.DataTree:
     """Compositions with errors: of the phases of a result, or of a cube's sum, regions or pixels.
 
@@ -225,7 +225,8 @@ def quantify(
     beam_energy : keV; None: as the data say
     detector : `edxdask.physics.geometry.Detector`; None: as the attributes say (``detector_window``, or a
         curve in ``efficiency_energy_kev`` and ``efficiency``; ``elevation_deg``), else windowless
-    refine : find energy axis, width and rates that do not hold from the data
+    refine_axis : find energy axis, width and rates that do not hold from the data; a guided result keeps the
+        axis and width that its own fit has found
 
     Returns
     -------
@@ -250,6 +251,7 @@ def quantify(
     >>> bool(abs(x - 0.19) < 0.02), bool(found.chi2_red < 1.2)
     (True, True)
     """
+    from edxdask.physics.energy_axis import EnergyAxis
     from edxdask.quantify import recipe as recipes
 
     given = {"cliff-lorimer": k_factors, "zeta": zeta_factors, "cross-section": cross_sections}
@@ -257,7 +259,7 @@ def quantify(
         if own is not None and name != method:
             raise ParameterError("method", method, f"{name!r}, which the factors given belong to")
 
-    def recipe_for(one: xr.Dataset) -> recipes.Recipe:
+    def recipe_for(one: xr.Dataset, axis: EnergyAxis | None = None) -> recipes.Recipe:
         return recipes.make_recipe(
             one.attrs,
             one[schema.ENERGY].values,
@@ -273,7 +275,8 @@ def quantify(
             dose=dose,
             solid_angle=solid_angle,
             detector=detector,
-            refine=refine,
+            refine_axis=refine_axis,
+            axis=axis,
         )
 
     known = None if standard is None else _standard(*standard)
@@ -288,11 +291,12 @@ def quantify(
         )
     if isinstance(data, xr.Dataset) and schema.COUNTS in data:
         return _quantify_cube(data, recipe_for(data), per, known)
-    from edxdask.quantify.results import quantify_result, root_of
+    from edxdask.quantify.results import axis_of, quantify_result, root_of
 
     if not (isinstance(per, str) and per == "sum"):
         raise ParameterError("per", per, "'sum' for a result: its phases are what is quantified")
-    return quantify_result(data, recipe_for(root_of(data)), standard=known)
+    root = root_of(data)
+    return quantify_result(data, recipe_for(root, axis_of(root)), standard=known)
 
 
 def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float]) -> Any:

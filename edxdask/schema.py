@@ -142,8 +142,7 @@ CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warn
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
-FIT_OFFSET, FIT_GAIN, FIT_FWHM = "fit_offset_kev", "fit_gain", "fit_fwhm_mn_ka_ev"
-FIT_ESCAPE = "fit_escape"
+ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -179,10 +178,8 @@ _ATTRIBUTES = (
     Attribute(ENERGY_GAIN, float, "what a fit multiplies the energy axis with"),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
     Attribute(QUANTIFICATION, str, "method of quantification"),
-    Attribute(FIT_OFFSET, float, "energy axis as the fit found it: offset"),
-    Attribute(FIT_GAIN, float, "energy axis as the fit found it: relative change of the scale"),
-    Attribute(FIT_FWHM, float, "detector width at Mn Ka as the fit found it"),
-    Attribute(FIT_ESCAPE, float, "escape peaks as the fit found them, over theory's"),
+    Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
+    Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
     Attribute(FIT_SPLIT, list, "families whose lines the fit did not tie by their rates"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),

@@ -20,6 +20,7 @@ from edxdask.errors import ParameterError
 @click.option("--known", help="Elements that are there, such as Mg,Si; default those the store lists.")
 @click.option("--result", type=click.Path(), help="Result of a factorization: look at what it left.")
 @click.option("--beam-energy", type=float, help="keV, where the store does not say.")
+@click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
 @click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that make an element.")
 @click.option("--figure", type=click.Path(), help="Draw the spectrum with its lines to .png, .pdf or .svg.")
 @click.option("--overwrite", is_flag=True, help="Replace the figure that is there.")
@@ -30,6 +31,7 @@ def elements_verb(
     known: str | None,
     result: str | None,
     beam_energy: float | None,
+    keep_axis: bool,
     threshold: float,
     figure: str | None,
     overwrite: bool,
@@ -49,6 +51,7 @@ def elements_verb(
         result=None if result is None else open_store(result),
         beam_energy=beam_energy,
         threshold=threshold,
+        refine_axis=not keep_axis,
     )
     if figure is not None:
         from edxdask.report.elements import elements_figure

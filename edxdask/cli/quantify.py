@@ -41,6 +41,7 @@ STOICHIOMETRY = "stoichiometry"
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
 @click.option("--solid-angle", type=float, help="Of all detectors, sr, for absolute methods without factors.")
 @click.option("--oxygen", is_flag=True, help="Oxygen by stoichiometry instead of by its line.")
+@click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
 @click.option("--table", type=click.Path(), help="Write the table to .csv, .json or .txt.")
 @click.option("--figure", type=click.Path(), help="Draw the fits to .png, .pdf or .svg.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
@@ -53,6 +54,7 @@ def quantify_verb(
     factors: str | None,
     foreign: Any,
     oxygen: bool,
+    keep_axis: bool,
     efficiency: str | None,
     table: str | None,
     figure: str | None,
@@ -76,6 +78,7 @@ def quantify_verb(
         method=method,
         foreign=foreign or (),
         oxygen=STOICHIOMETRY if oxygen else None,
+        refine_axis=not keep_axis,
         **own,
         **given,
     )

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import xarray as xr
-from scipy.optimize import least_squares
-from scipy.special import ndtr, xlogy
+from scipy.linalg import block_diag
 
 from edxdask.errors import ParameterError
 from edxdask.ops._blocks import derived_attrs
 from edxdask.ops.spectra import sum_spectrum
-from edxdask.physics.detector import FWHM_PER_SIGMA, fwhm_kev
+from edxdask.physics import energy_axis as axis_fit
+from edxdask.physics.detector import fwhm_kev, line_response
+from edxdask.physics.energy_axis import DEFAULT_FWHM_EV, LINEAR, OFFSET, USUAL, WIDTH, EnergyAxis
 from edxdask.physics.lines import line_centroid
+from edxdask.physics.poisson import LinearFit, fit_weights
 from edxdask.schema import ENERGY, FWHM, energy_axis, energy_coordinate, validate_cube
 
 LEAST_SNR = 5.0  # a fainter peak says little about where it is
 APART_IN_FWHM = 1.5  # closer lines push each other's centroids
 FIT_IN_FWHM = 1.3  # half-width of the fit: the whole peak and some background on both sides
 LARGEST_STRETCH = 0.02
+# Lines that the user names say where the axis is, nothing else does: only the width is held by what is usual.
+UNKNOWN = np.where(np.arange(USUAL.size) < 2, np.inf, USUAL)
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ def calibrate_energy(
 ) -> xr.Dataset:
     """Cube whose energy axis puts the peaks of known lines where they belong.
 
-    Each line's peak (Gaussian integrated over the channels, on a straight background) is fitted to the sum
-    spectrum by maximum Poisson likelihood; weighted least squares on the centroids give the new scale and
-    offset. One line alone moves only the offset. The history says by how much, and how well the lines agree.
+    The peaks (Gaussians integrated over the channels, each on a straight background) are fitted to the sum
+    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that finds the
+    axis everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says
+    by how much, and how well the lines agree.
 
     Parameters
     ----------
@@ -70,11 +75,13 @@ def calibrate_energy(
         raise ParameterError("max_shift", max_shift, "a distance above 0 keV")
     _check_apart(ds, names)
     summed = (sum_spectrum(ds) if spectrum is None else _checked_spectrum(ds, spectrum)).compute()
-    peaks = [fit_peak(summed, n, fwhm=_fwhm(ds, line_centroid(n)), max_shift=max_shift) for n in names]
+    width = float(ds.attrs.get(FWHM, DEFAULT_FWHM_EV))
+    peaks = [fit_peak(summed, n, fwhm_mn_ka_ev=width, max_shift=max_shift) for n in names]
     offset, scale = energy_axis(ds)
-    new_offset, new_scale = _refined_axis(peaks, offset, scale)
+    found = _axis_of(summed, peaks, width)
+    new_offset, new_scale = found.offset_kev + found.gain * offset, found.gain * scale
     channels = ds.sizes[ENERGY]
-    _check_axis(peaks, (offset, scale), (new_offset, new_scale), channels, max_shift)
+    _check_axis(peaks, found, max_shift)
     moved = ", ".join(
         f"{p.line} {1e3 * (p.true_kev - p.seen_kev):+.2f} ± {1e3 * p.std_kev:.2f} eV" for p in peaks
     )
@@ -84,39 +91,65 @@ def calibrate_energy(
     return validate_cube(ds.assign_coords({ENERGY: coordinate}).assign_attrs(derived_attrs(ds, entry, {})))
 
 
-def fit_peak(spectrum: xr.DataArray, line: str, *, fwhm: float, max_shift: float) -> Peak:
+@dataclass(frozen=True, eq=False)
+class PeakWindow:
+    """Channels around one line's peak.
+
+    Attributes
+    ----------
+    true_kev : where the tables put the line
+    energy, counts : (channels,) energies moved so that the peak is about there
+    """
+
+    true_kev: float
+    energy: np.ndarray
+    counts: np.ndarray
+
+    def columns(self, axis: EnergyAxis) -> np.ndarray:
+        """Peak, and a background that falls and one that rises: (3, channels)."""
+        ramp = np.linspace(0.0, 1.0, self.energy.size)
+        line = np.array([self.true_kev])
+        peak = line_response(axis.energy(self.energy), line, fwhm_mn_ka_ev=axis.fwhm_mn_ka_ev)
+        return np.vstack([peak, 1.0 - ramp, ramp])
+
+
+def _window(spectrum: xr.DataArray, line: str, at: float, moved: float, fwhm_mn_ka_ev: float) -> PeakWindow:
+    """Cut out the channels of a line's peak, which stands at ``at`` keV, and move them by ``moved`` keV."""
+    energy = spectrum[ENERGY].values
+    true = line_centroid(line)
+    near = np.abs(energy - at) <= FIT_IN_FWHM * fwhm_kev(true, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+    return PeakWindow(true, energy[near] + moved, spectrum.values[near].astype(np.float64))
+
+
+def fit_peak(spectrum: xr.DataArray, line: str, *, fwhm_mn_ka_ev: float, max_shift: float) -> Peak:
     """Fit one line's peak in a computed sum spectrum, near where the tables put it (all keV)."""
     energy, counts = spectrum[ENERGY].values, spectrum.values.astype(np.float64)
-    scale = (energy[-1] - energy[0]) / (energy.size - 1)
     true = line_centroid(line)
+    fwhm = float(fwhm_kev(true, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
     start = _highest(energy, counts, true, fwhm, max_shift)
-    near = np.abs(energy - start) <= FIT_IN_FWHM * fwhm
-    e, y = energy[near], counts[near]
-    sides = max(float(np.median(np.r_[y[:3], y[-3:]])), 0.5)
-    sigma = fwhm / FWHM_PER_SIGMA
-    begin = np.array([max(float((y - sides).sum()), 1.0), start, sigma, sides, sides])
-    low = [0.0, start - fwhm / 2, 0.5 * sigma, 1e-9, 1e-9]
-    high = [np.inf, start + fwhm / 2, 2.0 * sigma, np.inf, np.inf]
-    fit = least_squares(
-        _deviance_residuals,
-        begin,
-        bounds=(low, high),
-        x_scale=[begin[0], sigma, sigma, sides, sides],
-        args=(e, y, scale),
-    )
-    std = np.sqrt(np.diag(np.linalg.pinv(fit.jac.T @ fit.jac)))
-    if not fit.success or not fit.x[0] >= LEAST_SNR * std[0]:
+    window = _window(spectrum, line, start, true - start, fwhm_mn_ka_ev)
+    begin = EnergyAxis(fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+    axis = axis_fit.fit_axis(window.counts, window.columns, begin, free=(OFFSET, WIDTH), usual=UNKNOWN)
+    fit = fit_weights(window.counts, window.columns(axis))
+    if not fit.weights[0] >= LEAST_SNR * _error_of_area(fit):
         raise ParameterError(
             "lines", line, f"a line whose peak stands {LEAST_SNR:g} σ above its background", "Leave it out."
         )
-    if abs(fit.x[1] - true) > max_shift:
+    seen = start - axis.offset_kev
+    if abs(seen - true) > max_shift:
         raise ParameterError(
             "lines",
             line,
             f"a peak within max_shift={max_shift:g} keV of {true:.4f} keV",
-            f"The nearest one stands at {fit.x[1]:.4f} keV: is it this line, and the axis in keV?",
+            f"The nearest one stands at {seen:.4f} keV: is it this line, and the axis in keV?",
         )
-    return Peak(line, true, float(fit.x[1]), float(std[1]))
+    return Peak(line, true, seen, axis.error(OFFSET))
+
+
+def _error_of_area(fit: LinearFit) -> float:
+    """1 σ of the counts in the peak, which is the first column; infinite where there are none."""
+    variance = float(fit.covariance[0, 0])
+    return float(np.sqrt(variance)) if variance > 0 else np.inf
 
 
 def _highest(energy: np.ndarray, counts: np.ndarray, true: float, fwhm: float, max_shift: float) -> float:
@@ -128,26 +161,20 @@ def _highest(energy: np.ndarray, counts: np.ndarray, true: float, fwhm: float, m
     return float(energy[near[np.argmax(smooth[near])]])
 
 
-def _deviance_residuals(p: np.ndarray, energy: np.ndarray, counts: np.ndarray, scale: float) -> np.ndarray:
-    """Signed roots of the Poisson deviance: least squares on these is maximum likelihood."""
-    area, centre, sigma, left, right = p
-    edges = np.append(energy - scale / 2, energy[-1] + scale / 2)
-    peak = area * np.diff(ndtr((edges - centre) / sigma))
-    model = peak + np.linspace(left, right, energy.size)
-    deviance = 2 * (model - counts + xlogy(counts, counts / model))
-    return np.sign(model - counts) * np.sqrt(np.maximum(deviance, 0))
-
-
-def _refined_axis(peaks: Sequence[Peak], offset: float, scale: float) -> tuple[float, float]:
-    """Offset and scale (keV) that put the centroids, weighted by 1/variance, on the tabulated energies."""
-    channel = np.array([(p.seen_kev - offset) / scale for p in peaks])
-    true = np.array([p.true_kev for p in peaks])
-    root_weight = 1 / np.array([p.std_kev for p in peaks])
+def _axis_of(spectrum: xr.DataArray, peaks: Sequence[Peak], fwhm_mn_ka_ev: float) -> EnergyAxis:
+    """Axis on which all peaks stand where the tables have them; one peak alone moves the offset only."""
     if len(peaks) == 1:
-        return float(true[0] - scale * channel[0]), scale
-    design = np.stack([np.ones(channel.size), channel], axis=1) * root_weight[:, None]
-    (new_offset, new_scale), *_ = np.linalg.lstsq(design, true * root_weight, rcond=None)
-    return float(new_offset), float(new_scale)
+        return EnergyAxis(offset_kev=peaks[0].true_kev - peaks[0].seen_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+    moved = float(np.mean([p.true_kev - p.seen_kev for p in peaks]))
+    windows = [_window(spectrum, p.line, p.seen_kev, moved, fwhm_mn_ka_ev) for p in peaks]
+
+    def shapes(axis: EnergyAxis) -> np.ndarray:
+        return np.asarray(block_diag(*(w.columns(axis) for w in windows)))
+
+    begin = EnergyAxis(fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+    counts = np.concatenate([w.counts for w in windows])
+    found = axis_fit.fit_axis(counts, shapes, begin, free=LINEAR, usual=UNKNOWN)
+    return replace(found, offset_kev=found.offset_kev + found.gain * moved)
 
 
 def _fwhm(ds: xr.Dataset, energy: float) -> float:
@@ -182,19 +209,15 @@ def _checked_spectrum(ds: xr.Dataset, spectrum: xr.DataArray) -> xr.DataArray:
     return spectrum.assign_coords({ENERGY: ds[ENERGY]})
 
 
-def _check_axis(
-    peaks: Sequence[Peak], old: tuple[float, float], new: tuple[float, float], channels: int, max_shift: float
-) -> None:
-    stretch = new[1] / old[1] - 1
-    if abs(stretch) > LARGEST_STRETCH:
+def _check_axis(peaks: Sequence[Peak], found: EnergyAxis, max_shift: float) -> None:
+    if abs(found.gain - 1) >= LARGEST_STRETCH:
         raise ParameterError(
             "lines",
             [p.line for p in peaks],
-            f"lines that change the scale by less than {LARGEST_STRETCH:.0%}, not {stretch:+.2%}",
+            f"lines that change the scale by less than {LARGEST_STRETCH:.0%}, not {found.gain - 1:+.2%}",
             "Name lines that are farther apart.",
         )
-    channel = np.array([(p.seen_kev - old[0]) / old[1] for p in peaks])
-    miss = new[0] + new[1] * channel - [p.true_kev for p in peaks]
+    miss = found.energy(np.array([p.seen_kev for p in peaks])) - [p.true_kev for p in peaks]
     worst = int(np.argmax(np.abs(miss)))
     if abs(miss[worst]) > max_shift / 5:
         raise ParameterError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args, overload
 
 import numpy as np
 import xarray as xr
@@ -14,23 +15,53 @@ from edxdask.ops.masks import MaskLike
 from edxdask.ops.spectra import sum_spectrum
 from edxdask.physics.candidates import Candidate, FamilyFound
 from edxdask.physics.emission import check_beam_energy
-from edxdask.physics.find import LOWEST_KEV, THRESHOLD, Found, find_in_spectrum, unlisted
+from edxdask.physics.energy_axis import DEFAULT_FWHM_EV, EnergyAxis
+from edxdask.physics.find import THRESHOLD, Found, find_in_spectrum, unlisted
+from edxdask.physics.floor import spectrum_floor
 from edxdask.physics.library import listed_elements
+from edxdask.results.collections import ALONE, Data, check_same_axis, cubes_in, is_collection, shared_part
 
-DEFAULT_FWHM_EV = 130.0
+Per = Literal["sum", "map"]
 
 
+@overload
 def find_elements(
-    ds: xr.Dataset | xr.DataTree,
+    data: Data,
+    *,
+    known: Sequence[str] | None = ...,
+    among: Sequence[str] | None = ...,
+    result: Data | None = ...,
+    mask: MaskLike | None = ...,
+    threshold: float = ...,
+    beam_energy: float | None = ...,
+    refine_axis: bool = ...,
+    per: Literal["sum"] = ...,
+) -> xr.Dataset: ...
+@overload
+def find_elements(
+    data: xr.DataTree,
+    *,
+    known: Sequence[str] | None = ...,
+    among: Sequence[str] | None = ...,
+    result: Data | None = ...,
+    mask: None = ...,
+    threshold: float = ...,
+    beam_energy: float | None = ...,
+    refine_axis: bool = ...,
+    per: Literal["map"],
+) -> xr.DataTree: ...
+def find_elements(
+    data: Data,
     *,
     known: Sequence[str] | None = None,
     among: Sequence[str] | None = None,
-    result: xr.Dataset | xr.DataTree | None = None,
+    result: Data | None = None,
     mask: MaskLike | None = None,
     threshold: float = THRESHOLD,
     beam_energy: float | None = None,
-    calibrate: bool = True,
-) -> xr.Dataset:
+    refine_axis: bool = True,
+    per: Per = "sum",
+) -> Data:
     """Find the elements of a map or a collection in its sum spectrum.
 
     Families of lines of all elements are offered to a Poisson fit with a smooth continuum, escape and sum
@@ -38,22 +69,24 @@ def find_elements(
 
     Parameters
     ----------
-    ds : cube, or a collection of cubes on one energy axis
+    data : cube, or a collection of cubes on one energy axis
     known : elements that are there: fitted and judged in any case; None: those that the cube lists
     among : elements to look for; None: all that one may meet
-    result : of a factorization of ``ds``: only what it left unexplained is looked at
+    result : of a factorization of ``data``: only what it left unexplained is looked at. Of a collection, each
+        map is held against its own part of the result
     mask : pixels to look at, as in ``sum_spectrum``; for one cube
     threshold : sigma that make an element
     beam_energy : keV, where the cube does not say
-    calibrate : refine energy axis and width first; not with ``result``, which has its own axis
+    refine_axis : refine energy axis and width first; not with ``result``, which has its own axis
+    per : of a collection: "sum" looks at the photons of all maps together, "map" at each map by itself
 
     Returns
     -------
-    Dataset
+    Dataset or DataTree
         Over ``candidate``, most significant first: ``element``, ``candidate_kind``, ``candidate_line``,
         ``line_energy``, ``significance``, ``explained_counts``, ``line_families``, ``alternatives``,
         ``known``, ``significant``; without ``result`` also the spectrum and its fit over ``energy``. As a
-        table: ``found.drop_dims("energy").to_dataframe()``.
+        table: ``found.drop_dims("energy").to_dataframe()``. With ``per="map"`` a collection of such tables.
 
     Notes
     -----
@@ -66,11 +99,57 @@ def find_elements(
     >>> sorted(found.element.values[:5].tolist())
     ['Ca', 'Fe', 'Mg', 'O', 'Si']
     """
-    maps = _maps(ds)
-    first = maps[0]
-    if mask is not None and len(maps) > 1:
-        raise ParameterError("mask", len(maps), "one cube, not a collection", "Find elements map by map.")
-    beam = beam_energy if beam_energy is not None else first.attrs.get(schema.BEAM_ENERGY)
+    cubes = cubes_in(data)
+    for cube in cubes.values():
+        schema.validate_cube(cube)
+    if per not in get_args(Per):
+        raise ParameterError("per", per, "'sum', or 'map' for a table of each map")
+    if mask is not None and (len(cubes) > 1 or result is not None):
+        raise ParameterError(
+            "mask", "given", "one cube, and no result, which holds all pixels", "Find elements map by map."
+        )
+    parts = None if result is None else _parts_of(result, cubes)
+
+    def table(names: Sequence[str]) -> xr.Dataset:
+        mine = {name: cubes[name] for name in names}
+        first = next(iter(mine.values()))
+        beam = _beam_energy(first, beam_energy)
+        counts = np.sum([sum_spectrum(one, mask=mask).values for one in mine.values()], axis=0)
+        counts = counts.astype(np.float64)
+        listed = _listed(first, beam) if known is None else known
+        if parts is not None:
+            expected = np.sum([parts[name] for name in names], axis=0)
+            axis = EnergyAxis.of(shared_part(result).attrs) if result is not None else None
+            rest = unlisted(
+                counts, expected, first[schema.ENERGY].values, beam_energy=beam, axis=axis or _nominal(first),
+                known=listed, threshold=threshold,
+            )  # fmt: skip
+            return _table(first, rest, "find_elements(result)")
+        found = find_in_spectrum(
+            counts, first[schema.ENERGY].values, beam_energy=beam, axis=_nominal(first), known=listed,
+            among=among, threshold=threshold, refine_axis=refine_axis,
+        )  # fmt: skip
+        return _with_fit(_table(first, found.candidates, "find_elements()"), found)
+
+    if per == "map" and is_collection(data):
+        return xr.DataTree.from_dict({f"/{name}": table([name]) for name in cubes}, name=data.name)
+    check_same_axis(cubes, "per='map' looks at each map by itself")
+    return table(list(cubes))
+
+
+def _nominal(cube: xr.Dataset) -> EnergyAxis:
+    """Axis as the file has it, with the detector's width."""
+    return EnergyAxis(fwhm_mn_ka_ev=float(cube.attrs.get(schema.FWHM, DEFAULT_FWHM_EV)))
+
+
+def _listed(cube: xr.Dataset, beam_energy: float) -> tuple[str, ...]:
+    """Elements that a cube lists, as far as they show in channels of use."""
+    energy = cube[schema.ENERGY].values
+    return listed_elements(cube.attrs, energy[spectrum_floor(energy).first :], beam_energy=beam_energy)
+
+
+def _beam_energy(cube: xr.Dataset, given: float | None) -> float:
+    beam = given if given is not None else cube.attrs.get(schema.BEAM_ENERGY)
     if beam is None:
         raise ParameterError(
             "beam_energy",
@@ -78,36 +157,7 @@ def find_elements(
             "the energy of the beam in keV, which the cube does not have",
             f"ds.attrs[{schema.BEAM_ENERGY!r}] = 200.0, or beam_energy=200.0",
         )
-    beam, fwhm = float(beam), float(first.attrs.get(schema.FWHM, DEFAULT_FWHM_EV))
-    energy = first[schema.ENERGY].values
-    check_beam_energy(beam)
-    shown = energy[energy >= LOWEST_KEV]
-    listed = listed_elements(first.attrs, shown, beam_energy=beam) if known is None else known
-    counts = np.sum([sum_spectrum(one, mask=mask).values for one in maps], axis=0).astype(np.float64)
-    if result is not None:
-        if mask is not None:
-            raise ParameterError("mask", "given", "no mask where a result is given, which holds all pixels")
-        rest = unlisted(
-            counts,
-            _expected(result, energy),
-            energy,
-            beam_energy=beam,
-            fwhm_mn_ka_ev=fwhm,
-            known=listed,
-            threshold=threshold,
-        )
-        return _table(first, rest, "find_elements(result)")
-    found = find_in_spectrum(
-        counts,
-        energy,
-        beam_energy=beam,
-        fwhm_mn_ka_ev=fwhm,
-        known=listed,
-        among=among,
-        threshold=threshold,
-        calibrate=calibrate,
-    )
-    return _with_fit(_table(first, found.candidates, "find_elements()"), found)
+    return check_beam_energy(float(beam))
 
 
 def _with_fit(table: xr.Dataset, found: Found) -> xr.Dataset:
@@ -119,48 +169,59 @@ def _with_fit(table: xr.Dataset, found: Found) -> xr.Dataset:
     }
     of_energy = {n: (schema.ENERGY, v, schema.variable_attrs(n)) for n, v in spectra.items()}
     axis = xr.Variable((schema.ENERGY,), found.energy, {"units": "keV"})
-    attrs = {
-        schema.FWHM: found.axis.fwhm_mn_ka_ev,
-        schema.ENERGY_OFFSET_STEP: found.axis.offset_kev,
-        schema.ENERGY_GAIN: found.axis.gain,
-    }
+    attrs = {**found.axis.attrs, schema.LOWEST_ENERGY: found.floor.energy_kev}
     return table.assign(of_energy).assign_coords({schema.ENERGY: axis}).assign_attrs(attrs)
 
 
-def _maps(ds: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
-    if isinstance(ds, xr.Dataset):
-        return [schema.validate_cube(ds)]
-    if not isinstance(ds, xr.DataTree):
-        raise ParameterError("ds", type(ds).__name__, "a cube or a collection of cubes")
-    maps = [node.to_dataset() for node in ds.subtree if schema.COUNTS in node.data_vars]
-    if not maps:
-        raise SchemaError("ds is a collection without a map that holds counts")
-    for one in maps:
-        schema.validate_cube(one)
-        if not np.array_equal(one[schema.ENERGY].values, maps[0][schema.ENERGY].values):
-            raise SchemaError("the maps of ds have different energy axes: find elements map by map")
-    return maps
-
-
-def _expected(result: xr.Dataset | xr.DataTree, energy: np.ndarray) -> np.ndarray:
-    """Sum spectrum (energy,) that a factorization expects."""
-    shared = result if isinstance(result, xr.Dataset) else result.to_dataset()
-    maps = [result] if isinstance(result, xr.Dataset) else [n.to_dataset() for n in result.children.values()]
-    needed = [(shared, schema.SPECTRUM), *((m, v) for m in maps for v in (schema.ABUNDANCE, schema.TOTAL))]
-    for node, name in needed:
-        if name not in node:
-            raise SchemaError(
-                f"result lacks {name}; expected what nmf(...), psnmf(...) or fcls(...) returned"
-            )
+def _parts_of(result: Data, cubes: Mapping[str, xr.Dataset]) -> dict[str, np.ndarray]:
+    """Sum spectrum (energy,) that a factorization expects of each map."""
+    shared = shared_part(result)
+    if schema.SPECTRUM not in shared:
+        raise _no_result(schema.SPECTRUM)
     spectra = shared[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY)
-    if spectra.sizes[schema.ENERGY] != energy.size:
-        have = spectra.sizes[schema.ENERGY]
-        raise SchemaError(f"result has {have} channels, ds {energy.size}: is it the result of this map?")
-    photons = np.sum([_photons(m[schema.ABUNDANCE] * m[schema.TOTAL]) for m in maps], axis=0)
-    return np.asarray(photons @ spectra.values, dtype=np.float64)
+    expected = {}
+    for name, cube in cubes.items():
+        if spectra.sizes[schema.ENERGY] != cube.sizes[schema.ENERGY]:
+            raise SchemaError(
+                f"result has {spectra.sizes[schema.ENERGY]} channels, the map {cube.sizes[schema.ENERGY]}: "
+                "is it the result of this map?"
+            )
+        photons = _photons(_part_of(result, name, cube))
+        expected[name] = np.asarray(photons @ spectra.values, dtype=np.float64)
+    return expected
 
 
-def _photons(amounts: xr.DataArray) -> np.ndarray:
+def _part_of(result: Data, name: str, cube: xr.Dataset) -> xr.Dataset:
+    """Abundances and totals of one map, by its name in the collection."""
+    if is_collection(result):
+        if name == ALONE or name not in result:
+            have = ", ".join(path for path, _ in result.subtree_with_keys if path != ".")
+            raise SchemaError(
+                f"result holds the maps {have}, and none is called {name!r}: pass the collection that was "
+                "factorized, and per='map' for a table of each map"
+            )
+        part = next(node.to_dataset(inherit=True) for path, node in result.subtree_with_keys if path == name)
+    else:
+        part = result
+    for variable in (schema.ABUNDANCE, schema.TOTAL):
+        if variable not in part:
+            raise _no_result(variable)
+    have_sizes = {d: part.sizes.get(d) for d in schema.pixel_dims(cube)}
+    if have_sizes != {d: cube.sizes[d] for d in schema.pixel_dims(cube)}:
+        raise SchemaError(
+            f"result has {have_sizes} pixels, the map {name!r} {dict(cube[schema.COUNTS].sizes)}: "
+            "is it the result of this map?"
+        )
+    return part
+
+
+def _no_result(variable: str) -> SchemaError:
+    return SchemaError(f"result lacks {variable}; expected what nmf(...), psnmf(...) or fcls(...) returned")
+
+
+def _photons(part: xr.Dataset) -> np.ndarray:
+    """Add up the counts of each phase: (phase,)."""
+    amounts = part[schema.ABUNDANCE] * part[schema.TOTAL]
     return np.asarray(amounts.sum([d for d in amounts.dims if d != schema.PHASE]).values)
 
 

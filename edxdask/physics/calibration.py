@@ -1,10 +1,9 @@
 """A basis that fits a sum spectrum: energy axis, width, strength of line families, and a smooth rest.
 
-A basis that is slightly wrong is worse than none: an offset of 8 eV turns spectra by 10 degrees. Real
-detectors never match the book, so four things are found from the summed counts, most certain first: where
-the peaks stand and how wide they are; how strong an element's L and M lines are against its K lines, which
-tables know to 10 to 30 %; and a smooth factor shared by all columns for what efficiency, windows, absorption,
-the continuum's shape and the peaks' leave over. As stiff as the data allow, it is 1 where the basis is right.
+Four things are found from the summed counts, most certain first: where the peaks stand and how wide they are
+(`edxdask.physics.energy_axis`); how strong an element's L and M lines are against its K lines, which tables
+know to 10 to 30 %; and a smooth factor shared by all columns for what efficiency, windows, absorption, the
+continuum's shape and the peaks' leave over. As stiff as the data allow, it is 1 where the basis is right.
 """
 
 from __future__ import annotations
@@ -16,18 +15,16 @@ import numpy as np
 from scipy.interpolate import BSpline
 from threadpoolctl import threadpool_limits
 
-from edxdask.errors import EdxdaskError
-from edxdask.physics.basis import Basis, Column, basis
+from edxdask.physics import energy_axis
+from edxdask.physics.basis import Basis, Column, basis, basis_lines, basis_of
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.detector import fwhm_kev
+from edxdask.physics.energy_axis import ESCAPE, LINEAR, EnergyAxis, check_axis
+from edxdask.physics.floor import Floor, spectrum_floor
+from edxdask.physics.library import continuum_columns
 from edxdask.physics.poisson import LEAST_MODEL, LinearFit, deviance, fit_weights
 
-AXIS_ROUNDS, CORRECTION_ROUNDS = 6, 3
-# What is known before looking at the data (1 σ): offset in keV, gain, width at Mn Kα in eV. Few counts leave
-# the axis where it is instead of throwing it about.
-PRIOR = np.array([0.02, 0.005, 8.0])
-STEP = np.array([1e-3, 1e-4, 1.0])  # for derivatives
-ABSURD_SHIFT_KEV, ABSURD_GAIN, WIDTH_EV = 0.1, 0.02, (119.0, 250.0)  # silicon resolves no less than 117
+CORRECTION_ROUNDS = 3
 FAMILY_PRIOR = 0.3  # relative; strength of L and M against K, in the tables
 # Distance of the factor's knots: first too far apart to follow a peak, so that lines which nobody listed stay
 # in the residual; then near enough for shapes of peaks and absorption edges under them.
@@ -38,13 +35,15 @@ LEAST_REFERENCE = 0.1  # relative error up to which a harder family is the refer
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """What was found; ``basis`` makes the matrix that goes with it.
+class CalibratedBasis:
+    """What was found; ``families`` makes the matrix that goes with it.
 
     Attributes
     ----------
     energy : (E,) keV, the axis as it is: offset and gain applied
-    shift_kev, gain : energy = shift + gain · (the axis as it was)
+    axis : offset, gain and width found, with their errors
+    floor : first channel of use; below it, all columns are 0
+    below : (E,) fraction of all photons in each channel below the floor, 0 above
     conditions : with the width found
     elements : columns that count as composition, then those that do not (``extra``)
     extra : elements found in the residual, not listed
@@ -54,14 +53,15 @@ class Calibration:
     loose : (M,) bool, families whose strength the tables do not predict
     correction : (E,) smooth factor shared by all columns, 1 on average over the lines. It shapes spectra; how
         many atoms a line stands for is left to the tables
-    fit : of the sum spectrum
+    fit : of the sum spectrum, from the floor on
     mean_composition : atomic fractions of the elements listed
     chi2_red : of the summed fit: without a factor, with one too wide to follow a peak, with the whole
     """
 
     energy: np.ndarray
-    shift_kev: float
-    gain: float
+    axis: EnergyAxis
+    floor: Floor
+    below: np.ndarray
     conditions: Conditions
     elements: tuple[str, ...]
     extra: tuple[str, ...]
@@ -76,7 +76,10 @@ class Calibration:
 
     def families(self, composition: dict[str, float] | None = None) -> Basis:
         """Columns of families as the tables have them, on the axis found."""
-        return _families(self.energy, self.elements, self.conditions, composition)
+        made = _families(self.energy[self.floor.first :], self.elements, self.conditions, composition)
+        matrix = np.zeros((len(made.columns), self.energy.size))
+        matrix[:, self.floor.first :] = made.matrix
+        return replace(made, energy=self.energy, matrix=matrix)
 
 
 def _families(
@@ -101,7 +104,7 @@ def calibrate(
     *,
     extra: Sequence[str] = (),
     refine_axis: bool = True,
-) -> Calibration:
+) -> CalibratedBasis:
     """Fit a sum spectrum with everything a basis leaves open.
 
     Parameters
@@ -117,25 +120,27 @@ def calibrate(
         If the axis or width that fits best is absurd.
     """
     counts = np.asarray(counts, dtype=np.float64)
+    floor = spectrum_floor(energy, counts)
+    used, nominal = counts[floor.first :], energy[floor.first :]
     names = (*elements, *(e for e in extra if e not in elements))
-    start = np.array([0.0, 1.0, conditions.fwhm_mn_ka_ev])
-    found = start
+    axis = EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev)
     composition: dict[str, float] | None = None
     for _ in range(2 if conditions.absorbs else 1):
         if refine_axis:
-            found = _refine_axis(counts, energy, names, conditions, composition, found)
-        axis = found[0] + found[1] * energy
-        measured = conditions.with_width(float(found[2]))
-        made = _families(axis, names, measured, composition)
-        fit = fit_weights(counts, made.matrix)
+            axis = _refined(used, nominal, names, conditions, composition, axis)
+        measured = conditions.with_width(axis.fwhm_mn_ka_ev)
+        made = _families(axis.energy(nominal), names, measured, composition)
+        fit = fit_weights(used, made.matrix)
         composition = _atoms(made, fit, _strengths(made, fit)[0], elements)
-    made = _families(axis, names, measured, composition)
-    correction, fit, chi2 = _correct(counts, made)
+    made = _families(axis.energy(nominal), names, measured, composition)
+    correction, fit, chi2 = _correct(used, made)
     reference, strength, loose = _strengths(made, fit)
-    return Calibration(
-        energy=axis,
-        shift_kev=float(found[0]),
-        gain=float(found[1]),
+    below = np.where(np.arange(energy.size) < floor.first, counts, 0.0) / max(counts.sum(), 1.0)
+    return CalibratedBasis(
+        energy=axis.energy(energy),
+        axis=replace(axis, escape=0.0),  # left to the factor: spectra of phases are made without escape peaks
+        floor=floor,
+        below=below,
         conditions=measured,
         elements=tuple(names),
         extra=tuple(e for e in names if e not in elements),
@@ -143,63 +148,47 @@ def calibrate(
         reference=reference,
         strength=strength,
         loose=loose,
-        correction=correction,
+        correction=np.concatenate([np.ones(floor.first), correction]),
         fit=fit,
         mean_composition=_atoms(made, fit, reference, elements),
         chi2_red=chi2,
     )
 
 
-def _refine_axis(
+def _refined(
     counts: np.ndarray,
-    energy: np.ndarray,
+    nominal: np.ndarray,
     elements: Sequence[str],
     conditions: Conditions,
     composition: dict[str, float] | None,
-    start: np.ndarray,
-) -> np.ndarray:
-    """Fisher scoring on offset, gain and width together with all weights, held by what is known before."""
+    start: EnergyAxis,
+) -> EnergyAxis:
+    """Offset, gain and width that fit the families of all elements best.
 
-    def matrix(p: np.ndarray) -> np.ndarray:
-        return _families(
-            p[0] + p[1] * energy, elements, conditions.with_width(float(p[2])), composition
-        ).matrix
+    As in ``find_elements`` and ``quantify``, the continuum bends and escape peaks are as strong as they are:
+    with Lifshin's shapes alone, the axis would make up for what windows and absorption do to them.
+    """
+    beam, seen = conditions.beam_energy, conditions.seen(composition)
+    energy = start.energy(nominal)
+    lines = basis_lines(energy, elements, beam_energy=beam, fwhm_mn_ka_ev=start.fwhm_mn_ka_ev, seen=seen)
+    smooth = continuum_columns(energy, beam_energy=beam, seen=seen)
 
-    known = np.array([0.0, 1.0, conditions.fwhm_mn_ka_ev])
-    found = start
-    for _ in range(AXIS_ROUNDS):
-        shapes = matrix(found)
-        fit = fit_weights(counts, shapes)
-        slopes = np.array(
-            [fit.weights @ (matrix(found + s) - matrix(found - s)) for s in np.diag(STEP)]
-        ) / (2 * STEP[:, None])  # fmt: skip
-        rows = np.concatenate([shapes[fit.weights > 0], slopes])
-        expected = np.maximum(fit.expected, 0.5)
-        scale = np.sqrt(np.maximum((rows**2 / expected).sum(axis=1), 1e-300))
-        rows = rows / scale[:, None]
-        information = (rows / expected) @ rows.T
-        gradient = rows @ ((counts - fit.expected) / expected)
-        last = np.arange(len(rows) - 3, len(rows))
-        # misfit beyond counting errors makes the axis less certain than the counts say
-        spread = max(deviance(counts, fit.expected) / counts.size, 1.0)
-        information[last, last] += spread / (PRIOR * scale[-3:]) ** 2
-        gradient[-3:] += spread * (known - found) / (PRIOR**2 * scale[-3:])
-        step = np.linalg.lstsq(information, gradient, rcond=1e-12)[0][-3:] / scale[-3:]
-        found = found + np.clip(step, -3 * PRIOR, 3 * PRIOR)
-        _check_axis(found)
-        if (np.abs(step) < 1e-3 * PRIOR).all():
-            break
-    return found
-
-
-def _check_axis(found: np.ndarray) -> None:
-    shift, gain, width = found
-    if abs(shift) > ABSURD_SHIFT_KEV or abs(gain - 1) > ABSURD_GAIN or not WIDTH_EV[0] < width < WIDTH_EV[1]:
-        raise EdxdaskError(
-            f"calibration: the elements listed fit best with the energy axis moved by {1e3 * shift:+.1f} eV, "
-            f"stretched by {100 * (gain - 1):+.2f} % and peaks {width:.0f} eV wide at Mn Ka: absurd. "
-            "Are elements and energy axis (keV) right? With refine_axis=False the axis is taken as given."
+    def shapes(axis: EnergyAxis) -> np.ndarray:
+        made = basis_of(
+            lines,
+            axis.energy(nominal),
+            beam_energy=beam,
+            fwhm_mn_ka_ev=axis.fwhm_mn_ka_ev,
+            families=True,
+            continuum=0,
+            escape=axis.escape,
         )
+        return np.vstack([made.matrix, smooth])
+
+    known = EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev)
+    found = energy_axis.fit_axis(counts, shapes, start, free=(*LINEAR, ESCAPE), known=known)
+    check_axis(found, "With refine_axis=False the axis is taken as given.")
+    return found
 
 
 def _strengths(made: Basis, fit: LinearFit) -> tuple[dict[str, str], np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from edxdask.physics.detector import fwhm_kev, line_response
 from edxdask.physics.selection import (
     LEAST_RATIO,
     MOST_RATIO,
-    Model,
+    Explanation,
     Offer,
     misfit_counts,
     offer,
@@ -84,7 +84,7 @@ class Candidate:
     significant: bool = True
 
 
-def candidates_of(model: Model, known: tuple[str, ...], *, threshold: float) -> tuple[Candidate, ...]:
+def candidates_of(model: Explanation, known: tuple[str, ...], *, threshold: float) -> tuple[Candidate, ...]:
     """Judge all that a fitted model holds, most significant first."""
     names = tuple(dict.fromkeys(t.element for t in model.terms))
     found = [_judged(model, e, known, threshold) for e in names]
@@ -93,7 +93,7 @@ def candidates_of(model: Model, known: tuple[str, ...], *, threshold: float) -> 
     return tuple(sorted(found, key=lambda c: -c.significance))
 
 
-def _judged(model: Model, element: str, known: tuple[str, ...], threshold: float) -> Candidate:
+def _judged(model: Explanation, element: str, known: tuple[str, ...], threshold: float) -> Candidate:
     families, stand = families_of(model, element), standing(model, element)
     tells = stand.significance
     lead = families[int(np.argmax(tells))]
@@ -119,7 +119,7 @@ def _judged(model: Model, element: str, known: tuple[str, ...], threshold: float
     )
 
 
-def families_of(model: Model, element: str) -> list[FamilyFound]:
+def families_of(model: Explanation, element: str) -> list[FamilyFound]:
     """Families of an element in the order of its terms."""
     terms = [t for t in model.terms if t.element == element]
     stand = standing(model, element)
@@ -148,7 +148,9 @@ def families_of(model: Model, element: str) -> list[FamilyFound]:
     return found
 
 
-def _alternatives(model: Model, without: Model, element: str, threshold: float) -> tuple[str, ...]:
+def _alternatives(
+    model: Explanation, without: Explanation, element: str, threshold: float
+) -> tuple[str, ...]:
     """Elements not in the model that explain nearly as much of the same peaks, best first."""
     table = scores(without)
     own = offer(without, element, table, threshold=threshold)
@@ -163,12 +165,12 @@ def _alternatives(model: Model, without: Model, element: str, threshold: float) 
     return tuple(o.element for o in good if _unit(model, o) @ lead > SAME_PEAK)[:3]
 
 
-def _unit(model: Model, made: Offer) -> np.ndarray:
+def _unit(model: Explanation, made: Offer) -> np.ndarray:
     shape = model.column(made.terms[0])
     return shape / float(np.linalg.norm(shape))
 
 
-def _artefacts(model: Model, threshold: float) -> list[Candidate]:
+def _artefacts(model: Explanation, threshold: float) -> list[Candidate]:
     """Escape and sum peaks that stand out of the noise."""
     found = []
     for name, at, counts in strongest(model):
@@ -189,7 +191,7 @@ def _artefacts(model: Model, threshold: float) -> list[Candidate]:
 
 
 def _peak(
-    model: Model, name: str, kind: CandidateKind, at: float, counts: float, line: str
+    model: Explanation, name: str, kind: CandidateKind, at: float, counts: float, line: str
 ) -> Candidate | None:
     if not model.energy[0] < at < model.energy[-1]:
         return None
@@ -199,7 +201,7 @@ def _peak(
     return Candidate(name, kind, None, line, at, counts, float(counts / sigma))
 
 
-def _unknown(model: Model, threshold: float) -> list[Candidate]:
+def _unknown(model: Explanation, threshold: float) -> list[Candidate]:
     """Peaks that nothing explains: a peak at every channel, the highest first."""
     width = float(fwhm_kev(2.0, fwhm_mn_ka_ev=model.axis.fwhm_mn_ka_ev))
     at = np.arange(model.energy[0] + width, model.energy[-1] - 3 * width, width / 4)

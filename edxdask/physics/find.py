@@ -14,24 +14,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from edxdask.errors import ParameterError
-from edxdask.physics.alignment import aligned
-from edxdask.physics.basis import Seen
+from edxdask.physics import energy_axis
 from edxdask.physics.candidates import Candidate, candidates_of
+from edxdask.physics.columns import Seen
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import check_beam_energy
-from edxdask.physics.library import (
-    USUAL,
-    Axis,
-    continuum_columns,
-    elements_on,
-    library,
-    shows,
-    spline_columns,
-)
+from edxdask.physics.energy_axis import BEND, LINEAR, NOMINAL, USUAL, EnergyAxis
+from edxdask.physics.floor import Floor, spectrum_floor
+from edxdask.physics.library import continuum_columns, elements_on, library, shows, spline_columns
 from edxdask.physics.lines import atomic_number
-from edxdask.physics.selection import Model, select
+from edxdask.physics.selection import Explanation, misfit_variance, select
 
-LOWEST_KEV = 0.2  # below lie the noise peak and lines whose strength no table knows
 THRESHOLD = 5.0  # sigma
 CALIBRATION_ROUNDS = 8
 SETTLED = 0.03  # of a correction's prior: 0.6 eV, 6e-5, 0.5 eV
@@ -46,12 +39,14 @@ class Found:
     ----------
     candidates : most significant first
     axis : corrections of the energy axis and the width that fit best
+    floor : first channel that was fitted
     energy : (E,) the channels fitted, keV, corrected
     counts, expected, continuum : (E,) what was measured, what the fit expects in all and of continuum
     """
 
     candidates: tuple[Candidate, ...]
-    axis: Axis
+    axis: EnergyAxis
+    floor: Floor
     energy: np.ndarray
     counts: np.ndarray
     expected: np.ndarray
@@ -69,11 +64,11 @@ def find_in_spectrum(
     energy: np.ndarray,
     *,
     beam_energy: float,
-    fwhm_mn_ka_ev: float = 130.0,
+    axis: EnergyAxis = NOMINAL,
     known: Sequence[str] = (),
     among: Sequence[str] | None = None,
     threshold: float = THRESHOLD,
-    calibrate: bool = True,
+    refine_axis: bool = True,
     seen: Seen = efficiency,
 ) -> Found:
     """Find the elements of a sum spectrum.
@@ -83,12 +78,12 @@ def find_in_spectrum(
     counts : (E,) of all pixels
     energy : (E,) channel centres, keV
     beam_energy : keV
-    fwhm_mn_ka_ev : width of the detector, to begin with
+    axis : energy axis and width to begin with
     known : elements that are there for sure: fitted and judged, never taken out
     among : elements to look for; None: all that one may meet
     threshold : sigma that make an element
-    calibrate : refine energy axis and width
-    seen : share of photons of an energy (keV) that are counted
+    refine_axis : refine energy axis and width
+    seen : fraction of photons of an energy (keV) that are counted
 
     Raises
     ------
@@ -105,27 +100,43 @@ def find_in_spectrum(
     ['Fe', 'Mg', 'O']
     """
     _check_beam(beam_energy)
-    counts, energy, axis = _checked(counts, energy, fwhm_mn_ka_ev, threshold)
+    counts, energy, floor = _checked(counts, energy, threshold)
     known = tuple(dict.fromkeys([known] if isinstance(known, str) else known))
     for element in (*known, *(among or ())):
         atomic_number(element)
     pool = elements_on(energy, beam_energy=beam_energy) if among is None else tuple(among)
     pool = tuple(dict.fromkeys((*known, *pool)))
 
-    def begun(axis: Axis) -> Model:
+    def begun(axis: EnergyAxis) -> Explanation:
         at = axis.energy(energy)
         there = [e for e in pool if e in known or shows(e, at, beam_energy=beam_energy)]
-        lines = library(at, there, beam_energy=beam_energy, fwhm_mn_ka_ev=axis.fwhm_mn_ka_ev, seen=seen)
-        return Model(counts, at, lines, continuum_columns(at, beam_energy=beam_energy, seen=seen), axis)
+        lines = library(at, there, beam_energy=beam_energy, axis=axis, seen=seen)
+        return Explanation(counts, at, lines, continuum_columns(at, beam_energy=beam_energy, seen=seen), axis)
 
-    for _ in range(CALIBRATION_ROUNDS if calibrate else 0):
+    start = axis
+    for _ in range(CALIBRATION_ROUNDS if refine_axis else 0):
         coarse = select(begun(axis), known, threshold=max(COARSE, threshold))
-        before, axis = axis, aligned(coarse, energy, beam_energy=beam_energy, seen=seen)
-        if (np.abs(axis.corrections - before.corrections) < SETTLED * USUAL).all():
+        before, axis = axis, _aligned(coarse, energy, start)
+        if (np.abs(axis.vector - before.vector) < SETTLED * USUAL).all():
             break
     model = select(begun(axis), known, threshold=threshold)
     found = candidates_of(model, known, threshold=threshold)
-    return Found(found, axis, model.energy, counts, model.expected, model.background)
+    return Found(found, axis, floor, model.energy, counts, model.expected, model.background)
+
+
+def _aligned(model: Explanation, nominal: np.ndarray, known: EnergyAxis) -> EnergyAxis:
+    """Axis and width by one step on the lines found so far; the next lines are chosen on it."""
+    if not model.terms:
+        return model.axis
+    return energy_axis.fit_axis(
+        model.counts,
+        lambda axis: model.matrix_at(axis.energy(nominal), axis),
+        model.axis,
+        free=(*LINEAR, *BEND),
+        known=known,
+        doubt=misfit_variance(model),
+        rounds=1,
+    )
 
 
 def unlisted(
@@ -134,7 +145,7 @@ def unlisted(
     energy: np.ndarray,
     *,
     beam_energy: float,
-    fwhm_mn_ka_ev: float = 130.0,
+    axis: EnergyAxis = NOMINAL,
     known: Sequence[str] = (),
     continuum: np.ndarray | None = None,
     threshold: float = THRESHOLD,
@@ -148,14 +159,14 @@ def unlisted(
     Parameters
     ----------
     counts, expected : (E,) measured, and as the fit has them
-    energy : (E,) channel centres as the fit uses them, keV
+    energy : (E,) channel centres, keV
     beam_energy : keV
-    fwhm_mn_ka_ev : width of the detector
+    axis : energy axis and width of the fit
     known : elements of the fit, of which no more is to be found
     continuum : (E,) the part of ``expected`` that is continuum; None: all counts as peaks, and small peaks on
         the continuum need more to be found
     threshold : sigma that make an element
-    seen : share of photons of an energy (keV) that are counted
+    seen : fraction of photons of an energy (keV) that are counted
 
     Examples
     --------
@@ -171,13 +182,13 @@ def unlisted(
         raise ParameterError(
             "expected", np.shape(expected), f"as many channels as counts, {np.shape(counts)}"
         )
-    inside = np.asarray(energy) >= LOWEST_KEV
-    counts, energy, axis = _checked(counts, energy, fwhm_mn_ka_ev, threshold)
+    counts, nominal, floor = _checked(counts, energy, threshold)
+    energy, inside = axis.energy(nominal), slice(floor.first, None)
     shape = np.maximum(np.asarray(expected, dtype=np.float64)[inside], 1e-6)
     pool = tuple(e for e in elements_on(energy, beam_energy=beam_energy) if e not in set(known))
-    lines = library(energy, pool, beam_energy=beam_energy, fwhm_mn_ka_ev=fwhm_mn_ka_ev, seen=seen)
+    lines = library(energy, pool, beam_energy=beam_energy, axis=axis, seen=seen)
     smooth = np.zeros_like(shape) if continuum is None else np.asarray(continuum, dtype=np.float64)[inside]
-    start = Model(
+    start = Explanation(
         counts, energy, lines, spline_columns(energy, shape), axis, peaks=np.maximum(shape - smooth, 0)
     )
     model = select(replace(start, artefacts=False), (), threshold=threshold)
@@ -191,8 +202,9 @@ def _check_beam(beam_energy: float | None) -> None:
 
 
 def _checked(
-    counts: np.ndarray, energy: np.ndarray, fwhm_mn_ka_ev: float, threshold: float
-) -> tuple[np.ndarray, np.ndarray, Axis]:
+    counts: np.ndarray, energy: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray, Floor]:
+    """Check a spectrum; give counts and energies of the channels of use, and where these begin."""
     counts, energy = np.asarray(counts, dtype=np.float64), np.asarray(energy, dtype=np.float64)
     if counts.ndim != 1 or counts.shape != energy.shape:
         raise ParameterError("counts", counts.shape, f"one spectrum, as long as energy, {energy.shape}")
@@ -200,9 +212,9 @@ def _checked(
         raise ParameterError("counts", float(counts.min()), "finite counts, 0 or more")
     if not threshold > 0:
         raise ParameterError("threshold", threshold, "sigma, more than 0")
-    inside = energy >= LOWEST_KEV
-    if not counts[inside].sum() > 0:
+    floor = spectrum_floor(energy, counts)
+    if not counts[floor.first :].sum() > 0:
         raise ParameterError(
-            "counts", 0, f"a spectrum with photons above {LOWEST_KEV} keV; this one is empty"
+            "counts", 0, f"a spectrum with photons above {floor.energy_kev:.3g} keV; this one is empty"
         )
-    return counts[inside], energy[inside], Axis(fwhm_mn_ka_ev=fwhm_mn_ka_ev)
+    return counts[floor.first :], energy[floor.first :], floor

@@ -163,28 +163,6 @@ def half_angle_deg(solid_angle_sr: float) -> float:
     return float(np.rad2deg(np.arccos(1.0 - solid_angle_sr / (2.0 * np.pi))))
 
 
-def unshadowed_share(
-    takeoff_deg: np.ndarray | float, *, rim_deg: np.ndarray | float, half_angle_deg: float
-) -> np.ndarray:
-    """Share of a detector that the holder leaves in sight.
-
-    The holder ends in a straight rim that stands ``rim_deg`` above the film, seen from the illuminated spot
-    (for a film at the bottom of a recess of depth h, a distance r from its edge: arctan(h/r)). The detector
-    is a disc of ``half_angle_deg`` whose centre stands ``takeoff_deg`` above the film. The rim cuts a segment
-    off the disc: with x = (take-off - rim)/half angle the share left is (arccos(-x) + x sqrt(1 - x²))/π; none
-    below x = -1, all above x = 1.
-
-    Examples
-    --------
-    >>> unshadowed_share([50.0, 20.0, 0.0], rim_deg=20.0, half_angle_deg=13.5).tolist()
-    [1.0, 0.5, 0.0]
-    """
-    if not half_angle_deg > 0:
-        raise ParameterError("half_angle_deg", half_angle_deg, "an angle above 0")
-    x = np.clip((np.asarray(takeoff_deg, dtype=np.float64) - rim_deg) / half_angle_deg, -1.0, 1.0)
-    return (np.arccos(-x) + x * np.sqrt(1.0 - x**2)) / np.pi
-
-
 def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndarray) -> np.ndarray:
     """Share in sight of each detector at a tilt, from a table (tilts, detectors), by straight lines.
 

@@ -1,7 +1,8 @@
 """Columns to look for elements with: each family of lines of each element, and a continuum no peak fits.
 
-Beside `edxdask.physics.basis`, escape peaks are part of their parents' columns, the energy axis may be moved,
-and the continuum bends, but only over several widths of a peak.
+Made of the same groups of lines as `edxdask.physics.basis`: escape peaks are part of their parents' columns,
+lines above the axis have their flanks and escape peaks on it, and the continuum bends, but only over several
+widths of a peak.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from scipy.interpolate import BSpline
 
 from edxdask import schema
 from edxdask.physics.absorption import mass_attenuation
-from edxdask.physics.artefacts import SI_KA_KEV, escape_probability
-from edxdask.physics.basis import LEAST_FAMILY, Seen, basis
+from edxdask.physics.basis import basis_lines
+from edxdask.physics.columns import LEAST_FAMILY, LineGroup, Seen, group_rows
 from edxdask.physics.continuum import continuum_shapes
 from edxdask.physics.emission import emission, line_cross_section
+from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.lines import atomic_number, element_symbols, family_of
 
 logger = logging.getLogger(__name__)
@@ -36,50 +38,8 @@ NEVER_FOUND = {
 KNOT_KEV, KNOT_GROWTH = 0.5, 0.25
 FIRST_4F = 58  # cerium: M alpha is a strong line from here on
 ABOVE_KEV = 2.0  # a peak's flank, or escape peak, comes from no further above the axis
-LEAST_FLANK = 1e-3  # share of a family whose lines are above the axis that must be on it
+LEAST_FLANK = 1e-3  # fraction of a family whose lines are above the axis that must be on it
 LEAST_EDGE_KEV = 0.1  # attenuation tables begin
-BENDS, BENDS_END = (1.5, 3.5, 6.0, 8.5), 14.0  # keV
-FWHM_LIMITS_EV = (115.0, 220.0)
-# Corrections as they occur: offset, gain, width (eV), bends. A real map (71 GPa) has its lines of Mg to Ca
-# 6 eV too high and Cu 6 eV too low.
-USUAL = np.array([0.02, 2e-3, 15.0, *(0.004,) * len(BENDS)])
-NONE = np.array([0.0, 1.0, 0.0, *(0.0,) * len(BENDS)])
-MOST_USUAL = 3.0  # times that
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What turns channels into energies, as corrections of what the file says, and the detector's width.
-
-    Attributes
-    ----------
-    offset_kev : to add at energy 0
-    gain : to multiply with, 1 for none
-    fwhm_mn_ka_ev : width at Mn Kα
-    bend_kev : to add at the energies of ``BENDS``, straight lines between: electronics are not quite linear
-    """
-
-    offset_kev: float = 0.0
-    gain: float = 1.0
-    fwhm_mn_ka_ev: float = 130.0
-    bend_kev: tuple[float, ...] = (0.0,) * len(BENDS)
-
-    def energy(self, nominal: np.ndarray) -> np.ndarray:
-        """Corrected energies (keV) of channels."""
-        bend = np.interp(nominal, (0.0, *BENDS, BENDS_END), (0.0, *self.bend_kev, 0.0))
-        return self.offset_kev + self.gain * nominal + bend
-
-    @property
-    def corrections(self) -> np.ndarray:
-        """All of them as one vector."""
-        return np.array([self.offset_kev, self.gain, self.fwhm_mn_ka_ev, *self.bend_kev])
-
-    def corrected(self, steps: np.ndarray) -> Axis:
-        """Add ``steps`` to the vector of corrections, which stay within what a detector can have."""
-        bound = MOST_USUAL * np.delete(USUAL, 2)
-        offset, more, *bend = np.clip(np.delete(self.corrections + steps - NONE, 2), -bound, bound).tolist()
-        gain, width = 1.0 + more, float((self.corrections + steps)[2])
-        return Axis(offset, gain, float(np.clip(width, *FWHM_LIMITS_EV)), tuple(bend))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +52,7 @@ class Library:
     per_atom : (M,) counts an atom of the element gives in that family: the ratios theory expects
     elements, families : (M,) of each column
     line_kev : (M,) of the strongest line on the axis
+    groups : (M,) groups of lines of each column
     """
 
     matrix: np.ndarray
@@ -99,6 +60,12 @@ class Library:
     elements: np.ndarray
     families: np.ndarray
     line_kev: np.ndarray
+    groups: tuple[tuple[LineGroup, ...], ...]
+
+    def column_at(self, column: int, energy: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+        """One column, (E,), on other energies (keV) and with another width."""
+        rows = group_rows(self.groups[column], energy, axis.fwhm_mn_ka_ev, axis.escape)
+        return np.asarray(rows.sum(axis=0) / self.per_atom[column])
 
     @cached_property
     def leads(self) -> np.ndarray:
@@ -161,43 +128,39 @@ def listed_elements(
 
 
 def library(
-    energy: np.ndarray, elements: Sequence[str], *, beam_energy: float, fwhm_mn_ka_ev: float, seen: Seen
+    energy: np.ndarray, elements: Sequence[str], *, beam_energy: float, axis: EnergyAxis, seen: Seen
 ) -> Library:
-    """Build the columns of ``elements`` on an axis (keV), with flanks and escape peaks of lines above it."""
+    """Build the columns of ``elements`` on ``energy`` (keV), with what lines above it leave on it."""
+    width = axis.fwhm_mn_ka_ev
     step = (energy[-1] - energy[0]) / (energy.size - 1)
-    more = energy[-1] + step * np.arange(1, int(ABOVE_KEV / step) + 1)
-    beyond = np.append(energy, more)
-    made = basis(
-        beyond,
-        elements,
-        beam_energy=beam_energy,
-        fwhm_mn_ka_ev=fwhm_mn_ka_ev,
-        families=True,
-        continuum=0,
-        seen=seen,
-    )
-    whole = made.matrix.sum(axis=1)
-    rows = (made.matrix + _escapes(beyond, made.matrix))[:, : energy.size]
-    sums = made.matrix[:, : energy.size].sum(axis=1)
-    names = np.array([c.element for c in made.columns])
+    beyond = np.append(energy, energy[-1] + step * np.arange(1, int(ABOVE_KEV / step) + 1))
+    lines = basis_lines(beyond, elements, beam_energy=beam_energy, fwhm_mn_ka_ev=width, seen=seen)
+    columns: dict[tuple[str, str], list[LineGroup]] = {}
+    for group in lines:
+        columns.setdefault((group.element, group.family), []).append(group)
+    keys, groups = list(columns), [tuple(of_family) for of_family in columns.values()]
+    rows = np.array([group_rows(g, energy, width, axis.escape).sum(axis=0) for g in groups])
+    sums = np.array([group_rows(g, energy, width).sum() for g in groups])
+    whole = np.array([sum(one.barn.sum() for one in g) for g in groups])
+    names = np.array([e for e, _ in keys])
     most = np.array([sums[names == e].max() for e in names])
     kept = (sums > LEAST_FAMILY * most) & (rows.sum(axis=1) > LEAST_FLANK * whole)
-    families = np.array([c.family for c in made.columns])[kept]
+    families = np.array([f for _, f in keys])[kept]
     main = [_on_axis(e, f, energy) for e, f in zip(names[kept], families, strict=True)]
-    return Library(rows[kept] / sums[kept, None], sums[kept], names[kept], families, np.array(main))
+    return Library(
+        rows[kept] / sums[kept, None],
+        sums[kept],
+        names[kept],
+        families,
+        np.array(main),
+        tuple(g for g, inside in zip(groups, kept, strict=True) if inside),
+    )
 
 
 def _on_axis(element: str, family: str, energy: np.ndarray) -> float:
     lines = best_lines(str(element), str(family))
     inside = [at for _, at, _ in lines if energy[0] <= at <= energy[-1]]
     return inside[0] if inside else lines[0][1]
-
-
-def _escapes(energy: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Escape peaks of whole columns: the column moved by the energy of Si Kα, a little too wide."""
-    probability = escape_probability(np.maximum(energy, 0.11))
-    parents = rows * (probability / (1.0 - probability))
-    return np.array([np.interp(energy + SI_KA_KEV, energy, row, right=0.0) for row in parents])
 
 
 def continuum_columns(energy: np.ndarray, *, beam_energy: float, seen: Seen) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from edxdask.physics.detector import fwhm_kev, line_response
-from edxdask.physics.library import Axis, Library, best_lines, edge_columns
+from edxdask.physics.energy_axis import EnergyAxis
+from edxdask.physics.library import Library, best_lines, edge_columns
 from edxdask.physics.poisson import LEAST_MODEL, LinearFit, fit_weights
 
 # What a fit leaves of a peak whose shape, place or width is a little wrong, as a share of the peak, with the
@@ -48,7 +49,7 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Explanation:
     """A spectrum and what explains it so far.
 
     Attributes
@@ -69,7 +70,7 @@ class Model:
     energy: np.ndarray
     lines: Library
     base: np.ndarray
-    axis: Axis
+    axis: EnergyAxis
     terms: tuple[Term, ...] = ()
     artefacts: bool = True
     peaks: np.ndarray | None = None
@@ -86,6 +87,16 @@ class Model:
     def matrix(self) -> np.ndarray:
         """All columns fitted: continuum, terms, sum peaks."""
         rows = [self.base, *(self.column(t)[None] for t in self.terms)]
+        return np.vstack([*rows, self.sums[None]] if self.sums is not None else rows)
+
+    def matrix_at(self, energy: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+        """All columns, with the lines on another axis; continuum and sum peaks stay where they are."""
+        rows = [self.base]
+        for term in self.terms:
+            chosen = list(term.columns)
+            amounts = self.lines.per_atom[chosen] / self.lines.per_atom[chosen].sum()
+            columns = [self.lines.column_at(c, energy, axis) for c in chosen]
+            rows.append((amounts @ np.array(columns))[None])
         return np.vstack([*rows, self.sums[None]] if self.sums is not None else rows)
 
     @property
@@ -117,7 +128,7 @@ class Model:
         return float(fwhm_kev(2.0, fwhm_mn_ka_ev=self.axis.fwhm_mn_ka_ev)) / step
 
 
-def refitted(model: Model) -> Model:
+def refitted(model: Explanation) -> Explanation:
     """Fit all weights; edges and sum peaks follow from the strongest lines of the fit before."""
     if not model.artefacts:
         return replace(model, fit=fit_weights(model.counts, model.matrix))
@@ -131,7 +142,7 @@ def refitted(model: Model) -> Model:
     return replace(with_sums, fit=fit_weights(model.counts, with_sums.matrix))
 
 
-def _with_edges(model: Model) -> Model:
+def _with_edges(model: Explanation) -> Explanation:
     """Let the continuum fall at absorption edges of the elements with the strongest peaks, and fit again.
 
     What a thick part near the sample (a grid's bar, the frame) sends out has passed some of it: a map on a
@@ -146,7 +157,7 @@ def _with_edges(model: Model) -> Model:
     return replace(model, fit=fit_weights(model.counts, model.matrix))
 
 
-def strongest(model: Model) -> list[tuple[str, float, float]]:
+def strongest(model: Explanation) -> list[tuple[str, float, float]]:
     """Name, energy and counts of the strongest peaks, by counts."""
     found = []
     for i, term in enumerate(model.terms):
@@ -156,7 +167,7 @@ def strongest(model: Model) -> list[tuple[str, float, float]]:
     return sorted(found, key=lambda peak: -peak[2])[:SUM_LINES]
 
 
-def _sum_peaks(model: Model) -> np.ndarray | None:
+def _sum_peaks(model: Explanation) -> np.ndarray | None:
     """One shape (E,), summing to 1, of pairs of the strongest lines."""
     peaks = [p for p in strongest(model) if p[2] > 0]
     at = np.array([a[1] + b[1] for i, a in enumerate(peaks) for b in peaks[i:]])
@@ -192,7 +203,7 @@ class Scores:
         return self.counts / self.sigma
 
 
-def misfit_variance(model: Model, *, without: str | None = None) -> np.ndarray:
+def misfit_variance(model: Explanation, *, without: str | None = None) -> np.ndarray:
     """Variance (E,) of counts by wrong shapes of all but element ``without``.
 
     What is wrong is wrong over a peak's width, so that channels by themselves get a width's share each.
@@ -214,7 +225,7 @@ def misfit_variance(model: Model, *, without: str | None = None) -> np.ndarray:
     return np.asarray(PEAK_WIDTHS * width * wrong**2)
 
 
-def misfit_counts(model: Model, columns: np.ndarray, *, without: str | None = None) -> np.ndarray:
+def misfit_counts(model: Explanation, columns: np.ndarray, *, without: str | None = None) -> np.ndarray:
     """Estimate the counts (M,) that wrong shapes of all but ``without`` may bring to ``columns`` (M, E)."""
     noise = np.maximum(model.expected, 1e-3)
     alone = 1.0 / np.sum(columns**2 / noise, axis=1)
@@ -222,7 +233,7 @@ def misfit_counts(model: Model, columns: np.ndarray, *, without: str | None = No
     return np.asarray(np.sqrt(np.maximum(both - alone, 0.0)))
 
 
-def _doubt(model: Model, term: Term) -> np.ndarray:
+def _doubt(model: Explanation, term: Term) -> np.ndarray:
     """Share of a term's counts that may be wrong, by channel: (E,)."""
     out = np.zeros(model.energy.size)
     whole = model.lines.per_atom[list(term.columns)].sum()
@@ -237,7 +248,7 @@ def _doubt(model: Model, term: Term) -> np.ndarray:
     return out
 
 
-def _is_thick(model: Model, term: Term) -> bool:
+def _is_thick(model: Explanation, term: Term) -> bool:
     """Whether an element's K lines come with few of its lines of less energy, which were absorbed."""
     alone = {t.columns[0]: model.weight(i) for i, t in enumerate(model.terms) if len(t.columns) == 1}
     lead = model.weight(model.terms.index(term)) / model.lines.per_atom[list(term.columns)].sum()
@@ -245,7 +256,7 @@ def _is_thick(model: Model, term: Term) -> bool:
     return any(alone[c] < LEAST_RATIO * lead * model.lines.per_atom[c] for c in others)
 
 
-def scores(model: Model) -> Scores:
+def scores(model: Explanation) -> Scores:
     """Score all columns against the residual of a fitted model; channels with doubtful shapes count less."""
     rows, active = model.lines.matrix, model.matrix
     noise = np.maximum(np.maximum(gaussian_filter1d(model.counts, 2.0), model.expected), 1e-3)
@@ -279,7 +290,7 @@ class Offer:
     gain: float
 
 
-def offer(model: Model, element: str, found: Scores, *, threshold: float) -> Offer | None:
+def offer(model: Explanation, element: str, found: Scores, *, threshold: float) -> Offer | None:
     """Weigh what an element has to offer; None if too little, or if a line that must be there is absent."""
     columns = model.lines.members(element)
     atoms = found.counts[columns] / model.lines.per_atom[columns]
@@ -307,7 +318,7 @@ def offer(model: Model, element: str, found: Scores, *, threshold: float) -> Off
     return Offer(element, terms, gain)
 
 
-def select(model: Model, known: tuple[str, ...], *, threshold: float) -> Model:
+def select(model: Explanation, known: tuple[str, ...], *, threshold: float) -> Explanation:
     """Add elements, most telling first, then take out those that no longer tell."""
     pool = tuple(dict.fromkeys(model.lines.elements.tolist()))
     listed = [Term(e, (int(c),)) for e in known for c in model.lines.members(e)]
@@ -329,7 +340,7 @@ def select(model: Model, known: tuple[str, ...], *, threshold: float) -> Model:
     return model
 
 
-def _independent(model: Model, offers: list[Offer]) -> list[Offer]:
+def _independent(model: Explanation, offers: list[Offer]) -> list[Offer]:
     """Pick the best offer, and others in order whose columns do not meet those before them."""
     chosen: list[Offer] = []
     taken = np.zeros(model.energy.size)
@@ -342,7 +353,7 @@ def _independent(model: Model, offers: list[Offer]) -> list[Offer]:
     return chosen
 
 
-def standing(model: Model, element: str) -> Scores:
+def standing(model: Explanation, element: str) -> Scores:
     """Compute counts and sigma of an element's terms in a fitted model, as they are ordered there."""
     indices = [i for i, t in enumerate(model.terms) if t.element == element]
     places = np.array(indices) + len(model.base)
@@ -355,13 +366,13 @@ def standing(model: Model, element: str) -> Scores:
     return Scores(counts, noise, misfit_counts(model, rows, without=element))
 
 
-def _weak(model: Model, known: tuple[str, ...], *, threshold: float) -> set[str]:
+def _weak(model: Explanation, known: tuple[str, ...], *, threshold: float) -> set[str]:
     """Elements that no longer tell, or whose lines of more energy turned out to be absent."""
     elements = {t.element for t in model.terms} - set(known)
     return {e for e in elements if _is_weak(model, e, standing(model, e), threshold)}
 
 
-def _is_weak(model: Model, element: str, stand: Scores, threshold: float) -> bool:
+def _is_weak(model: Explanation, element: str, stand: Scores, threshold: float) -> bool:
     terms = [t for t in model.terms if t.element == element]
     at = np.array([model.lines.line_kev[list(t.columns)].max() for t in terms])
     whole = np.array([model.lines.per_atom[list(t.columns)].sum() for t in terms])

@@ -8,23 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edxdask.errors import ParameterError
-from edxdask.physics.basis import Seen
+from edxdask.physics import energy_axis
+from edxdask.physics.columns import Seen
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev
+from edxdask.physics.energy_axis import ESCAPE, LINEAR, NOMINAL, EnergyAxis, check_axis, is_far
+from edxdask.physics.find import find_in_spectrum
+from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.lines import parse_line
 from edxdask.physics.poisson import LinearFit, fit_weights
-from edxdask.quantify.model import Calibration, Model, build_model
-from edxdask.quantify.recipe import LOWEST_KEV, Recipe
+from edxdask.quantify.model import LineModel, build_model
+from edxdask.quantify.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
-REFINEMENTS = 4
-# How far offset (keV), gain and width (eV) of real files are off, and escape peaks from theory: in a spectrum
-# of few photons this holds them, in others the data do.
-PRIOR = np.array([0.02, 0.01, 15.0, 0.5])
-STEP = np.array([1e-4, 1e-5, 0.1, 0.1])  # of the derivatives
-ABSURD = 4.0  # times the prior, of the axis
-MOST_ESCAPE = 2.0
+FREE = (*LINEAR, ESCAPE)  # parameters of the axis that the fit finds
 # A family is split if that gains this much deviance per weight it adds; chance gains 1.
 GAIN_PER_SPLIT = 12.0
 LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot tell its rates
@@ -45,7 +42,7 @@ class LineFit:
     chi2_red : Pearson's χ² over degrees of freedom
     """
 
-    model: Model
+    model: LineModel
     counts: np.ndarray
     expected: np.ndarray
     continuum: np.ndarray
@@ -56,7 +53,7 @@ class LineFit:
     @property
     def energy(self) -> np.ndarray:
         """Refined channel centres, keV."""
-        return self.model.calibration.energy(self.model.nominal)
+        return self.model.axis.energy(self.model.nominal)
 
     def shares(self, lines: Sequence[str]) -> np.ndarray:
         """Photons counted in each line for a weight of 1 on each column: (lines, M)."""
@@ -87,7 +84,7 @@ class LineFit:
     @property
     def fwhm_mn_ka_ev(self) -> float:
         """Width at Mn Kα."""
-        return self.model.calibration.fwhm_mn_ka_ev
+        return self.model.axis.fwhm_mn_ka_ev
 
 
 def fit_spectrum(
@@ -96,67 +93,93 @@ def fit_spectrum(
     elements: Sequence[str],
     *,
     beam_energy: float,
-    fwhm_mn_ka_ev: float = 130.0,
+    axis: EnergyAxis = NOMINAL,
     seen: Seen = efficiency,
-    refine: bool = True,
+    refine_axis: bool = True,
 ) -> LineFit:
-    """Fit one spectrum; with ``refine`` also its energy axis, its width and rates that do not hold.
+    """Fit one spectrum; with ``refine_axis`` also its energy axis and its width, and rates that do not hold.
 
     Parameters
     ----------
     counts : (E,)
-    energy : (E,) channel centres, keV; channels below 0.15 keV are left out
+    energy : (E,) channel centres, keV; channels that cannot be used are left out (`spectrum_floor`)
     elements : all that have lines in the spectrum, those of grid and holder included
     beam_energy : keV
-    fwhm_mn_ka_ev : width at Mn Kα to begin with
-    seen : share of photons of an energy that is counted
+    axis : energy axis and width to begin with
+    seen : fraction of photons of an energy that is counted
+    refine_axis : False takes ``axis`` and all rates as they are
     """
-    model = model_above_noise(
-        energy, elements, beam_energy=beam_energy, fwhm_mn_ka_ev=fwhm_mn_ka_ev, seen=seen
-    )
-    spectrum = np.asarray(counts, dtype=np.float64)[energy.size - model.nominal.size :]
-    return fit_model(spectrum, refined(spectrum, model) if refine else model)
+    spectrum = np.asarray(counts, dtype=np.float64)
+    first = spectrum_floor(energy, spectrum).first
+    model = build_model(energy[first:], elements, beam_energy=beam_energy, axis=axis, seen=seen)
+    spectrum = spectrum[first:]
+    return fit_model(spectrum, refined(spectrum, model) if refine_axis else model)
 
 
-def model_above_noise(
-    energy: np.ndarray, elements: Sequence[str], *, beam_energy: float, fwhm_mn_ka_ev: float, seen: Seen
-) -> Model:
-    """Build the model for the channels from 0.15 keV on."""
-    return build_model(
-        energy[int(np.searchsorted(energy, LOWEST_KEV)) :],
-        elements,
-        beam_energy=beam_energy,
-        fwhm_mn_ka_ev=fwhm_mn_ka_ev,
-        seen=seen,
-    )
+def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tuple[LineModel, Floor]:
+    """Build the model that a recipe asks for; ``counts`` (E,) say where the channels of use begin.
 
-
-def starting_model(energy: np.ndarray, recipe: Recipe) -> Model:
-    """Build the model that a recipe asks for, energy axis and width as the file has them."""
-    return model_above_noise(
-        energy,
+    Energy axis and width are those of the recipe: as the file has them, or as an earlier fit found them.
+    """
+    floor = spectrum_floor(energy, counts)
+    model = build_model(
+        energy[floor.first :],
         recipe.elements,
         beam_energy=recipe.beam_energy,
-        fwhm_mn_ka_ev=recipe.fwhm_mn_ka_ev,
+        axis=recipe.axis,
         seen=recipe.seen,
+    )
+    return model, floor
+
+
+def settled_model(counts: np.ndarray, model: LineModel, recipe: Recipe) -> LineModel:
+    """Model as the recipe wants it settled on a summed spectrum: axis, width and rates, or rates alone."""
+    if recipe.axis_found:
+        return with_splits(counts, model)
+    return refined(counts, model) if recipe.refine_axis else model
+
+
+def refined(counts: np.ndarray, model: LineModel) -> LineModel:
+    """Model with energy axis and width as in ``counts``, and families split where their rates do not hold.
+
+    An axis that goes far may be after lines that nobody listed (grid copper taken for hafnium moved that of a
+    real map by 0.1 keV): it is then found once more with columns for what else is there.
+    """
+    known = model.axis
+    more: tuple[str, ...] = ()
+    for _ in range(2):
+        axis = _axis_of(counts, model, known)
+        if is_far(axis):
+            more = _elements_not_listed(counts, model, known)
+            axis = _axis_of(counts, model.at(known).with_elements(more), known) if more else axis
+        check_axis(axis, "With refine_axis=False the axis is taken as given; calibrate_energy corrects it.")
+        model = model.at(axis)
+        split = with_splits(counts, model)
+        if split.split == model.split:
+            return model
+        model = split
+    return model.at(_axis_of(counts, model.with_elements(more) if more else model, known))
+
+
+def _axis_of(counts: np.ndarray, model: LineModel, known: EnergyAxis) -> EnergyAxis:
+    return energy_axis.fit_axis(
+        counts, lambda axis: model.at(axis).matrix, model.axis, free=FREE, known=known
     )
 
 
-def refined(counts: np.ndarray, model: Model) -> Model:
-    """Model with energy axis and width as in ``counts``, and families split where their rates do not hold."""
-    start = model.calibration
-    for _ in range(2):
-        model = calibrated(counts, model, start)
-        split = with_splits(counts, model)
-        if split.split == model.split:
-            break
-        model = split
-    else:
-        model = calibrated(counts, model, start)
-    return model
+def _elements_not_listed(counts: np.ndarray, model: LineModel, known: EnergyAxis) -> tuple[str, ...]:
+    found = find_in_spectrum(
+        counts,
+        model.nominal,
+        beam_energy=model.beam_energy,
+        axis=known,
+        known=model.elements,
+        seen=model.seen,
+    )
+    return tuple(e for e in found.elements if e not in model.elements)
 
 
-def fit_model(counts: np.ndarray, model: Model, *, variance: np.ndarray | None = None) -> LineFit:
+def fit_model(counts: np.ndarray, model: LineModel, *, variance: np.ndarray | None = None) -> LineFit:
     """Fit the weights of a model.
 
     Parameters
@@ -168,7 +191,7 @@ def fit_model(counts: np.ndarray, model: Model, *, variance: np.ndarray | None =
     fit = fit_weights(counts, matrix)
     lines = model.line_columns
     used = fit.expected >= LEAST_EXPECTED
-    free = max(int(used.sum()) - int((fit.weights > 0).sum()) - PRIOR.size, 1)
+    free = max(int(used.sum()) - int((fit.weights > 0).sum()) - len(FREE), 1)
     chi2 = np.sum((counts[used] - fit.expected[used]) ** 2 / fit.expected[used]) / free
     return LineFit(
         model,
@@ -201,56 +224,7 @@ def _covariance(fit: LinearFit, matrix: np.ndarray, lines: int, variance: np.nda
     return out
 
 
-def calibrated(counts: np.ndarray, model: Model, start: Calibration) -> Model:
-    """Refine offset, gain, width and escape peaks by Gauss-Newton steps taken together with the weights.
-
-    Raises
-    ------
-    ParameterError
-        If what fits best is too far from the axis of the file to be true.
-    """
-    base = _numbers(start)
-    for _ in range(REFINEMENTS):
-        now = _numbers(model.calibration)
-        fit = fit_weights(counts, model.matrix)
-        there = now + _calibration_step(counts, model, fit, (base - now) / PRIOR)
-        there[-1] = np.clip(there[-1], 0.0, MOST_ESCAPE)
-        if not (np.abs((there - base) / PRIOR)[:-1] < ABSURD).all():
-            raise ParameterError(
-                "refine",
-                True,
-                f"an axis near that of the file; best would be {1e3 * there[0]:+.0f} eV of offset, "
-                f"a gain of {there[1]:+.2%} and {there[2]:.0f} eV of width",
-                "Check elements and energy axis (calibrate_energy), or pass refine=False.",
-            )
-        model = model.at(Calibration(*there.tolist()))
-        if np.abs((there - now) / PRIOR).max() < 1e-4:
-            break
-    return model
-
-
-def _numbers(calibration: Calibration) -> np.ndarray:
-    return np.array([calibration.offset_kev, calibration.gain, calibration.fwhm_mn_ka_ev, calibration.escape])
-
-
-def _calibration_step(counts: np.ndarray, model: Model, fit: LinearFit, pull: np.ndarray) -> np.ndarray:
-    now, size = _numbers(model.calibration), PRIOR.size
-    changes = []
-    for i, step in enumerate(STEP):
-        there = model.at(Calibration(*(now + step * (np.arange(size) == i)).tolist()))
-        changes.append((fit.weights @ there.matrix - fit.expected) / step * PRIOR[i])
-    root = 1.0 / np.sqrt(np.maximum(fit.expected, 0.5))
-    rows = np.vstack([changes, model.matrix[fit.weights > 0]]) * root
-    length = np.linalg.norm(rows, axis=1)
-    length[:size] = 1.0
-    held = np.zeros((size, len(rows)))
-    held[:, :size] = np.eye(size)
-    system = np.vstack([(rows / np.where(length > 0, length, 1.0)[:, None]).T, held])
-    aim = np.r_[(counts - fit.expected) * root, pull]
-    return np.asarray(np.linalg.lstsq(system, aim, rcond=1e-10)[0][:size] * PRIOR)
-
-
-def with_splits(counts: np.ndarray, model: Model) -> Model:
+def with_splits(counts: np.ndarray, model: LineModel) -> LineModel:
     """Split families whose lines the data cannot tie by their rates, the one that gains most first."""
     fit = fit_model(counts, model)
     error = np.sqrt(np.diag(fit.covariance))

@@ -154,7 +154,6 @@ def solve(
     factors: LineFactors,
     *,
     dose: float | None = None,
-    given_composition: Mapping[str, float] | None = None,
 ) -> Quantified:
     """Composition from intensities, absorption iterated until no fraction changes any more.
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from edxdask import schema
 from edxdask.errors import ChunkError, ParameterError
 from edxdask.quantify.composition import OXYGEN
-from edxdask.quantify.intensities import LineFit, fit_model, refined, starting_model
+from edxdask.quantify.intensities import LineFit, fit_model, settled_model, starting_model
 from edxdask.quantify.kernels.pixels import fit_pixels
 from edxdask.quantify.methods import solve
 from edxdask.quantify.recipe import Recipe
@@ -67,10 +67,10 @@ def quantify_pixels(
     if not spectrum.sum() > 0:
         raise ParameterError("data", "0 counts", "a cube with photons")
     energy = ds[schema.ENERGY].values
-    model = starting_model(energy, recipe)
-    first = energy.size - model.nominal.size
+    model, floor = starting_model(energy, recipe, spectrum)
+    first = floor.first
     with threadpool_limits(1):
-        fit = fit_model(spectrum[first:], refined(spectrum[first:], model) if recipe.refine else model)
+        fit = fit_model(spectrum[first:], settled_model(spectrum[first:], model, recipe))
         plan = make_plan(recipe, fit, standard)
     pixels = schema.pixel_dims(ds)
     share = 1.0 / float(np.prod([ds.sizes[d] for d in pixels]))
@@ -87,7 +87,7 @@ def quantify_pixels(
         dtype=np.float32,
         meta=np.empty((0,) * data.ndim, np.float32),
     )
-    return _as_maps(ds, out, plan, fit, sizes)
+    return _as_maps(ds, out, plan, sizes).assign_attrs(notes(plan, [fit], ["the sum of all pixels"], floor))
 
 
 def pixel_model(fit: LineFit, lines: Sequence[str], first: int) -> PixelModel:
@@ -160,7 +160,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
 
-def _as_maps(ds: xr.Dataset, out: da.Array, plan: Plan, fit: LineFit, sizes: dict[str, int]) -> xr.Dataset:
+def _as_maps(ds: xr.Dataset, out: da.Array, plan: Plan, sizes: dict[str, int]) -> xr.Dataset:
     pixels = schema.pixel_dims(ds)
     elements = [*plan.recipe.measured, *([OXYGEN] if plan.recipe.oxygen is not None else [])]
     at, variables = 0, {}
@@ -177,4 +177,4 @@ def _as_maps(ds: xr.Dataset, out: da.Array, plan: Plan, fit: LineFit, sizes: dic
         schema.ELEMENT: elements,
         schema.LINE: list(plan.lines),
     }
-    return xr.Dataset(variables, coords=coords, attrs=notes(plan, [fit], ["the sum of all pixels"]))
+    return xr.Dataset(variables, coords=coords)

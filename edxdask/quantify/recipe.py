@@ -13,6 +13,8 @@ from edxdask.errors import ParameterError
 from edxdask.physics.absorption import film_transmission
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import check_beam_energy
+from edxdask.physics.energy_axis import EnergyAxis
+from edxdask.physics.floor import LOWEST_KEV
 from edxdask.physics.geometry import Detector
 from edxdask.physics.library import listed_elements
 from edxdask.physics.lines import checked_elements
@@ -20,7 +22,6 @@ from edxdask.quantify.composition import CHARGES, OXYGEN
 
 Method = Literal["cliff-lorimer", "zeta", "cross-section"]
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
-LOWEST_KEV = 0.15  # below lie the noise peak and, of an element that the detector sees at all, no line
 STOICHIOMETRY = "stoichiometry"
 ELECTRONS_PER_NA_S = 6.241509074e9  # 1e-9 / elementary charge, exact, SI
 Factors = Mapping[str, float | tuple[float, float]]
@@ -28,12 +29,17 @@ Factors = Mapping[str, float | tuple[float, float]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a quantification needs beside counts; see `edxdask.quantify` for the meaning."""
+    """Everything a quantification needs beside counts; see `edxdask.quantify` for the meaning.
+
+    ``axis`` is where the fit of the energy axis begins; where ``axis_found``, an earlier fit has found it,
+    and it stays.
+    """
 
     elements: tuple[str, ...]
     method: Method
     beam_energy: float
-    fwhm_mn_ka_ev: float
+    axis: EnergyAxis
+    axis_found: bool
     detector: Detector
     angles_known: bool
     tilt_deg: tuple[float, float]
@@ -45,7 +51,7 @@ class Recipe:
     foreign: tuple[str, ...]
     dose: float | None
     solid_angle: float | None
-    refine: bool
+    refine_axis: bool
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -94,9 +100,13 @@ def make_recipe(
     dose: float | None,
     solid_angle: float | None,
     detector: Detector | None,
-    refine: bool,
+    refine_axis: bool,
+    axis: EnergyAxis | None = None,
 ) -> Recipe:
-    """Check what was asked for, and fill in what the attributes of the data know."""
+    """Check what was asked for, and fill in what the attributes of the data know.
+
+    ``axis`` is what an earlier fit of the same counts has found; None: there was none.
+    """
     if method not in METHODS:
         raise ParameterError("method", method, f"one of {', '.join(METHODS)}")
     beam = _beam_energy(attrs, beam_energy)
@@ -112,7 +122,8 @@ def make_recipe(
         elements=names,
         method=method,  # type: ignore[arg-type]
         beam_energy=beam,
-        fwhm_mn_ka_ev=found.fwhm_mn_ka_ev,
+        axis=EnergyAxis(fwhm_mn_ka_ev=found.fwhm_mn_ka_ev) if axis is None else axis,
+        axis_found=axis is not None,
         detector=found,
         angles_known=detector is not None or attrs.get(schema.ELEVATION) is not None,
         tilt_deg=stage if azimuths_known else (0.0, 0.0),
@@ -124,7 +135,7 @@ def make_recipe(
         foreign=tuple(foreign),
         dose=_dose(attrs, dose) if method != "cliff-lorimer" else dose,
         solid_angle=solid_angle,
-        refine=refine,
+        refine_axis=refine_axis,
     )
 
 

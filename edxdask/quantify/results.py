@@ -7,6 +7,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.lines import parse_line
 from edxdask.quantify.recipe import Recipe
 from edxdask.quantify.spectra import Standard, quantify_spectra
@@ -69,6 +70,15 @@ def quantify_result(
     nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
     nodes["/"] = merged
     return xr.DataTree.from_dict(nodes, name=result.name)
+
+
+def axis_of(root: xr.Dataset) -> EnergyAxis | None:
+    """Energy axis and width that a guided fit has found and its result has kept; None of other results.
+
+    The axis that ``quantify`` itself has left in a result depends on the elements it was given, and is
+    found anew.
+    """
+    return EnergyAxis.of(root.attrs) if is_guided(root) else None
 
 
 def is_guided(result: xr.Dataset) -> bool:

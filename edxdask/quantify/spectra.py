@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +12,15 @@ from threadpoolctl import threadpool_limits
 
 from edxdask import schema
 from edxdask.errors import ParameterError
+from edxdask.physics.energy_axis import EnergyAxis, axis_warning
+from edxdask.physics.floor import Floor
 from edxdask.physics.lines import parse_line
 from edxdask.quantify.intensities import (
     WINDOW_SHARE,
     LineFit,
     fit_model,
     fit_spectrum,
-    refined,
+    settled_model,
     starting_model,
 )
 from edxdask.quantify.lines import choose_lines
@@ -30,7 +33,9 @@ from edxdask.quantify.methods import (
     table_factors,
 )
 from edxdask.quantify.recipe import Recipe
-from edxdask.quantify.unlisted import warnings_of
+from edxdask.quantify.unlisted import VERB, warnings_of
+
+logger = logging.getLogger(__name__)
 
 DETECTABLE = 3.0  # SNR at the limit of detection
 
@@ -99,9 +104,9 @@ def _from_standard(recipe: Recipe, lines: Sequence[str], standard: Standard) -> 
         standard.energy,
         list(dict.fromkeys((*standard.composition, *recipe.elements))),
         beam_energy=recipe.beam_energy,
-        fwhm_mn_ka_ev=recipe.fwhm_mn_ka_ev,
+        axis=EnergyAxis(fwhm_mn_ka_ev=recipe.axis.fwhm_mn_ka_ev),
         seen=recipe.seen,
-        refine=recipe.refine,
+        refine_axis=recipe.refine_axis,
     )
     intensities, covariance = fit.intensities(lines)
     if recipe.thickness is not None and standard.mass_thickness is not None:
@@ -133,12 +138,12 @@ def quantify_spectra(
     dose_shares : (spectra,) share of the electrons of the whole map behind each
     variances : (spectra, E) where counts are not Poisson's
     """
-    model = starting_model(energy, recipe)
-    first = energy.size - model.nominal.size
-    kept = np.asarray(counts, dtype=np.float64)[:, first:]
+    counts = np.asarray(counts, dtype=np.float64)
+    model, floor = starting_model(energy, recipe, counts.sum(axis=0))
+    first = floor.first
+    kept = counts[:, first:]
     _check_counts(kept, labels)
-    if recipe.refine:
-        model = refined(kept.sum(axis=0), model)
+    model = settled_model(kept.sum(axis=0), model, recipe)
     fits = [
         fit_model(one, model, variance=None if variances is None else variances[i, first:])
         for i, one in enumerate(kept)
@@ -154,7 +159,7 @@ def quantify_spectra(
         )
         for fit, share in zip(fits, dose_shares, strict=True)
     ]
-    return _labelled(plan, fits, found, dim, labels, first, energy)
+    return _labelled(plan, fits, found, dim, labels, floor, energy)
 
 
 def _check_counts(counts: np.ndarray, labels: Sequence[str]) -> None:
@@ -171,7 +176,7 @@ def _labelled(
     found: Sequence[Quantified],
     dim: str,
     labels: Sequence[str],
-    first: int,
+    floor: Floor,
     energy: np.ndarray,
 ) -> xr.Dataset:
     per_line, per_element = (dim, schema.LINE), (dim, schema.ELEMENT)
@@ -206,10 +211,10 @@ def _labelled(
         variables[std] = variable(schema.MASS_THICKNESS, (dim,), thickness[:, 1], error=True)
     for name in (schema.FIT_COUNTS, schema.FIT_EXPECTED, schema.FIT_CONTINUUM):
         rows = np.full((len(fits), energy.size), np.nan)
-        rows[:, first:] = [_curve(fit, name) for fit in fits]
+        rows[:, floor.first :] = [_curve(fit, name) for fit in fits]
         variables[name] = variable(name, (dim, schema.ENERGY), rows)
     coords = {dim: list(labels), schema.ELEMENT: list(found[0].elements), schema.LINE: list(plan.lines)}
-    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fits, labels))
+    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fits, labels, floor))
 
 
 def _curve(fit: LineFit, name: str) -> np.ndarray:
@@ -220,16 +225,17 @@ def _curve(fit: LineFit, name: str) -> np.ndarray:
     }[name]
 
 
-def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str]) -> dict[str, object]:
+def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor) -> dict[str, object]:
     """Attributes that say how it was done, what the axis was found to be, and what was not listed."""
     model = fits[0].model
-    warnings = warnings_of(fits, labels, plan.recipe)
+    moved = None if plan.recipe.axis_found else axis_warning(model.axis, VERB.rstrip(": "))
+    if moved is not None:
+        logger.warning("%s", moved)
+    warnings = [*([] if moved is None else [moved]), *warnings_of(fits, labels, plan.recipe)]
     return {
         schema.QUANTIFICATION: plan.recipe.method,
-        schema.FIT_OFFSET: model.calibration.offset_kev,
-        schema.FIT_GAIN: model.calibration.gain,
-        schema.FIT_FWHM: model.calibration.fwhm_mn_ka_ev,
-        schema.FIT_ESCAPE: model.calibration.escape,
+        **model.axis.attrs,
+        schema.LOWEST_ENERGY: floor.energy_kev,
         schema.FIT_SPLIT: [f"{element}_{family}" for element, family in sorted(model.split)],
         **({schema.WARNINGS: warnings} if warnings else {}),
     }

@@ -63,10 +63,10 @@ def unlisted_lines(fit: LineFit, recipe: Recipe) -> tuple[Candidate, ...]:
         fit.counts,
         fit.model.nominal,
         beam_energy=recipe.beam_energy,
-        fwhm_mn_ka_ev=recipe.fwhm_mn_ka_ev,
+        axis=recipe.axis,
         known=recipe.elements,
         threshold=THRESHOLD * float(np.sqrt(dispersion(fit))),
-        calibrate=recipe.refine,
+        refine_axis=recipe.refine_axis and not recipe.axis_found,
         seen=recipe.seen,
     )
     return tuple(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from edxdask import schema
 from edxdask.errors import ParameterError
+from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.lines import parse_line
 from edxdask.quantify.results import parts_of
 from edxdask.report.fit import COLORS, FitPanel, draw_fits
@@ -53,7 +54,8 @@ def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = No
 
 
 def _panel(label: str, part: xr.Dataset) -> FitPanel:
-    axis = part.attrs[schema.FIT_OFFSET] + (1 + part.attrs[schema.FIT_GAIN]) * part[schema.ENERGY].values
+    found = EnergyAxis.of(part.attrs) or EnergyAxis()
+    axis = found.energy(part[schema.ENERGY].values)
     names = (schema.FIT_COUNTS, schema.FIT_EXPECTED, schema.FIT_CONTINUUM)
     fitted = np.isfinite(part[schema.FIT_COUNTS].values)
     energy, counts, expected, continuum = (v[fitted] for v in (axis, *(part[n].values for n in names)))

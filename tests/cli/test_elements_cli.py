@@ -33,6 +33,8 @@ def test_json_holds_every_candidate(run, store):
     assert iron["significant"] is True
     assert iron["significance"] > 20
     assert said["energy_gain"] == pytest.approx(1.0, abs=2e-3)
+    kept = json.loads(run("elements", store, "--json", "--keep-axis").stdout)
+    assert (kept["energy_gain"], kept["energy_offset_step_kev"]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import xarray as xr
 
 import edxdask
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.physics.spectrum import phase_spectrum
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +58,48 @@ def test_a_result_that_misses_an_element_has_it_in_its_residual(cube):
     assert "energy" not in rest.dims
 
 
+def halves(cube):
+    return xr.DataTree.from_dict({"/a": cube.isel(x=slice(0, 8)), "/b": cube.isel(x=slice(8, 16))})
+
+
 def test_a_collection_is_summed_and_the_accessor_does_the_same(cube, found):
-    tree = xr.DataTree.from_dict({"/a": cube.isel(x=slice(0, 8)), "/b": cube.isel(x=slice(8, 16))})
+    tree = halves(cube)
     xr.testing.assert_equal(edxdask.find_elements(tree, known=["Mg", "Si"]), found)
+    xr.testing.assert_equal(tree.edx.find_elements(known=["Mg", "Si"]), found)
     xr.testing.assert_equal(cube.edx.find_elements(known=["Mg", "Si"]), found)
+
+
+def test_each_map_of_a_collection_can_have_a_table_of_its_own(cube):
+    tree = halves(cube)
+    each = edxdask.find_elements(tree, per="map")
+    assert set(each.children) == {"a", "b"}
+    xr.testing.assert_equal(each["a"].to_dataset(), edxdask.find_elements(tree["a"].to_dataset()))
+    with pytest.raises(ParameterError, match="per="):
+        edxdask.find_elements(tree, per="pixel")
+
+
+def test_each_map_is_held_against_its_own_part_of_a_result(cube):
+    """Titanium that came into one of two maps after they were factorized."""
+    tree = halves(cube)
+    result = edxdask.nmf(tree, phases=2)
+    titanium = phase_spectrum({"Ti": 1}, cube.energy.values, continuum_scale=0.0)
+    drawn = np.random.default_rng(0).poisson(20 * titanium, (16, 8, titanium.size)).astype("u2")
+    more = (
+        tree["b"]
+        .to_dataset()
+        .assign(counts=tree["b"].counts + xr.DataArray(drawn, dims=("y", "x", "energy")))
+    )
+    tree["b"] = xr.DataTree(more)
+    each = tree.edx.find_elements(result=result, per="map")
+    assert each["b"].element.values.tolist() == ["Ti"]
+    assert each["a"].sizes["candidate"] == 0
+    part = result["b"].to_dataset().assign(spectrum=result["spectrum"])
+    alone = edxdask.find_elements(tree["b"].to_dataset(), result=part)
+    xr.testing.assert_equal(each["b"].to_dataset(), alone)
+    whole = edxdask.find_elements(tree, result=result)
+    assert float(whole.explained_counts[0]) == pytest.approx(float(each["b"].explained_counts[0]), rel=0.2)
+    with pytest.raises(SchemaError, match="none is called 'c'"):
+        edxdask.find_elements(xr.DataTree.from_dict({"/c": cube}), result=result)
 
 
 def test_bad_input_is_refused_with_what_mends_it(cube):
@@ -76,8 +115,8 @@ def test_bad_input_is_refused_with_what_mends_it(cube):
         edxdask.find_elements(cube.assign(counts=xr.zeros_like(cube.counts)))
     with pytest.raises(SchemaError, match="result lacks spectrum"):
         edxdask.find_elements(cube, result=xr.Dataset())
-    with pytest.raises(ParameterError, match="a cube or a collection"):
+    with pytest.raises(ParameterError, match=r"a cube .* or a collection"):
         edxdask.find_elements(np.zeros(3))
     tree = xr.DataTree.from_dict({"/a": cube, "/b": cube.assign_coords(energy=cube.energy.values + 0.1)})
-    with pytest.raises(SchemaError, match="different energy axes"):
+    with pytest.raises(SchemaError, match=r"the energy axis of map 'b'.*per='map'"):
         edxdask.find_elements(tree)

@@ -5,7 +5,6 @@ import pytest
 from scipy.optimize import minimize
 
 from edxdask.errors import ParameterError
-from edxdask.physics.artefacts import sum_peak_column
 from edxdask.physics.basis import basis
 from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import line_cross_section
@@ -56,16 +55,6 @@ def test_escape_peaks_ride_on_the_columns_of_their_parents():
     # a little below 3.69 - 1.74 keV, where Ca Kα escapes; 0.9 % of what is stopped (Reed and Ware's formula)
     assert AXIS[added.argmax()] == pytest.approx(1.95, abs=0.02)
     assert added[AXIS < 2.5].sum() / plain.matrix[0, AXIS > 3].sum() == pytest.approx(0.009, rel=0.1)
-
-
-def test_sum_peaks_can_be_a_column():
-    column = sum_peak_column(AXIS, [1.74, 3.69], [2e3, 1e3], resolving_time_s=1e-6)
-    made = basis(AXIS, ["Ca"], beam_energy=200.0).with_artefact("sum_peaks", column)
-    assert made.columns[-1].kind == "artefact"
-    assert made.matrix[-1].sum() == pytest.approx(1.0)
-    assert made.matrix.shape == (len(made.columns), AXIS.size)
-    with pytest.raises(ParameterError, match="row"):
-        made.with_artefact("nothing", np.zeros(AXIS.size))
 
 
 def test_the_table_of_cross_sections_is_the_callers_choice():

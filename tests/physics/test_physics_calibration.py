@@ -21,8 +21,8 @@ def drawn(photons=5e6, seed=0, axis=AXIS, factor=1.0, **options):
 
 def test_a_basis_that_is_right_is_left_as_it_is():
     found = calibrate(drawn(), AXIS, list(ATOMS), Conditions(200.0, **FILM))
-    assert found.shift_kev == pytest.approx(0.0, abs=2e-4)
-    assert found.gain == pytest.approx(1.0, abs=2e-4)
+    assert found.axis.offset_kev == pytest.approx(0.0, abs=2e-4)
+    assert found.axis.gain == pytest.approx(1.0, abs=2e-4)
     assert found.conditions.fwhm_mn_ka_ev == pytest.approx(130.0, abs=0.5)
     assert not found.loose.any()
     np.testing.assert_allclose(found.correction, 1.0, atol=0.03)
@@ -38,8 +38,8 @@ def test_offset_gain_and_width_are_found(shift, gain, width):
     seen = (AXIS - shift) / gain
     counts = drawn(fwhm_mn_ka_ev=width, axis=AXIS)
     found = calibrate(counts, seen, list(ATOMS), Conditions(200.0, **FILM))
-    assert found.shift_kev == pytest.approx(shift, abs=5e-4)
-    assert found.gain == pytest.approx(gain, abs=3e-4)
+    assert found.axis.offset_kev == pytest.approx(shift, abs=5e-4)
+    assert found.axis.gain == pytest.approx(gain, abs=3e-4)
     assert found.conditions.fwhm_mn_ka_ev == pytest.approx(width, abs=1.0)
 
 
@@ -72,8 +72,8 @@ def test_a_shared_factor_is_followed_and_does_not_take_in_a_line_nobody_listed()
 
 def test_few_counts_leave_the_axis_where_it_is():
     found = calibrate(drawn(photons=300), AXIS, list(ATOMS), Conditions(200.0, **FILM))
-    assert abs(found.shift_kev) < 0.02
-    assert abs(found.gain - 1) < 0.01
+    assert abs(found.axis.offset_kev) < 0.02
+    assert abs(found.axis.gain - 1) < 0.01
 
 
 def test_an_absurd_axis_is_refused():

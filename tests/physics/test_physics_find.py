@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edxdask.errors import ParameterError
+from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.find import find_in_spectrum, unlisted
 from edxdask.physics.library import elements_on
 from edxdask.physics.lines import lines_of
@@ -206,7 +207,7 @@ def test_the_88_gpa_map_holds_the_molybdenum_and_copper_of_the_holder(data):
         ({"beam_energy": 200000.0}, "beam_energy"),
         ({"beam_energy": None}, "beam_energy"),
         ({"threshold": 0.0}, "threshold"),
-        ({"fwhm_mn_ka_ev": 0.13}, "fwhm_mn_ka_ev"),
+        ({"axis": EnergyAxis(fwhm_mn_ka_ev=0.13)}, "fwhm_mn_ka_ev"),
     ],
 )
 def test_bad_input_is_named(options, message):

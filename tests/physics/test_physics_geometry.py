@@ -20,10 +20,8 @@ from edxdask.physics.detector import GRID_OPEN, efficiency, line_response, windo
 from edxdask.physics.geometry import (
     SUPER_X,
     Detector,
-    half_angle_deg,
     tabulated_share,
     takeoff_angle,
-    unshadowed_share,
 )
 
 FILM = {"thickness_nm": 200.0, "density_g_cm3": 3.6}
@@ -158,20 +156,7 @@ def test_tilt_without_azimuths_is_refused():
         film_transmission(OXIDE, np.array([1.0]), detector=SUPER_X, in_sight=(1.0,), **FILM)
 
 
-def test_a_rim_shades_the_area_that_a_random_sample_of_the_disc_finds():
-    random = np.random.default_rng(0)
-    disc = random.uniform(-1, 1, (400_000, 2))
-    disc = disc[(disc**2).sum(axis=1) < 1]
-    for takeoff in (8.0, 17.0, 25.0):
-        seen = (takeoff + 13.5 * disc[:, 1] > 20.0).mean()
-        assert unshadowed_share(takeoff, rim_deg=20.0, half_angle_deg=13.5) == pytest.approx(seen, abs=0.003)
-
-
-def test_shadows_of_a_segmented_detector_move_with_the_tilt():
-    angles = SUPER_X.takeoff_deg(alpha_deg=20.0)
-    share = unshadowed_share(angles, rim_deg=15.0, half_angle_deg=half_angle_deg(0.175))
-    assert share[2] == share[3] == 1.0
-    assert 0 < share[0] < 0.5
+def test_a_table_of_what_is_in_sight_is_read_between_its_tilts():
     table = np.array([[1.0, 1.0], [0.2, 1.0]])
     np.testing.assert_allclose(tabulated_share(10.0, [0.0, 20.0], table), [0.6, 1.0])
     with pytest.raises(ParameterError, match="within the table"):

@@ -31,7 +31,7 @@ def coverage(truth, photons, repeats, seed=0):
     attrs = {"beam_energy_kev": 200.0, "elevation_deg": [22.0]}
     options = {"elements": list(truth), "method": "cliff-lorimer", "thickness": 100.0, "density": 4.5}
     rest = dict.fromkeys(("lines", "factors", "oxygen", "beam_energy", "dose", "solid_angle", "detector"))
-    recipe = make_recipe(attrs, energy, **options, **rest, foreign=(), refine=True)
+    recipe = make_recipe(attrs, energy, **options, **rest, foreign=(), refine_axis=True)
     counts = np.random.default_rng(seed).poisson(mean, (repeats, energy.size))
     hits = []
     for one in counts:

@@ -287,4 +287,4 @@ def test_a_collection_is_drawn_map_by_map_and_what_has_no_fit_is_refused(cube):
         quantified_figure(edxdask.quantify(cube, per="pixel"))
     many = {f"r{i}": "sum" for i in range(61)}
     with pytest.raises(ParameterError, match="at most 60"):
-        quantified_figure(edxdask.quantify(cube, per=many, elements=["Mg", "Si"], refine=False))
+        quantified_figure(edxdask.quantify(cube, per=many, elements=["Mg", "Si"], refine_axis=False))

@@ -42,6 +42,8 @@ def composition_errors(model: ElementalSpectra, weights: np.ndarray, abundance: 
         alone += photons * fractions[:, None] ** 2 * seen
     least = 1 / np.sqrt(np.maximum(alone, 1e-300))
     free = (weights > PRESENT) & (weights > LEAST_SIGMA * least)
+    if model.below > 0:
+        free[:, -1] = False  # held
     index, rows = np.argwhere(free), own[free]
     information = np.zeros((len(index), len(index)))
     for fractions, photons in zip(*groups, strict=True):

@@ -198,9 +198,8 @@ def calibration_attrs(guide: Guide) -> dict[str, Any]:
     found = guide.calibration
     return {
         schema.ELEMENTS: list(guide.elements),
-        schema.ENERGY_OFFSET_STEP: found.shift_kev,
-        schema.ENERGY_GAIN: found.gain,
-        schema.FWHM: found.conditions.fwhm_mn_ka_ev,
+        **found.axis.attrs,
+        schema.LOWEST_ENERGY: found.floor.energy_kev,
         schema.CHI2_RED: found.chi2_red[-1],
         schema.LARGEST_CORRECTION: float(np.abs(np.log(found.correction)).max()),
         **({schema.WARNINGS: list(guide.warnings)} if guide.warnings else {}),

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from edxdask.errors import ParameterError
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.physics.basis import Basis
-from edxdask.physics.calibration import Calibration
+from edxdask.physics.calibration import CalibratedBasis
 from edxdask.physics.lines import atomic_number
 
 MOST_PLACEMENTS = 24  # of the labels, that are all tried
@@ -58,7 +58,7 @@ class Guide:
     warnings : what stands in the spectrum and was not listed
     """
 
-    calibration: Calibration
+    calibration: CalibratedBasis
     elements: tuple[str, ...]
     absent: Mapping[str | int, tuple[str, ...]]
     compositions: Compositions
@@ -72,7 +72,7 @@ class Guide:
     def mean_model(self) -> ElementalSpectra:
         """Model of phases of any number, with the absorption of the mean composition."""
         columns, atoms = self._columns(None, None)
-        return ElementalSpectra(columns[None], atoms[None])
+        return ElementalSpectra(columns[None], atoms[None], below=self._below)
 
     def model(self, composition: np.ndarray, places: Mapping[str | int, int]) -> ElementalSpectra:
         """Model of phases of about this composition; ``places`` says which phase has which label."""
@@ -83,7 +83,7 @@ class Guide:
             about = dict(zip(self.elements, fractions, strict=True)) if known is None else dict(known)
             parts.append(self._columns(about, known))
         columns, atoms = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places))
+        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places), self._below)
 
     def allowed(self, phases: int, places: Mapping[str | int, int]) -> np.ndarray:
         """Columns that each phase may have, (phases, M)."""
@@ -138,7 +138,16 @@ class Guide:
             rows[first], atoms[first] = fractions @ rows[: len(fractions)], fractions
         # the correction makes the basis fit; what a line says of atoms, only the tables know
         counted, rows = rows.sum(axis=1, keepdims=True), rows * found.correction
-        return rows / rows.sum(axis=1, keepdims=True), atoms / counted
+        rows, atoms = rows / rows.sum(axis=1, keepdims=True), atoms / counted
+        if self._below > 0:
+            rows = np.vstack([rows, found.below / self._below])
+            atoms = np.vstack([atoms, np.zeros(atoms.shape[1])])
+        return rows, atoms
+
+    @property
+    def _below(self) -> float:
+        """Fraction of all photons in channels that cannot be used."""
+        return float(self.calibration.below.sum())
 
     @property
     def _owners(self) -> tuple[Owner, ...]:
@@ -166,7 +175,7 @@ class Guide:
         return strength @ families.matrix[members]
 
     def _allowed(self, label: str | int | None) -> np.ndarray:
-        owners = self._owners
+        owners = (*self._owners, *([Owner(None, (), False)] if self._below > 0 else []))
         gone = set(self.absent.get(label, ())) if label is not None else set()
         known = self.compositions.get(label) if label is not None else None
         if known is not None:

@@ -21,6 +21,7 @@ from edxdask.factorize.iteration.gather import summed_spectrum
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
 from edxdask.physics.conditions import Conditions
+from edxdask.physics.energy_axis import EnergyAxis, axis_warning
 from edxdask.physics.find import find_in_spectrum
 from edxdask.physics.lines import atomic_number, checked_elements
 
@@ -84,28 +85,29 @@ class PhysicsRequest:
             counts,
             energy,
             beam_energy=conditions.beam_energy,
-            fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev,
+            axis=EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev),
             known=self.elements,
-            calibrate=self.refine_axis,
+            refine_axis=self.refine_axis,
         )
         elements = self.elements or _in_order(found.elements)
         unlisted = [c for c in found.candidates if c.significant and c.kind in ("element", "unknown")]
         unlisted = [c for c in unlisted if c.element not in elements]
         extra = [c.element for c in unlisted if c.element is not None]
-        calibration = calibrate(
+        calibrated = calibrate(
             counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis
         )
-        warnings = tuple(_told(candidate) for candidate in unlisted)
+        moved = axis_warning(calibrated.axis, "calibration")
+        warnings = (*map(_described, unlisted), *([] if moved is None else [moved]))
         for text in warnings:
             logger.warning("%s", text)
-        return Guide(calibration, elements, self.absent, self.compositions, warnings)
+        return Guide(calibrated, elements, self.absent, self.compositions, warnings)
 
 
 def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(elements, key=atomic_number))
 
 
-def _told(candidate: Candidate) -> str:
+def _described(candidate: Candidate) -> str:
     """Say what stands in the spectrum that nobody listed."""
     seen = f"{candidate.counts:.0f} counts, {candidate.significance:.0f} sigma"
     if candidate.element is None:

@@ -27,11 +27,15 @@ class ElementalSpectra:
     columns : (k, M, E), or (1, M, E) where all phases share them; each row sums to 1
     atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
     allowed : (k, M) bool; None allows all
+    below : fraction of the photons below the first channel of use. Their column is the last one, and every
+        phase has the same weight on it, so that these channels take part in nothing but totals; 0: no such
+        column
     """
 
     columns: np.ndarray
     atoms: np.ndarray
     allowed: np.ndarray | None = None
+    below: float = 0.0
 
     def start(self, spectra: np.ndarray) -> np.ndarray:
         """Weights that make roughly these spectra, ``(k, E)``; none that is allowed is zero."""
@@ -39,6 +43,7 @@ class ElementalSpectra:
         weights = np.maximum(weights, LEAST_START)
         if self.allowed is not None:
             weights = weights * self.allowed
+        weights = self._with_below(weights)
         return weights / weights.sum(axis=1, keepdims=True)
 
     def weights_of(self, spectra: np.ndarray) -> np.ndarray:
@@ -57,9 +62,16 @@ class ElementalSpectra:
 
     def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
         """Weights after the round: each column's part of the photons its phase is given."""
-        fresh = weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0]
+        fresh = self._with_below(weights * (self.columns @ stats["numerator"][:, :, None])[:, :, 0])
         sums = fresh.sum(axis=1, keepdims=True)
         return fresh / np.where(sums > 0, sums, 1.0)
+
+    def _with_below(self, weights: np.ndarray) -> np.ndarray:
+        """Weights, of any sum, with the last one at its fraction of that sum."""
+        if self.below > 0:
+            rest = weights[:, :-1].sum(axis=1)
+            weights[:, -1] = rest * self.below / (1.0 - self.below)
+        return weights
 
     def composition(self, weights: np.ndarray) -> np.ndarray:
         """Atomic fractions, ``(k, elements)``."""
