@@ -250,7 +250,7 @@ def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
     return offset, scale
 
 
-def validate_cube(cube: Any, *, name: str = "ds") -> xr.Dataset:
+def validate_cube(cube: Any, *, name: str = "data") -> xr.Dataset:
     """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to fix.
 
     Checks names, dimensions, kinds and the energy axis; looks at no counts.

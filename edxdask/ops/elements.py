@@ -16,12 +16,13 @@ from edxdask.physics.candidates import Candidate, FamilyFound
 from edxdask.physics.emission import check_beam_energy
 from edxdask.physics.find import LOWEST_KEV, THRESHOLD, Found, find_in_spectrum, unlisted
 from edxdask.physics.library import listed_elements
+from edxdask.results.collections import cubes_in, nodes_of
 
 DEFAULT_FWHM_EV = 130.0
 
 
 def find_elements(
-    ds: xr.Dataset | xr.DataTree,
+    data: xr.Dataset | xr.DataTree,
     *,
     known: Sequence[str] | None = None,
     among: Sequence[str] | None = None,
@@ -38,10 +39,10 @@ def find_elements(
 
     Parameters
     ----------
-    ds : cube, or a collection of cubes on one energy axis
+    data : cube, or a collection of cubes on one energy axis
     known : elements that are there: fitted and judged in any case; None: those that the cube lists
     among : elements to look for; None: all that one may meet
-    result : of a factorization of ``ds``: only what it left unexplained is looked at
+    result : of a factorization of ``data``: only what it left unexplained is looked at
     mask : pixels to look at, as in ``sum_spectrum``; for one cube
     threshold : sigma that make an element
     beam_energy : keV, where the cube does not say
@@ -66,7 +67,7 @@ def find_elements(
     >>> sorted(found.element.values[:5].tolist())
     ['Ca', 'Fe', 'Mg', 'O', 'Si']
     """
-    maps = _maps(ds)
+    maps = _maps(data)
     first = maps[0]
     if mask is not None and len(maps) > 1:
         raise ParameterError("mask", len(maps), "one cube, not a collection", "Find elements map by map.")
@@ -127,25 +128,19 @@ def _with_fit(table: xr.Dataset, found: Found) -> xr.Dataset:
     return table.assign(of_energy).assign_coords({schema.ENERGY: axis}).assign_attrs(attrs)
 
 
-def _maps(ds: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
-    if isinstance(ds, xr.Dataset):
-        return [schema.validate_cube(ds)]
-    if not isinstance(ds, xr.DataTree):
-        raise ParameterError("ds", type(ds).__name__, "a cube or a collection of cubes")
-    maps = [node.to_dataset() for node in ds.subtree if schema.COUNTS in node.data_vars]
-    if not maps:
-        raise SchemaError("ds is a collection without a map that holds counts")
+def _maps(data: xr.Dataset | xr.DataTree) -> list[xr.Dataset]:
+    maps = list(cubes_in(data).values())
     for one in maps:
         schema.validate_cube(one)
         if not np.array_equal(one[schema.ENERGY].values, maps[0][schema.ENERGY].values):
-            raise SchemaError("the maps of ds have different energy axes: find elements map by map")
+            raise SchemaError("the maps of data have different energy axes: find elements map by map")
     return maps
 
 
 def _expected(result: xr.Dataset | xr.DataTree, energy: np.ndarray) -> np.ndarray:
     """Sum spectrum (energy,) that a factorization expects."""
-    shared = result if isinstance(result, xr.Dataset) else result.to_dataset()
-    maps = [result] if isinstance(result, xr.Dataset) else [n.to_dataset() for n in result.children.values()]
+    shared, named = nodes_of(result)
+    maps = [one for _, one in named]
     needed = [(shared, schema.SPECTRUM), *((m, v) for m in maps for v in (schema.ABUNDANCE, schema.TOTAL))]
     for node, name in needed:
         if name not in node:
@@ -155,7 +150,7 @@ def _expected(result: xr.Dataset | xr.DataTree, energy: np.ndarray) -> np.ndarra
     spectra = shared[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY)
     if spectra.sizes[schema.ENERGY] != energy.size:
         have = spectra.sizes[schema.ENERGY]
-        raise SchemaError(f"result has {have} channels, ds {energy.size}: is it the result of this map?")
+        raise SchemaError(f"result has {have} channels, data {energy.size}: is it the result of this map?")
     photons = np.sum([_photons(m[schema.ABUNDANCE] * m[schema.TOTAL]) for m in maps], axis=0)
     return np.asarray(photons @ spectra.values, dtype=np.float64)
 

@@ -76,7 +76,7 @@ def test_bad_input_is_refused_with_what_mends_it(cube):
         edxdask.find_elements(cube.assign(counts=xr.zeros_like(cube.counts)))
     with pytest.raises(SchemaError, match="result lacks spectrum"):
         edxdask.find_elements(cube, result=xr.Dataset())
-    with pytest.raises(ParameterError, match="a cube or a collection"):
+    with pytest.raises(ParameterError, match="a collection of cubes"):
         edxdask.find_elements(np.zeros(3))
     tree = xr.DataTree.from_dict({"/a": cube, "/b": cube.assign_coords(energy=cube.energy.values + 0.1)})
     with pytest.raises(SchemaError, match="different energy axes"):

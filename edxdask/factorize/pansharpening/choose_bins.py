@@ -31,6 +31,7 @@ from edxdask.factorize.pansharpening.binned_fit import (
 )
 from edxdask.factorize.priors.smooth_maps import smooth_abundances
 from edxdask.progress import Progress, ProgressHook
+from edxdask.results.collections import cubes_in
 
 logger = logging.getLogger(__name__)
 
@@ -96,9 +97,7 @@ class Curve:
 
 def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset:
     """Return the cube choices are made on: all of it, or the middle window of the biggest map."""
-    if isinstance(data, xr.DataTree):
-        maps = [n.to_dataset(inherit=True) for n in data.subtree if schema.COUNTS in n.data_vars]
-        data = max(maps, key=lambda cube: cube[schema.COUNTS].size)
+    data = max(cubes_in(data).values(), key=lambda cube: cube[schema.COUNTS].size)
     pixels = schema.pixel_dims(data)
     cut = {dim: data.sizes[dim] // 2 for dim in pixels[:-2]}
     window = data.isel(cut) if cut else data
