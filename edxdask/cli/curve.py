@@ -15,13 +15,13 @@ EFFICIENCY_HELP = "CSV of energy (keV) and share of photons that the detector co
 
 def with_efficiency(data: Any, path: str | None) -> Any:
     """Give every map the efficiency that a file tells of, if there is a file."""
-    import xarray as xr
+    from edxdask.results.collections import is_collection
 
     if path is None:
         return data
     energy, share = read_curve(path)
     known = {schema.EFFICIENCY_ENERGY: energy, schema.EFFICIENCY: share}
-    if isinstance(data, xr.DataTree):
+    if is_collection(data):
         return data.map_over_datasets(lambda one: one.assign_attrs(known) if one.variables else one)
     return data.assign_attrs(known)
 

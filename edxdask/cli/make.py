@@ -114,7 +114,8 @@ def demo_verb(settings: Settings, out: str) -> None:
     from edxdask.factorize.psnmf import psnmf
     from edxdask.io import save
     from edxdask.io.save import continued_by
-    from edxdask.public import export, simulate
+    from edxdask.public import simulate
+    from edxdask.report.export import export
 
     folder = _folder(out)
     store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
