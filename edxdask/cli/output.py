@@ -41,9 +41,9 @@ def print_table(rows: Sequence[tuple[str, str]], *, title: str | None = None) ->
 def print_columns(
     heads: Sequence[str], cells: Sequence[Sequence[str]], *, faint: Collection[int] = ()
 ) -> None:
-    """Print a table with headings; a first cell like the one above it stays empty, rows in ``faint`` are grey.
+    """Print a table with headings; a first cell like the one above it stays empty.
 
-    Columns of numbers stand to the right.
+    Rows whose numbers are in ``faint`` are grey. Columns of numbers stand to the right.
     """
     from rich.console import Console
     from rich.table import Table

@@ -121,7 +121,7 @@ def test_info_of_a_store_is_its_truth(run, store):
 def test_info_prints_a_table_with_a_sparkline(run, store):
     text = run("info", store).stdout
     for part in (
-        "40 × 70 pixels (y, x), 4 nm a pixel",
+        "40 × 70 pixels (y, x), 4 nm per pixel",
         "970 channels of 10 eV",
         "200 keV",
         "Mg, Si, Al",
@@ -299,7 +299,7 @@ def test_what_nobody_expected_is_one_line_too(run, monkeypatch, store):
     def fall_over(*_):
         raise RuntimeError("a wheel\ncame off")
 
-    monkeypatch.setattr("edxdask.cli.info.described_store", fall_over)
+    monkeypatch.setattr("edxdask.cli.info.describe_store", fall_over)
     result = run("info", store)
     assert result.exit_code == 1
     assert (

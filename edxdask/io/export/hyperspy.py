@@ -19,23 +19,32 @@ _TO_NM = {"m": 1e9, "mm": 1e6, "µm": 1e3, "μm": 1e3, "um": 1e3, "nm": 1.0, "Å
 _TO_KEV = {"keV": 1.0, "eV": 1e-3}
 
 
-def to_hyperspy(ds: xr.Dataset, *, lazy: bool = True) -> Any:
-    """HyperSpy's ``EDSTEMSpectrum`` of a cube, with axes, units and metadata.
+def to_hyperspy(data: xr.Dataset, *, lazy: bool = True) -> Any:
+    """Give HyperSpy's ``EDSTEMSpectrum`` of a cube, with axes, units and metadata.
 
     Parameters
     ----------
-    ds : cube
-    lazy : keep the counts as a dask array; False reads all of them into memory
+    data : Dataset
+        Cube.
+    lazy : bool
+        Keep the counts as a dask array; False reads all of them into memory.
 
     Returns
     -------
     exspy.signals.LazyEDSTEMSpectrum or EDSTEMSpectrum
+        The signal.
 
     Notes
     -----
     *Chunks*: any; a lazy signal keeps them.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> signal = to_hyperspy(edxdask.simulate(shape=(4, 5), counts=9))  # doctest: +SKIP
+    >>> signal.plot()  # doctest: +SKIP
     """
-    cube = schema.validate_cube(ds)
+    cube = schema.validate_cube(data)
     signals = require("exspy", extra="hyperspy", purpose="to_hyperspy").signals
     counts = cube[schema.COUNTS]
     keywords = {
@@ -51,14 +60,29 @@ def to_hyperspy(ds: xr.Dataset, *, lazy: bool = True) -> Any:
 
 
 def from_hyperspy(signal: Any) -> xr.Dataset:
-    """Cube of a HyperSpy EDS signal, lazy if the signal is; metadata come along in our units.
+    """Give the cube of a HyperSpy EDS signal, lazy if the signal is; metadata come along in our units.
 
     Navigation axes become ``(y, x)``, ``(x,)`` for a line, and ``(tilt | frame, y, x)`` for three.
+
+    Parameters
+    ----------
+    signal : hyperspy signal
+        With one signal axis, the energy in keV or eV, and whole numbers.
+
+    Returns
+    -------
+    Dataset
+        The cube.
 
     Raises
     ------
     ParameterError
         If the signal has no energy axis in eV or keV, or its counts are not whole numbers.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs  # doctest: +SKIP
+    >>> ds = from_hyperspy(hs.load("map.hspy"))  # doctest: +SKIP
     """
     if not hasattr(signal, "axes_manager"):
         raise ParameterError("signal", type(signal).__name__, "a HyperSpy signal", "For arrays: from_array.")
