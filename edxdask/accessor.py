@@ -30,7 +30,7 @@ from edxdask.ops.bin import Boundary
 from edxdask.ops.crop import Range
 from edxdask.ops.maps import Window
 from edxdask.ops.masks import MaskLike
-from edxdask.results.collections import Data, cubes_in, is_collection, on_each_map
+from edxdask.results.collections import Data, on_each_map
 from edxdask.results.kinds import Kind, kind_of, said
 from edxdask.results.reconstruct import reconstruct, residual
 from edxdask.results.score import Score, score
@@ -109,9 +109,7 @@ class Accessor:
             if offered
             else "edxdask.open(path) and edxdask.from_array(...) give cubes, edxdask.psnmf(ds) a result"
         )
-        raise SchemaError(
-            f".edx.{method}() is for {fitting}; this is {said(self._data)}. Of what this is, {instead}"
-        )
+        raise SchemaError(f".edx.{method}() is for {fitting}; this is {said(self._data)}. Instead, {instead}")
 
     # What every cube and every result answers.
 
@@ -224,6 +222,4 @@ class Accessor:
         """Give a lazy HyperSpy signal, of a collection one by name each; needs the extra ``hyperspy``."""
         from edxdask.io.export.hyperspy import to_hyperspy  # HyperSpy and its exporter load on demand
 
-        data = self._for("to_hyperspy")
-        signals = {name: to_hyperspy(cube) for name, cube in cubes_in(data).items()}
-        return signals if is_collection(data) else next(iter(signals.values()))
+        return to_hyperspy(self._for("to_hyperspy"))

@@ -138,6 +138,17 @@ def test_functions_and_modules_stay_small(path):
     assert size_faults(path.read_text()) == []
 
 
+def test_one_map_or_many_is_asked_in_one_place():
+    asking = [
+        f"{named(path)}: {line.strip()}"
+        for path in MODULES
+        if room_of(path) != "results"
+        for line in path.read_text().splitlines()
+        if "isinstance(" in line and "DataTree" in line
+    ]
+    assert len(asking) <= 3, asking
+
+
 @pytest.mark.parametrize(
     ("room", "source", "fault"),
     [

@@ -146,7 +146,8 @@ def _panels(
     maps: Sequence[tuple[str, xr.DataArray]], rows: Sequence[SpectrumRow], title: str | None
 ) -> Figure:
     """Draw maps above and spectra below."""
-    panel = MapPanel(maps) if maps else None
+    # half a page is wide enough for a lone map
+    panel = MapPanel(maps, columns=2 if len(maps) == 1 else None) if maps else None
     parts = _parts([*([panel.height] if panel else []), height_of(rows)], title)
     if panel:
         panel.draw(parts[0])

@@ -221,6 +221,9 @@ def _photon_figures(counts: xr.DataArray) -> tuple[int, int, int]:
     return int(photons), int(nonzeros), int(largest)
 
 
+_FIRST = {Kind.COMPONENTS: schema.COMPONENT, Kind.CLUSTERS: schema.CLUSTER, Kind.QUANTIFIED: "part"}
+
+
 def table(data: Data) -> pd.DataFrame:
     """Give the table of a cube, a result or a collection, for people.
 
@@ -253,7 +256,7 @@ def table(data: Data) -> pd.DataFrame:
     rows = rows_of(data)
     names = list(dict.fromkeys(name for row in rows for name in row))
     kind = kind_of(data)
-    of = {Kind.COMPONENTS: schema.COMPONENT, Kind.QUANTIFIED: "part"}.get(kind, schema.PHASE)
+    of = _FIRST.get(kind, schema.PHASE)
     heads = {name: of if name == "of" else COLUMNS.get(name, (name,))[0] for name in names}
     frame = pd.DataFrame({heads[name]: [_scaled(name, row) for row in rows] for name in names})
     keys = ("map", "name") if kind is Kind.CANDIDATES else ("map", of, "element")
