@@ -265,7 +265,9 @@ def test_no_accessor_method_differs_from_its_function(tmp_path):
 
 def test_collect_takes_cubes_and_stores_under_their_names(tmp_path):
     one = edxdask.simulate(shape=(4, 5), counts=30, seed=1, out=tmp_path / "one.zarr")
-    tree = edxdask.collect({"second": tmp_path / "one.zarr", "first": one, "text": str(tmp_path / "one.zarr")})
+    tree = edxdask.collect(
+        {"second": tmp_path / "one.zarr", "first": one, "text": str(tmp_path / "one.zarr")}
+    )
     assert list(tree.children) == ["second", "first", "text"]
     assert tree["second"].counts.chunks is not None
     assert (tree["text"].counts.values == one.counts.values).all()
