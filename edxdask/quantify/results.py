@@ -11,6 +11,7 @@ from edxdask.physics.lines import parse_line
 from edxdask.quantify.recipe import Recipe
 from edxdask.quantify.spectra import Standard, quantify_spectra
 from edxdask.quantify.unlisted import with_warnings
+from edxdask.results.check import check_result
 from edxdask.results.collections import is_collection, nodes_of, shared_part, with_shared_part
 
 SUM = "sum"
@@ -38,6 +39,7 @@ def quantify_result(
     than the guided fit's own.
     """
     root = root_of(result)
+    check_result(result)
     photons, areas = _photons_and_areas(result, root)
     spectra = root[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
     variances = None

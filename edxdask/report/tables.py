@@ -19,9 +19,6 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.physics.lines import parse_line
-from edxdask.quantify.methods import atomic_mass
-from edxdask.quantify.results import parts_of
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -93,10 +90,14 @@ def rows_of(data: Data) -> list[Row]:
 
 def composition_rows(found: Data) -> list[Row]:
     """One row per element of every phase, region or sum; of a collection of cubes, of every map."""
+    from edxdask.quantify.results import parts_of  # tables of cubes do without what quantification needs
+
     return [row for label, part in parts_of(found) for row in _element_rows(part, label)]
 
 
 def _element_rows(part: xr.Dataset, label: str) -> list[Row]:
+    from edxdask.quantify.methods import atomic_mass
+
     if part[schema.COMPOSITION].dims != (schema.ELEMENT,):
         raise ParameterError(
             "data",
@@ -127,6 +128,8 @@ def _element_rows(part: xr.Dataset, label: str) -> list[Row]:
 
 
 def _line_by_element(part: xr.Dataset) -> dict[str, str]:
+    from edxdask.physics.lines import parse_line
+
     return {parse_line(str(name)).element: str(name) for name in part[schema.LINE].values}
 
 
