@@ -29,6 +29,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
 }
+CUBE_HINT = "Take a spectrum or a map of it for others: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
 ARRAYS = (*SPECTRA, "csv", *STACKS, *PICTURES)
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
@@ -156,7 +157,8 @@ def _check_suffix(
     if suffix not in offered:
         name, value = ("format", format) if format else ("path", str(path))
         known = ", ".join(f".{one}" for one in offered)
-        raise ParameterError(name, value, f"a file ending in {known}, for {what}")
+        hint = CUBE_HINT if what == Kind.CUBE.value else ""
+        raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint)
 
 
 def _named(target: Path, name: str) -> Path:
