@@ -46,7 +46,7 @@ class Shape(click.ParamType):
 @click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
 @click.option("--shape", type=Shape(), default="180x180", show_default=True, help="Rows and columns.")
 @click.option("--channels", type=int, help="Length of the energy axis; default the recipe's.")
-@click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons of a pixel.")
+@click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons per pixel.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another map.")
 @click.option("--beam-energy", type=float, default=200.0, show_default=True, help="keV.")
 @click.option("--resume", is_flag=True, help="Continue a simulation that was interrupted.")

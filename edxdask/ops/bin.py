@@ -166,7 +166,9 @@ def _rule(name: str, dtype: np.dtype) -> str:
     base = name.removesuffix(STD_SUFFIX)
     if base in VARIABLES:
         spec = VARIABLES[base]
-        rule = spec.binning if spec.pixels else "sum"  # a spectrum's shares of neighbouring channels add up
+        rule = (
+            spec.binning if spec.pixels else "sum"
+        )  # a spectrum's fractions in neighbouring channels add up
         return rule + STD_SUFFIX if base != name else rule
     if dtype.kind not in "biuf":
         raise SchemaError(

@@ -184,10 +184,10 @@ def _make_headroom(figure: FigureBase, axes: Axes, floor: float, top: float) -> 
     whole.draw_without_rendering()  # fixes the layout, so that the graph can be measured
     box = axes.get_window_extent()
     height, width = box.height * 72 / whole.dpi, box.width * 72 / whole.dpi
-    share = (height - _LABEL_ROOM - _LEADER_ROOM) / height
-    axes.yaxis.label.set_y(share / 2)
+    used = (height - _LABEL_ROOM - _LEADER_ROOM) / height
+    axes.yaxis.label.set_y(used / 2)
     if axes.get_yscale() == "log":
-        axes.set_ylim(floor, floor * (top / floor) ** (1 / share))
+        axes.set_ylim(floor, floor * (top / floor) ** (1 / used))
     else:
-        axes.set_ylim(floor, floor + (top - floor) / share)
+        axes.set_ylim(floor, floor + (top - floor) / used)
     return height, width
