@@ -35,8 +35,8 @@ import edxdask
 from edxdask import schema
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.conditions import Conditions
-from edxdask.report.figures import maps_figure
 from edxdask.report.fit import summed_figure
+from edxdask.report.maps import maps_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.style import save_figure
 

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
         valid_mask,
         window_map,
     )
-    from edxdask.public import export, open, quantify, simulate
+    from edxdask.public import collect, open, quantify, simulate
     from edxdask.quantify.results import partition_coefficient
+    from edxdask.report.export import export
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
 
@@ -54,9 +55,10 @@ _HOMES = {
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
     "cluster_pixels": "edxdask.factorize.scores",
+    "collect": "edxdask.public",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
-    "export": "edxdask.public",
+    "export": "edxdask.report.export",
     "fcls": "edxdask.factorize.fcls",
     "find_elements": "edxdask.ops",
     "from_array": "edxdask.io",
@@ -94,6 +96,7 @@ __all__ = [
     "calibrate_energy",
     "client_for",
     "cluster_pixels",
+    "collect",
     "combine_masks",
     "crop_cube",
     "export",

@@ -28,16 +28,12 @@ def register_accessors() -> None:
 
 
 def _register(xarray: ModuleType) -> None:
-    xarray.register_dataset_accessor(_NAME)(_dataset_accessor)
-    xarray.register_datatree_accessor(_NAME)(_datatree_accessor)
+    xarray.register_dataset_accessor(_NAME)(_accessor)
+    xarray.register_datatree_accessor(_NAME)(_accessor)
 
 
-def _dataset_accessor(ds: Any) -> Any:
-    return importlib.import_module("edxdask.accessor").DatasetAccessor(ds)
-
-
-def _datatree_accessor(tree: Any) -> Any:
-    return importlib.import_module("edxdask.accessor").DataTreeAccessor(tree)
+def _accessor(data: Any) -> Any:
+    return importlib.import_module("edxdask.accessor").Accessor(data)
 
 
 class _AwaitXarray(MetaPathFinder):

@@ -1,17 +1,18 @@
-"""``.edx`` on Datasets and DataTrees: the lazy operations as methods.
+"""``.edx`` on Datasets and DataTrees: the package's functions as methods of cubes, results and collections.
 
-On a Dataset each method gives a new Dataset or DataArray; on a collection, a collection of those. The package
-registers both classes when it is imported, and loads this module at their first use.
+Each method is the public function of that name called with the object; which of them fit is decided by what
+the object is. The package registers the class when it is imported, and loads this module at its first use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from edxdask.errors import ParameterError
+from edxdask.errors import SchemaError
 from edxdask.ops import (
     bin_cube,
     calibrate_energy,
@@ -29,74 +30,47 @@ from edxdask.ops.bin import Boundary
 from edxdask.ops.crop import Range
 from edxdask.ops.maps import Window
 from edxdask.ops.masks import MaskLike
-from edxdask.schema import COUNTS, validate_cube
+from edxdask.results.collections import Data, on_each_map
+from edxdask.results.kinds import Kind, kind_of, said
+from edxdask.results.reconstruct import reconstruct, residual
+from edxdask.results.score import Score, score
 
-__all__ = ["DataTreeAccessor", "DatasetAccessor"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
+__all__ = ["OFFERED", "Accessor"]
 
-class _Operations:
-    """The methods, lazy but for ``calibrate`` and ``find_elements``; subclasses say what they act on."""
-
-    _data: xr.Dataset | xr.DataTree
-
-    def _apply(self, function: Callable[..., Any], *args: Any, mask: Any = None, **options: Any) -> Any:
-        raise NotImplementedError
-
-    def bin(self, factor: int | None = None, *, boundary: Boundary = "trim", **factors: int) -> Any:
-        """Sum neighbouring pixels or channels: ``bin(4)``, ``bin(y=4, x=2)``; see ``ops.bin_cube``."""
-        return self._apply(bin_cube, factor, boundary=boundary, **factors)
-
-    def crop(self, *, energy: Range | None = None, **ranges: Range) -> Any:
-        """Part of the map or axis: ``crop(y=slice(0, 50), energy=(0.3, 10))``; see ``ops.crop_cube``."""
-        return self._apply(crop_cube, energy=energy, **ranges)
-
-    def calibrate(
-        self, lines: Sequence[str], *, spectrum: xr.DataArray | None = None, max_shift: float = 0.05
-    ) -> Any:
-        """Refine the energy axis on known lines; computes the sum spectrum; see ``ops.calibrate_energy``."""
-        return self._apply(calibrate_energy, lines, spectrum=spectrum, max_shift=max_shift)
-
-    def find_elements(self, **options: Any) -> Any:
-        """Find elements, listed or not; computes the sum spectrum; see ``ops.find_elements``."""
-        return find_elements(self._data, **options)
-
-    def frames(self, first: int = 0, stop: int | None = None) -> Any:
-        """Sum of frames ``first`` to ``stop``, not included; see ``ops.sum_frames``."""
-        return self._apply(sum_frames, first, stop)
-
-    def sum_spectrum(self, mask: MaskLike | Mapping[str, MaskLike] | xr.DataTree | None = None) -> Any:
-        """Sum spectrum of all pixels or those of ``mask`` (for a collection also one mask by map's name)."""
-        return self._apply(sum_spectrum, mask=mask)
-
-    def maximum_pixel_spectrum(self) -> Any:
-        """Largest count of any pixel, by channel; see ``ops.maximum_pixel_spectrum``."""
-        return self._apply(maximum_pixel_spectrum)
-
-    def total_map(self) -> Any:
-        """Photons of every pixel; see ``ops.total_map``."""
-        return self._apply(total_map)
-
-    def window_map(self, lo: float, hi: float, *, background: Sequence[Window] | None = None) -> Any:
-        """Map the counts between two energies (keV), above a background if asked; see ``ops.window_map``."""
-        return self._apply(window_map, lo, hi, background=background)
-
-    def line_map(
-        self,
-        line: str | Sequence[str],
-        *,
-        width: float | None = None,
-        background: bool | Sequence[Window] = True,
-    ) -> Any:
-        """Map the counts in a line above the background beside it; see ``ops.line_map``."""
-        return self._apply(line_map, line, width=width, background=background)
-
-    def valid_mask(self, min_counts: int = 1) -> Any:
-        """Pixels with at least ``min_counts`` photons; see ``ops.valid_mask``."""
-        return self._apply(valid_mask, min_counts=min_counts)
+_ANY = ("table", "plot", "export")
+_CUBE = (
+    "bin",
+    "crop",
+    "calibrate",
+    "find_elements",
+    "frames",
+    "sum_spectrum",
+    "maximum_pixel_spectrum",
+    "total_map",
+    "window_map",
+    "line_map",
+    "valid_mask",
+    "quantify",
+    "to_hyperspy",
+)
+_RESULT = ("reconstruct", "residual", "score")
+OFFERED: Mapping[Kind, tuple[str, ...]] = {
+    Kind.CUBE: (*_ANY, *_CUBE),
+    Kind.PHASES: (*_ANY, *_RESULT, "quantify"),
+    Kind.COMPONENTS: (*_ANY, *_RESULT),
+    Kind.CLUSTERS: _ANY,
+    Kind.CANDIDATES: _ANY,
+    Kind.QUANTIFIED: _ANY,
+    Kind.OTHER: (),
+}
 
 
-class DatasetAccessor(_Operations):
-    """``ds.edx``: operations on one cube.
+class Accessor:
+    """``data.edx``: what can be done with a cube, a result, or a collection of either.
 
     Examples
     --------
@@ -107,56 +81,137 @@ class DatasetAccessor(_Operations):
     [16, 16, 16]
     """
 
-    def __init__(self, ds: xr.Dataset) -> None:
-        self._ds = self._data = ds
+    def __init__(self, data: Data) -> None:
+        self._data = data
 
-    def _apply(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        return function(self._ds, *args, **options)
+    def __dir__(self) -> list[str]:
+        """List the methods that fit the object."""
+        return sorted((*OFFERED[kind_of(self._data)], "__class__", "__doc__"))
+
+    def __repr__(self) -> str:
+        """Say what the object is and what it offers."""
+        return f".edx of {said(self._data)}: {', '.join(OFFERED[kind_of(self._data)]) or 'nothing'}"
+
+    def _for(self, method: str) -> Any:
+        """Give the object, if ``method`` fits it.
+
+        Raises
+        ------
+        SchemaError
+            Saying what the object is, what the method is for, and what can be done.
+        """
+        offered = OFFERED[kind_of(self._data)]
+        if method in offered:
+            return self._data
+        fitting = " or ".join(kind.value for kind, methods in OFFERED.items() if method in methods)
+        instead = (
+            f".edx offers {', '.join(f'{name}()' for name in offered)}"
+            if offered
+            else "edxdask.open(path) and edxdask.from_array(...) give cubes, edxdask.psnmf(ds) a result"
+        )
+        raise SchemaError(f".edx.{method}() is for {fitting}; this is {said(self._data)}. Instead, {instead}")
+
+    # What every cube and every result answers.
+
+    def table(self) -> pd.DataFrame:
+        """Give its table: sizes and photons, phases, compositions with errors, or found elements."""
+        from edxdask.report.tables import table
+
+        return table(self._for("table"))
+
+    def plot(self, *, title: str | None = None) -> Figure:
+        """Draw it: maps and spectra of phases, sum spectrum of a cube, fit of a quantification."""
+        from edxdask.report.plot import plot
+
+        return plot(self._for("plot"), title=title)
+
+    def export(self, path: str | Path, **options: Any) -> Path | list[Path]:
+        """Write it to a file, by the suffix of ``path``; see ``edxdask.export``."""
+        from edxdask.report.export import export
+
+        return export(self._for("export"), path, **options)
+
+    def quantify(self, **options: Any) -> Any:
+        """Give compositions with errors, of phases or of a cube; see ``edxdask.quantify``."""
+        from edxdask.public import quantify
+
+        return quantify(self._for("quantify"), **options)
+
+    # What results answer.
+
+    def reconstruct(self) -> Any:
+        """Give the counts that the result expects; see ``edxdask.reconstruct``."""
+        return reconstruct(self._for("reconstruct"))
+
+    def residual(self, data: Data, *, normalise: bool = False) -> Any:
+        """Subtract what the result expects from the counts of ``data``; see ``edxdask.residual``."""
+        result: Any = self._for("residual")
+        counts: Any = data
+        return residual(counts, result, normalise=normalise)
+
+    def score(self, truth: Data | None = None, **known: Any) -> Score:
+        """Compare with a known truth, such as the simulated cube; see ``edxdask.score``."""
+        return score(self._for("score"), truth=truth, **known)
+
+    # What cubes answer, lazy but for ``calibrate`` and ``find_elements``.
+
+    def bin(self, factor: int | None = None, *, boundary: Boundary = "trim", **factors: int) -> Any:
+        """Sum neighbouring pixels or channels: ``bin(4)``, ``bin(y=4, x=2)``; see ``edxdask.bin_cube``."""
+        return bin_cube(self._for("bin"), factor, boundary=boundary, **factors)
+
+    def crop(self, *, energy: Range | None = None, **ranges: Range) -> Any:
+        """Part of the map or axis: ``crop(y=slice(0, 50), energy=(0.3, 10))``; see ``edxdask.crop_cube``."""
+        return crop_cube(self._for("crop"), energy=energy, **ranges)
+
+    def calibrate(
+        self, lines: Sequence[str], *, spectrum: xr.DataArray | None = None, max_shift: float = 0.05
+    ) -> Any:
+        """Refine the energy axis on known lines; computes the sum spectrum; see ``calibrate_energy``."""
+        return on_each_map(
+            lambda ds: calibrate_energy(ds, lines, spectrum=spectrum, max_shift=max_shift),
+            self._for("calibrate"),
+        )
+
+    def find_elements(self, **options: Any) -> Any:
+        """Find elements, listed or not; computes the sum spectrum; see ``edxdask.find_elements``."""
+        return find_elements(self._for("find_elements"), **options)
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Any:
+        """Sum frames ``first`` to ``stop``, not included; see ``edxdask.sum_frames``."""
+        return sum_frames(self._for("frames"), first, stop)
+
+    def sum_spectrum(self, mask: MaskLike | Mapping[str, MaskLike] | xr.DataTree | None = None) -> Any:
+        """Sum the spectra of all pixels or those of ``mask``; see ``edxdask.sum_spectrum``."""
+        return sum_spectrum(self._for("sum_spectrum"), mask=mask)
+
+    def maximum_pixel_spectrum(self) -> Any:
+        """Largest count of any pixel, by channel; see ``edxdask.maximum_pixel_spectrum``."""
+        return maximum_pixel_spectrum(self._for("maximum_pixel_spectrum"))
+
+    def total_map(self) -> Any:
+        """Count the photons of every pixel; see ``edxdask.total_map``."""
+        return total_map(self._for("total_map"))
+
+    def window_map(self, lo: float, hi: float, *, background: Sequence[Window] | None = None) -> Any:
+        """Map the counts between two energies (keV); see ``edxdask.window_map``."""
+        return window_map(self._for("window_map"), lo, hi, background=background)
+
+    def line_map(
+        self,
+        line: str | Sequence[str],
+        *,
+        width: float | None = None,
+        background: bool | Sequence[Window] = True,
+    ) -> Any:
+        """Map the counts in a line above the background beside it; see ``edxdask.line_map``."""
+        return line_map(self._for("line_map"), line, width=width, background=background)
+
+    def valid_mask(self, min_counts: int = 1) -> Any:
+        """Find pixels with at least ``min_counts`` photons; see ``edxdask.valid_mask``."""
+        return valid_mask(self._for("valid_mask"), min_counts=min_counts)
 
     def to_hyperspy(self) -> Any:
-        """Hand the cube over as a HyperSpy signal, lazy; needs the extra ``hyperspy``."""
+        """Give a lazy HyperSpy signal, of a collection one by name each; needs the extra ``hyperspy``."""
         from edxdask.io.export.hyperspy import to_hyperspy  # HyperSpy and its exporter load on demand
 
-        return to_hyperspy(validate_cube(self._ds))
-
-
-class DataTreeAccessor(_Operations):
-    """``tree.edx``: the same operations on every map of a collection; the result holds the maps only."""
-
-    def __init__(self, tree: xr.DataTree) -> None:
-        self._tree = self._data = tree
-
-    def _maps(self) -> dict[str, xr.Dataset]:
-        """Every map by its path from here; "." if it is this node itself."""
-        nodes = self._tree.subtree_with_keys
-        maps = {path: node.to_dataset() for path, node in nodes if COUNTS in node.data_vars}
-        if not maps:
-            raise ParameterError("tree", list(self._tree.children), "a collection of maps with counts")
-        return maps
-
-    def _apply(self, function: Callable[..., Any], *args: Any, **options: Any) -> xr.DataTree:
-        maps = self._maps()
-        masks = self._masks_by_path(options.pop("mask", None), maps) if "mask" in options else None
-        made: dict[str, Any] = {".": xr.Dataset(attrs=self._tree.attrs)}
-        for path, ds in maps.items():
-            own = {} if masks is None else {"mask": masks[path]}
-            out = function(ds, *args, **own, **options)
-            made[path] = out if isinstance(out, xr.Dataset) else out.to_dataset(promote_attrs=True)
-        return xr.DataTree.from_dict({f"/{path}": one for path, one in made.items()}, name=self._tree.name)
-
-    def _masks_by_path(self, mask: Any, maps: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-        """One mask a map: the same for all, or by name (a collection of masks, such as ``valid_mask()``)."""
-        if isinstance(mask, xr.DataTree):
-            masks = {path: list(node.data_vars.values()) for path, node in mask.subtree_with_keys}
-            mask = {path: found[0] for path, found in masks.items() if len(found) == 1}
-        if not isinstance(mask, Mapping):
-            return dict.fromkeys(maps, mask)
-        named = {path: mask.get(path) for path in maps}
-        missing = [path for path, one in named.items() if one is None]
-        if missing or len(mask) != len(maps):
-            raise ParameterError("mask", list(mask), f"one mask for each map, {list(maps)}")
-        return named
-
-    def to_hyperspy(self) -> dict[str, Any]:
-        """Every map as a HyperSpy signal, by path."""
-        return {path: DatasetAccessor(ds).to_hyperspy() for path, ds in self._maps().items()}
+        return to_hyperspy(self._for("to_hyperspy"))

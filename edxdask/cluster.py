@@ -63,16 +63,31 @@ def client_for(
     memory: str | float | None = None,
     **settings: Any,
 ) -> Iterator[Client | None]:
-    """Client of a scheduler, closed at the end; None for "threads", which need no Client.
+    """Give the Client of a scheduler, closed at the end; None for "threads", which need no Client.
 
     Parameters
     ----------
-    scheduler : "threads", "local", "slurm", "pbs", or the address of a running scheduler (``tls://…``)
-    workers : worker processes or jobs; for "local" one per core where not given
-    memory : of one worker, such as "2.5GiB"
-    settings : passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …), where dask's
-        configuration (``jobqueue.yaml``) counts too; or, for an address, to
-        ``distributed.security.Security`` (``tls_ca_file`` …). ``wait_s``: how long to wait for workers
+    scheduler : str
+        "threads", "local", "slurm", "pbs", or the address of a running scheduler (``tls://…``).
+    workers : int, optional
+        Worker processes or jobs; for "local" one per core where not given.
+    memory : str or float, optional
+        Memory of one worker, such as "2.5GiB".
+    **settings : any
+        Passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …), where dask's configuration
+        (``jobqueue.yaml``) counts too; or, for an address, to ``distributed.security.Security``
+        (``tls_ca_file`` …). ``wait_s``: how long to wait for workers.
+
+    Yields
+    ------
+    distributed.Client or None
+        Work inside the block runs there.
+
+    Examples
+    --------
+    >>> with client_for("threads") as client:
+    ...     client is None
+    True
     """
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise ParameterError("workers", workers, "a number of at least 1")

@@ -31,7 +31,17 @@ NO_READER = "none"  # of a vendor file that no reader took
 
 
 class EdxdaskError(Exception):
-    """Base of all errors of this package; catch it to catch them all."""
+    """Base of all errors of this package; catch it to catch them all.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> try:
+    ...     edxdask.open("/nowhere.zarr")
+    ... except edxdask.EdxdaskError as error:
+    ...     type(error).__name__
+    'MissingStoreError'
+    """
 
     exit_code = 1
 

@@ -15,14 +15,23 @@ import xarray as xr
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.progress import Progress, ProgressHook
+from edxdask.results.collections import cubes_in, is_collection
 
-__all__ = ["export", "open", "quantify", "simulate"]
-
-PICTURES = ("png", "pdf", "svg")
+__all__ = ["collect", "open", "quantify", "simulate"]
 
 
 def open(path: str | Path) -> xr.Dataset | xr.DataTree:
     """Open a store: a cube or result as a Dataset, a collection as a DataTree. Reads no counts.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the store.
+
+    Returns
+    -------
+    Dataset or DataTree
+        What was saved, lazy.
 
     Raises
     ------
@@ -32,10 +41,80 @@ def open(path: str | Path) -> xr.Dataset | xr.DataTree:
     Notes
     -----
     *Chunks*: those of the store, 64 × 64 pixels with all channels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = simulate(shape=(4, 5), counts=9, out=folder + "/map.zarr")
+    ...     dict(open(folder + "/map.zarr").sizes)["x"]
+    5
     """
     from edxdask.io import open_store
 
     return open_store(path)
+
+
+def collect(data: Mapping[str, xr.Dataset | str | Path]) -> xr.DataTree:
+    """Make a collection of maps from cubes and stores, by name.
+
+    Every operation, factorization and export takes the collection as it takes one cube; ``save`` writes it to
+    one store.
+
+    Parameters
+    ----------
+    data : mapping of str to Dataset, str or Path
+        Cubes, or paths of stores of one map each, by the name each map is to have.
+
+    Returns
+    -------
+    DataTree
+        One node for each map, in the order given; counts stay where they are and lazy.
+
+    Raises
+    ------
+    ParameterError
+        If a name is empty or holds a slash, or a path is a vendor file or a collection itself.
+    SchemaError
+        If something is no valid cube.
+
+    Examples
+    --------
+    >>> tree = collect({"left": simulate(shape=(4, 4), seed=1), "right": simulate(shape=(4, 6), seed=2)})
+    >>> list(tree.children), tree.edx.bin(2)["right"].counts.shape
+    (['left', 'right'], (2, 3, 970))
+    """
+    if not isinstance(data, Mapping) or not data:
+        raise ParameterError("data", data, "one map or more by name", "collect({'a': ds, 'b': 'b.zarr'})")
+    for name in data:
+        if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
+            raise ParameterError("data", name, "names of maps: text that is not empty and has no slash")
+    return xr.DataTree.from_dict({f"/{name}": _one_cube(name, given) for name, given in data.items()})
+
+
+def _one_cube(name: str, given: Any) -> xr.Dataset:
+    """Give the cube itself, or that of a store of one map."""
+    if isinstance(given, str | Path):
+        path = Path(given)
+        if path.is_file():
+            store = path.with_suffix(".zarr")
+            raise ParameterError(
+                f"data[{name!r}]",
+                str(given),
+                "a cube or a store; this is a file of another program",
+                f"Ingest it first: edxdask.ingest({str(path)!r}, {str(store)!r})",
+            )
+        opened = open(path)
+        if is_collection(opened):
+            raise ParameterError(
+                f"data[{name!r}]",
+                str(given),
+                "a store of one map",
+                f"This one is a collection: edxdask.open({str(path)!r})['name'].to_dataset(), with one of "
+                f"{', '.join(opened.children)}",
+            )
+        given = opened
+    return schema.validate_cube(given, name=f"data[{name!r}]")
 
 
 def simulate(
@@ -62,19 +141,40 @@ def simulate(
 
     Parameters
     ----------
-    recipe : "mantle" (three phases, two of them never pure) or "nanoparticles" (four phases, total varies)
-    shape : rows and columns
-    counts : expected photons per pixel, mean over the map
-    seed : 0 or more; another seed is another map and other photons
-    out : store to write; a store is written chunk by chunk and may be larger than memory
-    channels, energy_offset, energy_scale : energy axis, keV; None: the recipe's own
-    beam_energy : keV, 60 to 300
-    fwhm_mn_ka_ev : width of the detector at Mn Kα, eV
-    elevation_deg : of the detector, or of each of an array
-    pixel_size : nm; None: the recipe's own
-    grain : typical diameter of a grain in pixels
-    chunks : pixels along y and x of a chunk
-    overwrite, resume, progress : of the writing, as in ``save``
+    recipe : {"mantle", "nanoparticles"}
+        "mantle": three phases, two of them never pure; "nanoparticles": four phases, total varies.
+    shape : (int, int)
+        Rows and columns.
+    counts : float
+        Expected photons per pixel, mean over the map.
+    seed : int
+        0 or more; another seed is another map and other photons.
+    out : str or Path, optional
+        Store to write; a store is written chunk by chunk and may be larger than memory.
+    channels : int, optional
+        Number of channels; None: the recipe's own.
+    energy_offset : float, optional
+        Energy of the first channel, keV; None: the recipe's own.
+    energy_scale : float
+        Step between channels, keV.
+    beam_energy : float
+        Energy of the beam's electrons, 60 to 300 keV.
+    fwhm_mn_ka_ev : float
+        Width of the detector at Mn Kα, eV.
+    elevation_deg : float or sequence of float
+        Elevation of the detector, or of each of an array.
+    pixel_size : float, optional
+        Step between pixels, nm; None: the recipe's own.
+    grain : float, optional
+        Typical diameter of a grain in pixels; None: the recipe's own.
+    chunks : int or (int, int)
+        Pixels along y and x of a chunk.
+    overwrite : bool
+        Replace the store at ``out``.
+    resume : bool
+        Continue an unfinished store at ``out``.
+    progress : callable, optional
+        Called with a ``Progress`` while the store is written.
 
     Returns
     -------
@@ -123,59 +223,6 @@ def _renamed(progress: ProgressHook, label: str) -> ProgressHook:
         progress(replace(event, label=label))
 
     return hook
-
-
-def export(
-    obj: xr.Dataset | xr.DataArray,
-    path: str | Path,
-    *,
-    format: str | None = None,
-    overwrite: bool = False,
-    progress: ProgressHook | None = None,
-) -> Path:
-    """Write a cube, a spectrum or a map in the format its suffix names, whole or not at all.
-
-    Cubes go to ``.hspy`` (default) and ``.rpl``; spectra to ``.msa`` and ``.csv``; maps to ``.tiff`` and
-    ``.csv``; spectra, maps and stacks of maps to ``.png``, ``.pdf`` and ``.svg`` with labelled lines or a
-    scale bar. Asked for a spectrum's format, a cube gives its sum spectrum.
-
-    Parameters
-    ----------
-    obj : cube, spectrum ``(energy)``, map ``(y, x)`` or stack of maps ``(any, y, x)``
-    path : target
-    format : suffix to go by where ``path`` has another
-    overwrite : replace an existing file
-    progress : called after every block of a cube
-
-    Returns
-    -------
-    pathlib.Path
-        The file written.
-
-    Notes
-    -----
-    *Chunks*: a cube is read chunk by chunk, each once, one in memory at a time.
-    """
-    from edxdask.io.export import export as write
-    from edxdask.io.export import format_of
-
-    target = Path(path)
-    suffix = (format or target.suffix).lower().removeprefix(".")
-    attrs = obj.attrs
-    if isinstance(obj, xr.Dataset) and suffix in ("msa", "emsa", "csv", *PICTURES):
-        from edxdask.ops import sum_spectrum
-
-        obj = sum_spectrum(obj)
-    if suffix not in PICTURES:
-        try:
-            format_of(target, format)
-        except ParameterError as error:
-            pictures = ", ".join(f".{name}" for name in PICTURES)
-            known = f"{error.expected}, or {pictures} for a picture"
-            raise ParameterError(error.parameter, error.value, known) from None
-    else:
-        return _picture(obj, target, attrs, overwrite=overwrite)
-    return write(obj, target, format=format, attrs=attrs, overwrite=overwrite, progress=progress)
 
 
 def quantify(
@@ -280,12 +327,8 @@ def quantify(
         )
 
     known = None if standard is None else _standard(*standard)
-    if isinstance(data, xr.DataTree) and schema.SPECTRUM not in data:
-        maps = {path: node.to_dataset() for path, node in data.subtree_with_keys if schema.COUNTS in node}
-        if not maps:
-            raise ParameterError(
-                "data", "a collection without counts", "maps, or the result of a factorization"
-            )
+    if is_collection(data) and schema.SPECTRUM not in data:
+        maps = cubes_in(data)
         return xr.DataTree.from_dict(
             {f"/{path}": _quantify_cube(one, recipe_for(one), per, known) for path, one in maps.items()}
         )
@@ -352,23 +395,3 @@ def _region(ds: xr.Dataset, mask: Any) -> tuple[Any, float]:
     if mask != "sum":
         raise ParameterError("per", mask, "'sum', 'pixel', a mask or region, or masks by name")
     return sum_spectrum(ds).values, 1.0
-
-
-def _picture(array: Any, path: Path, attrs: Any, *, overwrite: bool) -> Path:
-    from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
-    from edxdask.report.labels import pretty_line
-    from edxdask.report.lines import label_lines
-    from edxdask.report.spectra import spectra_figure
-    from edxdask.report.style import save_figure
-
-    if schema.ENERGY in array.dims and array.ndim == 2:
-        figure = spectra_figure(array, title=attrs.get(schema.TITLE))
-    elif schema.ENERGY in array.dims:
-        energy = array.coords[schema.ENERGY].values
-        lines = label_lines(attrs.get(schema.ELEMENTS, ()), float(energy[0]), float(energy[-1]))
-        figure = sum_spectrum_figure(array, lines=lines, title=attrs.get(schema.TITLE))
-    elif array.ndim == 3:
-        figure = maps_figure(array)
-    else:
-        figure = map_figure(array, title=pretty_line(str(array.name)) if array.name else None)
-    return save_figure(figure, path, overwrite=overwrite)

@@ -82,14 +82,14 @@ _VARIABLES = (
     Variable(SCORE, (COMPONENT,), True, "f", "counts", "sum", "counts of a pixel are score · loading"),
     Variable(CENTER_SPECTRUM, (ENERGY,), False, "f", "1", "keep", "mean taken away before a PCA"),
     Variable(EXPLAINED_VARIANCE, (RANK,), False, "f", "1", "keep", "variance along a principal component"),
-    Variable(EXPLAINED_VARIANCE_RATIO, (RANK,), False, "f", "1", "keep", "its share of all variance"),
+    Variable(EXPLAINED_VARIANCE_RATIO, (RANK,), False, "f", "1", "keep", "its fraction of all variance"),
     Variable(LABEL, (), True, "i", "1", "keep", "cluster of a pixel, -1 where it has no photons"),
     Variable(EXPECTED, (ENERGY,), True, "f", "counts", "sum", "counts a result expects"),
     Variable(ELEMENT, (CANDIDATE,), False, "U", "1", "keep", "element a candidate is, empty if it is none"),
     Variable(
         CANDIDATE_KIND, (CANDIDATE,), False, "U", "1", "keep", "element, or escape, sum or unknown peak"
     ),
-    Variable(CANDIDATE_LINE, (CANDIDATE,), False, "U", "1", "keep", "line that tells most"),
+    Variable(CANDIDATE_LINE, (CANDIDATE,), False, "U", "1", "keep", "line that says most"),
     Variable(LINE_ENERGY, (CANDIDATE,), False, "f", "keV", "keep", "where that line or peak stands"),
     Variable(SIGNIFICANCE, (CANDIDATE,), False, "f", "1", "keep", "sigma, misfit of shapes included"),
     Variable(EXPLAINED, (CANDIDATE,), False, "f", "counts", "keep", "counts that a candidate explains"),
@@ -154,7 +154,7 @@ _ATTRIBUTES = (
     Attribute(FWHM, float, "detector width at Mn Ka"),
     Attribute(WINDOW, str, "window of the detector: none, polymer or beryllium"),
     Attribute(EFFICIENCY_ENERGY, list, "energies of the detector's efficiency, where that is known"),
-    Attribute(EFFICIENCY, list, "share of photons that the detector counts, at these energies"),
+    Attribute(EFFICIENCY, list, "fraction of photons that the detector counts, at these energies"),
     Attribute(LIVE_TIME, float, "live time of the whole map"),
     Attribute(REAL_TIME, float, "real time of the whole map"),
     Attribute(ELEMENTS, list, "element symbols named by the operator"),
@@ -247,7 +247,7 @@ def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
     return offset, scale
 
 
-def validate_cube(cube: Any, *, name: str = "ds") -> xr.Dataset:
+def validate_cube(cube: Any, *, name: str = "data") -> xr.Dataset:
     """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to fix.
 
     Checks names, dimensions, kinds and the energy axis; looks at no counts.

@@ -21,9 +21,9 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
     **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),
-    **dict.fromkeys(("accessor", "report", "cluster"), 4),
+    **dict.fromkeys(("report", "cluster"), 4),
     "public": 5,
-    "cli": 6,
+    **dict.fromkeys(("accessor", "cli"), 6),
     "_accessor_hook": 7,
     "__main__": 7,
     "__init__": 8,
@@ -167,6 +167,17 @@ def test_names_of_the_schema_are_not_spelled_as_strings(path):
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_functions_and_modules_stay_small(path):
     assert size_faults(path.read_text()) == []
+
+
+def test_one_map_or_many_is_asked_in_one_place():
+    asking = [
+        f"{named(path)}: {line.strip()}"
+        for path in MODULES
+        if room_of(path) != "results"
+        for line in path.read_text().splitlines()
+        if "isinstance(" in line and "DataTree" in line
+    ]
+    assert len(asking) <= 3, asking
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def _report(error: BaseException, settings: Settings) -> int:
         _silence_stdout()
         return PIPE_CLOSED
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        told = any("Continue with" in note for note in getattr(error.__cause__ or error, "__notes__", ()))
-        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume and not told else ""))
+        said = any("Continue with" in note for note in getattr(error.__cause__ or error, "__notes__", ()))
+        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume and not said else ""))
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show()

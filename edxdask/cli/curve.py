@@ -10,18 +10,18 @@ from typing import Any
 from edxdask import schema
 from edxdask.errors import MissingStoreError, ParameterError
 
-EFFICIENCY_HELP = "CSV of energy (keV) and share of photons that the detector counts; default: windowless."
+EFFICIENCY_HELP = "CSV of energy (keV) and fraction of photons that the detector counts; default: windowless."
 
 
 def with_efficiency(data: Any, path: str | None) -> Any:
     """Give every map the efficiency that a file tells of, if there is a file."""
-    import xarray as xr
+    from edxdask.results.collections import is_collection
 
     if path is None:
         return data
-    energy, share = read_curve(path)
-    known = {schema.EFFICIENCY_ENERGY: energy, schema.EFFICIENCY: share}
-    if isinstance(data, xr.DataTree):
+    energy, fraction = read_curve(path)
+    known = {schema.EFFICIENCY_ENERGY: energy, schema.EFFICIENCY: fraction}
+    if is_collection(data):
         return data.map_over_datasets(lambda one: one.assign_attrs(known) if one.variables else one)
     return data.assign_attrs(known)
 
@@ -37,17 +37,17 @@ def read_curve(path: str) -> tuple[list[float], list[float]]:
         if not cells or cells[0].startswith("#"):
             continue
         try:
-            energy, share = map(float, cells)
+            energy, fraction = map(float, cells)
         except ValueError:
             if number == 1:
                 continue  # a heading
             raise ParameterError(
-                f"{path}, line {number}", ",".join(row), "an energy in keV and a share: 1.74,0.95"
+                f"{path}, line {number}", ",".join(row), "an energy in keV and a fraction: 1.74,0.95"
             ) from None
-        pairs.append((energy, share))
+        pairs.append((energy, fraction))
     rising = all(first[0] < second[0] for first, second in pairwise(pairs))
-    if len(pairs) < 2 or not rising or not all(0 <= share <= 1 for _, share in pairs):
+    if len(pairs) < 2 or not rising or not all(0 <= fraction <= 1 for _, fraction in pairs):
         raise ParameterError(
-            "--efficiency", path, "two lines or more, energies in keV that rise, shares from 0 to 1"
+            "--efficiency", path, "two lines or more, energies in keV that rise, fractions from 0 to 1"
         )
-    return [energy for energy, _ in pairs], [share for _, share in pairs]
+    return [energy for energy, _ in pairs], [fraction for _, fraction in pairs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
-from edxdask.cli.output import print_json
+from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file
 from edxdask.errors import ParameterError
 
@@ -69,50 +68,23 @@ def elements_verb(
 
 def described(found: Any, store: str) -> dict[str, Any]:
     """Describe what was found, ready for JSON."""
-    candidates = []
-    for i, name in enumerate(found[schema.CANDIDATE].values):
-        one = found.isel({schema.CANDIDATE: i})
-        values = {str(v): one[v].item() for v in found.data_vars if schema.CANDIDATE in found[v].dims}
-        candidates.append({"name": str(name), **values})
+    from edxdask.report.tables import rows_of
+
     keys = (schema.FWHM, schema.ENERGY_OFFSET_STEP, schema.ENERGY_GAIN)
     return {
         "store": store,
-        "candidates": candidates,
+        "candidates": rows_of(found),
         **{k: found.attrs[k] for k in keys if k in found.attrs},
     }
 
 
 def _print(found: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from edxdask.report.tables import rows_of, text_cells
 
-    from edxdask.report.labels import pretty_line
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    for head in ("line", "keV", "σ", "counts"):
-        table.add_column(head, justify="left" if head == "line" else "right", no_wrap=True)
-    for head in ("listed", "families (1 as expected)", "or"):
-        table.add_column(head)
-    for i, name in enumerate(found[schema.CANDIDATE].values):
-        row = {str(v): found[v].values[i] for v in found.data_vars if schema.CANDIDATE in found[v].dims}
-        cells = (
-            str(name),
-            pretty_line(str(row[schema.CANDIDATE_LINE])),
-            f"{row[schema.LINE_ENERGY]:.3f}",
-            f"{row[schema.SIGNIFICANCE]:.1f}",
-            f"{row[schema.EXPLAINED]:.0f}",
-            "listed" if row[schema.KNOWN] else "",
-            str(row[schema.FAMILIES]),
-            str(row[schema.ALTERNATIVES]),
-        )
-        faint = "" if row[schema.SIGNIFICANT] else "dim"
-        table.add_row(*(Text(cell, style=faint) for cell in cells))
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    console.print(table)
+    rows = rows_of(found)
+    heads, cells = text_cells(rows)
+    faint = [i for i, row in enumerate(rows) if not row[schema.SIGNIFICANT]]
+    print_columns(heads, cells, faint=faint)
     if schema.ENERGY_GAIN in found.attrs:
         offset, gain = found.attrs[schema.ENERGY_OFFSET_STEP], found.attrs[schema.ENERGY_GAIN]
         width = found.attrs[schema.FWHM]

@@ -11,7 +11,7 @@ import click
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.curve import EFFICIENCY_HELP, with_efficiency
 from edxdask.cli.files import OVERWRITE_HELP, again
-from edxdask.cli.output import print_json, print_table, si
+from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target, claimed
 
@@ -170,71 +170,16 @@ def _run(
 
 
 def print_result(settings: Settings, out: str, result: Any) -> None:
-    """Print what a factorization found, for a person or a program."""
-    import numpy as np
-    import xarray as xr
+    """Print what a factorization or PCA found, for a person or a program."""
+    from edxdask.report.summary import fit_figures, fit_lines, warnings_of
 
-    from edxdask import schema
-
-    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
-    maps = [root] if schema.ABUNDANCE in root else [n.to_dataset() for n in result.children.values()]
-    photons = [(m[schema.ABUNDANCE] * m[schema.TOTAL]).sum(schema.pixel_dims(m[schema.TOTAL])) for m in maps]
-    counts = np.sum([part.values for part in photons], axis=0)
-    share = counts / counts.sum()
-    labels = [str(p) for p in root[schema.PHASE].values]
-    figures = {
-        "out": out,
-        "phases": dict(zip(labels, share.tolist(), strict=True)),
-        "iterations": int(root[schema.ITERATION][-1]) + 1,
-        "objective": float(root[schema.OBJECTIVE].values[-1]),
-        **{name: root.attrs[name] for name in (schema.BIN, schema.SMOOTH) if name in root.attrs},
-    }
-    if schema.COMPOSITION in root:
-        figures |= _composition_figures(root)
+    figures = fit_figures(result)
     if settings.json:
-        print_json(figures)
+        print_json({"out": out, **figures})
         return
-    rows = [(label, f"{100 * part:.2f} % of the photons") for label, part in figures["phases"].items()]
-    rows += [(name, f"{figures[name]:.4g}") for name in (schema.BIN, schema.SMOOTH) if name in figures]
-    rows += [("iterations", str(figures["iterations"])), ("objective", si(figures["objective"]).strip())]
-    print_table([*rows, *_composition_rows(figures), ("result", out)])
-    for text in figures.get(schema.WARNINGS, []):
+    print_table([*fit_lines(figures), ("result", out)])
+    for text in warnings_of(result):
         click.echo(f"note: {text}", err=True)
-
-
-def _composition_figures(root: Any) -> dict[str, Any]:
-    """Compositions, their errors and what the calibration found, for a program."""
-    from edxdask import schema
-
-    elements = [str(e) for e in root[schema.ELEMENT].values]
-    found: dict[str, Any] = {
-        key: {
-            str(phase): dict(zip(elements, row, strict=True))
-            for phase, row in zip(root[schema.PHASE].values, root[key].values.tolist(), strict=True)
-        }
-        for key in (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX)
-    }
-    names = (schema.ENERGY_OFFSET_STEP, schema.ENERGY_GAIN, schema.FWHM, schema.CHI2_RED, schema.WARNINGS)
-    return found | {name: root.attrs[name] for name in names if name in root.attrs}
-
-
-def _composition_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    """Compositions in at.%, and the calibration, for a person."""
-    from edxdask import schema
-
-    if schema.COMPOSITION not in figures:
-        return []
-    errors = figures[schema.COMPOSITION + schema.STD_SUFFIX]
-    rows = []
-    for phase, atoms in figures[schema.COMPOSITION].items():
-        shown = [e for e, a in atoms.items() if a > 2 * errors[phase][e]]
-        parts = [f"{e} {100 * atoms[e]:.3g} ± {100 * errors[phase][e]:.1g}" for e in shown]
-        rows.append((f"{phase}, at.%", ", ".join(parts)))
-    shift, gain = figures[schema.ENERGY_OFFSET_STEP], figures[schema.ENERGY_GAIN]
-    axis = f"moved by {1e3 * shift:+.1f} eV, stretched by {100 * (gain - 1):+.3f} %"
-    rows.append(("energy axis", f"{axis}, peaks {figures[schema.FWHM]:.1f} eV wide at Mn Ka"))
-    rows.append(("summed fit", f"reduced chi-squared {figures[schema.CHI2_RED]:.2f}"))
-    return rows
 
 
 @click.command("nmf", cls=Verb)
@@ -333,21 +278,7 @@ def pca_verb(settings: Settings, store: str, out: str, components: int, weightin
         return pca(data, components=components, weighting=weights, **extra)
 
     result = _run(settings, store, out, work=work, checkpointed=False, **where)
-    _print_components(settings, out, result)
-
-
-def _print_components(settings: Settings, out: str, result: Any) -> None:
-    import xarray as xr
-
-    from edxdask import schema
-
-    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
-    scree = root[schema.EXPLAINED_VARIANCE].values
-    if settings.json:
-        print_json({"out": out, schema.EXPLAINED_VARIANCE: scree})
-        return
-    rows = [(f"component {i}", f"variance {value:.4g}") for i, value in enumerate(scree[:12])]
-    print_table([*rows, ("result", out)])
+    print_result(settings, out, result)
 
 
 @click.command("score", cls=Verb)

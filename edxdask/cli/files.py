@@ -17,6 +17,7 @@ from edxdask.errors import ParameterError
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
+SPECTRA_APART = (".msa", ".emsa")  # one spectrum a file, so a result goes to several by itself
 
 
 class FrameRange(click.ParamType):
@@ -89,14 +90,14 @@ def again(option: str | None = "--resume") -> str:
 
 def print_store(settings: Settings, path: str | Path) -> None:
     """Say which store was written and what it holds."""
-    from edxdask.cli.info import described_store, summary_rows
+    from edxdask.report.describe import describe_store, map_lines
 
-    found = described_store(Path(path))
+    found = describe_store(Path(path))
     if settings.json:
         print_json(found)
         return
     for each in found["maps"]:
-        print_table(summary_rows(each)[:4], title=each["name"] or None)
+        print_table(map_lines(each)[:4], title=each["name"] or None)
     click.echo(str(path))
 
 
@@ -154,23 +155,24 @@ def export_verb(
 ) -> None:
     """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps.
 
-    Of a result, .png and .tiff hold the maps, .csv and .msa the spectra.
+    Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps and
+    .msa the spectra; --spectrum writes the spectra alone.
     """
-    from edxdask.cli import results
-    from edxdask.public import export
+    from edxdask.report.export import export, spectra_of
 
     if lines and spectrum:
         raise click.UsageError("either --map or --spectrum, one file holds one of them")
-    ds = one_map(store, name)
-    chosen: Any = [(ds, Path(target))]
+    data = one_map(store, name)
+    cube = COUNTS in data
     if lines:
-        chosen = [(_line_maps(ds, lines), Path(target))]
-    elif COUNTS not in ds:
-        chosen = results.parts(ds, Path(target), spectra=spectrum)
-    elif spectrum:
-        chosen = [(ds.edx.sum_spectrum().compute().assign_attrs(ds.attrs), Path(target))]
+        data = _line_maps(data, lines)
+    elif spectrum and cube:
+        data = data.edx.sum_spectrum().compute().assign_attrs(data.attrs)
+    elif spectrum and Path(target).suffix.lower() not in SPECTRA_APART:
+        data = spectra_of(data)
     with shown(settings) as progress:
-        paths = [export(part, path, overwrite=overwrite, progress=progress) for part, path in chosen]
+        written = export(data, target, overwrite=overwrite, progress=progress)
+    paths = written if isinstance(written, list) else [written]
     if settings.json:
         files = [{"path": str(path), "bytes": path.stat().st_size} for path in paths]
         print_json(files[0] if len(files) == 1 else {"files": files})
@@ -199,18 +201,18 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
 
 
 def one_map(store: str, name: str | None) -> Any:
-    """Dataset of a store, or of one map of a collection."""
-    import xarray as xr
-
+    """Open a store: a cube, a result, all of a result of several maps, or one map of a collection."""
     from edxdask.public import open as open_store
+    from edxdask.results.collections import is_collection
+    from edxdask.results.kinds import Kind, kind_of
 
     data = open_store(store)
-    if isinstance(data, xr.Dataset):
+    if not is_collection(data):
         if name is not None:
             raise ParameterError("--name", name, "nothing, as the store holds one map only")
         return data
-    if name is None and COUNTS not in data and not any(COUNTS in node for node in data.children.values()):
-        return data.to_dataset()  # a result of several maps: their spectra are common to all
+    if name is None and kind_of(data) is not Kind.CUBE:
+        return data
     if name is None or name not in data.children:
         raise ParameterError("--name", name, "a map of the collection", f"It has {', '.join(data.children)}.")
     return data[name].to_dataset()

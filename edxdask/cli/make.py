@@ -46,7 +46,7 @@ class Shape(click.ParamType):
 @click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
 @click.option("--shape", type=Shape(), default="180x180", show_default=True, help="Rows and columns.")
 @click.option("--channels", type=int, help="Length of the energy axis; default the recipe's.")
-@click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons of a pixel.")
+@click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons per pixel.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another map.")
 @click.option("--beam-energy", type=float, default=200.0, show_default=True, help="keV.")
 @click.option("--resume", is_flag=True, help="Continue a simulation that was interrupted.")
@@ -114,7 +114,8 @@ def demo_verb(settings: Settings, out: str) -> None:
     from edxdask.factorize.psnmf import psnmf
     from edxdask.io import save
     from edxdask.io.save import continued_by
-    from edxdask.public import export, simulate
+    from edxdask.public import simulate
+    from edxdask.report.export import export
 
     folder = _folder(out)
     store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)

@@ -4,41 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
 import numpy as np
-
-_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def si(value: float) -> str:
-    """Three digits and a prefix, ready for a unit.
-
-    Examples
-    --------
-    >>> si(0.0), si(147.2), si(68_719_476_736), si(0.0123)
-    ('0 ', '147 ', '68.7 G', '0.0123 ')
-    """
-    for size, prefix in _STEPS:
-        if abs(value) >= 0.9995 * size:
-            return f"{value / size:.3g} {prefix}"
-    return f"{value:.3g} "
-
-
-def size(count: float) -> str:
-    """Bytes as people say them.
-
-    Examples
-    --------
-    >>> size(512), size(3 * 2**30)
-    ('512 B', '3.0 GiB')
-    """
-    for step, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if count >= step:
-            return f"{count / step:.1f} {unit}"
-    return f"{count:.0f} B"
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -66,3 +36,36 @@ def print_table(rows: Sequence[tuple[str, str]], *, title: str | None = None) ->
     if not console.is_terminal:
         console.width = 200
     console.print(table)
+
+
+def print_columns(
+    heads: Sequence[str], cells: Sequence[Sequence[str]], *, faint: Collection[int] = ()
+) -> None:
+    """Print a table with headings; a first cell like the one above it stays empty.
+
+    Rows whose numbers are in ``faint`` are grey. Columns of numbers stand to the right.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(heads):
+        numbers = all(_is_number(row[i]) for row in cells)
+        table.add_column(head, justify="right" if numbers else "left", no_wrap=numbers)
+    last = ""
+    for i, (first, *rest) in enumerate(cells):
+        style = "dim" if i in faint else ""
+        table.add_row(*(Text(cell, style=style) for cell in (first if first != last else "", *rest)))
+        last = first
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not text or float(text) is not None
+    except ValueError:
+        return False

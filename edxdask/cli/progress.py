@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from edxdask.cli.app import PROGRAM, Settings
-from edxdask.cli.output import si
 from edxdask.progress import Progress, ProgressHook
+from edxdask.report.numbers import si
 
 LINE_SECONDS = 5.0
 

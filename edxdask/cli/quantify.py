@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,13 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.curve import EFFICIENCY_HELP, with_efficiency
 from edxdask.cli.factorize import Elements
 from edxdask.cli.files import OVERWRITE_HELP
-from edxdask.cli.output import print_json
+from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
 from edxdask.errors import MissingStoreError, ParameterError
 
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
 FACTORS = {"cliff-lorimer": "k_factors", "zeta": "zeta_factors", "cross-section": "cross_sections"}
 TABLES = (".csv", ".json", ".txt")
-HEADS = ("", "element", "line", "at.%", "±", "wt.%", "counts", "SNR", "LOD at.%")
 STOICHIOMETRY = "stoichiometry"
 
 
@@ -64,6 +61,8 @@ def quantify_verb(
     """Quantify STORE: the phases of a result, or the sum of a cube."""
     from edxdask.io import open_store, save
     from edxdask.public import quantify
+    from edxdask.report.summary import warnings_of
+    from edxdask.report.tables import rows_of, text_cells, write_table
 
     if table is not None:
         check_file("--table", table, TABLES, overwrite=overwrite)
@@ -84,7 +83,7 @@ def quantify_verb(
     )
     rows = rows_of(found)
     if table is not None:
-        Path(table).write_text(_written(rows, Path(table).suffix.lower()), encoding="utf-8")
+        write_table(rows, Path(table), Path(table).suffix.lower().removeprefix("."), overwrite=overwrite)
     if figure is not None:
         from edxdask.report.quantified import quantified_figure
         from edxdask.report.style import save_figure
@@ -96,21 +95,14 @@ def quantify_verb(
             save(found, out, overwrite=overwrite)
     if settings.json:
         files = {name: path for name, path in (("out", out), ("figure", figure)) if path is not None}
-        print_json({"store": store, "method": method, "rows": rows, **files, **_warnings(found)})
+        texts = warnings_of(found)
+        warned = {schema.WARNINGS: texts} if texts else {}
+        print_json({"store": store, "method": method, "rows": rows, **files, **warned})
         return
-    _print(rows)
+    print_columns(*text_cells(rows))
     for path in (table, figure, out):
         if path is not None:
             click.echo(path)
-
-
-def _warnings(found: Any) -> dict[str, list[str]]:
-    """Give a program what a person is told in the log."""
-    import xarray as xr
-
-    nodes = found.subtree if isinstance(found, xr.DataTree) else [found]
-    texts = [text for node in nodes for text in node.attrs.get(schema.WARNINGS, [])]
-    return {schema.WARNINGS: texts} if texts else {}
 
 
 def read_factors(path: str) -> dict[str, Any]:
@@ -149,79 +141,3 @@ def _json_factors(path: str) -> dict[str, Any]:
             raise ParameterError(f"{path}, {line}", value, f"a factor, or a factor and its error: {example}")
         found[line] = tuple(numbers) if len(numbers) == 2 else value
     return found
-
-
-def rows_of(found: Any) -> list[dict[str, Any]]:
-    """One row per element of every phase, region or sum; of a collection of cubes, of every map."""
-    from edxdask.quantify.results import parts_of
-
-    return [row for label, part in parts_of(found) for row in _rows(part, label)]
-
-
-def _rows(part: Any, label: str) -> list[dict[str, Any]]:
-    lines = {str(name).partition("_")[0]: str(name) for name in part[schema.LINE].values}
-    rows = []
-    for element in map(str, part[schema.ELEMENT].values):
-        at = part.sel({schema.ELEMENT: element})
-        row: dict[str, Any] = {"of": label, "element": element, "line": lines.get(element, "")}
-        for name in (schema.COMPOSITION, schema.MASS_FRACTION):
-            row[name] = float(at[name])
-            row[name + schema.STD_SUFFIX] = float(at[name + schema.STD_SUFFIX])
-        if element in lines:
-            on = part.sel({schema.LINE: lines[element]})
-            row |= {n: float(on[n]) for n in (schema.LINE_INTENSITY, schema.SNR, schema.LOD)}
-        rows.append(row)
-    return rows
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    def number(name: str, factor: float, form: str) -> str:
-        return f"{factor * row[name]:{form}}" if name in row else ""
-
-    std = schema.COMPOSITION + schema.STD_SUFFIX
-    return (
-        row["of"],
-        row["element"],
-        row["line"],
-        number(schema.COMPOSITION, 100, ".3f"),
-        number(std, 100, ".3f"),
-        number(schema.MASS_FRACTION, 100, ".3f"),
-        number(schema.LINE_INTENSITY, 1, ".0f"),
-        number(schema.SNR, 1, ".1f"),
-        number(schema.LOD, 100, ".4f"),
-    )
-
-
-def _written(rows: list[dict[str, Any]], suffix: str) -> str:
-    if suffix == ".json":
-        return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-    text = io.StringIO()
-    if suffix == ".csv":
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
-    cells = [HEADS, *map(_cells, rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
-    lines = ("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, head in enumerate(HEADS):
-        table.add_column(head, justify="left" if i < 3 else "right", no_wrap=True)
-    last = ""
-    for row in rows:
-        first, *rest = _cells(row)
-        table.add_row(*(Text(cell) for cell in (first if first != last else "", *rest)))
-        last = first
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    console.print(table)

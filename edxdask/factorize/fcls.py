@@ -25,8 +25,9 @@ from edxdask.factorize.kernels.simplex import simplex_rows
 from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
 from edxdask.progress import Progress, ProgressHook
 from edxdask.results.build import make_result
-from edxdask.results.collections import Data
-from edxdask.results.reconstruct import check_same_energy, nodes_of, require_variables
+from edxdask.results.check import require_variables
+from edxdask.results.collections import Data, is_collection, nodes_of
+from edxdask.results.reconstruct import check_same_energy
 
 MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
 
@@ -141,7 +142,7 @@ def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]
         If they cannot be spectra of this cube, or cannot be told apart.
     """
     energy = cube.coords[schema.ENERGY]
-    if isinstance(spectra, xr.Dataset | xr.DataTree):
+    if isinstance(spectra, xr.Dataset) or is_collection(spectra):
         shared = nodes_of(spectra, name="spectra")[0]
         require_variables(shared, (schema.SPECTRUM,), name="spectra")
         spectra = shared[schema.SPECTRUM]

@@ -11,8 +11,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
-from edxdask.results.collections import Data
-from edxdask.results.reconstruct import nodes_of
+from edxdask.results.collections import Data, nodes_of
 
 MOST_SAMPLES = 200_000  # pixels an estimator learns from; more change its answer less than noise does
 NO_CLUSTER = -1

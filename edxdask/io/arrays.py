@@ -39,25 +39,32 @@ def from_array(
     beam_energy: float | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Cube from an array of counts.
+    """Make a cube from an array of counts.
 
     Parameters
     ----------
-    counts
+    counts : array
         NumPy or dask array of 2 to 4 dimensions, energy last: ``(x, energy)``, ``(y, x, energy)`` or
         ``(tilt, y, x, energy)``. Whole numbers, 0 to 2**32 - 1; of a dask array only the dtype is looked at.
-    energy_offset, energy_scale
-        Energy of channel 0 and step between channels, in keV.
-    pixel_size
-        In nm: one number, or (y, x). None: y and x count pixels.
-    beam_energy
-        In keV.
-    attrs
+    energy_offset : float
+        Energy of channel 0, keV.
+    energy_scale : float
+        Step between channels, keV.
+    pixel_size : float or (float, float), optional
+        Step between pixels, nm: one number, or (y, x). None: y and x count pixels.
+    beam_energy : float, optional
+        Energy of the beam's electrons, keV.
+    attrs : mapping, optional
         More attributes, by the names of the schema.
+
+    Returns
+    -------
+    Dataset
+        The cube; lazy if the array is.
 
     Notes
     -----
-    Chunks: those of the array; a NumPy array stays one.
+    *Chunks*: those of the array; a NumPy array stays one.
 
     Examples
     --------

@@ -25,6 +25,7 @@ from edxdask.io.store import open_store
 from edxdask.io.target import Target
 from edxdask.io.writer import ChunkCounts, Job, MapWriter
 from edxdask.progress import Progress, ProgressHook
+from edxdask.results.collections import is_collection
 from edxdask.schema import COUNTS, energy_axis, pixel_dims, validate_cube
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def _maps(data: Any) -> tuple[dict[str, xr.Dataset], bool]:
     """Datasets by group name ("" for the root), and whether it is a collection."""
     if isinstance(data, xr.Dataset):
         return {"": _valid(data, "data")}, False
-    if not isinstance(data, xr.DataTree):
+    if not is_collection(data):
         raise ParameterError("data", type(data).__name__, "a Dataset or a DataTree")
     deep = [node.path for node in data.subtree if node.path.count("/") > 1]
     if deep or not data.children:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import dask.array as da
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.ops._blocks import derived_attrs, fold, lazy, lazy_counts, sum_dtype
+from edxdask.results.collections import is_collection, on_each_map
 from edxdask.schema import (
     COUNTS,
     ENERGY,
@@ -29,10 +30,22 @@ from edxdask.schema import (
 Boundary = Literal["trim", "exact", "pad"]
 
 
+@overload
 def bin_cube(
-    ds: xr.Dataset, factor: int | None = None, *, boundary: Boundary = "trim", **factors: int
-) -> xr.Dataset:
-    """Cube whose pixels (and channels, if asked) are sums over neighbours.
+    data: xr.Dataset, factor: int | None = None, *, boundary: Boundary = "trim", **factors: int
+) -> xr.Dataset: ...
+@overload
+def bin_cube(
+    data: xr.DataTree, factor: int | None = None, *, boundary: Boundary = "trim", **factors: int
+) -> xr.DataTree: ...
+def bin_cube(
+    data: xr.Dataset | xr.DataTree,
+    factor: int | None = None,
+    *,
+    boundary: Boundary = "trim",
+    **factors: int,
+) -> xr.Dataset | xr.DataTree:
+    """Sum neighbouring pixels (and channels, if asked) into one.
 
     Counts and totals are summed, abundances and images averaged, ``valid`` holds where all members do;
     spectra follow the energy axis. Coordinates become the centres of the bins. Counts get 32 bits where
@@ -40,11 +53,20 @@ def bin_cube(
 
     Parameters
     ----------
-    ds : cube
-    factor : pixels per bin along ``y`` and ``x``
-    boundary : what becomes of rows that fill no bin: "trim" leaves them out (and says so in the history),
-        "exact" refuses, "pad" keeps the bin that is not full
-    **factors : bins by dimension, such as ``y=4, x=2, energy=2``; these win over ``factor``
+    data : Dataset or DataTree
+        Cube, or collection of cubes: each map is binned.
+    factor : int, optional
+        Pixels per bin along ``y`` and ``x``.
+    boundary : {"trim", "exact", "pad"}
+        What becomes of rows that fill no bin: "trim" leaves them out (and says so in the history), "exact"
+        refuses, "pad" keeps the bin that is not full.
+    **factors : int
+        Bins by dimension, such as ``y=4, x=2, energy=2``; these win over ``factor``.
+
+    Returns
+    -------
+    Dataset or DataTree
+        The binned cube, lazy; a collection of a collection.
 
     Raises
     ------
@@ -65,7 +87,9 @@ def bin_cube(
     >>> bin_cube(ds, 2).counts.shape, int(bin_cube(ds, 2).counts[0, 0, 0])
     ((2, 2, 3), 4)
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(lambda ds: bin_cube(ds, factor, boundary=boundary, **factors), data)
+    ds = validate_cube(data)
     wanted = _factors(ds, factor, factors)
     groups = {dim: _bin_ids(dim, ds.sizes[dim], b, boundary) for dim, b in wanted.items()}
     left = {dim: int((ids < 0).sum()) for dim, ids in groups.items()}
@@ -73,7 +97,7 @@ def bin_cube(
     said = ", ".join(f"{dim}={b}" for dim, b in wanted.items())
     trimmed = ", ".join(f"{dim} {n}" for dim, n in left.items() if n)
     entry = f"bin({said})" + (f"; left out at the end: {trimmed}" if trimmed else "")
-    binned.attrs = scaled_times(derived_attrs(ds, entry, {}), _share(ds, left))
+    binned.attrs = scaled_times(derived_attrs(ds, entry, {}), _kept_fraction(ds, left))
     return validate_cube(binned, name="the binned cube")
 
 
@@ -142,7 +166,9 @@ def _rule(name: str, dtype: np.dtype) -> str:
     base = name.removesuffix(STD_SUFFIX)
     if base in VARIABLES:
         spec = VARIABLES[base]
-        rule = spec.binning if spec.pixels else "sum"  # a spectrum's shares of neighbouring channels add up
+        rule = (
+            spec.binning if spec.pixels else "sum"
+        )  # a spectrum's fractions in neighbouring channels add up
         return rule + STD_SUFFIX if base != name else rule
     if dtype.kind not in "biuf":
         raise SchemaError(
@@ -207,12 +233,12 @@ def _centres(values: np.ndarray, ids: np.ndarray, factor: int) -> np.ndarray:
     return full.reshape(bins, factor).mean(axis=1)
 
 
-def _share(ds: xr.Dataset, left: Mapping[str, int]) -> float:
-    """Share of the pixels that stay when ``left`` rows go."""
+def _kept_fraction(ds: xr.Dataset, left: Mapping[str, int]) -> float:
+    """Fraction of the pixels that stay when ``left`` rows go."""
     return float(np.prod([1 - n / ds.sizes[dim] for dim, n in left.items() if dim != ENERGY]))
 
 
-def scaled_times(attrs: Mapping[Any, Any], share: float) -> dict[Any, Any]:
-    """``attrs`` with the map's live and real time cut to ``share``, so that time per pixel stays true."""
-    times = {key: attrs[key] * share for key in (LIVE_TIME, REAL_TIME) if attrs.get(key) is not None}
-    return {**attrs, **times} if share != 1.0 else dict(attrs)
+def scaled_times(attrs: Mapping[Any, Any], fraction: float) -> dict[Any, Any]:
+    """``attrs`` with live and real time of the map cut to ``fraction``, so that time per pixel stays true."""
+    times = {key: attrs[key] * fraction for key in (LIVE_TIME, REAL_TIME) if attrs.get(key) is not None}
+    return {**attrs, **times} if fraction != 1.0 else dict(attrs)

@@ -39,7 +39,7 @@ class Peak:
 
 
 def calibrate_energy(
-    ds: xr.Dataset,
+    data: xr.Dataset,
     lines: Sequence[str],
     *,
     spectrum: xr.DataArray | None = None,
@@ -54,7 +54,7 @@ def calibrate_energy(
 
     Parameters
     ----------
-    ds : cube
+    data : cube
     lines : lines the sample holds that stand free of others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart
     spectrum : sum spectrum on the cube's energy axis, if there is one already
     max_shift : farthest (keV) that a line may be from its place, and the axis may move anywhere
@@ -69,7 +69,7 @@ def calibrate_energy(
     *Chunks.* Any. **This operation computes**: it needs the numbers of the sum spectrum, one read of the
     counts (none if ``spectrum`` is given). The counts of the new cube stay lazy.
     """
-    validate_cube(ds)
+    ds = validate_cube(data)
     names = [lines] if isinstance(lines, str) else list(lines)
     if not max_shift > 0:
         raise ParameterError("max_shift", max_shift, "a distance above 0 keV")

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 import xarray as xr
 
 from edxdask.errors import ParameterError
 from edxdask.ops._blocks import derived_attrs
 from edxdask.ops.bin import scaled_times
+from edxdask.results.collections import is_collection, on_each_map
 from edxdask.schema import COORDINATE_UNITS, ENERGY, energy_axis, energy_coordinate, pixel_dims, validate_cube
 
 Range = slice | tuple[float | None, float | None]
 
 
-def crop_cube(ds: xr.Dataset, *, energy: Range | None = None, **ranges: Range) -> xr.Dataset:
-    """Cube of the pixels and channels whose centres lie in the ranges, ends included.
+@overload
+def crop_cube(data: xr.Dataset, *, energy: Range | None = None, **ranges: Range) -> xr.Dataset: ...
+@overload
+def crop_cube(data: xr.DataTree, *, energy: Range | None = None, **ranges: Range) -> xr.DataTree: ...
+def crop_cube(
+    data: xr.Dataset | xr.DataTree, *, energy: Range | None = None, **ranges: Range
+) -> xr.Dataset | xr.DataTree:
+    """Keep the pixels and channels whose centres lie in the ranges, ends included.
 
     Every variable is cut along. Spectra that a simulation was drawn from are cut, not normalised again, so
     that total × abundance × spectrum is still what was expected.
 
     Parameters
     ----------
-    ds : cube
-    energy : ``(lo, hi)`` in keV; None leaves an end open
-    **ranges : ``y=slice(lo, hi)`` or ``(lo, hi)`` in the units of the coordinate (nm), for pixel dimensions
+    data : Dataset or DataTree
+        Cube, or collection of cubes: each map is cropped.
+    energy : (float or None, float or None) or slice, optional
+        First and last energy in keV; None leaves an end open.
+    **ranges : (float or None, float or None) or slice
+        Ranges of pixel dimensions in the units of their coordinates (nm): ``y=slice(0, 50)``,
+        ``x=(10, None)``.
+
+    Returns
+    -------
+    Dataset or DataTree
+        The cropped cube, lazy; a collection of a collection.
 
     Raises
     ------
@@ -41,7 +59,9 @@ def crop_cube(ds: xr.Dataset, *, energy: Range | None = None, **ranges: Range) -
     >>> crop_cube(ds, y=slice(1, 2), energy=(0.1, None)).counts.shape
     (2, 2)
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(lambda ds: crop_cube(ds, energy=energy, **ranges), data)
+    ds = validate_cube(data)
     wanted = dict(ranges) if energy is None else {**ranges, ENERGY: energy}
     if not wanted:
         raise ParameterError("ranges", wanted, "a range", "Write crop(y=slice(0, 50), energy=(0.3, 10)).")
@@ -52,9 +72,9 @@ def crop_cube(ds: xr.Dataset, *, energy: Range | None = None, **ranges: Range) -
         values = cropped[ENERGY].values
         axis = energy_coordinate(float(values[0]), scale, values.size)
         cropped = cropped.assign_coords({ENERGY: axis})
-    share = np.prod([cropped.sizes[d] / ds.sizes[d] for d in pixel_dims(ds)])
+    kept = np.prod([cropped.sizes[d] / ds.sizes[d] for d in pixel_dims(ds)])
     entry = "crop(" + ", ".join(f"{dim}={_text(extent)}" for dim, extent in wanted.items()) + ")"
-    cropped.attrs = scaled_times(derived_attrs(ds, entry, {}), float(share))
+    cropped.attrs = scaled_times(derived_attrs(ds, entry, {}), float(kept))
     return validate_cube(cropped, name="the cropped cube")
 
 

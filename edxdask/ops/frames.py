@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -9,14 +11,35 @@ import xarray as xr
 from edxdask.errors import ParameterError
 from edxdask.ops._blocks import as_unsigned, derived_attrs, lazy_counts, sum_dtype
 from edxdask.ops.bin import grouped, scaled_times
+from edxdask.results.collections import is_collection, on_each_map
 from edxdask.schema import COUNTS, FRAME, pixel_dims, validate_cube
 
 
-def sum_frames(ds: xr.Dataset, first: int = 0, stop: int | None = None) -> xr.Dataset:
-    """Sum of frames ``first`` to ``stop`` (not included; None: to the end) of a cube with a frame dimension.
+@overload
+def sum_frames(data: xr.Dataset, first: int = 0, stop: int | None = None) -> xr.Dataset: ...
+@overload
+def sum_frames(data: xr.DataTree, first: int = 0, stop: int | None = None) -> xr.DataTree: ...
+def sum_frames(
+    data: xr.Dataset | xr.DataTree, first: int = 0, stop: int | None = None
+) -> xr.Dataset | xr.DataTree:
+    """Sum frames of a cube that has a frame dimension.
 
     Other variables that have frames follow the schema's rule for binning; live and real time follow the
-    share of the frames taken.
+    fraction of the frames taken.
+
+    Parameters
+    ----------
+    data : Dataset or DataTree
+        Cube with the dimension ``frame``, or collection of such cubes: the frames of each map are summed.
+    first : int
+        First frame, counted from 0.
+    stop : int, optional
+        Frame after the last; None: to the end.
+
+    Returns
+    -------
+    Dataset or DataTree
+        The cube without frames, lazy; a collection of a collection.
 
     Notes
     -----
@@ -30,9 +53,11 @@ def sum_frames(ds: xr.Dataset, first: int = 0, stop: int | None = None) -> xr.Da
     >>> int(sum_frames(ds, 0, 2).counts[0, 0, 0])
     2
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(lambda ds: sum_frames(ds, first, stop), data)
+    ds = validate_cube(data)
     if FRAME not in pixel_dims(ds) or len(pixel_dims(ds)) < 2:
-        raise ParameterError("ds", pixel_dims(ds), "a cube with pixel dimensions beside 'frame'")
+        raise ParameterError("data", pixel_dims(ds), "a cube with pixel dimensions beside 'frame'")
     size = ds.sizes[FRAME]
     end = size if stop is None else stop
     if not 0 <= first < end <= size:

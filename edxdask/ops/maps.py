@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import dask.array as da
 import numpy as np
@@ -13,6 +13,7 @@ from edxdask.errors import ParameterError
 from edxdask.ops._blocks import derived_attrs, labelled, lazy_counts, window_counts
 from edxdask.physics.detector import fwhm_kev
 from edxdask.physics.lines import line_centroid
+from edxdask.results.collections import is_collection, on_each_map
 from edxdask.schema import ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube, variable_attrs
 
 Window = tuple[float, float]
@@ -22,8 +23,22 @@ GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussia
 BACKGROUND_IN_FWHM = 0.6
 
 
-def total_map(ds: xr.Dataset) -> xr.DataArray:
-    """Photons of every pixel.
+@overload
+def total_map(data: xr.Dataset) -> xr.DataArray: ...
+@overload
+def total_map(data: xr.DataTree) -> xr.DataTree: ...
+def total_map(data: xr.Dataset | xr.DataTree) -> xr.DataArray | xr.DataTree:
+    """Count the photons of every pixel.
+
+    Parameters
+    ----------
+    data : Dataset or DataTree
+        Cube, or collection of cubes: each map by itself.
+
+    Returns
+    -------
+    DataArray or DataTree
+        ``total``, whole numbers over the pixel dimensions, lazy; a collection of a collection.
 
     Notes
     -----
@@ -36,29 +51,49 @@ def total_map(ds: xr.Dataset) -> xr.DataArray:
     >>> total_map(ds).values.tolist()
     [3, 2]
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(total_map, data)
+    ds = validate_cube(data)
     sums = window_counts(lazy_counts(ds), [(0, ds.sizes[ENERGY])])
     return labelled(
         ds, sums[..., 0], pixel_dims(ds), TOTAL, derived_attrs(ds, "total_map()", variable_attrs(TOTAL))
     )
 
 
+@overload
 def window_map(
-    ds: xr.Dataset, lo: float, hi: float, *, background: Sequence[Window] | None = None
-) -> xr.DataArray:
+    data: xr.Dataset, lo: float, hi: float, *, background: Sequence[Window] | None = None
+) -> xr.DataArray: ...
+@overload
+def window_map(
+    data: xr.DataTree, lo: float, hi: float, *, background: Sequence[Window] | None = None
+) -> xr.DataTree: ...
+def window_map(
+    data: xr.Dataset | xr.DataTree, lo: float, hi: float, *, background: Sequence[Window] | None = None
+) -> xr.DataArray | xr.DataTree:
     """Map the counts in channels with ``lo <= energy < hi`` (keV), above a background if asked.
 
     Parameters
     ----------
-    ds : cube
-    lo, hi : ends of the window, keV
-    background : two windows, one below and one above; a straight line through their mean counts per
-        channel is taken off. None: counts as they are, whole numbers
+    data : Dataset or DataTree
+        Cube, or collection of cubes: each map by itself.
+    lo : float
+        Lower end of the window, keV.
+    hi : float
+        Upper end of the window, keV; a channel centred there is outside.
+    background : sequence of (float, float), optional
+        Two windows, one below and one above; a straight line through their mean counts per channel is taken
+        off. None: counts as they are, whole numbers.
+
+    Returns
+    -------
+    DataArray or DataTree
+        Counts over the pixel dimensions, lazy; a collection of a collection.
 
     Notes
     -----
-    *Chunks.* Any. One task per chunk; only the channels of the windows are walked, and chunks of channels
-    outside them are not read. Keeps one number per pixel.
+    *Chunks.* Any. One task per chunk; only the channels of the windows are read through, and chunks of
+    channels outside them are not read. Keeps one number per pixel.
 
     Examples
     --------
@@ -69,32 +104,59 @@ def window_map(
     >>> window_map(ds, 0.15, 0.25, background=[(0, 0.15), (0.25, 0.45)]).values.tolist()
     [7.0]
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(lambda ds: window_map(ds, lo, hi, background=background), data)
+    ds = validate_cube(data)
     windows = [(lo, hi), *_checked_background((lo, hi), background)]
     said = "".join(f", background {a:g}…{b:g} keV" for a, b in windows[1:])
     attrs = derived_attrs(ds, f"window_map({lo:g}…{hi:g} keV{said})", _map_attrs([windows]))
     return labelled(ds, _net_counts(ds, [windows])[..., 0], pixel_dims(ds), WINDOW_MAP, attrs)
 
 
+@overload
 def line_map(
-    ds: xr.Dataset,
+    data: xr.Dataset,
     line: str | Sequence[str],
     *,
     width: float | None = None,
     background: bool | Sequence[Window] = True,
-) -> xr.DataArray:
+) -> xr.DataArray: ...
+@overload
+def line_map(
+    data: xr.DataTree,
+    line: str | Sequence[str],
+    *,
+    width: float | None = None,
+    background: bool | Sequence[Window] = True,
+) -> xr.DataTree: ...
+def line_map(
+    data: xr.Dataset | xr.DataTree,
+    line: str | Sequence[str],
+    *,
+    width: float | None = None,
+    background: bool | Sequence[Window] = True,
+) -> xr.DataArray | xr.DataTree:
     """Map the counts in a window around a line, above the background beside it.
 
     Overlapping lines are not told apart: that is what a fit or a factorization is for.
 
     Parameters
     ----------
-    ds : cube
-    line : "Mg_Ka", or several, which are then read in one pass and stand along a dimension ``line``
-    width : of the window, keV; None: 1.2 times the detector's width at that energy, from the cube's
-        ``fwhm_mn_ka_ev`` (130 eV where it has none)
-    background : True: a window of 0.6 widths on either side, centred 1.5 widths from the line; two windows
-        of your own, (lo, hi) in keV; False: counts as they are, whole numbers
+    data : Dataset or DataTree
+        Cube, or collection of cubes: each map by itself.
+    line : str or sequence of str
+        "Mg_Ka", or several lines, which are then read in one pass and stand along a dimension ``line``.
+    width : float, optional
+        Width of the window, keV; None: 1.2 times the detector's width at that energy, from the cube's
+        ``fwhm_mn_ka_ev`` (130 eV where it has none).
+    background : bool or sequence of (float, float)
+        True: a window of 0.6 widths on either side, centred 1.5 widths from the line; two windows of your
+        own, (lo, hi) in keV; False: counts as they are, whole numbers.
+
+    Returns
+    -------
+    DataArray or DataTree
+        Counts over the pixel dimensions, lazy; a collection of a collection.
 
     Notes
     -----
@@ -107,7 +169,9 @@ def line_map(
     >>> line_map(ds, "Mg_Ka", width=0.1, background=False).values.tolist()
     [10]
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(lambda ds: line_map(ds, line, width=width, background=background), data)
+    ds = validate_cube(data)
     names = [line] if isinstance(line, str) else list(line)
     if not names:
         raise ParameterError("line", line, "a line such as 'Mg_Ka', or several")

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import overload
+
 import dask.array as da
 import numpy as np
 import xarray as xr
 
+from edxdask.errors import ParameterError
 from edxdask.ops._blocks import derived_attrs, labelled, lazy_counts, spectrum_of_block
 from edxdask.ops.masks import MaskLike, as_mask
+from edxdask.results.collections import is_collection, on_each_map, value_for_each_map
 from edxdask.schema import ENERGY, SUM_SPECTRUM, pixel_dims, validate_cube, variable_attrs
 
 MAXIMUM_SPECTRUM = "maximum_pixel_spectrum"
 
 
-def sum_spectrum(ds: xr.Dataset, *, mask: MaskLike | None = None) -> xr.DataArray:
-    """Sum of the spectra of all pixels, or of those in ``mask``: uint64 over energy.
+@overload
+def sum_spectrum(data: xr.Dataset, *, mask: MaskLike | None = None) -> xr.DataArray: ...
+@overload
+def sum_spectrum(
+    data: xr.DataTree, *, mask: MaskLike | Mapping[str, MaskLike] | xr.DataTree | None = None
+) -> xr.DataTree: ...
+def sum_spectrum(
+    data: xr.Dataset | xr.DataTree,
+    *,
+    mask: MaskLike | Mapping[str, MaskLike] | xr.DataTree | None = None,
+) -> xr.DataArray | xr.DataTree:
+    """Sum the spectra of all pixels, or of those in ``mask``.
 
     Parameters
     ----------
-    ds : cube
-    mask : true where a pixel counts: a boolean array over pixel dimensions (over some of them: it then
-        holds for all others), lazy or not, or a region (``Rectangle``, ``Ellipse``, ``Polygon``)
+    data : Dataset or DataTree
+        Cube, or collection of cubes: one spectrum of each map.
+    mask : array of bool, Rectangle, Ellipse, Polygon, mapping or DataTree, optional
+        True where a pixel counts: a boolean array over pixel dimensions (over some of them: it then holds for
+        all others), lazy or not, or a region. Of a collection also one mask by name of the map, or the
+        collection of masks that ``valid_mask`` gives.
+
+    Returns
+    -------
+    DataArray or DataTree
+        ``sum_spectrum``, uint64 over energy, lazy; a collection of a collection.
 
     Notes
     -----
@@ -34,7 +57,12 @@ def sum_spectrum(ds: xr.Dataset, *, mask: MaskLike | None = None) -> xr.DataArra
     >>> sum_spectrum(ds).values.tolist(), sum_spectrum(ds, mask=np.array([True, False])).values.tolist()
     ([1, 4], [0, 3])
     """
-    validate_cube(ds)
+    if is_collection(data):
+        masks = value_for_each_map(mask, data, name="mask") if mask is not None else None
+        return on_each_map(sum_spectrum, data, each=None if masks is None else {"mask": masks})
+    ds = validate_cube(data)
+    if is_collection(mask) or isinstance(mask, Mapping):
+        raise ParameterError("mask", type(mask).__name__, "one mask, as data is one map")
     counts = lazy_counts(ds)
     arrays = (counts,) if mask is None else _counts_and_mask(ds, counts, as_mask(ds, mask))
     counts = arrays[0]
@@ -49,8 +77,22 @@ def sum_spectrum(ds: xr.Dataset, *, mask: MaskLike | None = None) -> xr.DataArra
     return _as_spectrum(ds, total, SUM_SPECTRUM, "sum_spectrum()" if mask is None else "sum_spectrum(mask)")
 
 
-def maximum_pixel_spectrum(ds: xr.Dataset) -> xr.DataArray:
-    """Largest count of any pixel, channel by channel: shows what only a few pixels hold.
+@overload
+def maximum_pixel_spectrum(data: xr.Dataset) -> xr.DataArray: ...
+@overload
+def maximum_pixel_spectrum(data: xr.DataTree) -> xr.DataTree: ...
+def maximum_pixel_spectrum(data: xr.Dataset | xr.DataTree) -> xr.DataArray | xr.DataTree:
+    """Give the largest count of any pixel, channel by channel: it shows what only a few pixels hold.
+
+    Parameters
+    ----------
+    data : Dataset or DataTree
+        Cube, or collection of cubes: one spectrum of each map.
+
+    Returns
+    -------
+    DataArray or DataTree
+        ``maximum_pixel_spectrum`` over energy, lazy; a collection of a collection.
 
     Notes
     -----
@@ -63,7 +105,9 @@ def maximum_pixel_spectrum(ds: xr.Dataset) -> xr.DataArray:
     >>> maximum_pixel_spectrum(ds).values.tolist()
     [1, 3]
     """
-    validate_cube(ds)
+    if is_collection(data):
+        return on_each_map(maximum_pixel_spectrum, data)
+    ds = validate_cube(data)
     counts = lazy_counts(ds)
     largest = counts.max(axis=tuple(range(counts.ndim - 1)))
     return _as_spectrum(ds, largest, MAXIMUM_SPECTRUM, "maximum_pixel_spectrum()")

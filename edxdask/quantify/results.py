@@ -12,6 +12,8 @@ from edxdask.physics.lines import parse_line
 from edxdask.quantify.recipe import Recipe
 from edxdask.quantify.spectra import Standard, quantify_spectra
 from edxdask.quantify.unlisted import with_warnings
+from edxdask.results.check import check_result
+from edxdask.results.collections import is_collection, nodes_of, shared_part, with_shared_part
 
 SUM = "sum"
 COMPOSITIONS = (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX)
@@ -20,7 +22,7 @@ SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
 
 def root_of(result: xr.Dataset | xr.DataTree) -> xr.Dataset:
     """Spectra of phases, which all maps of a result share."""
-    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    root = shared_part(result)
     if schema.SPECTRUM not in root:
         have = ", ".join(map(str, root.data_vars)) or "nothing"
         raise SchemaError(f"the result has no 'spectrum' of phases (it has {have}): quantify a factorization")
@@ -38,6 +40,7 @@ def quantify_result(
     than the guided fit's own.
     """
     root = root_of(result)
+    check_result(result)
     photons, areas = _photons_and_areas(result, root)
     spectra = root[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
     variances = None
@@ -65,11 +68,7 @@ def quantify_result(
         {d: found[d] for d in (schema.ELEMENT, schema.LINE)}
     )
     merged.attrs = {**attrs, schema.ELEMENTS: list(recipe.elements)}
-    if isinstance(result, xr.Dataset):
-        return merged
-    nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
-    nodes["/"] = merged
-    return xr.DataTree.from_dict(nodes, name=result.name)
+    return with_shared_part(result, merged)
 
 
 def axis_of(root: xr.Dataset) -> EnergyAxis | None:
@@ -109,8 +108,7 @@ def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
 
 def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Add up the counts of each phase, and the share of all pixels it fills, over all maps."""
-    nodes = [root] if isinstance(result, xr.Dataset) else [n.to_dataset() for n in result.subtree]
-    maps = [ds for ds in nodes if schema.ABUNDANCE in ds and schema.TOTAL in ds]
+    maps = [ds for _, ds in nodes_of(result)[1] if schema.ABUNDANCE in ds and schema.TOTAL in ds]
     if not maps:
         raise SchemaError("the result has no 'abundance' and 'total': the counts of its phases are unknown")
     photons, areas, pixels = np.zeros(root.sizes[schema.PHASE]), np.zeros(root.sizes[schema.PHASE]), 0
@@ -124,15 +122,14 @@ def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tu
 
 def parts_of(found: xr.Dataset | xr.DataTree) -> list[tuple[str, xr.Dataset]]:
     """Each quantified spectrum by label: phase, region, sum; in a collection of cubes also the map."""
-    if isinstance(found, xr.DataTree) and schema.COMPOSITION not in found.dataset:
-        maps = {path: node.to_dataset() for path, node in found.subtree_with_keys}
+    root = shared_part(found)
+    if is_collection(found) and schema.COMPOSITION not in root:
         return [
             (path if label == SUM else f"{path}, {label}", part)
-            for path, one in maps.items()
+            for path, one in nodes_of(found)[1]
             if schema.COMPOSITION in one
             for label, part in parts_of(one)
         ]
-    root = found if isinstance(found, xr.Dataset) else found.to_dataset()
     over = [d for d in (schema.PHASE, schema.REGION) if d in root[schema.COMPOSITION].dims]
     if not over:
         return [(SUM, root)]
@@ -146,9 +143,12 @@ def partition_coefficient(
 
     Parameters
     ----------
-    result : of ``quantify``
-    phases : A and B, labels
-    elements : the element that is exchanged, and the one it replaces
+    result : Dataset or DataTree
+        What ``quantify`` gave, of phases or of regions.
+    phases : (str, str)
+        Labels of A and B.
+    elements : (str, str)
+        The element that is exchanged, and the one it replaces.
 
     Returns
     -------
@@ -158,8 +158,23 @@ def partition_coefficient(
     Notes
     -----
     The error is that of the four intensities: factors that are wrong by a constant drop out of K.
+
+    Examples
+    --------
+    >>> intensity = ("phase", "line"), [[10.0, 90.0], [30.0, 70.0]]
+    >>> result = xr.Dataset(
+    ...     {
+    ...         "composition": (("phase", "element"), [[0.1, 0.9], [0.3, 0.7]]),
+    ...         "line_intensity": intensity,
+    ...         "line_intensity_std": (intensity[0], np.sqrt(intensity[1])),
+    ...     },
+    ...     {"phase": ["Brg", "Fp"], "element": ["Fe", "Mg"], "line": ["Fe_Ka", "Mg_Ka"]},
+    ... )
+    >>> found = partition_coefficient(result, phases=("Brg", "Fp"))
+    >>> round(float(found.partition_coefficient), 3)
+    0.259
     """
-    root = result.to_dataset() if isinstance(result, xr.DataTree) else result
+    root = shared_part(result)
     std = schema.LINE_INTENSITY + schema.STD_SUFFIX
     if schema.COMPOSITION not in root or std not in root:
         raise SchemaError("the result has no composition with errors: quantify(result, ...) gives both")

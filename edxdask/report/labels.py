@@ -47,15 +47,15 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> np.n
     return np.clip(free, low, max(low, high - steps[-1] if len(wanted) else high)) + steps
 
 
-def scale_bar(extent: float, unit: str, *, share: float = 0.27) -> tuple[float, str]:
-    """Length (in ``unit``) and text of the round scale bar nearest to ``share`` of ``extent``.
+def scale_bar(extent: float, unit: str, *, fraction: float = 0.27) -> tuple[float, str]:
+    """Length (in ``unit``) and text of the round scale bar nearest to ``fraction`` of ``extent``.
 
     Examples
     --------
     >>> scale_bar(500.0, "nm"), scale_bar(9000.0, "nm"), scale_bar(180, "px")
     ((100.0, '100 nm'), (2000.0, '2 µm'), (50.0, '50 px'))
     """
-    wanted = extent * share
+    wanted = extent * fraction
     decade = 10.0 ** math.floor(math.log10(wanted))
     length = min((step * decade for step in (1.0, 2.0, 5.0, 10.0)), key=lambda n: abs(math.log(n / wanted)))
     if unit == "nm" and length >= 1000.0:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from edxdask.io.export.target import writing
@@ -40,6 +41,19 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=2 * MM, h_pad=2 * MM))
     FigureCanvasAgg(figure)
     return figure
+
+
+def whole_of(part: FigureBase) -> Figure:
+    """Give the figure that a part of one is in; of a figure, itself."""
+    whole = part.figure
+    if not isinstance(whole, Figure):
+        raise TypeError(f"a part of a figure is in a {type(whole).__name__}; expected a Figure")
+    return whole
+
+
+def is_counts(array: xr.DataArray) -> bool:
+    """Whether an array holds counts, which are drawn from 0."""
+    return str(array.attrs.get("units", "counts")) == "counts"
 
 
 def style_axes(axes: Axes) -> None:

@@ -10,6 +10,8 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask._version import __version__
+from edxdask.results.check import check_labels, check_result
+from edxdask.results.collections import ALONE
 
 
 class Pixels(Protocol):
@@ -59,11 +61,24 @@ def make_result(
 
     Parameters
     ----------
-    spectra : (k, E), any scale
-    abundance : (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up to this function
-    objectives : of all iterations, NaN where nobody looked: these are left out, but for the last
-    phases : labels; given labels keep their order
+    factorized : sequence of FactorizedMap
+        Maps that were factorized, in the order of their pixels.
+    spectra : array
+        Spectra (k, E) in any scale.
+    abundance : array
+        Abundances (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up
+        to this function.
+    objectives : array
+        Loss of all iterations, NaN where nobody looked: these are left out, but for the last.
+    phases : sequence of str, optional
+        Labels; given labels keep their order.
+    attrs : mapping
+        Attributes of the result.
+    entry : str
+        Line of its history.
     """
+    if phases is not None:
+        check_labels(phases, name="phases")
     sums = spectra.sum(axis=1, dtype=np.float64)
     safe = np.where(sums > 0, sums, 1.0)
     unit = spectra.astype(np.float64) / safe[:, None]
@@ -89,11 +104,14 @@ def make_result(
         attrs=_attrs(factorized[0], attrs, entry),
     )
     maps = [_map_result(view, counts, order, phases, attrs, entry) for view in factorized]
-    if factorized[0].name == "":
-        return xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
-    return xr.DataTree.from_dict(
-        {"/": shared, **{view.name: m for view, m in zip(factorized, maps, strict=True)}}
-    )
+    result: xr.Dataset | xr.DataTree
+    if factorized[0].name == ALONE:
+        result = xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
+    else:
+        by_name = {view.name: one for view, one in zip(factorized, maps, strict=True)}
+        result = xr.DataTree.from_dict({"/": shared, **by_name})
+    check_result(result, whole=True)
+    return result
 
 
 def _map_result(

@@ -49,30 +49,73 @@ def cubes_in(data: Data, *, name: str = "data") -> dict[str, xr.Dataset]:
             name, type(data).__name__, "a cube (Dataset) or a collection of cubes (DataTree)"
         )
     found = {
-        node.path.lstrip("/") or ROOT_MAP: node.to_dataset(inherit=True)
-        for node in data.subtree
+        _map_name(path): node.to_dataset(inherit=True)
+        for path, node in data.subtree_with_keys
         if schema.COUNTS in node.data_vars
     }
     if not found:
-        raise SchemaError(f"{name} is a collection without maps: no node has a variable 'counts'")
+        raise SchemaError(
+            f"{name} is a collection without maps: no node has a variable 'counts' (its nodes: "
+            f"{', '.join(data.children) or 'none'}). edxdask.collect({{'a': cube, …}}) makes a collection"
+        )
     return found
 
 
-def on_each_map(function: Callable[[xr.Dataset], Any], data: Data) -> Any:
+def _map_name(path: str) -> str:
+    return ROOT_MAP if path == "." else path
+
+
+def on_each_map(
+    function: Callable[..., Any], data: Data, *, each: Mapping[str, Mapping[str, Any]] | None = None
+) -> Any:
     """Call ``function`` with a cube, or with every map of a collection; a collection of the answers.
 
     Attributes of the collection stay; an answer that is a DataArray becomes a Dataset of one variable.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a cube, and the keywords of ``each``.
+    data : Dataset or DataTree
+        Cube or collection of cubes.
+    each : mapping, optional
+        Keywords whose values differ from map to map: by keyword, then by name of the map.
     """
-    if not is_collection(data):
-        return function(data)
-    made: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=data.attrs)}
-    for path, node in data.subtree_with_keys:
-        if schema.COUNTS in node.data_vars:
-            out = function(node.to_dataset(inherit=True))
-            made[f"/{path}"] = out if isinstance(out, xr.Dataset) else out.to_dataset(promote_attrs=True)
-    if len(made) == 1:
-        raise SchemaError("data is a collection without maps: no node has a variable 'counts'")
-    return xr.DataTree.from_dict(made, name=data.name)
+    made: dict[str, xr.Dataset] = {}
+    cubes = cubes_in(data)
+    for name, cube in cubes.items():
+        out = function(cube, **{key: values[name] for key, values in (each or {}).items()})
+        if not is_collection(data):
+            return out
+        path = "/" if name == ROOT_MAP and schema.COUNTS in data.data_vars else name
+        made[path] = out if isinstance(out, xr.Dataset) else out.to_dataset(promote_attrs=True)
+    made.setdefault("/", xr.Dataset(attrs=data.attrs))
+    return xr.DataTree.from_dict(made, name=data.name if is_collection(data) else None)
+
+
+def value_for_each_map(value: Any, data: xr.DataTree, *, name: str) -> dict[str, Any]:
+    """Give one value for every map: the same for all, or by name of the map.
+
+    Parameters
+    ----------
+    value : any
+        One value, a mapping of values by map, or a collection with one variable per map, such as the masks
+        that ``valid_mask`` gives of a collection.
+    data : DataTree
+        Collection of cubes.
+    name : str
+        What the value is called in an error.
+    """
+    maps = cubes_in(data)
+    if is_collection(value):
+        nodes = {_map_name(path): list(node.data_vars.values()) for path, node in value.subtree_with_keys}
+        value = {path: found[0] for path, found in nodes.items() if len(found) == 1}
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(maps, value)
+    missing = [path for path in maps if value.get(path) is None]
+    if missing or len(value) != len(maps):
+        raise ParameterError(name, list(value), f"one {name} for each map, {list(maps)}")
+    return {path: value[path] for path in maps}
 
 
 def check_same_axis(cubes: Mapping[str, xr.Dataset], advice: str) -> None:
@@ -92,6 +135,24 @@ def check_same_axis(cubes: Mapping[str, xr.Dataset], advice: str) -> None:
             )
 
 
+def nodes_of(result: Data, *, name: str = "result") -> tuple[xr.Dataset, list[tuple[str, xr.Dataset]]]:
+    """Give the shared variables and the maps of a result, one or many."""
+    if isinstance(result, xr.Dataset):
+        return result, [(ALONE, result)]
+    if not is_collection(result):
+        raise ParameterError(
+            name, type(result).__name__, "a result: a Dataset, or a DataTree of a collection"
+        )
+    maps = [
+        (path, node.to_dataset(inherit=True))
+        for path, node in result.subtree_with_keys
+        if node is not result and node.data_vars
+    ]
+    if not maps:
+        raise SchemaError(f"{name} is a collection without maps")
+    return result.to_dataset(inherit=True), maps
+
+
 def shared_part(result: Data) -> xr.Dataset:
     """Give what all maps of a result share: its root in a collection, all of it where there is one map."""
     return result.to_dataset(inherit=True) if is_collection(result) else result
@@ -101,6 +162,21 @@ def with_shared(result: Data, variables: Mapping[str, Any], attrs: Mapping[str, 
     """Add variables and attributes to what all maps of a result share; the input stays as it is."""
     if not is_collection(result):
         return result.assign(variables).assign_attrs(attrs or {})
-    fresh = result.copy()
-    fresh.dataset = result.to_dataset(inherit=True).assign(variables).assign_attrs(attrs or {})
-    return fresh
+    return with_shared_part(result, shared_part(result).assign(variables).assign_attrs(attrs or {}))
+
+
+def with_shared_part(result: Data, shared: xr.Dataset) -> Data:
+    """Put ``shared`` in the place of what all maps of a result share; the input stays as it is."""
+    if not is_collection(result):
+        return shared
+    nodes = {f"/{path}": node.to_dataset(inherit=False) for path, node in result.subtree_with_keys}
+    nodes["/"] = shared
+    return xr.DataTree.from_dict({p: n for p, n in nodes.items() if p != "/."}, name=result.name)
+
+
+def joined(maps: Mapping[str, xr.Dataset], like: Data, *, shared: xr.Dataset | None = None) -> Data:
+    """Give maps as ``like`` has them: the one map itself, or a collection with the attributes of ``like``."""
+    if not is_collection(like):
+        return next(iter(maps.values()))
+    root = xr.Dataset(attrs=like.attrs) if shared is None else shared
+    return xr.DataTree.from_dict({"/": root, **maps}, name=like.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import dask.array as da
 import numpy as np
@@ -12,7 +12,8 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
-from edxdask.results.collections import cubes_in
+from edxdask.results.check import check_result, require_variables
+from edxdask.results.collections import cubes_in, joined, nodes_of
 
 CHUNK_PX = 64  # as in the store
 DTYPE = np.dtype(np.float32)
@@ -65,6 +66,7 @@ def factors_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Fac
         If it is no result, naming the variables it lacks.
     """
     shared, maps = nodes_of(result, name=name)
+    check_result(result, name=name)
     row = schema.COMPONENT if schema.LOADING in shared else schema.PHASE
     variable = schema.LOADING if row == schema.COMPONENT else schema.SPECTRUM
     require_variables(shared, (variable,), name=name)
@@ -77,37 +79,6 @@ def factors_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Fac
         labels.append(schema.CENTER_SPECTRUM)
     pieces = tuple(MapFactors(n, ds, _amounts(ds, row, shared, name)) for n, ds in maps)
     return Factors(values, spectra.coords[schema.ENERGY], tuple(labels), pieces)
-
-
-def nodes_of(
-    result: xr.Dataset | xr.DataTree, *, name: str = "result"
-) -> tuple[xr.Dataset, list[tuple[str, xr.Dataset]]]:
-    """Shared variables and the maps of a result, one or many."""
-    if isinstance(result, xr.Dataset):
-        return result, [("", result)]
-    if not isinstance(result, xr.DataTree):
-        raise ParameterError(
-            name, type(result).__name__, "a result: a Dataset, or a DataTree of a collection"
-        )
-    maps = [
-        (node.path.lstrip("/"), node.to_dataset(inherit=True))
-        for node in result.subtree
-        if node is not result and node.data_vars
-    ]
-    if not maps:
-        raise SchemaError(f"{name} is a collection without maps")
-    return result.to_dataset(inherit=True), maps
-
-
-def require_variables(dataset: xr.Dataset, names: Sequence[str], *, name: str) -> None:
-    """Refuse a Dataset that lacks what is needed."""
-    missing = [n for n in names if n not in dataset]
-    if missing:
-        have = ", ".join(map(str, dataset.data_vars)) or "nothing"
-        raise SchemaError(
-            f"{name} lacks {', '.join(missing)} (it has {have}); expected what nmf(...), psnmf(...), "
-            "fcls(...) or pca(...) returned"
-        )
 
 
 def _amounts(dataset: xr.Dataset, row: str, shared: xr.Dataset, name: str) -> xr.Variable:
@@ -127,25 +98,44 @@ def _amounts(dataset: xr.Dataset, row: str, shared: xr.Dataset, name: str) -> xr
     return xr.Variable.concat([score, own.set_dims((row, *own.dims), (1, *own.shape))], row)
 
 
+@overload
+def reconstruct(result: xr.Dataset) -> xr.Dataset: ...
+@overload
+def reconstruct(result: xr.DataTree) -> xr.DataTree: ...
 def reconstruct(result: xr.Dataset | xr.DataTree) -> xr.Dataset | xr.DataTree:
     """Give the counts that a result expects, in every pixel and channel.
 
     For NMF-like results ``total · abundance · spectrum``, for a PCA ``score · loading``, which undoes its
-    weights and may be negative.
+    weights and may be negative. Of selected phases, such as ``result.sel(phase=["Fp"])``, the counts due to
+    these.
 
     Parameters
     ----------
-    result : of ``nmf``, ``psnmf``, ``fcls``, ``pca`` or ``ica``; of a map or of a collection
+    result : Dataset or DataTree
+        What ``nmf``, ``psnmf``, ``fcls``, ``pca`` or ``ica`` gave, of a map or of a collection.
 
     Returns
     -------
-    Dataset
-        ``expected(…, energy)``, lazy float32; a DataTree for a collection.
+    Dataset or DataTree
+        ``expected(…, energy)``, lazy float32; a collection of a collection.
 
     Notes
     -----
     *Chunks*: 64 × 64 pixels with all channels; a chunk needs its pixels' amounts and the spectra only, and
     is one small matrix product. Of a lazy result, the spectra are read; nothing else is computed.
+
+    Examples
+    --------
+    >>> result = xr.Dataset(
+    ...     {
+    ...         "spectrum": (("phase", "energy"), [[0.25, 0.75]]),
+    ...         "abundance": (("phase", "y", "x"), [[[1.0, 1.0]]]),
+    ...         "total": (("y", "x"), [[4.0, 8.0]]),
+    ...     },
+    ...     {"phase": ["Brg"], "energy": [0.1, 0.2]},
+    ... )
+    >>> reconstruct(result).expected.values.tolist()
+    [[[1.0, 3.0], [2.0, 6.0]]]
     """
     factors = factors_of(result)
     out = {}
@@ -154,9 +144,13 @@ def reconstruct(result: xr.Dataset | xr.DataTree) -> xr.Dataset | xr.DataTree:
         chunks = da.core.normalize_chunks(((1,) * (len(shape) - 2) + (CHUNK_PX,) * min(2, len(shape))), shape)
         array = expected_array(piece.amounts, factors.spectra, chunks, ((factors.spectra.shape[1],)))
         out[piece.name] = _cube(piece, factors.energy, schema.EXPECTED, array, "reconstruct()")
-    return _joined(out, result)
+    return joined(out, result)
 
 
+@overload
+def residual(data: xr.Dataset, result: xr.Dataset, *, normalise: bool = False) -> xr.Dataset: ...
+@overload
+def residual(data: xr.DataTree, result: xr.DataTree, *, normalise: bool = False) -> xr.DataTree: ...
 def residual(
     data: xr.Dataset | xr.DataTree, result: xr.Dataset | xr.DataTree, *, normalise: bool = False
 ) -> xr.Dataset | xr.DataTree:
@@ -164,19 +158,37 @@ def residual(
 
     Parameters
     ----------
-    data : the cube or collection that was factorized
-    result : of the same pixels and channels
-    normalise : divide by the Poisson standard deviation √expected: noise alone then has variance 1. NaN
-        where nothing, or less than nothing (a PCA can), is expected and something was found
+    data : Dataset or DataTree
+        Cube or collection that was factorized.
+    result : Dataset or DataTree
+        Result of the same pixels and channels.
+    normalise : bool
+        Divide by the Poisson standard deviation √expected: noise alone then has variance 1. NaN where
+        nothing, or less than nothing (a PCA can), is expected and something was found.
 
     Returns
     -------
-    Dataset
-        ``residual(…, energy)``, lazy float32; a DataTree for a collection.
+    Dataset or DataTree
+        ``residual(…, energy)``, lazy float32; a collection of a collection.
 
     Notes
     -----
     *Chunks*: those of ``counts``; counts in memory get 64 × 64 pixels. Nothing is computed.
+
+    Examples
+    --------
+    >>> coords = {"energy": [0.1, 0.2]}
+    >>> ds = xr.Dataset({"counts": (("y", "x", "energy"), np.array([[[2, 2]]], "u2"))}, coords)
+    >>> result = xr.Dataset(
+    ...     {
+    ...         "spectrum": (("phase", "energy"), [[0.25, 0.75]]),
+    ...         "abundance": (("phase", "y", "x"), [[[1.0]]]),
+    ...         "total": (("y", "x"), [[4.0]]),
+    ...     },
+    ...     {"phase": ["Brg"], **coords},
+    ... )
+    >>> residual(ds, result).residual.values.tolist()
+    [[[1.0, -1.0]]]
     """
     factors, cubes = factors_of(result), cubes_in(data)
     if len(cubes) != len(factors.maps):
@@ -204,7 +216,7 @@ def residual(
         )
         entry = f"residual(normalise={normalise})"
         out[piece.name] = _cube(piece, factors.energy, schema.RESIDUAL, array, entry)
-    return _joined(out, result)
+    return joined(out, result)
 
 
 def check_same_pixels(counts: xr.DataArray, piece: MapFactors, factors: Factors) -> None:
@@ -292,9 +304,3 @@ def _cube(piece: MapFactors, energy: xr.DataArray, name: str, array: da.Array, e
         coords={**coords, schema.ENERGY: energy.variable},
         attrs=schema.with_history(piece.dataset.attrs, entry),
     )
-
-
-def _joined(maps: dict[str, xr.Dataset], result: xr.Dataset | xr.DataTree) -> xr.Dataset | xr.DataTree:
-    if isinstance(result, xr.Dataset):
-        return next(iter(maps.values()))
-    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=result.attrs), **maps})

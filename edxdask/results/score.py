@@ -12,14 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
-from edxdask.results.reconstruct import (
-    Factors,
-    MapFactors,
-    check_same_energy,
-    factors_of,
-    nodes_of,
-    require_variables,
-)
+from edxdask.results.check import require_variables
+from edxdask.results.collections import nodes_of
+from edxdask.results.reconstruct import Factors, MapFactors, check_same_energy, factors_of
 
 PIXELS_AT_ONCE = 1 << 18
 
@@ -102,16 +97,32 @@ def score(
 
     Parameters
     ----------
-    result : of ``nmf``, ``psnmf``, ``fcls`` or, for the map angle alone, ``pca``
-    truth : the simulated cube or collection, which carries ``truth_*``
-    truth_spectrum : (phase, energy), instead
-    truth_abundance : (phase, …) fractions; for a collection one per map, by name
-    truth_composition : (phase, element) atomic fractions, compared where the result has ``composition``
+    result : Dataset or DataTree
+        What ``nmf``, ``psnmf``, ``fcls`` or, for the map angle alone, ``pca`` gave.
+    truth : Dataset or DataTree, optional
+        Simulated cube or collection, which carries ``truth_*``.
+    truth_spectrum : DataArray or array, optional
+        True spectra (phase, energy), where ``truth`` is not given.
+    truth_abundance : DataArray, array or mapping, optional
+        True fractions (phase, …); for a collection one array per map, by name.
+    truth_composition : DataArray, optional
+        True atomic fractions (phase, element), compared where the result has ``composition``.
 
     Returns
     -------
     Score
         Its text is a table; ``to_dict()`` for programs.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> ds = edxdask.simulate(shape=(8, 8), counts=50, seed=1)
+    >>> result = xr.Dataset(
+    ...     {"spectrum": ds.truth_spectrum, "abundance": ds.truth_abundance, "total": ds.truth_total}
+    ... )
+    >>> found = score(result, truth=ds)
+    >>> found.matched, float(abs(found.angles).max()) < 0.001
+    (('Brg', 'Fp', 'CaPv'), True)
     """
     factors = factors_of(result)
     given = _given_truth(truth, truth_spectrum, truth_abundance, truth_composition)

@@ -121,7 +121,7 @@ def test_info_of_a_store_is_its_truth(run, store):
 def test_info_prints_a_table_with_a_sparkline(run, store):
     text = run("info", store).stdout
     for part in (
-        "40 × 70 pixels (y, x), 4 nm a pixel",
+        "40 × 70 pixels (y, x), 4 nm per pixel",
         "970 channels of 10 eV",
         "200 keV",
         "Mg, Si, Al",
@@ -264,7 +264,7 @@ def test_a_wrong_call_says_how_it_is_called(run, words, code, said, store, tmp_p
         (("info", "{text}"), 1, "text.bcf: its content is not that of"),
         (("ingest", "{new}.bcf", "-o", "{new}"), 2, "there is no such file"),
         (("demo", "-o", "{text}"), 2, "expected a folder, and this is a file"),
-        (("export", "{store}", "{new}.jpg"), 2, ".png, .pdf, .svg for a picture"),
+        (("export", "{store}", "{new}.jpg"), 2, ".png, .pdf, .svg, for a cube"),
         (("export", "{store}", "{new}.png", "--map", "Au_Ka"), 2, "--map='Au_Ka': expected a line that lies"),
         (("ingest", "{text}", "-o", "{new}"), 1, "text.bcf: its content is not that of"),
         (("simulate", "granite", "-o", "{new}"), 2, "recipe='granite': expected one of 'mantle'"),
@@ -272,7 +272,7 @@ def test_a_wrong_call_says_how_it_is_called(run, words, code, said, store, tmp_p
         (("bin", "{store}", "-o", "{new}", "-b", "0"), 2, "=0: expected a whole number of at least 1"),
         (("bin", "{store}", "-o", "{new}", "-b", "1000"), 2, "at most the size of that dimension"),
         (("export", "{store}", "{new}.doc"), 2, "a file ending in .hspy"),
-        (("export", "{store}", "{new}.tiff"), 2, "for a cube. Take a spectrum or a map"),
+        (("export", "{store}", "{new}.tiff"), 2, "Take a spectrum or a map"),
         (("export", "{store}", "{new}.tiff", "--map", "Mg_Qa"), 2, "a Siegbahn or IUPAC name after '_'"),
         (("export", "{store}", "{new}.csv", "--name", "left"), 2, "the store holds one map only"),
     ],
@@ -299,7 +299,7 @@ def test_what_nobody_expected_is_one_line_too(run, monkeypatch, store):
     def fall_over(*_):
         raise RuntimeError("a wheel\ncame off")
 
-    monkeypatch.setattr("edxdask.cli.info.described_store", fall_over)
+    monkeypatch.setattr("edxdask.cli.info.describe_store", fall_over)
     result = run("info", store)
     assert result.exit_code == 1
     assert (

@@ -70,7 +70,7 @@ def test_an_efficiency_from_a_file_counts_and_stays_with_the_result(run, store, 
     [
         ("keV,share\n1.0,0.5\n2.0,half\n", "line 3"),
         ("2.0,0.5\n1.0,0.5\n", "energies in keV that rise"),
-        ("1.0,50\n2.0,90\n", "shares from 0 to 1"),
+        ("1.0,50\n2.0,90\n", "fractions from 0 to 1"),
         ("", "two lines or more"),
         ("PK\x03\x04\x00\xff\n\x00\x01", "line 2"),
     ],

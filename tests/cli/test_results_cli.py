@@ -53,7 +53,7 @@ def test_a_result_is_exported_as_maps_and_as_spectra(run, folder, tmp_path):
     from rsciio.msa import file_reader
 
     ds = edxdask.open(folder / "nmf.zarr")
-    for words in (["maps.png"], ["spectra.png", "--spectrum"], ["maps.tiff"], ["s.csv"]):
+    for words in (["maps.png"], ["spectra.png", "--spectrum"], ["maps.tiff"], ["s.csv", "--spectrum"]):
         assert run("export", folder / "nmf.zarr", tmp_path / words[0], *words[1:]).exit_code == 0
     for name in ("maps.png", "spectra.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ import xarray as xr
 
 import edxdask  # noqa: F401  registers .edx
 from edxdask import ops
-from edxdask.errors import ParameterError
+from edxdask.errors import ParameterError, SchemaError
 
 CALLS = {
     "bin": (lambda e: e.bin(2, energy=3), lambda ds: ops.bin_cube(ds, 2, energy=3)),
@@ -98,5 +98,5 @@ def test_a_subtree_is_a_collection(collection):
 
 
 def test_a_tree_without_maps_is_refused():
-    with pytest.raises(ParameterError, match="a collection of maps"):
+    with pytest.raises(SchemaError, match="neither a cube nor a result"):
         xr.DataTree.from_dict({"/a": xr.Dataset()}).edx.bin(2)

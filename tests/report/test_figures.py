@@ -14,9 +14,10 @@ import edxdask
 from edxdask import schema
 from edxdask.errors import ParameterError, StoreExistsError
 from edxdask.report.elements import elements_figure
-from edxdask.report.figures import map_figure, maps_figure, sum_spectrum_figure
+from edxdask.report.figures import sum_spectrum_figure
 from edxdask.report.fit import summed_figure
 from edxdask.report.labels import scale_bar, spread
+from edxdask.report.maps import map_figure, maps_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.sparkline import sparkline
 from edxdask.report.spectra import spectra_figure

@@ -22,7 +22,7 @@ _ALIASES = {"tif": "tiff", "raw": "rpl", "emsa": "msa"}
 
 
 def export(
-    obj: xr.Dataset | xr.DataArray,
+    data: xr.Dataset | xr.DataArray,
     path: str | Path,
     *,
     format: str | None = None,
@@ -30,15 +30,15 @@ def export(
     overwrite: bool = False,
     progress: ProgressHook | None = None,
 ) -> Path:
-    """Write ``obj`` to ``path`` in the format its suffix names, whole or not at all.
+    """Write ``data`` to ``path`` in the format its suffix names, whole or not at all.
 
     Parameters
     ----------
-    obj : a cube (.hspy, .rpl), a spectrum ``(energy)`` (.msa, .csv), spectra ``(any, energy)`` (.csv),
+    data : a cube (.hspy, .rpl), a spectrum ``(energy)`` (.msa, .csv), spectra ``(any, energy)`` (.csv),
         a map ``(y, x)`` (.tiff, .csv) or a stack of maps ``(any, y, x)`` (.tiff)
     path : target; HyperSpy's ``.hspy`` where it has no suffix
     format : one of ``FORMATS`` where the suffix does not say it
-    attrs : attributes of the schema for the header of a spectrum, default those of ``obj``
+    attrs : attributes of the schema for the header of a spectrum, default those of ``data``
     overwrite : replace an existing file
     progress : called after every block of a cube
 
@@ -64,13 +64,13 @@ def export(
         target = target.with_suffix(".hspy")
     if name == "rpl":
         target = target.with_suffix(".rpl")
-    kind = _kind(obj)
+    kind = _kind(data)
     allowed = {"cube": CUBE_FORMATS, "spectrum": SPECTRUM_FORMATS, "map": MAP_FORMATS}[kind]
     if name not in allowed:
         raise ParameterError(
             "path", str(path), f"one of {', '.join('.' + f for f in allowed)} for a {kind}", _hint(kind)
         )
-    _write(obj, target, name, attrs, overwrite=overwrite, progress=progress)
+    _write(data, target, name, attrs, overwrite=overwrite, progress=progress)
     return target
 
 
@@ -90,10 +90,10 @@ def format_of(path: Path, format: str | None = None) -> str:
     return name
 
 
-def _kind(obj: xr.Dataset | xr.DataArray) -> str:
-    if isinstance(obj, xr.DataArray) and obj.name != COUNTS:
-        return "spectrum" if ENERGY in obj.dims else "map"
-    validate_cube(obj, name="obj")
+def _kind(data: xr.Dataset | xr.DataArray) -> str:
+    if isinstance(data, xr.DataArray) and data.name != COUNTS:
+        return "spectrum" if ENERGY in data.dims else "map"
+    validate_cube(data, name="data")
     return "cube"
 
 
@@ -104,7 +104,7 @@ def _hint(kind: str) -> str:
 
 
 def _write(
-    obj: Any,
+    data: Any,
     path: Path,
     name: str,
     attrs: Mapping[Any, Any] | None,
@@ -116,12 +116,12 @@ def _write(
     from edxdask.io.export import hspy, msa, ripple, table, tiff
 
     if name == "hspy":
-        hspy.write(obj, path, overwrite=overwrite, progress=progress)
+        hspy.write(data, path, overwrite=overwrite, progress=progress)
     elif name == "rpl":
-        ripple.write(obj, path, overwrite=overwrite, progress=progress)
+        ripple.write(data, path, overwrite=overwrite, progress=progress)
     elif name == "msa":
-        msa.write(obj, path, overwrite=overwrite, attrs=obj.attrs if attrs is None else attrs)
+        msa.write(data, path, overwrite=overwrite, attrs=data.attrs if attrs is None else attrs)
     elif name == "tiff":
-        tiff.write(obj, path, overwrite=overwrite)
+        tiff.write(data, path, overwrite=overwrite)
     else:
-        table.write(obj, path, overwrite=overwrite)
+        table.write(data, path, overwrite=overwrite)

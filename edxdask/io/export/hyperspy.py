@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import xarray as xr
@@ -14,28 +14,44 @@ from edxdask.io.arrays import from_array
 from edxdask.io.export.hspy import signal_axes
 from edxdask.io.export.metadata import from_metadata, to_metadata, to_original_metadata
 from edxdask.optional import require
+from edxdask.results.collections import cubes_in, is_collection
 
 _TO_NM = {"m": 1e9, "mm": 1e6, "µm": 1e3, "μm": 1e3, "um": 1e3, "nm": 1.0, "Å": 0.1, "A": 0.1, "pm": 1e-3}
 _TO_KEV = {"keV": 1.0, "eV": 1e-3}
 
 
-def to_hyperspy(ds: xr.Dataset, *, lazy: bool = True) -> Any:
-    """HyperSpy's ``EDSTEMSpectrum`` of a cube, with axes, units and metadata.
+@overload
+def to_hyperspy(data: xr.Dataset, *, lazy: bool = True) -> Any: ...
+@overload
+def to_hyperspy(data: xr.DataTree, *, lazy: bool = True) -> dict[str, Any]: ...
+def to_hyperspy(data: xr.Dataset | xr.DataTree, *, lazy: bool = True) -> Any:
+    """Give HyperSpy's ``EDSTEMSpectrum`` of a cube, with axes, units and metadata.
 
     Parameters
     ----------
-    ds : cube
-    lazy : keep the counts as a dask array; False reads all of them into memory
+    data : Dataset or DataTree
+        Cube, or collection of cubes.
+    lazy : bool
+        Keep the counts as a dask array; False reads all of them into memory.
 
     Returns
     -------
     exspy.signals.LazyEDSTEMSpectrum or EDSTEMSpectrum
+        The signal; of a collection a dict of signals by name of the map.
 
     Notes
     -----
     *Chunks*: any; a lazy signal keeps them.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> signal = to_hyperspy(edxdask.simulate(shape=(4, 5), counts=9))  # doctest: +SKIP
+    >>> signal.plot()  # doctest: +SKIP
     """
-    cube = schema.validate_cube(ds)
+    if is_collection(data):
+        return {name: to_hyperspy(cube, lazy=lazy) for name, cube in cubes_in(data).items()}
+    cube = schema.validate_cube(data)
     signals = require("exspy", extra="hyperspy", purpose="to_hyperspy").signals
     counts = cube[schema.COUNTS]
     keywords = {
@@ -51,14 +67,29 @@ def to_hyperspy(ds: xr.Dataset, *, lazy: bool = True) -> Any:
 
 
 def from_hyperspy(signal: Any) -> xr.Dataset:
-    """Cube of a HyperSpy EDS signal, lazy if the signal is; metadata come along in our units.
+    """Give the cube of a HyperSpy EDS signal, lazy if the signal is; metadata come along in our units.
 
     Navigation axes become ``(y, x)``, ``(x,)`` for a line, and ``(tilt | frame, y, x)`` for three.
+
+    Parameters
+    ----------
+    signal : hyperspy signal
+        With one signal axis, the energy in keV or eV, and whole numbers.
+
+    Returns
+    -------
+    Dataset
+        The cube.
 
     Raises
     ------
     ParameterError
         If the signal has no energy axis in eV or keV, or its counts are not whole numbers.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs  # doctest: +SKIP
+    >>> ds = from_hyperspy(hs.load("map.hspy"))  # doctest: +SKIP
     """
     if not hasattr(signal, "axes_manager"):
         raise ParameterError("signal", type(signal).__name__, "a HyperSpy signal", "For arrays: from_array.")

@@ -21,7 +21,7 @@ def write(cube: xr.Dataset, path: Path, *, overwrite: bool, progress: ProgressHo
     counts = cube[schema.COUNTS]
     if counts.ndim > 3:
         raise ParameterError(
-            "obj",
+            "data",
             dict(counts.sizes),
             "a cube with at most two pixel dimensions for a .rpl file",
             "Pick one map with .isel(...), or export to .hspy.",

@@ -113,7 +113,7 @@ def require_dims(array: xr.DataArray, allowed: Sequence[int], what: str, suffix:
     """Refuse an array whose number of dimensions the format cannot hold."""
     if array.ndim not in allowed:
         raise ParameterError(
-            "obj",
+            "data",
             dict(array.sizes),
             f"{what} for a {suffix} file",
             "Pick one with .isel(...) or .sel(...), or export to .hspy or .csv.",

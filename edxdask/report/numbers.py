@@ -1,0 +1,33 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def si(value: float) -> str:
+    """Three digits and a prefix, ready for a unit.
+
+    Examples
+    --------
+    >>> si(0.0), si(147.2), si(68_719_476_736), si(0.0123)
+    ('0 ', '147 ', '68.7 G', '0.0123 ')
+    """
+    for size, prefix in _STEPS:
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def size(count: float) -> str:
+    """Bytes as people say them.
+
+    Examples
+    --------
+    >>> size(512), size(3 * 2**30)
+    ('512 B', '3.0 GiB')
+    """
+    for step, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{count:.0f} B"

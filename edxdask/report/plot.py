@@ -1,0 +1,163 @@
+"""The figure of whatever is at hand: cube, phases, components, clusters, found elements, compositions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dask
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure, SubFigure
+
+from edxdask import schema
+from edxdask.errors import ParameterError
+from edxdask.ops import sum_spectrum, total_map
+from edxdask.report.elements import elements_figure
+from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
+from edxdask.report.lines import label_lines
+from edxdask.report.maps import MapPanel, maps_figure
+from edxdask.report.quantified import quantified_figure
+from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
+from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
+from edxdask.results.check import check_result, labels_of
+from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
+from edxdask.results.kinds import Kind, kind_of, said
+
+MOST_PANELS = 60  # maps or graphs on one figure: more are beyond what a picture's pixels can show
+TITLE_ROOM = 0.3  # inches
+MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
+
+
+def plot(data: Data, *, title: str | None = None) -> Figure:
+    """Draw what is at hand.
+
+    Phases and components: their maps, and below them their spectra. A cube: its photons per pixel and its sum
+    spectrum with the lines of its elements; a collection of cubes: the sum spectra. Found elements and
+    compositions: the fit, residuals and named lines; compositions of every pixel: their maps.
+
+    Parameters
+    ----------
+    data : Dataset or DataTree
+        Cube, result, or collection of either.
+    title : str, optional
+        Text above all; None: the title that the data carry.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        To show, change, or save with ``figure.savefig(...)``.
+
+    Notes
+    -----
+    Reads what it draws: of a cube, all counts once.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> figure = plot(edxdask.simulate(shape=(8, 8), counts=20))
+    >>> type(figure).__name__
+    'Figure'
+    """
+    kind = kind_of(data)
+    text = title or data.attrs.get(schema.TITLE)
+    if kind is Kind.CUBE:
+        return _cubes(cubes_in(data), text)
+    if kind in MAPS:
+        check_result(data)
+        return _maps_and_spectra(data, kind, text)
+    if kind is Kind.CANDIDATES and not is_collection(data):
+        return elements_figure(data, title=text)
+    if kind is Kind.QUANTIFIED:
+        if schema.ELEMENT in data and schema.FIT_COUNTS not in data and not is_collection(data):
+            return maps_figure(_per_pixel(data), title=text)
+        return quantified_figure(data, title=text)
+    raise ParameterError("data", said(data), "a cube, a result, or a collection of either")
+
+
+def _per_pixel(data: xr.Dataset) -> xr.DataArray:
+    found = data[schema.COMPOSITION]
+    if found.ndim != 3:
+        raise ParameterError("data", dict(found.sizes), "compositions of pixels over y and x")
+    return found.transpose(schema.ELEMENT, ...).compute()
+
+
+def _cubes(cubes: dict[str, xr.Dataset], title: str | None) -> Figure:
+    valid = {name: schema.validate_cube(cube, name=name or "data") for name, cube in cubes.items()}
+    _check_number(len(valid))
+    if len(valid) > 1:
+        sums = dask.compute(*(sum_spectrum(cube) for cube in valid.values()))
+        rows = [_row(name, one) for name, one in zip(valid, sums, strict=True)]
+        return _panels([], rows, title)
+    (cube,) = valid.values()
+    photons, spectrum = dask.compute(total_map(cube), sum_spectrum(cube))
+    energy = spectrum[schema.ENERGY].values
+    lines = label_lines(cube.attrs.get(schema.ELEMENTS, ()), float(energy[0]), float(energy[-1]))
+    if photons.ndim != 2:
+        return sum_spectrum_figure(spectrum, lines=lines, title=title)
+    panel = MapPanel([("photons per pixel", photons)], columns=2)
+    heights = [panel.height, height_of_sum(lines)]
+    above, below = _parts(heights, title)
+    panel.draw(above)
+    draw_sum_spectrum(below, spectrum, lines=lines)
+    return whole_of(above)
+
+
+def _row(name: str, spectrum: xr.DataArray) -> SpectrumRow:
+    return SpectrumRow(name, spectrum[schema.ENERGY].values, np.asarray(spectrum.values, dtype=float))
+
+
+def _maps_and_spectra(data: Data, kind: Kind, title: str | None) -> Figure:
+    shared = shared_part(data)
+    name = schema.LOADING if kind is Kind.COMPONENTS else schema.SPECTRUM
+    labels = labels_of(data)
+    spectra = shared[name].transpose(..., schema.ENERGY)
+    rows = [_row(label, spectra[i]) for i, label in enumerate(labels)]
+    maps = [
+        panel
+        for path, one in nodes_of(data)[1]
+        if MAPS[kind] in one
+        for panel in _named_maps(one[MAPS[kind]], labels, path)
+    ]
+    _check_number(len(maps))
+    return _panels(maps, rows, title)
+
+
+def _named_maps(array: xr.DataArray, labels: Sequence[str], path: str) -> list[tuple[str, xr.DataArray]]:
+    """List the maps of one map of a result, by label; none where pixels are not (y, x)."""
+    dim = next((d for d in (schema.PHASE, schema.COMPONENT) if d in array.dims), None)
+    if dim is None:
+        return [(path or "cluster", array.where(array >= 0).compute())] if array.ndim == 2 else []
+    if array.ndim != 3:
+        return []
+    stack = array.transpose(dim, ...).compute()
+    if dim == schema.COMPONENT:  # counts of either sign: drawn as counts, all below zero would be black
+        stack = stack.assign_attrs(units="1")
+    return [(f"{path}, {label}" if path else label, stack[i]) for i, label in enumerate(labels)]
+
+
+def _check_number(panels: int) -> None:
+    if panels > MOST_PANELS:
+        raise ParameterError(
+            "data", f"{panels} maps to draw", f"at most {MOST_PANELS}", "Take one: tree['name'].to_dataset()."
+        )
+
+
+def _panels(
+    maps: Sequence[tuple[str, xr.DataArray]], rows: Sequence[SpectrumRow], title: str | None
+) -> Figure:
+    """Draw maps above and spectra below."""
+    # half a page is wide enough for a lone map
+    panel = MapPanel(maps, columns=2 if len(maps) == 1 else None) if maps else None
+    parts = _parts([*([panel.height] if panel else []), height_of(rows)], title)
+    if panel:
+        panel.draw(parts[0])
+    draw_spectra(parts[-1], rows)
+    return whole_of(parts[0])
+
+
+def _parts(heights: Sequence[float], title: str | None) -> list[SubFigure]:
+    """Divide a new figure into parts, one above another."""
+    figure = new_figure(PAGE, sum(heights) + (TITLE_ROOM if title else 0))
+    if title:
+        figure.suptitle(title, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    return list(figure.subfigures(len(heights), 1, height_ratios=list(heights), squeeze=False)[:, 0])
