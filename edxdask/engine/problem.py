@@ -26,7 +26,7 @@ from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
 from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
-from edxdask.engine.fill import full_channels, mean_counts
+from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, plan_memory
@@ -77,7 +77,7 @@ class Problem:
         """Binned or thinned photons as a problem of their own; close its executor when done."""
         mean = self.mean * (factor**2 * (thinning.kept if thinning else 1.0))
         stacks = binned_stacks([m.stack for m in self.maps], factor)
-        made = derivations(stacks, self.plans, full_channels(mean), factor=factor, thinning=thinning)
+        made = derivations(stacks, self.plans, channels_to_hold_dense(mean), factor=factor, thinning=thinning)
         executor, sizes = self.executor.derive(made)
         nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
         maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
@@ -120,7 +120,7 @@ def photons_of(
         each = PARTITIONS_PER_WORKER if client else PARTITIONS_PER_THREAD
         plans = plan_partitions([m.stack for m in maps], each * executor.workers)
         mean = mean_counts(maps) if mean is None else mean
-        full = full_channels(mean)
+        full = channels_to_hold_dense(mean)
         memory = plan_memory(maps, len(plans), full, demand, executor, client, memory_limit).check(step)
         logger.info(
             "%s: at most %s of memory %s, photons %s",

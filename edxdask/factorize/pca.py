@@ -37,7 +37,7 @@ from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.pieces import dense_pieces, photon_pieces, pixel_counts
 from edxdask.factorize.iteration.starts import ZeroState
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE as SCORES
-from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_squares
+from edxdask.factorize.kernels.weighted_moments import add_weighted_pairs, add_weighted_squares
 from edxdask.photons import Block, back_project, pixel_totals, project, sum_spectrum
 
 logger = logging.getLogger(__name__)

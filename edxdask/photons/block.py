@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.photons.kernels.block import count_nonzeros, fill_nonzeros, scatter
+from edxdask.photons.kernels.backend import kernels
+from edxdask.photons.kernels.scatter import scatter
 
 MAX_CHANNELS = 65536
 MAX_COUNT = 0xFFFFFFFF
@@ -71,10 +72,10 @@ def from_dense(dense: np.ndarray) -> PhotonBlock:
     if flat.dtype not in (np.uint8, np.uint16, np.uint32):
         flat = _whole_numbers(flat, largest)
     indptr = np.zeros(flat.shape[0] + 1, dtype=np.int64)
-    count_nonzeros(flat, indptr)
+    kernels().count_nonzeros(flat, indptr)
     channel = np.empty(indptr[-1], dtype=np.uint16)
     count = np.empty(indptr[-1], dtype=count_dtype(int(largest)))
-    fill_nonzeros(flat, indptr, channel, count)
+    kernels().fill_nonzeros(flat, indptr, channel, count)
     return PhotonBlock(indptr, channel, count, width)
 
 

@@ -15,7 +15,7 @@ from edxdask.engine.partition import Partition
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.photons import back_project, project
-from edxdask.photons.random import SPECTRA_KEYS, uniform_start
+from edxdask.photons.random_starts import SPECTRA_KEYS, uniform_start
 
 OVERSAMPLING = 8
 MOST_PASSES = 12

@@ -19,7 +19,7 @@ from edxdask.engine.problem import Problem
 from edxdask.engine.step import State
 from edxdask.factorize.iteration.rounds import SpectraModel
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE, SOFT_COUNTS
-from edxdask.photons import choose, from_dense, grouped_spectra, kl_sweep
+from edxdask.photons import for_sweeps, from_dense, grouped_spectra, kl_sweep
 
 SMOOTHER = 2.0  # than the best maps
 ITERATIONS = 200
@@ -93,7 +93,7 @@ def refine(
     abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
     sums = from_dense(groups.counts)
     # of one type, however large: the kernel compiles once
-    block = choose(replace(sums, count=sums.count.astype(np.uint32)))
+    block = for_sweeps(replace(sums, count=sums.count.astype(np.uint32)))
     for _ in range(ITERATIONS):
         abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
         spectra = np.ascontiguousarray(model.spectra(weights))
