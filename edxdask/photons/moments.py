@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edxdask.photons.block import to_dense
-from edxdask.photons.kernels.photon_lists import add_grouped, add_pairs, add_spectra, add_totals
 from edxdask.photons.kernels.arrangement import totals_of
+from edxdask.photons.kernels.photon_lists import add_grouped, add_pairs, add_spectra, add_totals
 from edxdask.photons.sweep_block import Block, SweepBlock, as_photons
 
 # Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread,

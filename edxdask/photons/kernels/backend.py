@@ -14,6 +14,7 @@ import warnings
 from typing import cast
 
 from edxdask.errors import ParameterError
+from edxdask.photons.kernels.announce import announce_compilation
 from edxdask.photons.kernels.contract import Kernels
 
 VARIABLE = "EDXDASK_KERNELS"
@@ -35,6 +36,8 @@ def kernels() -> Kernels:
     wanted = os.environ.get(VARIABLE, "")
     with _choosing:
         if wanted not in _chosen:
+            if not _chosen:
+                announce_compilation()
             _chosen[wanted] = _choose(wanted)
         return load_backend(_chosen[wanted])
 

@@ -2,8 +2,8 @@
 
 A backend is a module with the functions of ``Kernels``; ``backend.py`` chooses among them, and nothing else
 asks which one it is. All take and give C-contiguous NumPy arrays in the machine's byte order; what they copy
-them to (rows padded to whole vectors, memory of a device) is theirs alone. ``arrangement.py`` makes the arrays
-of a block for all of them, so that blocks may be kept in files and travel between machines that run
+them to (rows padded to whole vectors, memory of a device) is theirs alone. ``arrangement.py`` makes the
+arrays of a block for all of them, so that blocks may be kept in files and travel between machines that run
 different backends.
 
 Letters: n pixels, k phases, E channels, p columns, h channels held dense.
@@ -152,19 +152,19 @@ class Kernels(Protocol):
     def likelihood_model(
         self, block: BlockArrays, amounts: np.ndarray, spectra: np.ndarray, products: np.ndarray, floor: float
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Slopes (n, k) F = Σ_e y S / ŷ, curvatures (n, p) F = Σ_e y P / ŷ², and Σ y log ŷ.
+        """Return slopes (n, k) F = Σ_e y S / ŷ, curvatures (n, p) F = Σ_e y P / ŷ², and Σ y log ŷ.
 
         ``products`` is P, (E, p) F; fits are no smaller than ``floor``.
         """
 
     def project(self, block: BlockArrays, basis: np.ndarray, pixels: int) -> np.ndarray:
-        """Counts times ``basis`` (E, p) F: (n, p) F."""
+        """Return counts times ``basis`` (E, p) F: (n, p) F."""
 
     def back_project(self, block: BlockArrays, values: np.ndarray, channels: int) -> np.ndarray:
-        """Transposed counts times ``values`` (n, p) F: (E, p) float64."""
+        """Return transposed counts times ``values`` (n, p) F: (E, p) float64."""
 
     def extrapolate(self, now: np.ndarray, before: np.ndarray, momentum: float) -> None:
-        """Multiply ``now`` by (now / before) ** momentum, and set ``before`` to what ``now`` was; both flat F.
+        """Multiply ``now`` by (now / before) ** momentum; ``before`` becomes what ``now`` was; both flat F.
 
         The factor lies between a half and two, and is 1 where ``before`` is zero.
         """

@@ -5,7 +5,6 @@ sixteen pixels in a channel that is held dense (see ``dense_channels``), or of s
 ``strips``). What is done once per pixel runs on short vectors of its numbers (see ``registers``).
 """
 
-
 from edxdask.photons.kernels.arrangement import LANES
 from edxdask.photons.kernels.jit import helper
 from edxdask.photons.kernels.vector.dense_channels import count_gains, spread_counts

@@ -21,7 +21,7 @@ class _Dense(Frame):
     def __init__(self, context, builder, phases, arrays):
         super().__init__(context, builder, phases, arrays)
         kind, dense = arrays["dense"]
-        shape = context.make_array(kind)(context, builder, dense).shape
+        shape = context.data_model_manager[kind].get(builder, dense, "shape")
         self.groups, self.channels, _ = cgutils.unpack_tuple(builder, shape)
 
     def rows(self, name, group):

@@ -96,9 +96,7 @@ def likelihood_batches(widths, counts, abundance, spectra, rules, floor, options
             turn_all(phases, pixel_groups, work.amounts, work.across)
             for e in range(here.shape[1]):
                 spread_ratios(phases, e, here, dense_model, totals.dense)
-            spread_ratio_strips(
-                phases, groups, strips, model, work.wide_amounts, totals.by_channel, apart
-            )
+            spread_ratio_strips(phases, groups, strips, model, work.wide_amounts, totals.by_channel, apart)
         after = add_rows(like, work.amounts, last - first, after)
         if options.update:
             copy_out(phases, work.amounts, first, last, abundance)
