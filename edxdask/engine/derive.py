@@ -17,7 +17,7 @@ from edxdask.engine.layout import ImageStack, PartitionPlan, TilePlan
 from edxdask.engine.partition import CachedBlock, Partition, Tile, in_blocks
 from edxdask.photons import (
     PhotonBlock,
-    SplitBlock,
+    SweepBlock,
     as_photons,
     bin_block,
     concat_blocks,
@@ -82,7 +82,7 @@ class Derivation:
             plan = plans.get((tile.plan.map_index, tile.plan.image))
             if plan is None:
                 continue
-            held: list[SplitBlock | CachedBlock] = []
+            held: list[SweepBlock | CachedBlock] = []
             edges = [plan.first_row]
             for block in self.photons(source, heads, index):
                 nonzeros += block.count.size

@@ -12,7 +12,7 @@ import numpy as np
 
 from edxdask.engine.layout import TilePlan
 from edxdask.engine.maps import MapView, tile_array
-from edxdask.photons import FULL_FILL
+from edxdask.photons import LEAST_DENSE_FILL
 
 PATCHES, SIDE = 16, 4  # squares of pixels that are looked at: 256 pixels know a fill of 0.2 to 0.025
 STEPS = 0.7548776662466927, 0.5698402909980532  # of a sequence that covers a square evenly, however long
@@ -39,12 +39,12 @@ def mean_counts(maps: Sequence[MapView]) -> np.ndarray:
     return -np.log1p(-np.minimum(filled / pixels, 1 - 0.5 / pixels))
 
 
-def full_channels(mean: np.ndarray) -> np.ndarray:
-    """Channels of which more than ``FULL_FILL`` is filled where photons come at random.
+def channels_to_hold_dense(mean: np.ndarray) -> np.ndarray:
+    """Channels of which more than ``LEAST_DENSE_FILL`` is filled where photons come at random.
 
     Examples
     --------
-    >>> full_channels(np.array([0.1, 0.4, 9.0])).tolist()
+    >>> channels_to_hold_dense(np.array([0.1, 0.4, 9.0])).tolist()
     [1, 2]
     """
-    return np.flatnonzero(-np.expm1(-mean) > FULL_FILL)
+    return np.flatnonzero(-np.expm1(-mean) > LEAST_DENSE_FILL)

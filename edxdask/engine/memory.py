@@ -12,7 +12,7 @@ import numpy as np
 
 from edxdask.budget import MemoryPlan, available_memory, parse_bytes, resident_memory
 from edxdask.engine.executor import Executor
-from edxdask.engine.fill import full_channels
+from edxdask.engine.fill import channels_to_hold_dense
 from edxdask.engine.layout import TilePlan
 from edxdask.engine.maps import MapView, tile_array
 from edxdask.engine.partition import LEAST_NONZEROS, read_band
@@ -111,7 +111,7 @@ def plan_memory(
     ``mean`` are the photons per pixel in each channel.
     """
     pixels = sum(m.stack.pixels for m in maps)
-    seen = predict_memory(maps, full_channels(mean))
+    seen = predict_memory(maps, channels_to_hold_dense(mean))
     processes = len(client.nthreads()) if client else 1
     tasks = min(executor.workers, partitions)  # at once
     threads = max(1, tasks // processes)
@@ -171,7 +171,7 @@ def _drawn_bytes(mean: bytes) -> float:
     expected = np.frombuffer(mean)
     drawn = np.random.default_rng(0).poisson(expected, (DRAWN, expected.size))
     block = from_dense(drawn.astype(np.uint16 if drawn.max() < 1 << 16 else np.uint32))
-    return hold_dense(block, full_channels(expected)).nbytes / DRAWN
+    return hold_dense(block, channels_to_hold_dense(expected)).nbytes / DRAWN
 
 
 def _limit(client: Client | None, base: int) -> int:

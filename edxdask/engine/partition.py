@@ -22,8 +22,9 @@ import numpy as np
 from edxdask.engine.layout import PartitionPlan, TilePlan
 from edxdask.errors import ParameterError
 from edxdask.photons import (
+    BlockArrays,
     PhotonBlock,
-    SplitBlock,
+    SweepBlock,
     concat_blocks,
     from_dense,
     hold_dense,
@@ -34,8 +35,6 @@ from edxdask.photons.assemble import side_by_side
 
 # Non-zeros of which a block has more where it can: a sweep over them takes 4 ms, and 0.3 ms once per block.
 LEAST_NONZEROS = 4_000_000
-# Of a block, in the order of its file.
-ARRAYS = ("full", "dense", "tiles", "steps", "owner", "channel", "count")
 
 
 @dataclass(frozen=True)
@@ -57,22 +56,22 @@ class CachedBlock:
     remake: Callable[[], PhotonBlock]
     dense_channels: np.ndarray
 
-    def load(self) -> SplitBlock:
+    def load(self) -> SweepBlock:
         """Read the block."""
         if not self.path.is_file():
             return hold_dense(self.remake(), self.dense_channels)
         with self.path.open("rb") as file:
-            arrays = {name: np.load(file, allow_pickle=False) for name in ARRAYS}
-        return SplitBlock(**arrays, pixels=self.pixels, channels=self.channels)
+            arrays = BlockArrays(*(np.load(file, allow_pickle=False) for _ in BlockArrays._fields))
+        return SweepBlock(arrays, self.pixels, self.channels)
 
     @staticmethod
-    def keep(block: SplitBlock, folder: Path, remake: Callable[[], PhotonBlock]) -> CachedBlock:
+    def keep(block: SweepBlock, folder: Path, remake: Callable[[], PhotonBlock]) -> CachedBlock:
         """Write ``block`` to a new file in ``folder``."""
         path = folder / f"{uuid.uuid4().hex}.photons"
         with path.open("wb") as file:
-            for name in ARRAYS:
-                np.save(file, getattr(block, name), allow_pickle=False)
-        return CachedBlock(path, block.pixels, block.channels, remake, block.full)
+            for array in block.arrays:
+                np.save(file, array, allow_pickle=False)
+        return CachedBlock(path, block.pixels, block.channels, remake, block.dense_channels)
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,9 @@ class Tile:
 
     plan: TilePlan
     start: int
-    held: tuple[SplitBlock | CachedBlock, ...]
+    held: tuple[SweepBlock | CachedBlock, ...]
 
-    def blocks(self) -> Iterator[tuple[slice, SplitBlock]]:
+    def blocks(self) -> Iterator[tuple[slice, SweepBlock]]:
         """Yield ``(pixels within the partition, photons)`` block by block."""
         start = self.start
         for kept in self.held:
@@ -124,7 +123,7 @@ class Partition:
     nonzeros: int
     photons: int
 
-    def blocks(self) -> Iterator[tuple[slice, SplitBlock]]:
+    def blocks(self) -> Iterator[tuple[slice, SweepBlock]]:
         """Yield ``(pixels within the partition, photons)`` over all tiles."""
         for tile in self.tiles:
             yield from tile.blocks()
@@ -157,7 +156,7 @@ class PartitionJob:
         for plan, array in zip(self.plan.tiles, self.arrays, strict=True):
             edges = [edge - plan.first_row for edge in plan.edges]
             bands = [array[top:bottom] for top, bottom in pairwise(edges)]
-            held: list[SplitBlock | CachedBlock] = []
+            held: list[SweepBlock | CachedBlock] = []
             done = 0
             for found, joined in in_blocks(map(read_band, bands)):
                 nonzeros += found.count.size

@@ -27,7 +27,7 @@ from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
 from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
-from edxdask.engine.fill import full_channels, mean_counts
+from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
@@ -123,7 +123,7 @@ class Problem:
         stacks = binned_stacks([m.stack for m in self.maps], factor)
         memory, spill = self._room_for(copy, per_pixel * sum(s.pixels for s in stacks), beside or self)
         made = derivations(
-            stacks, self.plans, full_channels(mean), factor=factor, thinning=thinning, cache=spill
+            stacks, self.plans, channels_to_hold_dense(mean), factor=factor, thinning=thinning, cache=spill
         )
         executor, sizes = self.executor.derive(made)
         try:
@@ -235,7 +235,7 @@ def _loaded(
     step: str,
 ) -> Problem:
     """Read the photons of maps into the partitions of an executor, in memory or in the folder ``spill``."""
-    plans, dense_channels = _partitions(maps, executor), full_channels(mean)
+    plans, dense_channels = _partitions(maps, executor), channels_to_hold_dense(mean)
     jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill) for plan in plans]
     nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
     if photons == 0:

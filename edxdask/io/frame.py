@@ -21,7 +21,7 @@ from numcodecs import zstd
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from edxdask.photons import PhotonBlock
-from edxdask.photons.kernels.planes import fill_elements, fill_planes, piece_bits
+from edxdask.photons.kernels.bitshuffle import fill_elements, fill_planes, piece_bits
 
 # Measured on a chunk of 0.56 M photons, 64 × 64 × 4096, level and piece against size and time of this module:
 # level 1: 591 kB in pieces of 128 KiB, 570 of 512, 552 of 2048; level 3: 595, 576, 568 and a tenth slower.

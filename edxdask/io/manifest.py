@@ -21,7 +21,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from edxdask.errors import CorruptStoreError
 from edxdask.io.grid import ChunkGrid
 from edxdask.photons import PhotonBlock
-from edxdask.photons.kernels.planes import add_spectrum
+from edxdask.photons.kernels.bitshuffle import add_spectrum
 from edxdask.schema import ENERGY
 
 MANIFEST = "manifest"

@@ -1,38 +1,49 @@
 """Photon blocks and the kernels that walk them: arrays in, arrays out; no files, no dask, no xarray."""
 
 from edxdask.photons.block import PhotonBlock, from_dense, to_dense
-from edxdask.photons.factor import (
+from edxdask.photons.kernels.contract import BlockArrays
+from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
+from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
+from edxdask.photons.sweep_block import (
+    LEAST_DENSE_FILL,
+    Block,
+    SweepBlock,
+    as_photons,
+    for_sweeps,
+    hold_dense,
+)
+from edxdask.photons.sweep_statistics import EPSILON, MAX_PHASES, FroSweep, Sweep
+from edxdask.photons.sweeps import (
     back_project,
     entropy_term,
+    extrapolate_ratios,
     frobenius_sweep,
     kl_sweep,
     likelihood_model,
     project,
     squares,
 )
-from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
-from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
-from edxdask.photons.split import FULL_FILL, Block, SplitBlock, as_photons, choose, hold_dense
-from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep
 from edxdask.photons.thin import thin
 
 __all__ = [
     "EPSILON",
-    "FULL_FILL",
+    "LEAST_DENSE_FILL",
     "MAX_PHASES",
     "Block",
+    "BlockArrays",
     "FroSweep",
     "PhotonBlock",
-    "SplitBlock",
     "Sweep",
+    "SweepBlock",
     "as_photons",
     "back_project",
     "bin_block",
     "bin_energy",
-    "choose",
     "concat_blocks",
     "crop_channels",
     "entropy_term",
+    "extrapolate_ratios",
+    "for_sweeps",
     "frobenius_sweep",
     "from_dense",
     "gram",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edxdask.photons.block import PhotonBlock
-from edxdask.photons.kernels.assemble import copy_piece, interleaved_indptr
+from edxdask.photons.kernels.join_columns import copy_piece, interleaved_indptr
 
 
 def side_by_side(pieces: Sequence[PhotonBlock], rows: int) -> PhotonBlock:

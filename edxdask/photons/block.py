@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.photons.kernels.block import count_nonzeros, fill_nonzeros, scatter
+from edxdask.photons.kernels.backend import kernels
+from edxdask.photons.kernels.scatter import scatter
 
 MAX_CHANNELS = 65536
 MAX_COUNT = 0xFFFFFFFF
@@ -24,7 +25,7 @@ class PhotonBlock:
     ----------
     indptr : (n + 1,) int64
     channel : (nnz,) uint16, strictly rising within a pixel
-    count : (nnz,) uint8, uint16 or uint32, never 0
+    count : (nnz,) uint8 or uint32 (any unsigned type is taken), never 0
     channels : length of the energy axis
     """
 
@@ -71,24 +72,24 @@ def from_dense(dense: np.ndarray) -> PhotonBlock:
     if flat.dtype not in (np.uint8, np.uint16, np.uint32):
         flat = _whole_numbers(flat, largest)
     indptr = np.zeros(flat.shape[0] + 1, dtype=np.int64)
-    count_nonzeros(flat, indptr)
+    kernels().count_nonzeros(flat, indptr)
     channel = np.empty(indptr[-1], dtype=np.uint16)
     count = np.empty(indptr[-1], dtype=count_dtype(int(largest)))
-    fill_nonzeros(flat, indptr, channel, count)
+    kernels().fill_nonzeros(flat, indptr, channel, count)
     return PhotonBlock(indptr, channel, count, width)
 
 
 def count_dtype(largest: int) -> type[np.unsignedinteger]:
-    """Return the narrowest type of a block's counts.
+    """Return the narrowest type of a block's counts; there are two, as every other takes seconds to compile.
 
     Examples
     --------
     >>> count_dtype(255), count_dtype(256)
-    (<class 'numpy.uint8'>, <class 'numpy.uint16'>)
+    (<class 'numpy.uint8'>, <class 'numpy.uint32'>)
     """
     if largest > MAX_COUNT:
         raise ParameterError("counts", largest, f"at most {MAX_COUNT} photons in a pixel and a channel")
-    return np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.uint32
+    return np.uint8 if largest <= 0xFF else np.uint32
 
 
 def _whole_numbers(flat: np.ndarray, largest: float) -> np.ndarray:

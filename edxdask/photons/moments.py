@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edxdask.photons.block import to_dense
-from edxdask.photons.kernels.rebin import add_grouped, add_pairs, add_spectra, add_totals
-from edxdask.photons.kernels.split import add_strip_totals
-from edxdask.photons.split import Block, SplitBlock, as_photons
+from edxdask.photons.kernels.arrangement import totals_of
+from edxdask.photons.kernels.photon_lists import add_grouped, add_pairs, add_spectra, add_totals
+from edxdask.photons.sweep_block import Block, SweepBlock, as_photons
 
 # Fill from which a dense matrix product beats a walk over pairs: ns a voxel of 2048 channels, one thread,
 # 0.064 (pairs) and 0.079 (product) at 0.1, 0.093 and 0.060 at 0.2.
@@ -25,9 +25,12 @@ def sum_spectrum(block: Block) -> np.ndarray:
     [3, 3]
     """
     out = np.zeros(block.channels, dtype=np.int64)
-    add_spectra(block.channel.ravel(), block.count.ravel(), out)
-    if isinstance(block, SplitBlock):
-        out[block.full] = block.dense.sum(axis=(0, 2), dtype=np.int64)
+    if isinstance(block, SweepBlock):
+        arrays = block.arrays
+        add_spectra(arrays.channel.ravel(), arrays.count.ravel(), out)
+        out[arrays.dense_channels] = arrays.dense.sum(axis=(0, 2), dtype=np.int64)
+    else:
+        add_spectra(block.channel, block.count, out)
     return out
 
 
@@ -56,12 +59,10 @@ def pixel_totals(block: Block) -> np.ndarray:
     >>> pixel_totals(from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))).tolist()
     [1, 5]
     """
-    if isinstance(block, SplitBlock):
-        out = block.dense.sum(axis=1, dtype=np.int64).ravel()[: block.pixels].copy()
-        add_strip_totals(block.tiles, block.steps, block.owner, block.count, out)
-    else:
-        out = np.empty(block.pixels, dtype=np.int64)
-        add_totals(block.indptr, block.count, out)
+    if isinstance(block, SweepBlock):
+        return totals_of(block.arrays, block.pixels)
+    out = np.empty(block.pixels, dtype=np.int64)
+    add_totals(block.indptr, block.count, out)
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.photons.block import PhotonBlock, count_dtype
-from edxdask.photons.kernels.rebin import bin_channels, bin_pixels, merge_pixels, take_pixels
+from edxdask.photons.kernels.photon_lists import bin_channels, bin_pixels, merge_pixels, take_pixels
 
 
 def bin_block(block: PhotonBlock, shape: tuple[int, int], factor: int | tuple[int, int]) -> PhotonBlock:

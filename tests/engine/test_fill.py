@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import edxdask
-from edxdask.engine.fill import full_channels, mean_counts
+from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.maps import maps_of
 
 MEAN = np.concatenate([np.full(20, 0.02), np.full(5, 1.5), np.full(20, 0.01), [8.0]])
@@ -25,7 +25,7 @@ def test_chunks_do_not_matter(shape, chunk):
     found = mean_counts(maps_of(ds))
     np.testing.assert_array_equal(found, mean_counts(maps_of(ds.chunk({"y": chunk, "x": chunk}))))
     if shape != (1, 1):
-        assert full_channels(found).tolist() == [20, 21, 22, 23, 24, 45]
+        assert channels_to_hold_dense(found).tolist() == [20, 21, 22, 23, 24, 45]
         np.testing.assert_allclose(found[20:25], 1.5, rtol=0.35)
 
 
@@ -40,4 +40,4 @@ def test_all_maps_of_a_collection_are_looked_at():
 def test_a_pixel_with_very_many_photons_counts_once():
     ds = draw((30, 30), 0.01 * MEAN)
     ds.counts.values[15, 15] = 60000
-    assert full_channels(mean_counts(maps_of(ds))).size == 0
+    assert channels_to_hold_dense(mean_counts(maps_of(ds))).size == 0

@@ -17,7 +17,7 @@ import xarray as xr
 
 import edxdask
 from edxdask.engine.executor import ThreadExecutor
-from edxdask.engine.fill import full_channels, mean_counts
+from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import plan_partitions, stack_of
 from edxdask.engine.maps import maps_of
 from edxdask.engine.memory import Demand, plan_memory, predict_memory
@@ -98,7 +98,7 @@ def test_the_photon_cache_gives_the_same_result_and_leaves_nothing(tmp_path):
     roomy = nmf(ds, phases=2, max_iter=5, tol=0, workers=2)
     maps = maps_of(ds)
     mean = mean_counts(maps)
-    assert full_channels(mean).size > 0
+    assert channels_to_hold_dense(mean).size > 0
     plan = plan_memory(maps, 4, mean, Demand(40, 0), ThreadExecutor(2), None, "8GiB")
     limit = plan.from_disk + (plan.in_memory - plan.from_disk) // 2
     tight = nmf(ds, phases=2, max_iter=5, tol=0, workers=2, memory_limit=limit, cache=tmp_path)
@@ -149,7 +149,7 @@ def test_photons_are_foreseen_from_few_chunks_where_the_map_is_uneven(chunk):
 def test_dense_maps_are_foreseen_as_what_they_are_kept_as():
     counts = np.full((32, 32, 64), 3, np.uint16)
     maps = maps_of(edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01))
-    full = full_channels(mean_counts(maps))
+    full = channels_to_hold_dense(mean_counts(maps))
     assert full.size == 64
     seen = predict_memory(maps, full)
     assert seen.bytes_per_pixel == pytest.approx(64, rel=0.01)  # one byte a channel

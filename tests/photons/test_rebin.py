@@ -11,9 +11,9 @@ from edxdask.errors import ParameterError
 from edxdask.photons import (
     bin_block,
     bin_energy,
-    choose,
     concat_blocks,
     crop_channels,
+    for_sweeps,
     from_dense,
     gram,
     merge_blocks,
@@ -115,7 +115,7 @@ def test_binned_energy_equals_reshape_sum(factor):
 
 
 @pytest.mark.parametrize("mean", [0.02, 0.1, 2.0])
-@pytest.mark.parametrize("form", [from_dense, lambda counts: choose(from_dense(counts))])
+@pytest.mark.parametrize("form", [from_dense, lambda counts: for_sweeps(from_dense(counts))])
 def test_moments_equal_those_of_the_dense_array(mean, form):
     counts = draw(90, 40, mean=mean)
     counts[5] = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edxdask.photons.random import uniform_start
+from edxdask.photons.random_starts import uniform_start
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from edxdask.engine.step import Halo, State, Stats
 from edxdask.factorize.components.eigenvectors import WIDTH, leading_eigenvectors
 from edxdask.factorize.iteration.pieces import dense_pieces, photon_pieces
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE as SCORES
-from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_squares
+from edxdask.factorize.kernels.weighted_moments import add_weighted_pairs, add_weighted_squares
 from edxdask.photons import Block, back_project, pixel_totals, project, sum_spectrum
 from edxdask.progress import Progress, ProgressHook
 

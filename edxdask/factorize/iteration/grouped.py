@@ -8,7 +8,7 @@ import numpy as np
 
 from edxdask.factorize.iteration.sweep_step import SOFT_COUNTS
 from edxdask.factorize.spectra.model import SpectraModel
-from edxdask.photons import choose, from_dense, kl_sweep
+from edxdask.photons import for_sweeps, from_dense, kl_sweep
 
 ITERATIONS = 200
 TINY = np.finfo(np.float64).tiny
@@ -42,7 +42,7 @@ def fit_groups(
     abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
     sums = from_dense(groups.counts)
     # of one type, however large: the kernel compiles once
-    block = choose(replace(sums, count=sums.count.astype(np.uint32)))
+    block = for_sweeps(replace(sums, count=sums.count.astype(np.uint32)))
     for _ in range(ITERATIONS):
         abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
         spectra = np.ascontiguousarray(model.spectra(weights))

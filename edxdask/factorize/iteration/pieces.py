@@ -21,8 +21,8 @@ def photon_pieces(block: Block) -> Iterator[tuple[slice, PhotonBlock]]:
 
     Examples
     --------
-    >>> from edxdask.photons import choose, from_dense
-    >>> block = choose(from_dense(np.ones((1500, 2), np.uint8)))
+    >>> from edxdask.photons import for_sweeps, from_dense
+    >>> block = for_sweeps(from_dense(np.ones((1500, 2), np.uint8)))
     >>> [(rows.stop, piece.total) for rows, piece in photon_pieces(block)]
     [(1024, 2048), (1500, 952)]
     """

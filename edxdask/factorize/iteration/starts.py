@@ -17,7 +17,7 @@ from edxdask.engine.states import PixelStates
 from edxdask.engine.step import Halo, State, Stats
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.photons import back_project, project
-from edxdask.photons.random import SPECTRA_KEYS, uniform_start
+from edxdask.photons.random_starts import SPECTRA_KEYS, uniform_start
 
 SINGLE = np.float32
 OVERSAMPLING = 8

@@ -12,8 +12,7 @@ import numpy as np
 
 from edxdask.engine.partition import Partition
 from edxdask.engine.step import Halo, State, Stats, rows_of
-from edxdask.factorize.kernels.extrapolate import go_on
-from edxdask.photons import Block, frobenius_sweep, kl_sweep
+from edxdask.photons import Block, extrapolate_ratios, frobenius_sweep, kl_sweep
 
 ABUNDANCE, PREVIOUS = "abundance", "previous"
 SOFT_COUNTS = np.float32(1.0)  # below which log-sparsity no longer grows
@@ -121,4 +120,4 @@ def extrapolate(now: np.ndarray, before: np.ndarray, momentum: float) -> None:
     if momentum == 0:
         before[...] = now
     else:
-        go_on(now.reshape(-1), before.reshape(-1), now.dtype.type(momentum))
+        extrapolate_ratios(now, before, momentum)

@@ -8,14 +8,16 @@ further, so ``n`` steps need ``n`` rows of the neighbours, of fractions, dual fi
 The rows come in three pieces, (above, own, below), of the same image; outer pieces may be empty.
 
 All steps walk over the image together, each one row behind the one before it, so only ``n + 2`` rows are in
-use at a time. They lie in a ring, which stays in the cache; each number of a pixel has a plane of its own
+use at a time. They lie in a ring, which stays in the cache; each number of a pixel has a line of its own
 there, so that loops along a row become SIMD instructions. A row of the ring is (4 k + model, columns), with
-planes of fractions, of the extrapolated point ``ahead``, of the dual field along and across rows, and of the
+lines of fractions, of the extrapolated point ``ahead``, of the dual field along and across rows, and of the
 model.
 """
 
 import numpy as np
 from numba import njit
+
+from edxdask.photons.kernels.jit import subroutine
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 LOWEST = np.float32(-np.inf)
@@ -24,7 +26,7 @@ LEFT = LINE  # first pixel of a row of the ring: the dual field left of it is ze
 OPERATOR = np.float32(8.0)  # bound of the squared norm of the differences on a grid
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@subroutine
 def _simplex_threshold(values, work):
     """Find what values lie too high to be on the simplex: drop those below the threshold, repeat.
 
@@ -54,7 +56,7 @@ def _simplex_threshold(values, work):
     return threshold
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@subroutine
 def _dual_row(k, here, below, sigma, radius, shrink, work):
     """Follow the differences; ``radius`` > 0 bounds joint lengths (TV), else they shrink (Laplacian)."""
     squares, scale = work[0], work[1]
@@ -77,7 +79,7 @@ def _dual_row(k, here, below, sigma, radius, shrink, work):
             field[i] *= scale[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@subroutine
 def _primal_row(k, here, above, sigma, values, work):
     """Step of the fractions; ``ahead`` becomes the extrapolated point the next dual step looks at."""
     step, slope = work[0], work[1]
@@ -112,26 +114,35 @@ def _primal_row(k, here, above, sigma, values, work):
         ahead[width] = ahead[width - 1]
 
 
-@njit(cache=True, nogil=True)
-def _load(pieces, row, width, planes):
-    """Spread a row of an image over planes."""
+@subroutine
+def _load(pieces, row, width, lines):
+    """Spread a row of an image over lines, one for each number of a pixel."""
     for piece in pieces:
         rows = len(piece) // width
         if 0 <= row < rows:
-            for c in range(len(planes)):
-                plane = planes[c, LEFT:]
+            for c in range(len(lines)):
+                line = lines[c, LEFT:]
                 for i in range(width):
-                    plane[i] = piece[row * width + i, c]
+                    line[i] = piece[row * width + i, c]
         row -= rows
 
 
-@njit(cache=True, nogil=True)
-def _store(planes, row, width, out):
-    """Gather a row of an image from planes."""
-    for c in range(len(planes)):
-        plane = planes[c, LEFT:]
+@subroutine
+def _copy_ahead(k, new, width):
+    """Begin the extrapolated point as the fractions, and repeat its last pixel at the right border."""
+    for c in range(k):
+        for i in range(LEFT, LEFT + width):
+            new[k + c, i] = new[c, i]
+        new[k + c, LEFT + width] = new[c, LEFT + width - 1]
+
+
+@subroutine
+def _store(lines, row, width, out):
+    """Gather a row of an image from lines."""
+    for c in range(len(lines)):
+        line = lines[c, LEFT:]
         for i in range(width):
-            out[row * width + i, c] = plane[i]
+            out[row * width + i, c] = line[i]
 
 
 @njit(cache=True, nogil=True)
@@ -146,7 +157,7 @@ def primal_dual(fraction, dual, model, width, steps, sigma, radius, shrink):
     last = first + len(fraction[1]) // width
     rows = last + len(fraction[2]) // width
     # Zero: the dual field left of the image, and that above it, as long as the first row is in use. An odd
-    # number of lines keeps planes from sharing places in the cache.
+    # number of lines keeps lines from sharing places in the cache.
     columns = LINE * ((LEFT + width + LINE) // LINE | 1)
     ring = np.zeros((steps + 2, 4 * k + model[1].shape[1], columns), np.float32)
     values = np.empty((k, width), np.float32)
@@ -155,8 +166,7 @@ def primal_dual(fraction, dual, model, width, steps, sigma, radius, shrink):
         if front < rows:
             new = ring[front % len(ring)]
             _load(fraction, front, width, new[:k])
-            new[k : 2 * k] = new[:k]
-            new[k : 2 * k, LEFT + width] = new[k : 2 * k, LEFT + width - 1]
+            _copy_ahead(k, new, width)
             _load(dual, front, width, new[2 * k : 4 * k])
             _load(model, front, width, new[4 * k :])
         for reach in range(steps, 0, -1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edxdask.photons.kernels.random import STREAM_START
-from edxdask.photons.kernels.uniform import fill_uniform
+from edxdask.photons.kernels.uniform_rows import fill_uniform
 
 SPECTRA_KEYS = 1 << 48  # keys of channels, apart from those of any pixel
 

@@ -6,8 +6,7 @@ a bitmap of the channels that were hit gives them back in order without a walk o
 
 import numpy as np
 from numba import njit
-
-from edxdask.photons.kernels.vector import lowest_bit
+from numba.cpython.unsafe.numbers import trailing_zeros
 
 
 @njit(cache=True, nogil=True)
@@ -16,7 +15,7 @@ def _drop(total, touched, channel, count, j):
     for w in range(touched.size):
         word = touched[w]
         while word != 0:
-            e = w * 64 + np.int64(lowest_bit(word))
+            e = w * 64 + np.int64(trailing_zeros(word))
             channel[j] = e
             count[j] = total[e]
             total[e] = 0

@@ -10,8 +10,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from edxdask.photons.kernels.lanes import LANES, Frame, Gains
-from edxdask.photons.kernels.vector import _data, _fold, _splat, _store_row, _widened
+from edxdask.photons.kernels.arrangement import LANES
+from edxdask.photons.kernels.vector.lanes import Frame, Gains, fields
+from edxdask.photons.kernels.vector.registers import _data, _fold, _splat, _store_row, _widened
 
 
 class _Dense(Frame):
@@ -20,7 +21,7 @@ class _Dense(Frame):
     def __init__(self, context, builder, phases, arrays):
         super().__init__(context, builder, phases, arrays)
         kind, dense = arrays["dense"]
-        shape = context.make_array(kind)(context, builder, dense).shape
+        shape = context.data_model_manager[kind].get(builder, dense, "shape")
         self.groups, self.channels, _ = cgutils.unpack_tuple(builder, shape)
 
     def rows(self, name, group):
@@ -46,67 +47,65 @@ class _Dense(Frame):
 
 
 def _gains(ratios, logs):
-    """Sum of ``ratio * table`` over the channels of a group of pixels, into rows of ``gain``.
+    """Sum of ``ratio * table`` over the channels of a group of pixels, into rows of ``gains``.
 
     The factor is the count itself where not ``ratios``. With ``logs`` also Σ count · log(fit), into
     ``log_sums``. ``curve`` is as long as the rows of ``curve_table``, whose Σ ratio / fit · row goes to
-    ``curve_gain``; where it is empty nothing is done.
+    ``curve_gains``; where it is empty nothing is done. ``model`` and ``sums`` are ``Model`` and ``Sums`` of
+    ``scratch``; their abundances and gains have sixteen pixels side by side.
     """
 
-    def typed(
-        typingctx, like, curve, group, dense, table, curve_table, tile, floor, gain, curve_gain, log_sums
-    ):
+    def typed(typingctx, like, curve, group, dense, model, sums):
         def codegen(context, builder, signature, args):
-            names = ("dense", "table", "curve_table", "tile", "floor", "gain", "curve_gain", "log_sums")
-            arrays = dict(zip(names, zip(signature.args[3:], args[3:], strict=True), strict=True))
+            _, _, group, dense, model, sums = zip(signature.args, args, strict=True)
+            arrays = {**fields(builder, model, sums), "dense": dense}
             frame = _Dense(context, builder, like.count, arrays)
-            group = frame.index(signature.args[2], args[2])
+            group = frame.index(*group)
             first = builder.mul(group, frame.channels)
             gains = Gains(frame, ratios, logs, curve.count)
             gains.add_all(
                 frame.place(0),
                 frame.channels,
-                frame.rows("tile", group) if ratios else [],
+                frame.rows("amounts", group) if ratios else [],
                 lambda channel: (
                     frame.counts("dense", builder.add(first, channel)),
                     frame.splats("table", channel, like.count),
                     frame.splats("curve_table", channel, curve.count),
                 ),
             )
-            frame.store_rows("gain", group, gains.found(gains.sums))
-            frame.store_rows("curve_gain", group, gains.found(gains.curve_sums))
+            frame.store_rows("gains", group, gains.found(gains.sums))
+            frame.store_rows("curve_gains", group, gains.found(gains.curve_sums))
             gains.store_logs()
             return context.get_dummy_value()
 
-        arguments = (like, curve, group, dense, table, curve_table, tile, floor, gain, curve_gain, log_sums)
-        return types.void(*arguments), codegen
+        return types.void(like, curve, group, dense, model, sums), codegen
 
     return intrinsic(typed)
 
 
 def _spread(ratios):
-    """Add Σ ``ratio * tile`` over all pixels of ``dense`` to a channel's row of ``numerator``.
+    """Add Σ ``ratio * amounts`` over all pixels of ``dense`` to a channel's row of ``numerator``.
 
     Lanes are added up in the precision of ``table``, and their sums in double. The factor is the count itself
     where not ``ratios``.
     """
 
-    def typed(typingctx, like, channel, dense, table, tile, floor, numerator):
+    def typed(typingctx, like, channel, dense, model, numerator):
         def codegen(context, builder, signature, args):
-            names = ("dense", "table", "tile", "floor", "numerator")
-            arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
+            _, channel, dense, model, numerator = zip(signature.args, args, strict=True)
+            arrays = {**fields(builder, model), "dense": dense}
             frame = _Dense(context, builder, like.count, arrays)
-            channel = frame.index(signature.args[1], args[1])
-            shapes = frame.splats("table", channel, like.count) if ratios else []
+            channel = frame.index(*channel)
+            spectra = frame.splats("table", channel, like.count) if ratios else []
             sums = [frame.variable(frame.vector) for _ in range(like.count)]
             with cgutils.for_range(builder, frame.groups) as loop:
                 row = builder.add(builder.mul(loop.index, frame.channels), channel)
-                factor, amounts = frame.counts("dense", row), frame.rows("tile", loop.index)
+                factor, amounts = frame.counts("dense", row), frame.rows("amounts", loop.index)
                 if ratios:
-                    factor, _ = frame.ratio(factor, amounts, shapes)
+                    factor, _ = frame.ratio(factor, amounts, spectra)
                 frame.add_products(sums, factor, amounts)
             double = ir.DoubleType()
-            data = _data(context, builder, *arrays["numerator"])
+            data = _data(context, builder, *numerator)
             start = builder.mul(channel, frame.place(like.count))
             for c, total in enumerate(sums):
                 found = _fold(builder, _widened(builder, builder.load(total, typ=frame.vector)), 1)
@@ -115,7 +114,7 @@ def _spread(ratios):
                 builder.store(builder.fadd(builder.load(pointer, typ=double), found), pointer)
             return context.get_dummy_value()
 
-        return types.void(like, channel, dense, table, tile, floor, numerator), codegen
+        return types.void(like, channel, dense, model, numerator), codegen
 
     return intrinsic(typed)
 

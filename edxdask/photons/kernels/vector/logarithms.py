@@ -5,7 +5,7 @@ import math
 import numpy as np
 from llvmlite import ir
 
-from edxdask.photons.kernels.vector import FAST, _mul_add
+from edxdask.photons.kernels.vector.registers import FAST, _mul_add
 
 LEAST_MANTISSA = math.sqrt(0.5)
 

@@ -8,13 +8,14 @@ from sklearn.decomposition import NMF
 
 from edxdask.errors import ParameterError
 from edxdask.photons import (
+    LEAST_DENSE_FILL,
     PhotonBlock,
-    SplitBlock,
     Sweep,
+    SweepBlock,
     as_photons,
     back_project,
-    choose,
     entropy_term,
+    for_sweeps,
     frobenius_sweep,
     from_dense,
     hold_dense,
@@ -24,10 +25,7 @@ from edxdask.photons import (
     squares,
     to_dense,
 )
-from edxdask.photons import factor as photons_factor
-from edxdask.photons.kernels.split import STRIP
-from edxdask.photons.split import FULL_FILL
-from edxdask.photons.sweep import least_of
+from edxdask.photons.sweep_statistics import least_of
 
 
 def counts_and_start(
@@ -44,12 +42,12 @@ def counts_and_start(
     return counts, abundance.astype(dtype), spectra.astype(dtype)
 
 
-FORMS = ["photons", "split", "dense"]
+FORMS = ["photons", "mixed", "dense"]
 
 
-def as_block(counts: np.ndarray, form: str) -> PhotonBlock | SplitBlock:
+def as_block(counts: np.ndarray, form: str) -> PhotonBlock | SweepBlock:
     """Photons only, every third channel dense, or all of them."""
-    held = {"photons": [], "split": np.arange(1, counts.shape[1], 3), "dense": np.arange(counts.shape[1])}
+    held = {"photons": [], "mixed": np.arange(1, counts.shape[1], 3), "dense": np.arange(counts.shape[1])}
     return hold_dense(from_dense(counts), np.asarray(held[form], dtype=np.intp))
 
 
@@ -342,17 +340,17 @@ def test_slopes_and_curvatures_equal_dense_algebra(phases, dtype, tolerance, for
     assert log_term == pytest.approx(np.sum(counts * np.log(expected)), rel=tolerance)
 
 
-def test_only_full_channels_are_held_dense():
+def test_only_channels_that_are_filled_are_held_dense():
     counts = np.zeros((160, 9), dtype=np.uint16)
-    counts[: int(160 * FULL_FILL), 4] = 7
-    assert choose(from_dense(counts)).full.size == 0
-    counts[: int(160 * FULL_FILL) + 1, 6] = 300
-    assert choose(from_dense(counts)).full.tolist() == [6]
+    counts[: int(160 * LEAST_DENSE_FILL), 4] = 7
+    assert for_sweeps(from_dense(counts)).dense_channels.size == 0
+    counts[: int(160 * LEAST_DENSE_FILL) + 1, 6] = 300
+    assert for_sweeps(from_dense(counts)).dense_channels.tolist() == [6]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("pixels", [1, 16, 257, 700])
-def test_split_blocks_hold_what_they_were_made_of(form, pixels):
+def test_blocks_for_sweeps_hold_what_they_were_made_of(form, pixels):
     counts = counts_and_start(pixels, 50, 3, 60, seed=pixels)[0]
     counts[pixels // 2] = 0
     whole, block = from_dense(counts), as_block(counts, form)
@@ -414,29 +412,6 @@ def test_a_pixel_gets_the_same_to_the_last_bit_whoever_its_neighbours_are(dtype)
         np.testing.assert_array_equal(alone, together[some])
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_spectra_at_photons_are_the_same_kept_or_not(dtype, monkeypatch):
-    """They are kept for the sums over pixels as far as a tile's fit near the processor."""
-    rng = np.random.default_rng(5)
-    counts = rng.poisson(0.1, (600, 400)).astype(np.uint16)
-    counts[256:512] = rng.poisson(0.02, (256, 400))  # a tile that has room where others have none
-    block = hold_dense(from_dense(counts), np.array([5, 17]))
-    spectra = rng.uniform(0.5, 1.5, (3, 400)).astype(dtype)
-    start = rng.uniform(0.5, 1.5, (600, 3)).astype(dtype)
-    results = []
-    for rows in (photons_factor.KEPT_ROWS, 3 * STRIP * 4, 3 * STRIP):
-        monkeypatch.setattr(photons_factor, "KEPT_ROWS", rows)
-        abundance = start.copy()
-        results.append((kl_sweep(block, abundance, spectra, inner=2).numerator, abundance))
-    steps = np.diff(block.steps[block.tiles])
-    assert 3 * steps.max() <= 8192
-    assert 3 * steps[1] <= 3 * STRIP * 4 < 3 * steps[0]
-    assert min(steps) > STRIP
-    for numerator, abundance in results[1:]:
-        np.testing.assert_array_equal(numerator, results[0][0])
-        np.testing.assert_array_equal(abundance, results[0][1])
-
-
 @pytest.mark.parametrize("sweep", [kl_sweep, frobenius_sweep])
 @pytest.mark.parametrize(("dtype", "tiny"), [("f4", 1e-21), ("f8", 1e-170)])
 def test_no_abundance_falls_so_low_that_products_are_no_normal_numbers(sweep, dtype, tiny):
@@ -448,7 +423,7 @@ def test_no_abundance_falls_so_low_that_products_are_no_normal_numbers(sweep, dt
     for scale in (1.0, 1e-6):  # what counts is how many counts a phase gives, not how it is scaled
         scaled, before = (spectra * scale).astype(dtype), (start / scale).astype(dtype)
         after = before.copy()
-        sweep(as_block(counts, "split"), after, scaled, frozen=np.array([False, False, True]))
+        sweep(as_block(counts, "mixed"), after, scaled, frozen=np.array([False, False, True]))
         least = least_of(np.dtype(dtype)) / scaled.sum(axis=1, dtype=np.float64)
         np.testing.assert_allclose(after[::2, 0], least[0], rtol=1e-5)
         np.testing.assert_array_equal(after[:, 2], before[:, 2])

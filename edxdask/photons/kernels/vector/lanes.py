@@ -2,15 +2,16 @@
 
 A lane is a pixel, or a strip of a pixel's photons. A fit, a division, a logarithm and the sums of an update
 are then the same instructions for sixteen counts at once, and need no sum across a vector. Channels that are
-held dense (``full``) and photons (``strips``) differ in where counts and spectra come from, and in where the
+held dense (``dense_channels``) and photons (``strips``) differ in where counts and spectra come from, and in where the
 sums go to. Written as LLVM IR, since the number of vectors that must stay in registers is that of the phases.
 """
 
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from edxdask.photons.kernels.logs import log
-from edxdask.photons.kernels.vector import (
+from edxdask.photons.kernels.arrangement import LANES
+from edxdask.photons.kernels.vector.logarithms import log
+from edxdask.photons.kernels.vector.registers import (
     FAST,
     _data,
     _load_row,
@@ -20,9 +21,17 @@ from edxdask.photons.kernels.vector import (
     _widened,
 )
 
-LANES = 16
 QUICK = (*FAST, "afn", "arcp", "ninf")  # an estimate, refined: right to rounding, for fits that are finite
 LOG_STEPS = 8  # terms that are added in single precision before their sum goes on in double
+
+
+def fields(builder, *tuples):
+    """Numba type and value of each field of some named tuples, (type, value) each, by the field's name."""
+    found = {}
+    for kind, value in tuples:
+        for place, (name, own) in enumerate(zip(kind.fields, kind, strict=True)):
+            found[name] = (own, builder.extract_value(value, place))
+    return found
 
 
 class Frame:
@@ -78,12 +87,12 @@ class Frame:
         for total, vector in zip(sums, vectors, strict=True):
             b.store(_mul_add(b, factor, vector, b.load(total, typ=vector.type)), total)
 
-    def ratio(self, counts, amounts, shapes):
+    def ratio(self, counts, amounts, spectra):
         """Return counts over the modelled ones, and these, clamped from below."""
         b = self.builder
-        fit = b.fmul(amounts[0], shapes[0], flags=FAST)
-        for amount, shape in zip(amounts[1:], shapes[1:], strict=True):
-            fit = _mul_add(b, amount, shape, fit)
+        fit = b.fmul(amounts[0], spectra[0], flags=FAST)
+        for amount, own in zip(amounts[1:], spectra[1:], strict=True):
+            fit = _mul_add(b, amount, own, fit)
         least = _splat(b, self.arrays["floor"][1], LANES)
         fit = b.select(b.fcmp_ordered(">", least, fit), least, fit)
         return b.fdiv(counts, fit, flags=QUICK), fit
@@ -118,16 +127,16 @@ class Gains:
                 more = _widened(b, b.load(part, typ=frame.vector))
                 b.store(b.fadd(b.load(total, typ=frame.wide), more, flags=FAST), total)
 
-    def _add(self, amounts, some, counts, shapes, curve_shapes):
+    def _add(self, amounts, some, counts, spectra, curve_spectra):
         frame, factor = self.frame, counts
         if self.ratios:
-            factor, fit = frame.ratio(counts, amounts, shapes)
+            factor, fit = frame.ratio(counts, amounts, spectra)
         if self.logs:
             frame.add_products(some, counts, log(frame.builder, fit))
-        frame.add_products(self.sums, factor, shapes)
+        frame.add_products(self.sums, factor, spectra)
         if self.curve_sums:
             curvature = frame.builder.fdiv(factor, fit, flags=QUICK)
-            frame.add_products(self.curve_sums, curvature, curve_shapes)
+            frame.add_products(self.curve_sums, curvature, curve_spectra)
 
     def found(self, sums):
         """Read sums at the end."""

@@ -9,8 +9,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from edxdask.photons.kernels.lanes import LANES, Frame, Gains
-from edxdask.photons.kernels.vector import (
+from edxdask.photons.kernels.arrangement import LANES
+from edxdask.photons.kernels.vector.lanes import Frame, Gains, fields
+from edxdask.photons.kernels.vector.registers import (
     FAST,
     _data,
     _load_from,
@@ -107,8 +108,8 @@ class _Strips(_Rows):
     def __init__(self, context, builder, phases, arrays, group):
         super().__init__(context, builder, phases, arrays)
         group = self.index(*group)
-        self.first = self.number("steps", group)
-        self.size = builder.sub(self.number("steps", builder.add(group, self.place(1))), self.first)
+        self.first = self.number("group_starts", group)
+        self.size = builder.sub(self.number("group_starts", builder.add(group, self.place(1))), self.first)
         self.owners = self.starts(self.places("owner", group), phases)
 
     def places(self, name, row):
@@ -116,21 +117,20 @@ class _Strips(_Rows):
         start = self.builder.mul(row, self.place(LANES))
         return [self.number(name, self.builder.add(start, self.place(t))) for t in range(LANES)]
 
-    def kept_rows(self, step):
-        """Rows of ``shapes`` that are a step's: from ``kept`` on, ``apart`` from those of the next."""
-        kept, apart = (self.index(*self.arrays[name]) for name in ("kept", "apart"))
-        first = self.builder.add(kept, self.builder.mul(step, apart))
+    def kept_rows(self, row, kept, apart):
+        """Rows of ``spectra_rows`` that are a row's: from ``kept`` on, ``apart`` from those of the next."""
+        first = self.builder.add(self.index(*kept), self.builder.mul(row, self.index(*apart)))
         return [self.builder.add(first, self.place(c)) for c in range(self.phases)]
 
-    def shapes(self, step, keep):
-        """Rows of ``table`` of a step's photons, one vector per phase; kept in ``shapes`` where ``keep``."""
-        found = self.columns("table", self.places("place", step), self.phases)
-        for row, vector in zip(self.kept_rows(step), found, strict=True) if keep else ():
-            _store_row(self.context, self.builder, *self.arrays["shapes"], row, vector)
+    def spectra(self, row, keep_at=()):
+        """Rows of ``table`` of a row of photons, one vector per phase; kept where ``keep_at`` says."""
+        found = self.columns("table", self.places("place", row), self.phases)
+        for at, vector in zip(keep_at, found, strict=True) if keep_at else ():
+            _store_row(self.context, self.builder, *self.arrays["spectra_rows"], at, vector)
         return found
 
-    def step_counts(self, step, kind=None):
-        return self.counts("count", self.builder.add(self.first, step), kind)
+    def row_counts(self, row, kind=None):
+        return self.counts("count", self.builder.add(self.first, row), kind)
 
 
 def _turn(back):
@@ -178,45 +178,36 @@ def find_places(typingctx, channel, row, length, place, at):
 
 
 def _gains(ratios, logs):
-    """Add Σ ``ratio * table`` over a group's photons to the rows of ``added`` of their owners.
+    """Add Σ ``ratio * table`` over a group's photons to the rows of ``gains`` of their owners.
 
-    As ``full``'s: of counts where not ``ratios``; with ``logs`` Σ count · log(fit), into ``log_sums``;
-    Σ ratio / fit · row of ``curve_table`` to ``curve_added``, where ``curve`` is not empty. Else the
-    rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done with them.
+    As those of ``dense_channels``: of counts where not ``ratios``; with ``logs`` Σ count · log(fit), into
+    ``log_sums``; Σ ratio / fit · row of ``curve_table`` to ``curve_gains``, where ``curve`` is not empty. Else
+    the rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done with
+    them. ``strips``, ``model`` and ``sums`` are ``Strips``, ``Model`` and ``Sums`` of ``scratch``.
     """
 
-    def typed(
-        typingctx, like, curve, group, steps, owner, place, curve_place, count, table, curve_table, tile,
-        floor, added, curve_added, log_sums, shapes, kept, apart,
-    ):  # fmt: skip
-        names = (
-            "steps", "owner", "place", "curve_place", "count", "table", "curve_table", "tile", "floor",
-            "added", "curve_added", "log_sums", "shapes", "kept", "apart",
-        )  # fmt: skip
-
+    def typed(typingctx, like, curve, group, strips, model, sums, kept, apart):
         def codegen(context, builder, signature, args):
-            arrays = dict(zip(names, zip(signature.args[3:], args[3:], strict=True), strict=True))
-            frame = _Strips(context, builder, like.count, arrays, (signature.args[2], args[2]))
-            curves = _Strips(context, builder, curve.count, arrays, (signature.args[2], args[2]))
+            _, _, group, strips, model, sums, kept, apart = zip(signature.args, args, strict=True)
+            arrays = fields(builder, strips, model, sums)
+            frame = _Strips(context, builder, like.count, arrays, group)
+            curves = _Strips(context, builder, curve.count, arrays, group)
             gains = Gains(frame, ratios, logs, curve.count)
+            keeps = ratios and not curve.count
 
-            def take(step):
-                shapes = frame.shapes(step, keep=ratios and not curve.count)
-                rows = frame.places("curve_place", step) if curve.count else []
-                return frame.step_counts(step), shapes, frame.columns("curve_table", rows, curve.count)
+            def take(row):
+                spectra = frame.spectra(row, frame.kept_rows(row, kept, apart) if keeps else ())
+                rows = frame.places("curve_place", row) if curve.count else []
+                return frame.row_counts(row), spectra, frame.columns("curve_table", rows, curve.count)
 
-            amounts = frame.columns("tile", frame.owners, like.count) if ratios else []
+            amounts = frame.columns("amounts", frame.owners, like.count) if ratios else []
             gains.add_all(frame.place(0), frame.size, amounts, take)
-            frame.add_to_rows("added", frame.owners, gains.found(gains.sums))
-            frame.add_to_rows("curve_added", curves.owners, gains.found(gains.curve_sums))
+            frame.add_to_rows("gains", frame.owners, gains.found(gains.sums))
+            frame.add_to_rows("curve_gains", curves.owners, gains.found(gains.curve_sums))
             gains.store_logs()
             return context.get_dummy_value()
 
-        arguments = (
-            like, curve, group, steps, owner, place, curve_place, count, table, curve_table, tile, floor,
-            added, curve_added, log_sums, shapes, kept, apart,
-        )  # fmt: skip
-        return types.void(*arguments), codegen
+        return types.void(like, curve, group, strips, model, sums, kept, apart), codegen
 
     return intrinsic(typed)
 
@@ -227,40 +218,37 @@ strip_count_gains = _gains(ratios=False, logs=False)
 
 
 @intrinsic
-def keep_shapes(typingctx, like, group, steps, owner, place, table, shapes, kept, apart):
-    """Write the rows of ``table`` of a group's photons to ``shapes``, as sums of ratios do."""
+def keep_spectra(typingctx, like, group, strips, model, kept, apart):
+    """Write the rows of ``table`` of a group's photons to ``spectra_rows``, as sums of ratios do."""
 
     def codegen(context, builder, signature, args):
-        names = ("steps", "owner", "place", "table", "shapes", "kept", "apart")
-        arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
-        frame = _Strips(context, builder, like.count, arrays, (signature.args[1], args[1]))
+        _, group, strips, model, kept, apart = zip(signature.args, args, strict=True)
+        frame = _Strips(context, builder, like.count, fields(builder, strips, model), group)
         with cgutils.for_range(builder, frame.size) as loop:
-            frame.shapes(loop.index, keep=True)
+            frame.spectra(loop.index, frame.kept_rows(loop.index, kept, apart))
         return context.get_dummy_value()
 
-    return types.void(like, group, steps, owner, place, table, shapes, kept, apart), codegen
+    return types.void(like, group, strips, model, kept, apart), codegen
 
 
 def _weights(ratios):
     """Write ratios, or counts, of a group's photons to the rows of ``weight``, in double precision."""
 
-    def typed(typingctx, like, group, steps, owner, count, table, tile, floor, weight, shapes, kept, apart):
-        names = ("steps", "owner", "count", "table", "tile", "floor", "weight", "shapes", "kept", "apart")
-
+    def typed(typingctx, like, group, strips, model, kept, apart):
         def codegen(context, builder, signature, args):
-            arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
-            frame = _Strips(context, builder, like.count, arrays, (signature.args[1], args[1]))
-            amounts = frame.columns("tile", frame.owners, like.count) if ratios else []
+            _, group, strips, model, kept, apart = zip(signature.args, args, strict=True)
+            frame = _Strips(context, builder, like.count, fields(builder, strips, model), group)
+            amounts = frame.columns("amounts", frame.owners, like.count) if ratios else []
             with cgutils.for_range(builder, frame.size) as loop:
-                found = frame.step_counts(loop.index, None if ratios else frame.wide)
+                found = frame.row_counts(loop.index, None if ratios else frame.wide)
                 if ratios:
-                    shapes = [frame.row("shapes", row) for row in frame.kept_rows(loop.index)]
-                    found = _widened(builder, frame.ratio(found, amounts, shapes)[0])
-                _store_row(context, builder, *arrays["weight"], loop.index, found)
+                    rows = frame.kept_rows(loop.index, kept, apart)
+                    spectra = [frame.row("spectra_rows", row) for row in rows]
+                    found = _widened(builder, frame.ratio(found, amounts, spectra)[0])
+                _store_row(context, builder, *frame.arrays["weight"], loop.index, found)
             return context.get_dummy_value()
 
-        arguments = (like, group, steps, owner, count, table, tile, floor, weight, shapes, kept, apart)
-        return types.void(*arguments), codegen
+        return types.void(like, group, strips, model, kept, apart), codegen
 
     return intrinsic(typed)
 
@@ -269,26 +257,24 @@ strip_ratios, strip_counts = _weights(ratios=True), _weights(ratios=False)
 
 
 @intrinsic
-def strip_spread(typingctx, like, group, steps, owner, place, weight, table, numerator):
+def strip_spread(typingctx, like, group, strips, table, numerator):
     """Add ``weight`` of a group's photons times their owners' rows of ``table`` to rows of ``numerator``.
 
     All in double precision, so that it makes no difference which photons share a group. In a loop of its own,
     where all that is read again and again stays in registers.
     """
-    names = ("steps", "owner", "place", "weight", "table", "numerator")
 
     def codegen(context, builder, signature, args):
-        arrays = dict(zip(names, zip(signature.args[2:], args[2:], strict=True), strict=True))
-        frame = _Strips(context, builder, like.count, arrays, (signature.args[1], args[1]))
-        kind, weights = arrays["weight"]
-        weights = _data(context, builder, kind, weights)
+        _, group, strips, table, numerator = zip(signature.args, args, strict=True)
+        arrays = {**fields(builder, strips), "table": table, "numerator": numerator}
+        frame = _Strips(context, builder, like.count, arrays, group)
+        weights = _data(context, builder, *arrays["weight"])
         for c in range(0, like.count, ROW):
             own = [frame.four("table", owner, c)[1] for owner in frame.owners]
             with cgutils.for_range(builder, frame.size) as loop:
                 first = builder.mul(loop.index, frame.place(LANES))
-                for lane, (start, vector) in enumerate(
-                    zip(frame.places("place", loop.index), own, strict=True)
-                ):
+                places = frame.places("place", loop.index)
+                for lane, (start, vector) in enumerate(zip(places, own, strict=True)):
                     at = builder.gep(
                         weights, [builder.add(first, frame.place(lane))], source_etype=frame.element
                     )
@@ -298,4 +284,4 @@ def strip_spread(typingctx, like, group, steps, owner, place, weight, table, num
                     _store_to(context, builder, *arrays["numerator"], spot, after)
         return context.get_dummy_value()
 
-    return types.void(like, group, steps, owner, place, weight, table, numerator), codegen
+    return types.void(like, group, strips, table, numerator), codegen

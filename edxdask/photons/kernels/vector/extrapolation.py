@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.extending import intrinsic
 
-from edxdask.photons.kernels.lanes import LANES
-from edxdask.photons.kernels.logs import _all, log
-from edxdask.photons.kernels.vector import FAST, _mul_add, _splat, load, multiply, store
+from edxdask.photons.kernels.arrangement import LANES
+from edxdask.photons.kernels.jit import helper, kernel
+from edxdask.photons.kernels.vector.logarithms import _all, log
+from edxdask.photons.kernels.vector.registers import FAST, _mul_add, _splat, load, multiply, store
 
 LIKE = (1,) * LANES
 # 2 ** t = Σ (t log 2)ⁿ / n!, lowest first: between -1 and 1 to rounding
@@ -43,24 +43,29 @@ def step_ratio(typingctx, now, before, momentum):
     return now(now, before, momentum), codegen
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _move(now, before, momentum):
-    for row in range(now.shape[0]):
+@helper
+def _move(now, before, rows, momentum):
+    for row in range(rows):
         value = load(LIKE, now, row)
         moved = multiply(value, step_ratio(value, load(LIKE, before, row), momentum))
         store(before, row, value)
         store(now, row, moved)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def go_on(now, before, momentum):
-    """See ``factorize.steps.extrapolate``; both flat."""
+@kernel
+def _extrapolate(now, before, momentum, rest):
     rows = now.size // LANES
+    _move(now, before, rows, momentum)
     whole = rows * LANES
-    _move(now[:whole].reshape(rows, LANES), before[:whole].reshape(rows, LANES), momentum)
-    rest = np.zeros((2, 1, LANES), now.dtype)
-    rest[0, 0, : now.size - whole] = now[whole:]
-    rest[1, 0, : now.size - whole] = before[whole:]
-    _move(rest[0], rest[1], momentum)
-    now[whole:] = rest[0, 0, : now.size - whole]
-    before[whole:] = rest[1, 0, : now.size - whole]
+    for i in range(now.size - whole):
+        rest[0, i] = now[whole + i]
+        rest[1, i] = before[whole + i]
+    _move(rest[0], rest[1], 1, momentum)
+    for i in range(now.size - whole):
+        now[whole + i] = rest[0, i]
+        before[whole + i] = rest[1, i]
+
+
+def extrapolate(now, before, momentum):
+    """See ``contract.Kernels``."""
+    _extrapolate(now, before, now.dtype.type(momentum), np.zeros((2, LANES), now.dtype))

@@ -1,9 +1,9 @@
-"""Dense to photons and back: zeros are skipped 64 bytes at a time."""
+"""Dense to photons: zeros are skipped 64 bytes at a time."""
 
 import numpy as np
 from numba import njit
 
-from edxdask.photons.kernels.vector import bit_count, lowest_bit, nonzero_mask
+from edxdask.photons.kernels.vector.registers import bit_count, lowest_bit, nonzero_mask
 
 
 @njit(cache=True, nogil=True)
@@ -44,12 +44,3 @@ def fill_nonzeros(dense, indptr, channel, count):
                 channel[j] = e
                 count[j] = row[e]
                 j += 1
-
-
-@njit(cache=True, nogil=True)
-def scatter(indptr, channel, count, dense):
-    """Write the counts of all pixels into zeroed rows."""
-    for i in range(indptr.size - 1):
-        row = dense[i]
-        for j in range(indptr[i], indptr[i + 1]):
-            row[channel[j]] = count[j]

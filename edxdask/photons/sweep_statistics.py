@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edxdask.errors import ParameterError
+from edxdask.photons.kernels.contract import UpdateRules
 
 MAX_PHASES = 32
 # scikit-learn's clamp: a fit below it counts as it, so that neither a ratio nor a logarithm is infinite.
@@ -85,19 +86,18 @@ class Factors:
 
     Attributes
     ----------
-    rules : (3, k), by phase: one over the row sum of its spectrum, or 0 where it is frozen; 1 where it is
-        frozen, else 0; the least abundance that is not zero, or 0 where it is frozen
+    rules : how abundances change, by phase
     spectra : (k, E), what is not zero raised to the least
     """
 
     phases: int
     dtype: np.dtype
-    rules: np.ndarray
+    rules: UpdateRules
     spectra: np.ndarray
 
 
 def least_of(dtype: np.dtype) -> float:
-    """Return the least share of a phase's spectrum, and the least counts of it in a pixel, that are not zero.
+    """Return the least fraction of a phase's spectrum, and its least counts in a pixel, that are not zero.
 
     The product of two that are smaller is no normal number, over which a processor takes ten times as long;
     and updates make what is to become zero smaller and smaller, without an end. From here it can come back.
@@ -143,7 +143,7 @@ def check_factors(
     if keep.shape != (phases,):
         raise ParameterError("frozen", keep.shape, f"one flag for each of {phases} phases")
     least = least_of(abundance.dtype)
-    rules = np.array([(1 - keep) * rate, keep, (1 - keep) * rate * least])
+    rules = UpdateRules((1 - keep) * rate, keep, (1 - keep) * rate * least)
     lifted = np.maximum(spectra, (least * sums).astype(spectra.dtype)[:, None])
     return Factors(phases, abundance.dtype, rules, lifted * (spectra > 0))
 
