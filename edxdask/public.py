@@ -14,7 +14,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.progress import Progress, ProgressHook
+from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
 
 __all__ = ["export", "open", "quantify", "simulate"]
 
@@ -56,7 +56,7 @@ def simulate(
     chunks: int | tuple[int, int] = 64,
     overwrite: bool = False,
     resume: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset:
     """Simulate a spectrum image with known truth; with ``out``, write it to a store and open that.
 
@@ -106,11 +106,13 @@ def simulate(
         chunks=chunks,
     )
     if out is None:
-        if overwrite or resume or progress is not None:
+        if overwrite or resume or progress:
             raise ParameterError("out", None, "a store to write when overwrite, resume or progress is given")
         return ds
-    hook = None if progress is None else _renamed(progress, f"simulate {Path(out).name}")
-    written = save(ds, out, overwrite=overwrite, resume=resume, progress=hook)
+    label = f"simulate {Path(out).name}"
+    with shown(progress, label) as hook:
+        renamed = None if hook is None else _renamed(hook, label)
+        written = save(ds, out, overwrite=overwrite, resume=resume, progress=renamed)
     if not isinstance(written, xr.Dataset):
         raise TypeError("a saved Dataset must open as a Dataset")
     return written
@@ -131,7 +133,7 @@ def export(
     *,
     format: str | None = None,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Path:
     """Write a cube, a spectrum or a map in the format its suffix names, whole or not at all.
 
@@ -145,7 +147,7 @@ def export(
     path : target
     format : suffix to go by where ``path`` has another
     overwrite : replace an existing file
-    progress : called after every block of a cube
+    progress : a bar in a terminal and in a notebook, unless False; a function is called after every block
 
     Returns
     -------

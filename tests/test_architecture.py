@@ -18,6 +18,7 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(
         ("errors", "optional", "progress", "schema", "budget", "photons", "_lazy", "_version"), 0
     ),
+    "progress_display": 0,
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
     **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),

@@ -10,21 +10,9 @@ from typing import Any
 import click
 import numpy as np
 
-_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+from edxdask.progress_display import si
 
-
-def si(value: float) -> str:
-    """Three digits and a prefix, ready for a unit.
-
-    Examples
-    --------
-    >>> si(0.0), si(147.2), si(68_719_476_736), si(0.0123)
-    ('0 ', '147 ', '68.7 G', '0.0123 ')
-    """
-    for size, prefix in _STEPS:
-        if abs(value) >= 0.9995 * size:
-            return f"{value / size:.3g} {prefix}"
-    return f"{value:.3g} "
+__all__ = ["print_json", "print_table", "si", "size"]
 
 
 def size(count: float) -> str:

@@ -22,6 +22,7 @@ from edxdask.factorize.iteration.sweep_step import ABUNDANCE, Loss
 from edxdask.factorize.kernels.likelihood import likelihood_rows
 from edxdask.factorize.kernels.simplex import simplex_rows
 from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
+from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.reconstruct import check_same_energy, nodes_of, require_variables
 
@@ -37,6 +38,7 @@ def fcls(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset | xr.DataTree:
     """Find abundances of known spectra in a cube or collection: at least 0, and 1 in sum, exactly.
 
@@ -50,6 +52,7 @@ def fcls(
         (Newton's method with bounds), which keeps every pixel's photons by itself. Photons in channels where
         all spectra are zero tell it nothing and are not in its ``total``
     precision : "single" or "double"
+    progress : a sign of life in a terminal and in a notebook, unless False
 
     Returns
     -------
@@ -66,9 +69,12 @@ def fcls(
     rank = len(table)
     dtype = np.dtype(np.float32 if precision == "single" else np.float64)
     demand = Demand(rank * dtype.itemsize * 2, 4 * rank * table.shape[1] * 8)
-    with photons_of(
-        data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "fcls"),
+        photons_of(
+            data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         objectives = _solved(problem, LikelihoodStep() if loss == "kl" else SimplexStep(), table, dtype)
         entry = f"fcls(loss={loss!r})"
         abundance = gather_abundance(problem)

@@ -32,7 +32,7 @@ from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, Free
 from edxdask.factorize.iteration.starts import GivenState, RandomState, nndsvd, random_spectra
 from edxdask.factorize.iteration.sweep_step import Loss
 from edxdask.factorize.pansharpening.binned_fit import first_bin, first_spectra
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 
 PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double": np.dtype(np.float64)}
@@ -59,7 +59,7 @@ def nmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset | xr.DataTree:
     """Factorize a cube, or a collection with shared spectra, into ``phases`` phases.
 
@@ -81,6 +81,7 @@ def nmf(
     precision : "single" or "double"
     memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
     checkpoint : folder; the same call resumes from it, and removes it when done
+    progress : a bar in a terminal and in a notebook, unless False; or a function of a ``Progress``
 
     Returns
     -------
@@ -106,9 +107,12 @@ def nmf(
     # abundances, those before and those in the making; at the end the result's maps and totals
     state = rank * dtype.itemsize * (4 if accelerate else 3) + 16
     demand = Demand(state + binned, 6 * rank * channels * 8)
-    with photons_of(
-        data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "nmf") as hook,
+        photons_of(
+            data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         spectra = start_factors(problem, init, rank, dtype, seed)
         masks = {name: _mask(value, name, spectra.shape) for name, value in _named(fixed, forbidden)}
         if forbidden is not None:
@@ -121,12 +125,12 @@ def nmf(
                 **{name: digest(mask) for name, mask in masks.items()},
             )  # fmt: skip
             kept = Checkpoint(Path(checkpoint), identity)
-        loop = Loop(problem.executor, "nmf", StopRule(max_iter, tol), progress, kept)
+        loop = Loop(problem.executor, "nmf", StopRule(max_iter, tol), hook, kept)
         attrs: dict[str, Any] = {schema.SEED: seed}
         if request is None:
             model = FreeSpectra(masks.get("fixed"))
             if factor and not resumes(kept):
-                spectra = first_spectra(problem, spectra, model, factor, max_iter, progress)
+                spectra = first_spectra(problem, spectra, model, factor, max_iter, hook)
             most = FAR_MOMENTUM if loss == "kl" else MOST_MOMENTUM
             spectra, objectives = factorize(
                 problem, model, spectra, loop, loss=loss, accelerate=accelerate, most_momentum=most

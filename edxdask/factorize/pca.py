@@ -39,6 +39,7 @@ from edxdask.factorize.iteration.starts import ZeroState
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE as SCORES
 from edxdask.factorize.kernels.moments import add_weighted_pairs, add_weighted_squares
 from edxdask.photons import Block, back_project, pixel_totals, project, sum_spectrum
+from edxdask.progress import ProgressOption, shown
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def pca(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset | xr.DataTree:
     """Find the principal components of a cube, or of a collection with shared loadings.
 
@@ -81,6 +83,7 @@ def pca(
     moments : "gram" adds up YᵀY (channels × channels) in one pass; "passes" multiplies the photons with
         narrow blocks, pass by pass, and holds no such matrix. None takes the first where it fits the memory
         and is as quick; the log says which and why
+    progress : a sign of life in a terminal and in a notebook, unless False
 
     Returns
     -------
@@ -97,9 +100,12 @@ def pca(
     rank = require_phases(components, pixels, channels, name="components")
     count = max(rank, min(scree, channels, pixels))
     demand = Demand(2 * rank * 4 + 8, 4 * WIDTH * channels * 8)
-    with photons_of(
-        data, step="pca", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "pca"),
+        photons_of(
+            data, step="pca", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         way = moments or choose_moments(problem)
         weighted = weighting == "poisson"
         found = find_components(problem, way, weighted=weighted, center=center, rank=rank, count=count)

@@ -65,7 +65,7 @@ from edxdask.factorize.priors.smooth_maps import (
     smooth_abundances,
     state_floats,
 )
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import with_shared
 
@@ -96,7 +96,7 @@ def psnmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset | xr.DataTree:
     """Unmix a cube, or a collection with shared spectra, by pan-sharpening NMF.
 
@@ -124,6 +124,7 @@ def psnmf(
         pixel 400 rounds instead of 80 take Fp from 1.4 to 5.4 deg)
     memory_limit : such as "6GiB"; photons that do not fit go to a cache on local disk (folder ``cache``)
     checkpoint : folder; the same call resumes from it, and removes it when done
+    progress : a bar in a terminal and in a notebook, unless False; or a function of a ``Progress``
 
     Returns
     -------
@@ -145,16 +146,17 @@ def psnmf(
     scratch = 6 * most * channels * 8 + 4 * scratch_floats(most, widest)
     demand = Demand(4 * state_floats(most), scratch, 4 * halo_floats(most, widest))
     folder = Path(checkpoint) if checkpoint else None
-    with photons_of(
-        data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "psnmf") as hook,
+        photons_of(
+            data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         identity = run_identity(
             problem, "psnmf", phases=phases, bin=bin, smooth=smooth, prior=prior, seed=seed,
             request=request.identity(problem) if request else "",
         )  # fmt: skip
-        run = Run(
-            problem, folder, identity, seed, progress, None if request is None else request.guide(problem)
-        )
+        run = Run(problem, folder, identity, seed, hook, None if request is None else request.guide(problem))
         with run.window(data, workers) as window:
             curves = run.choose(window, phases, bin)
             fit, found = run.coarse(
