@@ -124,6 +124,12 @@ class DatasetAccessor(_Operations):
 
         return to_hyperspy(validate_cube(self._ds))
 
+    def to_sparse(self, **options: Any) -> Any:
+        """Photons as ``scipy.sparse.csr_array``, pixels × channels; see ``edxdask.to_sparse``."""
+        from edxdask.io.export.sparse import to_sparse  # the engine loads on demand
+
+        return to_sparse(self._ds, **options)
+
 
 class DataTreeAccessor(_Operations):
     """``tree.edx``: the same operations on every map of a collection; the result holds the maps only."""
@@ -165,3 +171,9 @@ class DataTreeAccessor(_Operations):
     def to_hyperspy(self) -> dict[str, Any]:
         """Every map as a HyperSpy signal, by path."""
         return {path: DatasetAccessor(ds).to_hyperspy() for path, ds in self._maps().items()}
+
+    def to_sparse(self, **options: Any) -> Any:
+        """Photons of every map as ``scipy.sparse.csr_array``, by name; see ``edxdask.to_sparse``."""
+        from edxdask.io.export.sparse import to_sparse  # the engine loads on demand
+
+        return to_sparse(self._tree, **options)

@@ -113,7 +113,13 @@ def _display(progress: ProgressOption, label: str) -> AbstractContextManager[Pro
 
 
 def watched() -> str | None:
-    """Say where somebody watches: in a "notebook", at a "terminal" on stderr, or nowhere (None)."""
+    """Say where somebody watches: in a "notebook", at a "terminal" on stderr, or nowhere (None).
+
+    Processes that others started to work for them have the terminal of those, and leave it alone.
+    """
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        return None
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if hasattr(shell, "kernel"):

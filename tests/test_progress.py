@@ -77,7 +77,7 @@ def stderr_of(code, *, terminal, tmp_path):
 
 
 def screen_after(text):
-    """Lines a terminal shows at the end, by the few codes that bars use: line up, line start, line cleared."""
+    """Lines a terminal shows at the end, by the few codes that bars use."""
     lines, row = [""], 0
     at = 0
     while at < len(text):

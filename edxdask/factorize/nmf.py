@@ -164,7 +164,9 @@ def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed:
     executor, channels = problem.executor, problem.channels
     mean = problem.photons / (problem.pixels * channels)
     if init is None or (isinstance(init, str) and init == "nndsvda"):
-        return nndsvd(executor, channels, rank, mean, dtype)
+        # zeros become the mean, as in NNDSVDa; where that is many counts it would drown the factors, which
+        # grow with its root
+        return nndsvd(executor, channels, rank, min(mean, mean**0.5), dtype)
     if isinstance(init, str) and init == "random":
         # the scale that makes the product of two uniform factors match the mean
         scale = float(np.sqrt(4 * mean / rank))
