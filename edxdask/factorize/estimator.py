@@ -23,6 +23,7 @@ from edxdask.engine.problem import Demand, Problem, photons_of
 from edxdask.errors import ParameterError
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, FreeSpectra, factorize
+from edxdask.factorize.iteration.starts import nndsvd
 from edxdask.factorize.iteration.sweep_step import Loss
 from edxdask.factorize.matrix import best_amounts, cube_of, loss_of
 from edxdask.factorize.nmf import PRECISIONS, start_factors
@@ -42,7 +43,9 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     Whole numbers of any dtype are counts, and taken as they are. Other numbers of at least 0 (rates, scaled
     or weighted counts) are factorized too, rounded to steps of about 2e-10 of the largest; memory and time
-    follow the numbers that are not zero. Negative numbers and NaN are refused.
+    follow the numbers that are not zero. Negative numbers and NaN are refused. HyperSpy's EDS signals scale
+    counts unless told otherwise: ``s.decomposition(False, None, algorithm=PhotonNMF(3))`` hands them over as
+    they are, which ``loss="kl"`` is for; scaled ones are for ``loss="frobenius"``.
 
     Parameters
     ----------
@@ -52,7 +55,9 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Kullback-Leibler divergence, the likelihood of Poisson counts, or squared differences;
         ``beta_loss="kullback-leibler"`` and ``"frobenius"`` of scikit-learn's ``NMF``.
     init : {None, "nndsvda", "random"} or tuple, default=None
-        How to begin: None is "nndsvda". A tuple ``(W, H)`` holds the factors to begin with.
+        How to begin: "nndsvda" is scikit-learn's, with zeros filled by the mean of X. None is the same where
+        that mean is at most 1, and beyond fills by its square root, so that a unit of X does not matter. A
+        tuple ``(W, H)`` holds the factors to begin with.
     max_iter : int, default=500
         The most iterations.
     tol : float, default=1e-7
@@ -173,8 +178,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X = self._checked(X, reset=True)
         rank = self._rank(*X.shape)
         with self._problem(X, rank) as (problem, step, hook):
-            precision = PRECISIONS[self.precision]
-            spectra = start_factors(problem, self._start(step), rank, precision, self._seed())
+            spectra = self._start(problem, rank, step)
             loop = Loop(problem.executor, type(self).__name__, StopRule(self.max_iter, self.tol), hook)
             most = FAR_MOMENTUM if self.loss == "kl" else MOST_MOMENTUM
             spectra, objectives = factorize(
@@ -292,13 +296,18 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ):  # fmt: skip
             yield problem, step, hook
 
-    def _start(self, step: float) -> Any:
-        if isinstance(self.init, tuple) and len(self.init) == 2:
-            return np.asarray(self.init[0], dtype=np.float64) / step, self.init[1]
-        return self.init
-
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+    def _start(self, problem: Problem, rank: int, step: float) -> np.ndarray:
+        """Leave the first amounts in the states of the problem, and return the first spectra."""
+        precision = PRECISIONS[self.precision]
+        if self.init is None:
+            mean = problem.photons / (problem.pixels * problem.channels)
+            # factors grow with the root of the counts: a mean of many counts would drown them
+            return nndsvd(problem.executor, problem.channels, rank, min(mean, mean**0.5), precision)
+        init = self.init
+        if isinstance(init, tuple) and len(init) == 2:
+            init = np.asarray(init[0], dtype=np.float64) / step, init[1]
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return start_factors(problem, init, rank, precision, seed)
 
     def _unit(self, spectra: np.ndarray, abundance: np.ndarray) -> np.ndarray:
         """Spectra that sum to 1, biggest first unless the user gave their order."""

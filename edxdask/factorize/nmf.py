@@ -107,12 +107,8 @@ def nmf(
     # abundances, those before and those in the making; at the end the result's maps and totals
     state = rank * dtype.itemsize * (4 if accelerate else 3) + 16
     demand = Demand(state + binned, 6 * rank * channels * 8)
-    with (
-        shown(progress, "nmf") as hook,
-        photons_of(
-            data, step="nmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-        ) as problem,
-    ):
+    where: dict[str, Any] = {"workers": workers, "memory_limit": memory_limit, "cache": cache}
+    with shown(progress, "nmf") as hook, photons_of(data, step="nmf", demand=demand, **where) as problem:
         spectra = start_factors(problem, init, rank, dtype, seed)
         masks = {name: _mask(value, name, spectra.shape) for name, value in _named(fixed, forbidden)}
         if forbidden is not None:
@@ -164,9 +160,7 @@ def start_factors(problem: Problem, init: Any, rank: int, dtype: np.dtype, seed:
     executor, channels = problem.executor, problem.channels
     mean = problem.photons / (problem.pixels * channels)
     if init is None or (isinstance(init, str) and init == "nndsvda"):
-        # zeros become the mean, as in NNDSVDa; where that is many counts it would drown the factors, which
-        # grow with its root
-        return nndsvd(executor, channels, rank, min(mean, mean**0.5), dtype)
+        return nndsvd(executor, channels, rank, mean, dtype)
     if isinstance(init, str) and init == "random":
         # the scale that makes the product of two uniform factors match the mean
         scale = float(np.sqrt(4 * mean / rank))

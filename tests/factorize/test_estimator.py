@@ -70,11 +70,8 @@ def test_parameters_can_be_read_set_and_cloned():
 
 
 def test_it_works_in_a_pipeline(counts):
-    pipeline = make_pipeline(
-        FunctionTransformer(accept_sparse=True, feature_names_out="one-to-one"),
-        PhotonNMF(3),
-        StandardScaler(),
-    )
+    unchanged = FunctionTransformer(accept_sparse=True, feature_names_out="one-to-one")
+    pipeline = make_pipeline(unchanged, PhotonNMF(3), StandardScaler())
     scores = pipeline.fit_transform(csr_array(counts))
     np.testing.assert_allclose(scores, pipeline.transform(csr_array(counts)), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(scores.std(axis=0), 1)
@@ -265,6 +262,26 @@ def test_numbers_that_are_no_counts_keep_their_scale(counts, form, loss):
     np.testing.assert_allclose(from_rates.components_, from_counts.components_, rtol=0, atol=1e-5)
     factor = np.sqrt(7.3) if loss == "kl" else 7.3
     assert from_rates.reconstruction_err_ == pytest.approx(from_counts.reconstruction_err_ / factor, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["kl", "frobenius"])
+def test_a_start_with_the_mean_for_zeros_does_not_drown_factors_of_large_counts(counts, loss):
+    """Factors grow with the root of the counts; filled with their mean they are three equal components."""
+    one, many = PhotonNMF(3, loss=loss).fit(counts), PhotonNMF(3, loss=loss).fit(256 * counts)
+    np.testing.assert_allclose(many.components_, one.components_, rtol=0, atol=1e-3)
+    drowned = PhotonNMF(3, loss=loss, init="nndsvda").fit(256 * counts)
+    assert drowned.reconstruction_err_ > 1.2 * many.reconstruction_err_  # or this start needs no care
+
+
+def test_nndsvda_is_the_start_of_scikit_learn(counts):
+    fits = [
+        PhotonNMF(3, init="nndsvda", max_iter=20, tol=0, accelerate=False, precision="double"),
+        NMF(3, init="nndsvda", max_iter=20, tol=0, solver="mu", beta_loss=LOSSES["kl"]),
+    ]
+    ours, peer = (model.fit(counts.astype(float)).components_ for model in fits)
+    peer /= peer.sum(axis=1, keepdims=True)
+    nearest = np.abs(ours[:, None] - peer).max(axis=-1).argmin(axis=1)
+    np.testing.assert_allclose(ours, peer[nearest], rtol=0, atol=2e-3)  # singular vectors are approximate
 
 
 def test_numbers_of_any_size_are_taken(counts):
