@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edxdask._version import __version__
     from edxdask.cluster import client_for
     from edxdask.errors import EdxdaskError
+    from edxdask.factorize.estimator import PhotonNMF
     from edxdask.factorize.fcls import fcls
     from edxdask.factorize.nmf import nmf
     from edxdask.factorize.pca import pca
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edxdask.factorize.uncertainty import with_uncertainty
     from edxdask.io import from_array, ingest, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
+    from edxdask.io.export.sparse import to_sparse
     from edxdask.ops import (
         Ellipse,
         Polygon,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
     "Ellipse": "edxdask.ops",
+    "PhotonNMF": "edxdask.factorize.estimator",
     "Polygon": "edxdask.ops",
     "Rectangle": "edxdask.ops",
     "__version__": "edxdask._version",
@@ -81,6 +84,7 @@ _HOMES = {
     "sum_frames": "edxdask.ops",
     "sum_spectrum": "edxdask.ops",
     "to_hyperspy": "edxdask.io.export.hyperspy",
+    "to_sparse": "edxdask.io.export.sparse",
     "total_map": "edxdask.ops",
     "valid_mask": "edxdask.ops",
     "window_map": "edxdask.ops",
@@ -89,6 +93,7 @@ _HOMES = {
 __all__ = [
     "EdxdaskError",
     "Ellipse",
+    "PhotonNMF",
     "Polygon",
     "Rectangle",
     "__version__",
@@ -122,6 +127,7 @@ __all__ = [
     "sum_frames",
     "sum_spectrum",
     "to_hyperspy",
+    "to_sparse",
     "total_map",
     "valid_mask",
     "window_map",

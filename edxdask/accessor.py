@@ -56,6 +56,7 @@ _CUBE = (
     "valid_mask",
     "quantify",
     "to_hyperspy",
+    "to_sparse",
 )
 _RESULT = ("reconstruct", "residual", "score")
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
@@ -215,3 +216,9 @@ class Accessor:
         from edxdask.io.export.hyperspy import to_hyperspy  # HyperSpy and its exporter load on demand
 
         return to_hyperspy(self._for("to_hyperspy"))
+
+    def to_sparse(self, **options: Any) -> Any:
+        """Photons as ``scipy.sparse.csr_array``, pixels × channels; see ``edxdask.to_sparse``."""
+        from edxdask.io.export.sparse import to_sparse  # the engine loads on demand
+
+        return to_sparse(self._for("to_sparse"), **options)

@@ -14,7 +14,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.progress import Progress, ProgressHook
+from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
 from edxdask.results.collections import cubes_in, is_collection
 
 __all__ = ["collect", "open", "quantify", "simulate"]
@@ -135,7 +135,7 @@ def simulate(
     chunks: int | tuple[int, int] = 64,
     overwrite: bool = False,
     resume: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset:
     """Simulate a spectrum image with known truth; with ``out``, write it to a store and open that.
 
@@ -206,11 +206,13 @@ def simulate(
         chunks=chunks,
     )
     if out is None:
-        if overwrite or resume or progress is not None:
+        if overwrite or resume or progress:
             raise ParameterError("out", None, "a store to write when overwrite, resume or progress is given")
         return ds
-    hook = None if progress is None else _renamed(progress, f"simulate {Path(out).name}")
-    written = save(ds, out, overwrite=overwrite, resume=resume, progress=hook)
+    label = f"simulate {Path(out).name}"
+    with shown(progress, label) as hook:
+        renamed = None if hook is None else _renamed(hook, label)
+        written = save(ds, out, overwrite=overwrite, resume=resume, progress=renamed)
     if not isinstance(written, xr.Dataset):
         raise TypeError("a saved Dataset must open as a Dataset")
     return written

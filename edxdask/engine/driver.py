@@ -135,7 +135,7 @@ class Loop:
             done, total = len(objectives), self.rule.max_iter
             seen = next((value for value in reversed(objectives) if not math.isnan(value)), math.nan)
             values: Mapping[str, float] = {"objective": seen}
-            self.progress(Progress(self.label, done, total, "iteration", resumed, dict(values)))
+            self.progress(Progress(self.label, done, total, "iteration", resumed, dict(values), at_most=True))
 
     def _save(self, shared: Shared, objectives: list[float]) -> bool:
         if self.checkpoint is None:

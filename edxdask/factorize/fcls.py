@@ -23,7 +23,7 @@ from edxdask.factorize.iteration.sweep_step import ABUNDANCE, Loss
 from edxdask.factorize.kernels.likelihood import likelihood_rows
 from edxdask.factorize.kernels.simplex import simplex_rows
 from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
-from edxdask.progress import Progress, ProgressHook
+from edxdask.progress import Progress, ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.check import require_variables
 from edxdask.results.collections import Data, is_collection, nodes_of
@@ -42,7 +42,7 @@ def fcls(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset: ...
 
 
@@ -56,7 +56,7 @@ def fcls(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.DataTree: ...
 
 
@@ -69,7 +69,7 @@ def fcls(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Data:
     """Find abundances of known spectra in a cube or collection: at least 0, and 1 in sum, exactly.
 
@@ -94,8 +94,8 @@ def fcls(
         Such as "6GiB"; photons that do not fit go to a cache on local disk.
     cache : path, optional
         Folder of that cache.
-    progress : callable, optional
-        Gets a ``Progress`` after every pass over the photons.
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
 
     Returns
     -------
@@ -120,13 +120,16 @@ def fcls(
     rank = len(table)
     dtype = np.dtype(np.float32 if precision == "single" else np.float64)
     demand = Demand(rank * dtype.itemsize * 2, 4 * rank * table.shape[1] * 8)
-    with photons_of(
-        data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "fcls") as hook,
+        photons_of(
+            data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         step: BlockStep = LikelihoodStep() if loss == "kl" else SimplexStep()
         states, objective = _solved(problem, step, table, dtype)
-        if progress:
-            progress(Progress("fcls", 1, 1, "pass"))
+        if hook:
+            hook(Progress("fcls", 1, 1, "pass"))
         abundance, entry = gather_abundance(states), f"fcls(loss={loss!r})"
         return make_result(
             problem.maps, table, abundance, np.array([objective]), phases=labels, attrs={}, entry=entry

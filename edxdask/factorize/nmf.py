@@ -28,7 +28,7 @@ from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, fact
 from edxdask.factorize.iteration.starts import FirstFactors
 from edxdask.factorize.iteration.sweep_step import Loss
 from edxdask.factorize.spectra.free import FreeSpectra
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data
 
@@ -61,7 +61,7 @@ def nmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     seed: int = 0,
 ) -> xr.Dataset: ...
 
@@ -87,7 +87,7 @@ def nmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     seed: int = 0,
 ) -> xr.DataTree: ...
 
@@ -112,7 +112,7 @@ def nmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     seed: int = 0,
 ) -> Data:
     """Factorize a cube, or a collection with shared spectra, into phases.
@@ -164,8 +164,8 @@ def nmf(
     checkpoint : path, optional
         Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` goes on; other
         parameters are refused.
-    progress : callable, optional
-        Gets a ``Progress`` now and then.
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
         Of a random start.
 
@@ -198,14 +198,17 @@ def nmf(
     from_bins = accelerate and loss == "kl" and request is None and (init is None or isinstance(init, str))
     factor = first_bin([v.stack for v in views]) if from_bins else None
     plan = FitPlan(rank, loss, StopRule(max_iter, tol), accelerate, PRECISIONS[precision], factor, seed)
-    with photons_of(
-        data,
-        step="nmf",
-        demand=plan.demand(channels),
-        workers=workers,
-        memory_limit=memory_limit,
-        cache=cache,
-    ) as problem:
+    with (
+        shown(progress, "nmf") as hook,
+        photons_of(
+            data,
+            step="nmf",
+            demand=plan.demand(channels),
+            workers=workers,
+            memory_limit=memory_limit,
+            cache=cache,
+        ) as problem,
+    ):
         first = chosen_start(problem, init, rank, plan.dtype, seed)
         masks = {
             name: _mask(value, name, first.spectra.shape)
@@ -217,7 +220,7 @@ def nmf(
             own = {name: digest(mask) for name, mask in masks.items()}
             own["init"] = name_of_start(init, problem, rank)
             kept = Checkpoint(Path(checkpoint), plan.identity(problem, wanted, request, own))
-        loop = Loop(problem.executor, "nmf", plan.rule, progress, kept)
+        loop = Loop(problem.executor, "nmf", plan.rule, hook, kept)
         names = names_of_start(init, wanted)
         if request is None:
             result = _free(first, plan, masks, loop, wanted, names)

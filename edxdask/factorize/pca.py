@@ -41,7 +41,7 @@ from edxdask.factorize.components.moments import (
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.pieces import pixel_counts
 from edxdask.factorize.iteration.starts import ZeroState
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressOption, shown
 from edxdask.results.collections import Data
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def pca(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset: ...
 
 
@@ -83,7 +83,7 @@ def pca(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.DataTree: ...
 
 
@@ -98,7 +98,7 @@ def pca(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Data:
     """Find the principal components of a cube, or of a collection with shared loadings.
 
@@ -128,8 +128,8 @@ def pca(
         Such as "6GiB"; photons that do not fit go to a cache on local disk.
     cache : path, optional
         Folder of that cache.
-    progress : callable, optional
-        Gets a ``Progress`` after every pass over the photons.
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
 
     Returns
     -------
@@ -153,12 +153,15 @@ def pca(
     rank = require_phases(components, pixels, channels, name="components")
     count = max(rank, min(scree, channels, pixels))
     demand = Demand(2 * rank * 4 + 8, 4 * WIDTH * channels * 8)
-    with photons_of(
-        data, step="pca", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "pca") as hook,
+        photons_of(
+            data, step="pca", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         method = moments or choose_moments(problem)
         scaling = Scaling(weighting == "poisson", center)
-        passes = Passes(progress)
+        passes = Passes(hook)
         found = find_components(problem, method, scaling, rank=rank, count=count, passes=passes)
         problem.executor.start(ZeroState(rank, np.dtype(np.float32)))
         problem.executor.advance(ScoreStep(scaling.weighted), (found.basis, found.offset))

@@ -46,7 +46,7 @@ from edxdask.factorize.pansharpening.steps import (
 )
 from edxdask.factorize.priors.memory import halo_floats, map_bytes, scratch_floats
 from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data, with_shared
 
@@ -73,7 +73,7 @@ def psnmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     seed: int = 0,
 ) -> xr.Dataset: ...
 
@@ -97,7 +97,7 @@ def psnmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     seed: int = 0,
 ) -> xr.DataTree: ...
 
@@ -120,7 +120,7 @@ def psnmf(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     seed: int = 0,
 ) -> Data:
     """Unmix a cube, or a collection with shared spectra, by pan-sharpening NMF.
@@ -173,8 +173,8 @@ def psnmf(
     checkpoint : path, optional
         Folder in which finished steps are kept; the same call resumes from it, and removes it when done. A
         larger ``max_iter`` goes on; other parameters are refused.
-    progress : callable, optional
-        Gets a ``Progress`` now and then.
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
         Of the count splitting.
 
@@ -200,14 +200,17 @@ def psnmf(
     for name, labels in (("absent", absent), ("compositions", compositions)):
         wanted.check_labels(name, labels or {})
     demand = _demand(data, wanted.number, bin, smooth)
-    with photons_of(
-        data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
-    ) as problem:
+    with (
+        shown(progress, "psnmf") as hook,
+        photons_of(
+            data, step="psnmf", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
+        ) as problem,
+    ):
         physics = request.identity(problem) if request else ""
         identity = problem.identity("psnmf", seed=seed, physics=physics)
         kept = KeptSteps(Path(checkpoint) if checkpoint else None, identity)
         guide = request.guide(problem) if request else None
-        run = Run.of(problem, wanted, guide, kept, seed, progress)
+        run = Run.of(problem, wanted, guide, kept, seed, hook)
         with window_for_choices(problem, data) as window:
             choices = make_choices(run, window, bin)
             fit = fit_chosen_bins(run, choices, StopRule(max_iter, tol), beside=window)

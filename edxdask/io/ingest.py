@@ -29,7 +29,7 @@ from edxdask.io.store import open_store
 from edxdask.io.target import Target
 from edxdask.io.vendor.base import MapHeader, ReadOptions
 from edxdask.io.writer import MapWriter, photon_jobs
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.schema import (
     ENERGY,
     HISTORY,
@@ -55,7 +55,7 @@ def ingest(
     detectors: Detectors = "sum",
     resume: bool = False,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset | xr.DataTree:
     """Turn vendor files, or a cube in memory, into a store, and open it.
 
@@ -76,7 +76,8 @@ def ingest(
     overwrite
         Replace the store at ``out``, once the new one is complete.
     progress
-        Called with a ``Progress`` after every band.
+        None shows a bar in a terminal and in a notebook, False nothing; a function is called with a
+        ``Progress`` after every band.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def ingest_with(
     options: ReadOptions,
     resume: bool = False,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
     reader: str | None = None,
     limits: Limits | None = None,
 ) -> xr.Dataset | xr.DataTree:
@@ -131,9 +132,12 @@ def ingest_with(
         "detectors": options.detectors,
     }
     hint = _hint(paths, path, options)
-    with Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
+    with (
+        shown(progress, f"ingest {path.name}") as hook,
+        Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target,
+    ):
         if not target.complete:
-            run = _Run(target, options, several, progress, reader, limits)
+            run = _Run(target, options, several, hook, reader, limits)
             for number, source in enumerate(paths):
                 run.file(number, source)
             run.close()

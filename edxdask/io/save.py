@@ -24,7 +24,7 @@ from edxdask.io.groups import begin_group, finish_group, write_rest
 from edxdask.io.store import open_store
 from edxdask.io.target import Target
 from edxdask.io.writer import ChunkCounts, Job, MapWriter
-from edxdask.progress import Progress, ProgressHook
+from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
 from edxdask.results.collections import is_collection
 from edxdask.schema import COUNTS, energy_axis, pixel_dims, validate_cube
 
@@ -50,7 +50,7 @@ def save(
     *,
     overwrite: bool = False,
     resume: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> xr.Dataset | xr.DataTree:
     """Write a cube, a result or a collection to a store and open it.
 
@@ -65,7 +65,8 @@ def save(
     resume
         Continue an unfinished save of the same data; finished bands are not computed again.
     progress
-        Called with a ``Progress`` after every band.
+        None shows a bar in a terminal and in a notebook, False nothing; a function is called with a
+        ``Progress`` after every band.
 
     Notes
     -----
@@ -85,10 +86,13 @@ def save(
     maps, collection = _maps(data)
     identity = {"save": {name: _identity(ds) for name, ds in maps.items()}}
     hint = _COMMAND.get() or f"edxdask.io.save.save(ds, {str(path)!r}, resume=True)"
-    with Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
+    with (
+        shown(progress, f"save {path.name}") as hook,
+        Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target,
+    ):
         if not target.complete:
             for name, ds in maps.items():
-                _save_map(target, name, ds, f"save {name or path.name}", progress)
+                _save_map(target, name, ds, f"save {name or path.name}", hook)
             if collection:
                 with target.writing():
                     begin_group(target.store, "")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.report.numbers import si, size
+from edxdask.readable import si, size
 from edxdask.report.sparkline import sparkline
 from edxdask.report.tables import phase_rows
 from edxdask.results.check import labels_of

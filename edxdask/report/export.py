@@ -10,7 +10,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressOption
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -41,7 +41,7 @@ def export(
     *,
     format: str | None = None,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Path: ...
 @overload
 def export(
@@ -50,7 +50,7 @@ def export(
     *,
     format: str | None = None,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Path | list[Path]: ...
 def export(
     data: xr.DataArray | xr.Dataset | xr.DataTree,
@@ -58,7 +58,7 @@ def export(
     *,
     format: str | None = None,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Path | list[Path]:
     """Write a cube, a result, a spectrum or a map in the format its suffix names, whole or not at all.
 
@@ -87,8 +87,9 @@ def export(
         Suffix to go by where ``path`` has another.
     overwrite : bool
         Replace an existing file.
-    progress : callable, optional
-        Called with a ``Progress`` after every block of a cube.
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
+        every block of a cube.
 
     Returns
     -------
@@ -170,7 +171,7 @@ def _one_or_all(paths: list[Path]) -> Path | list[Path]:
 
 
 def _write_cubes(
-    data: Data, target: Path, suffix: str, *, overwrite: bool, progress: ProgressHook | None
+    data: Data, target: Path, suffix: str, *, overwrite: bool, progress: ProgressOption
 ) -> Path | list[Path]:
     """Cubes, or their sum spectra; of a collection a file for each map."""
     from edxdask.io.export import export as write

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edxdask import schema
-from edxdask.report.numbers import si
+from edxdask.readable import si
 from edxdask.report.tables import PHOTON_FRACTION, phase_rows
 from edxdask.results.collections import Data, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of

@@ -16,7 +16,6 @@ import pytest
 import edxdask
 from edxdask import errors
 from edxdask.cli import app, files
-from edxdask.progress import Progress
 
 COMMAND = [sys.executable, "-m", "edxdask"]
 
@@ -359,21 +358,6 @@ def test_every_error_has_an_exit_code_of_the_contract():
 
 
 # progress
-
-
-def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys):
-    from edxdask.cli import progress
-
-    clock = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    show = progress.Lines()
-    for second in range(1, 21):
-        clock[0] = float(second)
-        show(Progress("ingest a", done=second * 100 + 1000, total=3000, unit="px", resumed=1000))
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "edxdask: ingest a: 50 % (1.5 kpx of 3 kpx, 100 px/s, 15 s left)"
-    assert said[-1] == "edxdask: ingest a: 100 % (3 kpx of 3 kpx, 100 px/s)"
-    assert len(said) == 4
 
 
 def test_quiet_means_no_progress(run, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from edxdask.errors import ParameterError
-from edxdask.progress import ProgressHook
+from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.schema import COUNTS, ENERGY, validate_cube
 
 __all__ = ["CUBE_FORMATS", "FORMATS", "MAP_FORMATS", "SPECTRUM_FORMATS", "export", "format_of"]
@@ -28,7 +28,7 @@ def export(
     format: str | None = None,
     attrs: Mapping[Any, Any] | None = None,
     overwrite: bool = False,
-    progress: ProgressHook | None = None,
+    progress: ProgressOption = None,
 ) -> Path:
     """Write ``data`` to ``path`` in the format its suffix names, whole or not at all.
 
@@ -40,7 +40,7 @@ def export(
     format : one of ``FORMATS`` where the suffix does not say it
     attrs : attributes of the schema for the header of a spectrum, default those of ``data``
     overwrite : replace an existing file
-    progress : called after every block of a cube
+    progress : a bar in a terminal and in a notebook, unless False; a function is called after every block
 
     Returns
     -------
@@ -70,7 +70,8 @@ def export(
         raise ParameterError(
             "path", str(path), f"one of {', '.join('.' + f for f in allowed)} for a {kind}", _hint(kind)
         )
-    _write(data, target, name, attrs, overwrite=overwrite, progress=progress)
+    with shown(progress, f"export {target.name}") as hook:
+        _write(data, target, name, attrs, overwrite=overwrite, progress=hook)
     return target
 
 
