@@ -14,7 +14,7 @@ from edxdask.photons.kernels.contract import LikelihoodSums, SquareSums
 
 
 class PhotonList(NamedTuple):
-    """Photons of a batch: pixel of the batch, channel, and count as a floating-point number, one entry each."""
+    """Photons of a batch, one entry each: pixel of the batch, channel, and count as float64."""
 
     pixel: np.ndarray
     channel: np.ndarray
@@ -23,7 +23,7 @@ class PhotonList(NamedTuple):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _list_batch(block, batch, pixels, found):
-    """Write the photons of a batch to ``found`` and return their number; those of a pixel keep their order."""
+    """Write the photons of a batch to ``found``, those of a pixel in their order; return their number."""
     first = batch * BATCH_PIXELS
     last = min(first + BATCH_PIXELS, pixels)
     n = 0

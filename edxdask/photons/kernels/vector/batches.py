@@ -128,7 +128,7 @@ def ratio_strips(phases, curve, logs, groups, strips, model, sums, apart):
 
 @helper
 def spread_ratio_strips(phases, groups, strips, model, wide_amounts, numerator, apart):
-    """Add ``ratio * amounts`` to the rows of the photons' channels; spectra were kept unless ``apart`` is 0."""
+    """Add ``ratio * amounts`` to the rows of photons' channels; spectra were kept unless ``apart`` is 0."""
     first, last = groups
     widen_all(model.amounts, wide_amounts)
     starts = strips.group_starts

@@ -18,8 +18,8 @@ def _turn_and_fetch(phases, rows, across):
 def probe():
     """Raise what the compiler raises, or an ``ArithmeticError`` where compiled code gives wrong numbers.
 
-    Bits of masks, loads and stores, logarithms and quotients of vectors, rows that are turned, and requests to
-    memory: the kinds of code that a compiler may lack. Of the types that come first in a run, so that little
+    Bits of masks, loads and stores, logarithms and quotients of vectors, rows that are turned, and requests
+    to memory: the kinds of code that a compiler may lack. Of the types that come first in a run, so that little
     compiles for this alone.
     """
     indptr = np.zeros(2, np.int64)

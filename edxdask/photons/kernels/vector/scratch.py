@@ -30,6 +30,7 @@ class Widths(NamedTuple):
 
     @staticmethod
     def of(phases):
+        """Return those of a number of phases, or of columns."""
         columns = -(-phases // ROW) * ROW
         return Widths((0,) * columns, (0,) * (phases if phases <= ROW else columns))
 
@@ -95,7 +96,7 @@ class Work(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What makes a fit: rows of spectra and abundances; rows that curvatures are summed with; the least fit."""
+    """What makes a fit: spectra, abundances and the least fit; and what curvatures are summed with."""
 
     table: np.ndarray
     curve_table: np.ndarray

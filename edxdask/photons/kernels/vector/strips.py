@@ -181,9 +181,9 @@ def _gains(ratios, logs):
     """Add Σ ``ratio * table`` over a group's photons to the rows of ``gains`` of their owners.
 
     As those of ``dense_channels``: of counts where not ``ratios``; with ``logs`` Σ count · log(fit), into
-    ``log_sums``; Σ ratio / fit · row of ``curve_table`` to ``curve_gains``, where ``curve`` is not empty. Else
-    the rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done with
-    them. ``strips``, ``model`` and ``sums`` are ``Strips``, ``Model`` and ``Sums`` of ``scratch``.
+    ``log_sums``; Σ ratio / fit · row of ``curve_table`` to ``curve_gains``, where ``curve`` is not empty.
+    Else the rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done
+    with them. ``strips``, ``model`` and ``sums`` are ``Strips``, ``Model`` and ``Sums`` of ``scratch``.
     """
 
     def typed(typingctx, like, curve, group, strips, model, sums, kept, apart):
