@@ -65,7 +65,8 @@ def available_memory() -> int:
     return max(min(sizes), 0)
 
 
-MAKING = 3  # blocks in flight per thread while a copy is made: the photons, joined ones, the copy
+# Blocks in flight per thread while a copy is made: a block, its photons, rows of them, joined rows, the copy.
+MAKING = 5
 MMAP_BYTES = 1 << 20
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
@@ -167,7 +168,7 @@ class MemoryPlan:
         Examples
         --------
         >>> plan = MemoryPlan(base=10, photons=50, state=20, reading=0, scratch=5, limit=100)
-        >>> [plan.beside(copy, 10)[1] for copy in (25, 26)]
+        >>> [plan.beside(copy, 10)[1] for copy in (15, 16)]
         [False, True]
         """
         held = 0 if self.cached else self.photons

@@ -95,7 +95,7 @@ def test_photons_go_to_disk_when_they_do_not_fit(limit, cached, peak):
 
 @pytest.mark.parametrize(
     ("limit", "photons_cached", "copies_cached", "peak"),
-    [(680, False, False, 680), (679, False, True, 600), (599, True, False, 380), (379, True, True, 300)],
+    [(720, False, False, 720), (719, False, True, 600), (599, True, False, 420), (419, True, True, 300)],
 )
 def test_copies_go_to_disk_before_the_photons_do(limit, photons_cached, copies_cached, peak):
     found = replace(plan(limit), copies=120 * MIB, copies_state=40 * MIB).check("psnmf")
