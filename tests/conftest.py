@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,19 @@ def data() -> Path:
     if folder is None:
         pytest.skip("real data not found: set EDXDASK_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; only a test that fails waits to the end, so busy machines have time."""
+
+    def wait(condition: Callable[[], object], seconds: float = 120.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not so after {seconds:.0f} s"
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture(autouse=True)
