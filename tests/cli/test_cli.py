@@ -15,7 +15,7 @@ import pytest
 
 import edxdask
 from edxdask import errors
-from edxdask.cli import app, files
+from edxdask.cli import app, files, make
 from edxdask.progress import Progress
 
 COMMAND = [sys.executable, "-m", "edxdask"]
@@ -205,12 +205,14 @@ def test_export_of_a_collection_needs_the_name_of_a_map(run, collection, tmp_pat
     assert run("export", collection, tmp_path / "m.csv", "--name", "left", "-q").exit_code == 0
 
 
-def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path):
+@pytest.mark.parametrize("shape", [(64, 64), pytest.param(make.DEMO_SHAPE, marks=pytest.mark.slow)])
+def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path, monkeypatch, shape):
+    monkeypatch.setattr(make, "DEMO_SHAPE", shape)
     result = run("demo", "-o", tmp_path / "d", "--quiet")
     assert result.exit_code == 0
     pictures = [Path(line) for line in result.stdout.splitlines()[-3:]]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
-    assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (180, 180, 970)
+    assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (*shape, 970)
     assert "Fp, at.%" in result.stdout
     found = edxdask.open(tmp_path / "d" / "phases.zarr")
     assert list(found.phase.values) == ["phase_0", "Fp", "CaPv"]
