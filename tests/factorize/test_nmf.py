@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import NMF
 
@@ -132,7 +132,6 @@ def test_acceleration_comes_to_the_same_objective_in_half_the_rounds():
     assert fast[150] <= plain[-1]
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     data=st.data(),
     workers=st.integers(1, 5),
