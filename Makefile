@@ -40,5 +40,5 @@ types: $(READY) ## mypy
 check: lint types test ## everything before a commit
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) $(VENV)-* out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* out build .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

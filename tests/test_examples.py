@@ -115,3 +115,9 @@ def test_examples_run_without_a_warning_and_write_where_they_are_told(path, tmp_
     printed = run([*PYTHON, str(path), str(tmp_path / "made")], tmp_path)
     assert printed.strip()
     assert os.listdir(tmp_path) == ["made"]
+
+
+def test_the_order_of_tests_names_files_that_exist(request):
+    """Else ``make test`` would compile the same kernels twice, and nobody would notice."""
+    order = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert all((ROOT / name).exists() for name in (order.FIRST, *order.BESIDE))
