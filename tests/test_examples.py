@@ -53,13 +53,16 @@ def test_the_python_of_the_readme_runs_and_writes_what_it_says(tmp_path, shape):
     assert edxdask.open(tmp_path / "mantle.zarr").counts.shape == (*shape, 970)
 
 
-def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shape", ["40x40", pytest.param("96x96", marks=pytest.mark.slow)])
+def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch, shape):
+    """Word for word in the slow test; in the quick one on smaller maps."""
     monkeypatch.chdir(tmp_path)
     photons = write_velox(tmp_path / "map.emd", shape=(24, 32), channels=1024, photons_per_pixel=60)
     commands = [words for words in readme_commands() if words[0] == "edxdask"]
+    assert sum("96x96" in words for words in commands) == 2
     assert {words[1] for words in commands} >= {"ingest", "info", "bin", "export", "simulate"}
     for words in commands:
-        done = CliRunner().invoke(cli, words[1:])
+        done = CliRunner().invoke(cli, [shape if word == "96x96" else word for word in words[1:]])
         assert done.exit_code == 0, done.output
     assert int(edxdask.open(tmp_path / "map.zarr").counts.sum()) == photons
     assert int(edxdask.open(tmp_path / "binned.zarr").counts.sum()) == photons
