@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST ?= $(BIN)/python -m pytest
+# Two files at a time, in the order of tests/conftest.py. No file is split, since its tests share what they made.
+PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # what this project needs at least; an older one would fail much later, and less clearly
 RECENT := import sys; sys.version_info >= (3, 11) or sys.exit(f"edxdask needs Python 3.11 or newer, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")
 
@@ -27,7 +28,7 @@ $(READY): pyproject.toml
 demo: $(READY) ## simulate a map, look at it, write figures to out/demo
 	@$(BIN)/edxdask demo -o out/demo
 
-test: $(READY) ## the quick tests
+test: $(READY) ## the quick tests; others with PYTEST_ADDOPTS="-m slow"
 	@$(PYTEST)
 
 lint: $(READY) ## ruff
@@ -39,5 +40,5 @@ types: $(READY) ## mypy
 check: lint types test ## everything before a commit
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) $(VENV)-* out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* out build .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,13 +6,25 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+# The file that compiles most of what others need starts first. Beside it run files that need few kernels, so
+# that two processes seldom compile the same one; then those that need what is compiled by then.
+FIRST = "tests/factorize/test_guidance.py"
+BESIDE = ("tests/io/", "tests/physics/", "tests/ops/", "tests/quantify/", "tests/simulate/")
+
+# How many random cases hypothesis draws where a test does not say. A busy machine is no error of a test.
+for name, examples in (("quick", 12), ("thorough", 60)):
+    settings.register_profile(
+        name, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
 
 
 def _data_folder() -> Path | None:
@@ -45,6 +57,19 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; only a test that fails waits to the end, so busy machines have time."""
+
+    def wait(condition: Callable[[], object], seconds: float = 120.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not so after {seconds:.0f} s"
+            time.sleep(0.02)
+
+    return wait
+
+
 @pytest.fixture(autouse=True)
 def _as_at_start() -> None:
     """Undo what the command line did to this process: the level and handlers of the library's log."""
@@ -61,7 +86,21 @@ def _as_at_start() -> None:
             dask.config.set(scheduler=None)
 
 
-def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes that tests start: a shell's background jobs ignore it from birth."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files into the order in which ``make test`` deals them out to its two processes."""
+
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        path = item.nodeid.partition("::")[0]
+        return path != FIRST, not path.startswith(BESIDE)
+
+    items.sort(key=turn)  # what has the same turn stays in the order it had
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw more cases where slow tests run, and let Ctrl-C reach the processes that tests start.
+
+    A shell's background jobs ignore Ctrl-C from birth.
+    """
+    settings.load_profile("quick" if "not slow" in config.option.markexpr else "thorough")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

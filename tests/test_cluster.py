@@ -174,7 +174,7 @@ def memory_fractions(dask_worker):
 @pytest.mark.cluster
 def test_local_workers_listen_on_loopback_and_are_set_up():
     with client_for("local", workers=2, memory="700MiB") as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=240)
         pids = client.run(os.getpid)
         assert len(pids) == 2
         for pid in (*pids.values(), os.getpid()):

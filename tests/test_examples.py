@@ -42,21 +42,27 @@ def readme_commands():
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def test_the_python_of_the_readme_runs_and_writes_what_it_says(tmp_path):
+@pytest.mark.parametrize("shape", [(48, 48), pytest.param((128, 128), marks=pytest.mark.slow)])
+def test_the_python_of_the_readme_runs_and_writes_what_it_says(tmp_path, shape):
+    """Word for word in the slow test; in the quick one on a smaller map."""
     (code,) = blocks("python")
-    run([*PYTHON, "-c", code], tmp_path)
+    assert code.count("(128, 128)") == 1
+    run([*PYTHON, "-c", code.replace("(128, 128)", str(shape))], tmp_path)
     for name in ("maps.png", "phases.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    assert edxdask.open(tmp_path / "mantle.zarr").counts.shape == (128, 128, 970)
+    assert edxdask.open(tmp_path / "mantle.zarr").counts.shape == (*shape, 970)
 
 
-def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shape", ["40x40", pytest.param("96x96", marks=pytest.mark.slow)])
+def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch, shape):
+    """Word for word in the slow test; in the quick one on smaller maps."""
     monkeypatch.chdir(tmp_path)
     photons = write_velox(tmp_path / "map.emd", shape=(24, 32), channels=1024, photons_per_pixel=60)
     commands = [words for words in readme_commands() if words[0] == "edxdask"]
+    assert sum("96x96" in words for words in commands) == 2
     assert {words[1] for words in commands} >= {"ingest", "info", "bin", "export", "simulate"}
     for words in commands:
-        done = CliRunner().invoke(cli, words[1:])
+        done = CliRunner().invoke(cli, [shape if word == "96x96" else word for word in words[1:]])
         assert done.exit_code == 0, done.output
     assert int(edxdask.open(tmp_path / "map.zarr").counts.sum()) == photons
     assert int(edxdask.open(tmp_path / "binned.zarr").counts.sum()) == photons
@@ -112,3 +118,9 @@ def test_examples_run_without_a_warning_and_write_where_they_are_told(path, tmp_
     printed = run([*PYTHON, str(path), str(tmp_path / "made")], tmp_path)
     assert printed.strip()
     assert os.listdir(tmp_path) == ["made"]
+
+
+def test_the_order_of_tests_names_files_that_exist(request):
+    """Else ``make test`` would compile the same kernels twice, and nobody would notice."""
+    order = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert all((ROOT / name).exists() for name in (order.FIRST, *order.BESIDE))

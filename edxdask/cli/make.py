@@ -15,6 +15,7 @@ from edxdask.cli.progress import shown
 from edxdask.errors import ParameterError, StoreWriteError
 
 MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument scans
+DEMO_SHAPE = (180, 180)
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
 DEMO_FILES = ("mantle.zarr", "sum_spectrum.png", "line_maps.png", "phases.zarr", "phases.png")
 DEMO_ABSENT: Mapping[str | int, str] = {
@@ -120,7 +121,7 @@ def demo_verb(settings: Settings, out: str) -> None:
     folder = _folder(out)
     store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
     with shown(settings) as progress, continued_by(again(option=None)):  # a demo starts anew each time
-        ds = simulate(out=store, overwrite=True, progress=progress)
+        ds = simulate(shape=DEMO_SHAPE, out=store, overwrite=True, progress=progress)
         found = psnmf(ds, phases=3, elements=ds.attrs[schema.ELEMENTS], absent=DEMO_ABSENT, progress=progress)
         save(found, result, overwrite=True)
     export(ds, spectrum, overwrite=True)

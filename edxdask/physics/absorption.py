@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import xraylib
@@ -55,11 +56,17 @@ def mean_atomic_mass(composition: Mapping[str, float]) -> float:
 
 def mass_attenuation(element: str, energy: np.ndarray | float) -> np.ndarray:
     """Mass attenuation coefficient (cm²/g) of an element at ``energy`` keV (xraylib)."""
-    clipped = np.maximum(np.asarray(energy, dtype=np.float64), LOWEST_TABULATED_KEV).ravel()
-    z = atomic_number(element)
-    if clipped.size < FEW:
-        return np.array([xraylib.CS_Total(z, e) for e in clipped.tolist()]).reshape(np.shape(energy))
-    return np.asarray(xraylib_np.CS_Total(np.array([z]), clipped)[0]).reshape(np.shape(energy))
+    clipped = np.maximum(np.asarray(energy, dtype=np.float64), LOWEST_TABULATED_KEV)
+    return _tabulated(atomic_number(element), clipped.tobytes()).reshape(np.shape(energy)).copy()
+
+
+@lru_cache(maxsize=2048)
+def _tabulated(z: int, energies: bytes) -> np.ndarray:
+    """Look up what one guided fit asks for thousands of times, of a few elements at the same energies."""
+    keys = np.frombuffer(energies)
+    if keys.size < FEW:
+        return np.array([xraylib.CS_Total(z, e) for e in keys.tolist()])
+    return np.asarray(xraylib_np.CS_Total(np.array([z]), keys)[0])
 
 
 def film_attenuation(composition: Mapping[str, float], energy: np.ndarray) -> np.ndarray:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 
 import edxdask
 from edxdask import errors
-from edxdask.cli import app, files
+from edxdask.cli import app, files, make
 
 COMMAND = [sys.executable, "-m", "edxdask"]
 
@@ -64,11 +64,12 @@ def test_help_starts_fast_and_loads_no_verb():
     code = "import sys; sys.argv=['edxdask','--help']\nfrom edxdask.cli import main\n"
     code += "try: main()\nexcept SystemExit: pass\n"
     code += "print([m for m in ('numpy', 'xarray', 'rich', 'edxdask.io') if m in sys.modules])"
-    seconds = []
+    seconds = []  # of processor time: by the clock a busy machine would decide
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.stdout.splitlines()[-1] == "[]"
     assert min(seconds) < 0.5
 
@@ -203,12 +204,14 @@ def test_export_of_a_collection_needs_the_name_of_a_map(run, collection, tmp_pat
     assert run("export", collection, tmp_path / "m.csv", "--name", "left", "-q").exit_code == 0
 
 
-def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path):
+@pytest.mark.parametrize("shape", [(64, 64), pytest.param(make.DEMO_SHAPE, marks=pytest.mark.slow)])
+def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path, monkeypatch, shape):
+    monkeypatch.setattr(make, "DEMO_SHAPE", shape)
     result = run("demo", "-o", tmp_path / "d", "--quiet")
     assert result.exit_code == 0
     pictures = [Path(line) for line in result.stdout.splitlines()[-3:]]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
-    assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (180, 180, 970)
+    assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (*shape, 970)
     assert "Fp, at.%" in result.stdout
     found = edxdask.open(tmp_path / "d" / "phases.zarr")
     assert list(found.phase.values) == ["phase_0", "Fp", "CaPv"]
@@ -225,7 +228,7 @@ def test_completion_prints_a_script_for_the_shell(run, shell):
 
 def test_the_completion_script_completes_verbs():
     words = {"COMP_WORDS": "edxdask si", "COMP_CWORD": "1", "_EDXDASK_COMPLETE": "bash_complete"}
-    done = subprocess.run(COMMAND, env={**os.environ, **words}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(COMMAND, env={**os.environ, **words}, capture_output=True, text=True, timeout=240)
     assert done.stdout.split() == ["plain,simulate"]
 
 
@@ -321,21 +324,19 @@ def test_an_interrupt_says_how_to_go_on(run, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_interrupt_keeps_what_is_done_and_resume_completes_it(run, tmp_path):
+def test_a_real_interrupt_keeps_what_is_done_and_resume_completes_it(run, tmp_path, eventually):
     out = tmp_path / "m.zarr"
     words = ["simulate", "-o", str(out), "--shape", "2048x64", "--channels", "2000", "--counts", "300"]
     running = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(tmp_path.rglob("*.npz")):
-        time.sleep(0.05)
+    eventually(lambda: list(tmp_path.rglob("*.npz")))
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=240)
     assert running.returncode == 130
     assert said.count("edxdask simulate") == 1  # one hint, not two
     assert "Continue with: edxdask simulate" in said or "To go on: edxdask simulate" in said
     assert not out.exists()
     assert run("info", out).exit_code == 1
-    done = subprocess.run([*COMMAND, *words, "--resume", "-q"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*COMMAND, *words, "--resume", "-q"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert edxdask.open(out).counts.shape == (2048, 64, 2000)
 
@@ -346,7 +347,7 @@ def test_a_closed_pipe_is_silent(store):
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=240
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")

@@ -100,14 +100,14 @@ def test_stdout_closed_or_full_is_one_line_and_a_failure(folder):
         [sys.executable, "-c", f"import os; os.close(1); {code}", *words],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     said = "edxdask: stdout: it is closed, so the result could not be printed\n"
     assert (closed.returncode, closed.stderr) == (1, said)
     if os.path.exists("/dev/full"):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+                [*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=240
             )
         assert (done.returncode, done.stderr) == (1, "edxdask: output: No space left on device\n")
 

@@ -39,7 +39,7 @@ def client(request):
     from edxdask.cluster import client_for
 
     with client_for("local", workers=request.param, memory="1GiB") as client:
-        client.wait_for_workers(request.param, timeout=60)
+        client.wait_for_workers(request.param, timeout=240)
         yield client
 
 
@@ -48,7 +48,7 @@ def two_workers():
     from edxdask.cluster import client_for
 
     with client_for("local", workers=2, memory="1GiB") as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=240)
         yield client
 
 
@@ -197,7 +197,7 @@ def test_a_worker_that_comes_back_gets_its_partitions_back(two_workers, monkeypa
     def watch(progress):
         killer(progress)
         if progress.done == 6:
-            two_workers.wait_for_workers(2, timeout=60)
+            two_workers.wait_for_workers(2, timeout=240)
         if progress.done == 30:
             held = two_workers.has_what()
             homes.extend(len([k for k in keys if "advance" in str(k)]) for keys in held.values())
@@ -216,7 +216,7 @@ def test_a_cache_on_disk_is_made_again_with_its_worker(two_workers, on_threads, 
     def watch(progress):
         killer(progress)
         if progress.done == 30:
-            two_workers.wait_for_workers(2, timeout=60)
+            two_workers.wait_for_workers(2, timeout=240)
             held.append(two_workers.run(left_behind))
 
     expected = on_threads(("kl", True), cube(), **{**OPTIONS, "loss": "kl", "accelerate": True})

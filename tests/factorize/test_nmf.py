@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import NMF
 
@@ -132,7 +132,6 @@ def test_acceleration_comes_to_the_same_objective_in_half_the_rounds():
     assert fast[150] <= plain[-1]
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     data=st.data(),
     workers=st.integers(1, 5),
@@ -399,7 +398,7 @@ def test_one_pixel_has_one_phase(loss):
 
 @pytest.mark.parametrize("loss", SKLEARN)
 def test_data_of_lower_rank_than_phases_are_fitted_all_the_same(loss):
-    spectrum = counts_of((1, 1), level=5.0)[0, 0] + 1
+    spectrum = np.minimum(counts_of((1, 1), level=5.0)[0, 0] + 1, 8)
     counts = np.outer(np.arange(1, 31), spectrum).astype(np.uint16).reshape(6, 5, CHANNELS)
     result = nmf(cube(counts), phases=K, loss=loss, max_iter=200)
     assert np.isfinite(result.spectrum).all()

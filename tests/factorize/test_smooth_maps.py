@@ -241,7 +241,7 @@ def test_worker_processes_give_the_maps_of_threads():
     fixed = {"tol": 0, "rounds": 8}
     threads, values, _ = solved(cube, spectra, **fixed)
     with client_for("local", workers=2, memory="1GiB") as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=240)
         spread, others, many = solved(cube, spectra, **fixed)
     assert many > 1
     np.testing.assert_allclose(spread, threads, atol=1e-6 * threads.max())

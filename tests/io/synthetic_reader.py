@@ -60,6 +60,8 @@ class SyntheticMap:
                 log.write(f"{first}\n")
             misbehave(self.fields, f"band {first}")
             time.sleep(self.fields.get("pause", 0.0))
+            while first > 0 and os.path.exists(self.fields.get("hold", "")):
+                time.sleep(0.01)  # until the test takes the file away
             block = from_dense(self.counts[first : first + rows])
             yield first, tamper(block, self.fields.get("tamper"))
 

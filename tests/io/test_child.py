@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import made_files as made
 import numpy as np
@@ -103,14 +102,10 @@ def test_a_reader_of_the_callers_own_never_shares_a_child(path, tmp_path):
     assert read(path)[0].pid == first.pid
 
 
-def test_a_child_that_waits_ends_when_its_time_is_over(path, monkeypatch):
+def test_a_child_that_waits_ends_when_its_time_is_over(path, monkeypatch, eventually):
     monkeypatch.setattr(child, "KEPT_SECONDS", 0.2)
     first, _ = read(path)
-    for _ in range(100):
-        if first.returncode is not None:
-            break
-        time.sleep(0.05)
-    assert first.returncode is not None
+    eventually(lambda: first.returncode is not None)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -1,8 +1,8 @@
 """Damaged vendor files: each ends in ``VendorFileError`` or in a store whose totals were verified.
 
 Never a crash of this process, a hang, or silently fewer counts where the format has a total to check. The
-quick tests damage a few copies of each format; the slow ones 300, seeded, so that a failure can be had again:
-``outcome(make(name), seed)``.
+quick tests damage a few copies of each format, some of every kind of damage; the slow ones 300. All are
+seeded, so that a failure can be had again: ``outcome(sources(name), folder, partial(damage, seed=seed))``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,9 @@ from edxdask.io.remote import Limits
 from edxdask.io.vendor import find_reader
 from edxdask.io.vendor.base import ReadOptions
 
-FEW, MANY = 5, 300
+FEW, MANY = 12, 300  # damaged copies of each format
+HEAD = 4096  # bytes; half of the damage is within the first so many
+KINDS = tuple(product(("anywhere", "in the head"), ("bits", "bytes")))  # of damage; seeds take them in turn
 # A good file takes well under a second; what takes this long hangs.
 LIMITS = Limits(cpu_seconds=10, memory_bytes=4 << 30)
 CUTS = (0.01, 0.25, 0.5, 0.9, 0.99)
@@ -79,20 +82,22 @@ MAKERS = {
     "h5oina": lambda f, _: made.write_h5oina(f / "a.h5oina", [made.counts_of(CUBE)]),
     "edaxh5": lambda f, _: made.write_edaxh5(f / "a.edaxh5", {"P/S/Area 1/Live Map 1": made.counts_of(CUBE)}),
 }
+OF_REAL_FILES = {"bcf real", "asw", "elid"}  # these skip where the files are absent; the others are made here
 # Formats that keep a total of their own (a sum spectrum, or a checksum over everything): there no count may
 # change without a word.
 WITH_TOTAL = {"bcf", "bcf real", "emd", "pts", "asw", "elid", "edaxh5"}
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory):
+def sources(tmp_path_factory, request):
     """Folder, file and counts of a whole file of each format, made once."""
     made_once: dict[str, SimpleNamespace] = {}
 
-    def make(name, data):
+    def make(name):
         if name not in made_once:
+            real = request.getfixturevalue("data") if name in OF_REAL_FILES else None
             folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
-            path = MAKERS[name](folder, data)
+            path = MAKERS[name](folder, real)
             for file in folder.rglob("*"):
                 file.chmod(0o755)
             whole = SimpleNamespace(name=name, folder=folder, path=path)
@@ -175,15 +180,20 @@ def warm(path):
             pass
 
 
+def kind_of(seed):
+    """Where and how ``damage`` of this seed hits: one of ``KINDS``."""
+    return KINDS[seed % len(KINDS)]
+
+
 def damage(folder, seed):
-    """Flip one to eight bits, or overwrite 64 bytes, of one file; half of the time within its first 4 KiB."""
-    rng = random.Random(seed)
+    """Flip one to eight bits, or overwrite 64 bytes, of one file, as ``kind_of`` the seed says."""
+    rng, (where, how) = random.Random(seed), kind_of(seed)
     file = rng.choice(
         sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".img", ".map"))
     )
     content = bytearray(file.read_bytes())
-    reach = len(content) if rng.random() < 0.5 else min(len(content), 4096)
-    if rng.random() < 0.5:
+    reach = len(content) if where == "anywhere" else min(len(content), HEAD)
+    if how == "bits":
         for _ in range(rng.randint(1, 8)):
             content[rng.randrange(reach)] ^= 1 << rng.randrange(8)
     else:
@@ -219,16 +229,36 @@ def judge(name, kind, reason):
 
 
 @pytest.mark.parametrize("name", sorted(MAKERS))
-def test_a_few_damaged_copies_of_each_format_end_well(sources, data, tmp_path, name):
-    whole = sources(name, data)
+def test_a_few_damaged_copies_of_each_format_end_well(sources, tmp_path, name):
+    whole = sources(name)
+    assert {kind_of(seed) for seed in range(FEW)} == set(KINDS)
     for seed in range(FEW):
-        kind, reason = outcome(whole, tmp_path / str(seed), lambda folder, seed=seed: damage(folder, seed))
-        assert not judge(name, kind, reason), f"{name}, seed {seed}: {judge(name, kind, reason)}"
+        ending, reason = outcome(whole, tmp_path / str(seed), partial(damage, seed=seed))
+        assert not judge(name, ending, reason), f"{name}, seed {seed}: {judge(name, ending, reason)}"
+
+
+def test_damage_is_of_the_kind_it_says_and_the_same_for_a_seed(tmp_path):
+    """Else the tests around this one would prove less than they say."""
+    original = bytes(8 * HEAD)
+    path = tmp_path / "a.any"
+    for seed in range(4 * len(KINDS)):
+        endings = []
+        for _ in range(2):
+            path.write_bytes(original)
+            damage(tmp_path, seed)
+            endings.append(path.read_bytes())
+        assert endings[0] == endings[1]
+        changed = [at for at, byte in enumerate(endings[0]) if byte]
+        where, how = kind_of(seed)
+        assert len(endings[0]) == len(original)
+        assert 1 <= len(changed) <= (8 if how == "bits" else 64)
+        assert where == "anywhere" or changed[0] < HEAD
+        assert how == "bits" or changed[-1] - changed[0] < 64
 
 
 @pytest.mark.parametrize("name", sorted(MAKERS))
-def test_a_truncated_copy_is_refused_or_whole(sources, data, tmp_path, name):
-    whole = sources(name, data)
+def test_a_truncated_copy_is_refused_or_whole(sources, tmp_path, name):
+    whole = sources(name)
     files = [p.relative_to(whole.folder) for p in whole.folder.rglob("*") if p.is_file()]
     main = max(files, key=lambda p: (p.suffix in (".pts", ".raw", ".spd"), p.suffix == whole.path.suffix))
     for part in CUTS:
@@ -240,12 +270,13 @@ def test_a_truncated_copy_is_refused_or_whole(sources, data, tmp_path, name):
         assert kind in ("refused", "same"), f"{name} cut to {part}: {kind} {reason}"
 
 
-def test_what_is_no_file_of_any_format_is_refused(data, tmp_path):
+def test_what_is_no_file_of_any_format_is_refused(tmp_path):
     (tmp_path / "empty.bcf").touch()
     (tmp_path / "folder.emd").mkdir()
-    for path in (data / "vendor" / "Nope.bcf", tmp_path / "empty.bcf", tmp_path / "folder.emd"):
+    (tmp_path / "other.bcf").write_bytes(b"no microscope wrote this " * 99)
+    for path in tmp_path.iterdir():
         with pytest.raises(VendorFileError):
-            _ingest(path, tmp_path / "out")
+            _ingest(path, tmp_path.with_suffix(".out"))
 
 
 def test_the_forked_child_crashes_and_hangs_as_the_real_one_does(tmp_path):
@@ -264,23 +295,21 @@ def test_the_forked_child_crashes_and_hangs_as_the_real_one_does(tmp_path):
             )
 
 
-def _share(task):
+def _endings(task):
     """Endings of some seeds, in a process of its own."""
     whole, work, seeds = task
-    return [
-        (seed, *outcome(whole, work / str(seed), lambda folder, s=seed: damage(folder, s))) for seed in seeds
-    ]
+    return [(seed, *outcome(whole, work / str(seed), partial(damage, seed=seed))) for seed in seeds]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", sorted(MAKERS))
 def test_three_hundred_damaged_copies_of_each_format_end_well(
-    sources, data, tmp_path, workers, name, record_property
+    sources, tmp_path, workers, name, record_property
 ):
-    whole = sources(name, data)
-    shares = workers.map(_share, [(whole, tmp_path, range(first, MANY, 20)) for first in range(20)], 1)
-    endings = [ending for share in shares for ending in share]
+    whole = sources(name)
+    parts = workers.map(_endings, [(whole, tmp_path, range(first, MANY, 20)) for first in range(20)], 1)
+    endings = [ending for part in parts for ending in part]
     record_property("endings", dict(Counter(kind for _, kind, _ in endings)))
     bad = [(seed, why) for seed, kind, reason in endings if (why := judge(name, kind, reason))]
     assert len(endings) == MANY

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -168,25 +167,30 @@ def begin(source, out):
 
 
 def test_a_second_ingest_to_the_same_place_is_refused_and_the_first_is_unharmed(tmp_path):
-    source = write_source(tmp_path / "map.json", **FIELDS, pause=0.5)
+    hold = tmp_path / "hold"
+    hold.touch()
+    source = write_source(tmp_path / "map.json", **FIELDS, hold=str(hold))
     first = begin(source, tmp_path / "out.zarr")
     assert int(first.stdout.readline()) == 64 * 70
     with pytest.raises(StoreBusyError, match=f"process {first.pid}"):
         run(source, tmp_path / "out.zarr", resume=True)
     with pytest.raises(StoreBusyError):
         run(source, tmp_path / "out.zarr", overwrite=True)
-    _, errors = first.communicate(timeout=60)
+    hold.unlink()
+    _, errors = first.communicate(timeout=240)
     assert first.returncode == 0, errors
     assert verify(tmp_path / "out.zarr") == true_counts(FIELDS).sum()
 
 
 def test_ctrl_c_ends_the_reader_and_says_how_to_continue(tmp_path):
-    source = write_source(tmp_path / "map.json", **FIELDS, pause=0.5)
+    hold = tmp_path / "hold"
+    hold.touch()
+    source = write_source(tmp_path / "map.json", **FIELDS, hold=str(hold))
     process = begin(source, tmp_path / "out.zarr")
-    process.stdout.readline()
-    time.sleep(0.2)
+    assert int(process.stdout.readline()) == 64 * 70
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
+    hold.unlink()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert "bands of the present map are safe" in errors

@@ -102,6 +102,7 @@ def test_phenom_file(data, tmp_path):
     assert_same_counts(ingest(path, tmp_path / "out.zarr"), maps)
 
 
+@pytest.mark.slow  # the oracle counts into a dense array of gigabytes
 def test_jeol_stream_and_project(data, tmp_path):
     from rsciio.jeol import file_reader
 

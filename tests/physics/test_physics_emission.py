@@ -89,6 +89,15 @@ def test_absorption_edges_are_where_they_should_be():
     assert 8 < above / below < 13
 
 
+def test_what_is_done_to_attenuation_coefficients_changes_no_later_ones():
+    energy = np.array([1.2, 6.4])
+    first = mass_attenuation("Fe", energy)
+    wanted = first.copy()
+    first[:] = 0
+    np.testing.assert_array_equal(mass_attenuation("Fe", energy), wanted)
+    assert mass_attenuation("Fe", 6.4) == wanted[1]
+
+
 def test_a_thin_film_lets_all_through_and_a_thick_one_what_the_closed_form_says():
     axis = np.array([0.525, 1.254, 6.4])
     oxide = {"Mg": 1.0, "O": 1.0}

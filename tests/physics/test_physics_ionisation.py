@@ -87,7 +87,7 @@ def wheel(tmp_path_factory):
         str(folder),
         "pyTEMlib==0.2026.6.0",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     if done.returncode:
         pytest.skip("pyTEMlib's wheel cannot be downloaded here")
     return next(folder.glob("*.whl"))

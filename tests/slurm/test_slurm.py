@@ -59,7 +59,7 @@ def client(slurm, tmp_path):
         log_directory=str(tmp_path / "logs"),
         **LOOPBACK,
     ) as client:
-        client.wait_for_workers(2, timeout=120)
+        client.wait_for_workers(2, timeout=240)
         yield client
 
 
@@ -83,7 +83,7 @@ def test_two_jobs_give_the_result_of_threads_and_a_cancelled_one_is_replaced(cli
     assert cancelled
     wait_for(lambda: len(jobs()) == 2)
     assert set(jobs()) != set(first)
-    client.wait_for_workers(2, timeout=120)
+    client.wait_for_workers(2, timeout=240)
     again = nmf(ds, **OPTIONS)
 
     client.close()  # what follows runs on threads

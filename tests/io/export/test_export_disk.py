@@ -33,7 +33,7 @@ def test_hspy_on_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, size):
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
     try:
         words = [sys.executable, "-c", CODE, str(tmp_path / "map.hspy")]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
         left = list(tmp_path.iterdir())
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)

@@ -372,7 +372,7 @@ print(json.dumps(outcome))
 @pytest.mark.parametrize("name", ["16x16_12bit_packed_8bit.bcf", "over16bit.bcf", "test_TEM.bcf"])
 def test_200_damaged_copies_end_in_an_error_or_in_all_their_photons(data, tmp_path, name):
     command = [sys.executable, "-c", FUZZ, str(data / "vendor" / name), str(tmp_path / "bad.bcf")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr  # a signal would be negative
     outcome = json.loads(done.stdout)
     assert sum(outcome.values()) == 200

@@ -9,7 +9,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rsciio.emd import file_reader
 from vendor_files.velox import write_velox
@@ -173,7 +173,6 @@ def truth(pristine):
     return peer(pristine)[0]["data"]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(1, 12),
     skip=st.sets(st.integers(0, 9)),
@@ -196,7 +195,6 @@ def test_any_band_slab_and_index_size_gives_the_same_photons(pristine, truth, ro
         assert block.count.all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 400), min_size=1, max_size=6),
     channels=st.sampled_from([1, 2, 63, 64, 65, 4096, 65535]),
