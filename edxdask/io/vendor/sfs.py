@@ -7,7 +7,10 @@ longer than its content, and no block grows beyond what it says.
 Layout (all little-endian): the magic, chunk size at 0x128, directory at 0x140; from 0x118 on, chunks of a
 32-byte header (its first word links to the next chunk of a table) and a payload. A directory entry has
 512 bytes and points to a table of the chunks that hold the file. A compressed file starts with a 128-byte
-header, then come blocks: packed size, size, a checksum, end offset, zlib data.
+header, then come blocks: packed size, size, a checksum, end, zlib data. The end counts from the start of the
+file up to container version 2.6, and from the start of the block in version 2.8; the first block of a file
+shows which, as its own start is at neither's zero. What a version nobody knows does otherwise is a structure
+this module does not know; in one that is known it is damage.
 """
 
 from __future__ import annotations
