@@ -17,13 +17,13 @@ _SMALL_MEAN = 10.0  # BTRS needs that many expected successes
 _DRAW_STEP = np.uint64(65536)
 # ln k! - [ln sqrt(2 pi) + (k + 1/2) ln(k + 1) - (k + 1)] for k = 0 to 9, from the exact factorials
 _TAIL = np.array(
-    [math.lgamma(k + 1) - 0.5 * math.log(2 * math.pi) - (k + 0.5) * math.log(k + 1) + k + 1 for k in range(10)]
+    [math.lgamma(n) - 0.5 * math.log(2 * math.pi) - (n - 0.5) * math.log(n) + n for n in range(1, 11)]
 )
 
 
 @njit(cache=True, nogil=True)
 def _stirling_tail(k):
-    """What Stirling's formula lacks of ln k!."""
+    """Return what Stirling's formula lacks of ln k!."""
     if k < _TAIL.size:
         return _TAIL[np.int64(k)]
     inverse = 1.0 / (k + 1.0)
