@@ -162,7 +162,9 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     lost = kernels.count_photons(words, *step, per_pixel, image, spectrum)
     if lost:
         raise ValueError(f"{lost} photons lie outside the map of {shape} pixels: the stream is damaged")
-    expected, unverified = _verified(signal, spectrum, options)
+    expected, unverified = None, "some frames were chosen, and the file's own sum spectrum is of all"
+    if options.frames is None:
+        expected, unverified = held_against_header(signal, spectrum)
     attrs = attributes(signal)
     live_time = number(measured.get("LiveTime"))
     if live_time:
@@ -235,10 +237,11 @@ def _frames(
     return words[: table[count, 0]]
 
 
-def _verified(signal: dict[str, Any], spectrum: np.ndarray, options: ReadOptions) -> tuple[int | None, str]:
-    """Photons there should be by the spectrum of the file's header, and which ones it does not vouch for."""
-    if options.frames is not None:
-        return None, "some frames were chosen, and the file's own sum spectrum is of all"
+def held_against_header(signal: dict[str, Any], spectrum: np.ndarray) -> tuple[int | None, str]:
+    """Photons there should be by the spectrum of the file's header, and which ones it does not vouch for.
+
+    ``spectrum``, (4096,), is the sum of what was decoded.
+    """
     account = _account(signal)
     if account is None:
         return None, "the file's own sum spectrum could not be found"

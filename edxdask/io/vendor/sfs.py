@@ -193,7 +193,9 @@ class Volume:
             return self.error(reason)
         (chunks,) = _VOLUME.unpack(self._pread(0x148, _VOLUME.size))
         if self._length < _CHUNKS_AT + chunks * self._chunk:
-            return self.error(f"{reason}, and {chunks} chunks of {self._chunk} bytes are announced: truncated")
+            return self.error(
+                f"{reason}, and {chunks} chunks of {self._chunk} bytes are announced: truncated"
+            )
         reason = f"{reason}; containers of version {version:.3g} are not known"
         return UnknownStructureError(self.path, self._reader, "reading the container", reason)
 
