@@ -85,6 +85,8 @@ def _bruker(path: Path, options: ReadOptions) -> _Decoded:
         raise ValueError("a .bcf file holds no frames to choose from: leave frames out")
     bruker: Any = importlib.import_module("rsciio.bruker._api")
     file = bruker.BCF_reader(str(path))
+    if len(set(file.available_indexes)) < len(file.available_indexes):
+        raise ValueError("it cannot tell the maps of a file with more than ten of them apart")
     # by itself it guesses a type from twice the mean count, and larger counts wrap without a word
     file.header.estimate_map_depth = lambda *_, **__: np.uint32
     signals = bruker.bcf_hyperspectra(file, index="all", downsample=1)
@@ -119,8 +121,11 @@ def _velox(path: Path, options: ReadOptions) -> _Decoded:
 def _jeol(path: Path, options: ReadOptions) -> _Decoded:
     if options.frames is not None:
         raise ValueError("it takes all frames or none: leave frames out")
+    if path.suffix.lower() == ".asw":
+        raise ValueError("of a project it leaves out what it cannot read: give its .pts files one by one")
     read = importlib.import_module("rsciio.jeol").file_reader
     jeol: Any = importlib.import_module("edxdask.io.vendor.jeol")
+    jeol.words_of(path, whole=True)  # raises where the file was cut short, which rosettasciio does not see
     signals = read(str(path), SI_dtype=np.uint32)
     maps = [signal for signal in signals if signal["data"].ndim == 3]
     accounts = [

@@ -25,7 +25,7 @@ import numpy as np
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
+from edxdask.io.vendor.base import MapHeader, ReadOptions, UnknownStructureError, VendorMap
 from edxdask.io.vendor.convert import band_ranges, number, slug, unique_names
 from edxdask.io.vendor.hyperspy_dict import attributes, collect_images, pixel_size_of, vendor_metadata
 from edxdask.io.vendor.kernels import jeol as kernels
@@ -107,7 +107,12 @@ class JeolReader:
         if not streams:
             raise ValueError("it holds no spectrum image (.pts)")
         names = unique_names(slug(stream.stem, "map") for stream, _ in streams)
-        maps = (_open_stream(*stream, name, options) for stream, name in zip(streams, names, strict=True))
+        try:
+            maps = [_open_stream(*stream, name, options) for stream, name in zip(streams, names, strict=True)]
+        except (KeyError, IndexError, TypeError, AttributeError) as error:  # not there, or of another kind
+            raise UnknownStructureError(
+                path, self.name, "opening", f"{type(error).__name__}: {error}"
+            ) from error
         return [_with_images(item, stream, signals) for item, (stream, _) in zip(maps, streams, strict=True)]
 
 
@@ -150,7 +155,7 @@ def _view(signal: dict[str, Any]) -> str:
 
 
 def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOptions) -> PtsMap:
-    words = _words(path, whole=options.frames is None)
+    words = words_of(path, whole=options.frames is None)
     shape = (int(signal["data"].shape[0]), int(signal["data"].shape[1]))
     if not all(1 <= size <= FIELD for size in shape):
         raise ValueError(f"a map of {shape} pixels; both sizes must be from 1 to {FIELD}")
@@ -188,7 +193,7 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     return PtsMap(header, words, step, per_pixel)
 
 
-def _words(path: Path, *, whole: bool) -> np.ndarray:
+def words_of(path: Path, *, whole: bool) -> np.ndarray:
     """Map the stream; its length is checked against the header where all of it is wanted."""
     size = path.stat().st_size
     with path.open("rb") as file:
