@@ -38,6 +38,7 @@ _SHOWN = (
     schema.SOURCE_FILE,
     schema.SOURCE_SHA256,
     schema.HISTORY,
+    schema.WARNINGS,
 )
 
 
@@ -135,6 +136,8 @@ def _said(header: MapHeader) -> dict[str, Any]:
     }
     if header.expected_total is not None:
         said |= {"photons": header.expected_total, "counts_per_pixel": header.expected_total / count}
+    if header.remarks:
+        said["attributes"] |= {schema.WARNINGS: list(header.remarks)}
     return said
 
 
@@ -220,6 +223,7 @@ def _attribute_rows(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
         "sample": [value(schema.THICKNESS, "{} nm"), value(schema.DENSITY, "{} g/cm³")],
         "source": [value(schema.SOURCE_FILE, "{}")],
         "history": [value(schema.HISTORY, "{}")],
+        "warnings": [value(schema.WARNINGS, "{}")],
     }
     texts = {name: ", ".join(part for part in parts if part) for name, parts in groups.items()}
     return [(name, text) for name, text in texts.items() if text]

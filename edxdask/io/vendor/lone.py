@@ -18,8 +18,8 @@ from edxdask.io.vendor.convert import kev_per, whole_counts
 from edxdask.io.vendor.hyperspy_dict import Signal, attributes, lookup
 
 _PER_SECOND = re.compile(r"/\s*s|per\s*s|\bcps\b|s\s*\^?\s*-1|\bhz\b", re.IGNORECASE)
-# Of a count: what six significant digits or a division and multiplication in single precision may change.
-_ROUNDING, _RELATIVE = 0.02, 1e-6
+# Of a count, and of the counts: what few digits, or a division and a multiplication, may change.
+_ROUNDING, _RELATIVE, _OF_ALL = 1e-3, 1e-6, 1e-3
 
 
 def is_spectrum(signal: Signal) -> bool:
@@ -56,16 +56,17 @@ def _counts(values: np.ndarray, signal: Signal) -> tuple[np.ndarray, str]:
     live_time = attributes(signal).get(schema.LIVE_TIME)
     photons = values * live_time if rate and live_time else values.astype(np.float64)
     whole = np.rint(photons)
-    if (np.abs(photons - whole) > _ROUNDING + _RELATIVE * whole).any() or (rate and not live_time):
+    off = np.abs(photons - whole)
+    near = (off <= _ROUNDING + _RELATIVE * whole).all() and off.sum() <= _OF_ALL * photons.sum()
+    if not near or (rate and not live_time):
         raise ValueError(_no_counts(values, rate, live_time))
     if rate:
         return whole_counts(whole), (
             f"the file holds counts per second; they were multiplied by its live time of {live_time:g} s and "
             "are whole numbers then"
         )
-    change = float(np.abs(photons - whole).max())
-    remark = f"values were rounded to whole counts, by up to {change:.1g}"
-    return whole_counts(whole), remark if change else ""
+    remark = f"values were rounded to whole counts, by up to {off.max():.1g}"
+    return whole_counts(whole), remark if off.any() else ""
 
 
 def _no_counts(values: np.ndarray, rate: bool, live_time: float | None) -> str:

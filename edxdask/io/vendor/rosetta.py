@@ -203,8 +203,9 @@ def _spx_is_whole(signal: Signal) -> Signal:
 def _of_length(signal: Signal, told: Any) -> Signal:
     """Refuse a spectrum of another length than its header says: the rest would be lost unsaid."""
     if told is not None and int(told) != signal["data"].size:
+        held = signal["data"].size
         raise ValueError(
-            f"its header announces {told} channels, it holds {signal['data'].size}: the file was cut short"
+            f"its header announces {int(told)} channels, it holds {held}: the file was cut short"
         )
     return signal
 

@@ -176,10 +176,10 @@ def test_a_stream_cut_short_is_not_read_by_anyone(tmp_path, emd, key):
 @pytest.mark.parametrize(
     ("name", "reader"), [("jeol", "JEOL"), ("16x16_12bit_packed_8bit.bcf", "BRUKER"), ("velox", "VELOX")]
 )
-def test_whatever_our_reader_does_not_know_of_real_files_rosettasciio_reads(data, tmp_path, name, reader):
+def test_what_our_readers_would_not_know_rosettasciio_reads_alike(data, tmp_path, name, reader):
     path = data / "vendor" / name
-    if name == "jeol":
-        path = next(path.rglob("*.pts"))
+    if name == "jeol":  # the real stream takes 4 GiB of dense counts
+        path = write_pts(tmp_path / "a.pts", counts_of((3, 8, 16, 300), rate=0.1), image=True)
     if name == "velox":
         with zipfile.ZipFile(data / "vendor" / "velox_emd_version11.zip") as file:
             path = tmp_path / file.extract("Test SI 16x16 215 kx.emd", tmp_path)
@@ -192,9 +192,7 @@ def test_whatever_our_reader_does_not_know_of_real_files_rosettasciio_reads(data
         limits=limits,
         reader=f"unknowing_readers:{reader}",
     )
-    for row in range(0, ours.sizes["y"], 64):
-        part = slice(row, row + 64)
-        np.testing.assert_array_equal(theirs.counts[part].values, ours.counts[part].values)
+    np.testing.assert_array_equal(theirs.counts.values, ours.counts.values)
     np.testing.assert_allclose(theirs.energy, ours.energy, rtol=1e-6)
     np.testing.assert_allclose(theirs.x, ours.x, rtol=1e-5)
     assert "no such layout" in theirs.attrs["warnings"][0]
