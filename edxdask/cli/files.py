@@ -61,7 +61,8 @@ def ingest_verb(
     """Turn vendor files SRC into a store, several files into a collection.
 
     Reads Bruker .bcf, Velox .emd, JEOL .pts, Oxford .h5oina, EDAX .edaxh5 and .spd, TIA .emi, Phenom .elid,
-    DigitalMicrograph .dm3 and .dm4, HyperSpy .hspy and Ripple .rpl.
+    DigitalMicrograph .dm3 and .dm4, HyperSpy .hspy and Ripple .rpl; and spectra, as maps of one pixel:
+    .msa, .spx, JEOL .eds and those in .dm3, .dm4 and .hspy files.
     """
     from edxdask.io import ingest
 

@@ -37,6 +37,7 @@ def header_of(message: Message) -> MapHeader:
             expected_total=None if total is None else int(total),
             total_is_exact=bool(fields["total_is_exact"]),
             unverified=str(fields["unverified"]),
+            remarks=tuple(map(str, fields["remarks"])),
             dtype_max=int(fields["dtype_max"]),
         )
     except (KeyError, TypeError, IndexError, OverflowError) as error:

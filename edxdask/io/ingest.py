@@ -10,7 +10,6 @@ import importlib
 import json
 import logging
 import re
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +26,7 @@ from edxdask.io.save import reporter, save
 from edxdask.io.source import BackgroundHash, identity_of
 from edxdask.io.store import open_store
 from edxdask.io.target import Target
+from edxdask.io.totals import Totals
 from edxdask.io.vendor.base import MapHeader, ReadOptions
 from edxdask.io.writer import MapWriter, photon_jobs
 from edxdask.progress import ProgressHook, ProgressOption, shown
@@ -36,6 +36,7 @@ from edxdask.schema import (
     SOURCE_FILE,
     SOURCE_SHA256,
     VENDOR_METADATA,
+    WARNINGS,
     X,
     Y,
     as_json,
@@ -185,30 +186,6 @@ def _hint(paths: list[Path], out: Path, options: ReadOptions) -> str:
     return f"edxdask ingest {names} -o '{out}'{frames}{detectors} --resume"
 
 
-@dataclass
-class _Totals:
-    """What the file says and what was decoded."""
-
-    expected: int | None
-    exact: bool
-    unverified: str
-    decoded: int
-
-    @property
-    def differ(self) -> bool:
-        return self.expected is not None and self.expected != self.decoded
-
-    @property
-    def remarks(self) -> list[str]:
-        """What the user must know, and the store keep: a difference, counts that nothing vouches for."""
-        lines = []
-        if self.differ:
-            lines.append(f"the file says {self.expected} photons, {self.decoded} were decoded")
-        if self.unverified:
-            lines.append(f"not all counts could be verified: {self.unverified}")
-        return lines
-
-
 class _Run:
     """One ingest: file after file, map after map, into one target."""
 
@@ -284,7 +261,9 @@ class _Run:
             for first, block in remote.bands(index, SIDE, skip):
                 writer.write(photon_jobs(first // SIDE, block, grid), on_band)
         decoded = int(writer.journal.manifest(grid).photons.sum())
-        totals = _Totals(header.expected_total, header.total_is_exact, header.unverified, decoded)
+        totals = Totals(
+            header.expected_total, header.total_is_exact, header.unverified, header.remarks, decoded
+        )
         _check_totals(remote, totals)
         writer.finish(_description(header, remote, self.options, totals, digest.hexdigest()))
 
@@ -300,15 +279,15 @@ def _plain_name(text: str) -> str:
     return re.sub(r"[^\w-]+", "_", text).strip("_") or "map"
 
 
-def _check_totals(remote: RemoteReader, totals: _Totals) -> None:
+def _check_totals(remote: RemoteReader, totals: Totals) -> None:
     if totals.differ and totals.exact:
-        remote.fail(totals.remarks[0], stage="checking totals")
-    for remark in totals.remarks:
-        logger.warning("%s (%s): %s", remote.path, remote.reader, remark)
+        remote.fail(totals.difference, stage="checking totals")
+    for line in totals.lines:
+        logger.warning("%s (%s): %s", remote.path, remote.reader, line)
 
 
 def _description(
-    header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: _Totals, digest: str
+    header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: Totals, digest: str
 ) -> xr.Dataset:
     """Everything but the counts: coordinates, images, attributes."""
     dims, shape = (Y, X, ENERGY), (*header.shape, header.channels)
@@ -325,15 +304,16 @@ def _description(
         SOURCE_SHA256: digest,
         VENDOR_METADATA: as_json(header.vendor_metadata),
         HISTORY: _history(header, remote, options, totals),
+        **({WARNINGS: totals.warnings} if totals.warnings else {}),
     }
     return xr.Dataset(images, coords=coords, attrs=attrs)
 
 
-def _history(header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: _Totals) -> list[str]:
+def _history(header: MapHeader, remote: RemoteReader, options: ReadOptions, totals: Totals) -> list[str]:
     frames = f", frames {options.frames[0]} to {options.frames[1] - 1}" if options.frames else ""
     return [
         *header.attrs.get(HISTORY, []),
         f"ingested from {remote.path.name} by edxdask {version('edxdask')} "
         f"({remote.reader} reader, detectors: {options.detectors}{frames})",
-        *totals.remarks,
+        *totals.lines,
     ]

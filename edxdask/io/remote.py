@@ -150,12 +150,13 @@ class RemoteReader:
 
     def fail(self, reason: str, *, stage: str | None = None, cause: BaseException | None = None) -> NoReturn:
         """Raise the one error."""
-        raise VendorFileError(self.path, self.reader, stage or self.stage, reason) from cause
+        raise VendorFileError(self.path, self.reader, stage or self.stage, reason + self._refused) from cause
 
     def _start(self, child: Child) -> None:
         self._child, self._expired = child, False
         self.reader, self.stage = "vendor", _STAGE_OPEN
         self.headers: list[MapHeader] = []
+        self._refused = ""  # why another reader, asked before this one, did not read the file
         self._say(
             "open",
             {
@@ -170,7 +171,13 @@ class RemoteReader:
 
     def _read_headers(self) -> None:
         self.reader = str(self._next("reader").fields.get("name"))
-        number: Any = self._next("opened").fields.get("maps")
+        message = self._next("opened", "fallback")
+        if message.kind == "fallback":
+            reason, decoder = message.fields.get("reason"), message.fields.get("reader")
+            self._refused = f"; the {self.reader} reader does not know its structure: {reason}"
+            self.reader = str(decoder)
+            message = self._next("opened")
+        number: Any = message.fields.get("maps")
         self.stage = _STAGE_HEADER
         if not isinstance(number, int) or number < 1:
             self.fail("the file holds no spectrum map")

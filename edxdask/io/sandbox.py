@@ -19,7 +19,13 @@ from typing import Any
 
 from edxdask.errors import VendorFileError
 from edxdask.io import wire
-from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap, VendorReader
+from edxdask.io.vendor.base import (
+    MapHeader,
+    ReadOptions,
+    UnknownStructureError,
+    VendorMap,
+    VendorReader,
+)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MAX_REQUEST = 1 << 20
@@ -62,7 +68,7 @@ class _Server:
         self.send("reader", {"name": str(reader.name)})
         frames = request["frames"]
         options = ReadOptions(frames=tuple(frames) if frames else None, detectors=request["detectors"])
-        maps = reader.open(self.path, options)
+        maps = self.open(reader, options)
         self.send("opened", {"maps": len(maps)})
         for each in maps:
             self.send("header", _header_fields(each.header), list(each.header.images.values()))
@@ -72,6 +78,18 @@ class _Server:
             if message.kind == "open":
                 return wanted
             self.bands(maps[wanted["map"]], wanted["rows"], wanted["skip"])
+
+    def open(self, reader: VendorReader, options: ReadOptions) -> list[VendorMap]:
+        """Open the file by its reader, or by another decoder if that one does not know its structure."""
+        try:
+            return reader.open(self.path, options)
+        except UnknownStructureError as error:
+            fallback: Any = importlib.import_module("edxdask.io.vendor.fallback")
+            if reader.name not in fallback.DECODERS:
+                raise
+            self.send("fallback", {"reader": fallback.NAME, "reason": error.reason})
+            maps: list[VendorMap] = fallback.open_maps(reader.name, self.path, options, error.reason)
+            return maps
 
     def bands(self, source: VendorMap, rows: int, skip: list[int]) -> None:
         """Send the bands of one map, each when the parent has finished the one before.
@@ -143,6 +161,7 @@ def _header_fields(header: MapHeader) -> dict[str, Any]:
         "expected_total": header.expected_total,
         "total_is_exact": header.total_is_exact,
         "unverified": header.unverified,
+        "remarks": list(header.remarks),
         "dtype_max": header.dtype_max,
     }
 

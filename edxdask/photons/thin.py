@@ -45,7 +45,7 @@ def thin(
     if pixel_index.shape != (block.pixels,):
         raise ParameterError("pixel_index", pixel_index.shape, f"one index for each of {block.pixels} pixels")
     taken = np.empty_like(block.count)
-    threshold = np.uint64(round(fraction * 2**53))  # against the upper 53 bits of each draw
+    threshold = np.uint64(round(fraction * 2**53))  # of 53 random bits
     thin_photons(
         block.indptr, block.channel, block.count, pixel_index, np.uint64(seed % 2**64), threshold, taken
     )

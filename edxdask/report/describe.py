@@ -42,6 +42,7 @@ SHOWN_ATTRIBUTES = (
     schema.SOURCE_FILE,
     schema.SOURCE_SHA256,
     schema.HISTORY,
+    schema.WARNINGS,
 )
 _FIT_SETTINGS = (schema.BIN, schema.SMOOTH, schema.WEIGHTING)
 
@@ -121,6 +122,8 @@ def _header(header: MapHeader) -> dict[str, Any]:
     }
     if header.expected_total is not None:
         found |= {"photons": header.expected_total, "counts_per_pixel": header.expected_total / count}
+    if header.remarks:
+        found["attributes"] |= {schema.WARNINGS: list(header.remarks)}
     return found
 
 
@@ -263,6 +266,7 @@ def _attribute_lines(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
         "sample": [value(schema.THICKNESS, "{} nm"), value(schema.DENSITY, "{} g/cm³")],
         "source": [value(schema.SOURCE_FILE, "{}")],
         "history": [value(schema.HISTORY, "{}")],
+        "warnings": [value(schema.WARNINGS, "{}")],
     }
     texts = {name: ", ".join(part for part in parts if part) for name, parts in groups.items()}
     return [(name, text) for name, text in texts.items() if text]

@@ -49,3 +49,30 @@ def test_rounds_on_groups_find_the_spectra_that_made_them(draw):
     np.testing.assert_allclose(found, spectra, atol=0.01 * spectra.max())
     np.testing.assert_allclose((shares @ found).sum(axis=1), groups.counts.sum(axis=1), rtol=1e-4)
     np.testing.assert_allclose(shares, abundance, atol=2e3)
+
+
+def test_sums_beyond_32_bits_are_cut_into_parts_that_hold_every_photon(draw):
+    counts = draw.integers(3_000_000_000, 4_000_000_000, (4, 4, 6)).astype(np.uint32)
+    abundance = np.ones((16, 2)) * counts.sum(axis=2).reshape(-1, 1) / 2
+    cube = edxdask.from_array(counts, energy_scale=0.01, energy_offset=0.2)
+    with photons_of(cube, step="test", demand=Demand(100, 1000)) as problem:
+        problem.executor.start(GivenState(abundance))
+        groups = gather_similar(problem, 2)
+    np.testing.assert_array_equal(groups.counts.sum(axis=0), counts.sum(axis=(0, 1), dtype=np.int64))
+    assert groups.counts.max() <= np.iinfo(np.uint32).max
+    assert (groups.counts == np.rint(groups.counts)).all()
+    np.testing.assert_allclose(groups.abundance.sum(), abundance.sum(), rtol=1e-6)
+    refine(FreeSpectra(), np.full((2, 6), 1 / 6), groups, sparsity=0.0)
+
+
+def test_psnmf_takes_ten_million_counts_per_voxel(draw):
+    channel = np.arange(50)
+    spectra = np.exp(-channel / 20) * (1 + 3 * np.exp(-(((channel - np.array([[12], [32]])) / 3) ** 2)))
+    spectra /= spectra.sum(axis=1, keepdims=True)
+    fractions = draw.dirichlet([0.5, 0.5], (12, 12))
+    counts = draw.poisson(5e8 * fractions @ spectra).astype(np.uint32)
+    cube = edxdask.from_array(counts, energy_scale=0.05, energy_offset=0.3)
+    found = edxdask.psnmf(cube, phases=2, bin=1, smooth=0.0)
+    total = found.abundance.sum("phase")
+    np.testing.assert_allclose(total, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(found.total.sum(), counts.sum(dtype=np.float64), rtol=1e-4)

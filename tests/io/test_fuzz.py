@@ -74,6 +74,7 @@ MAKERS = {
     "pts": lambda f, _: made.write_pts(f / "a.pts", made.counts_of((3, 8, 16, 300), rate=0.1), image=True),
     "asw": _project,
     "elid": _copy("Elid2Version4.elid"),
+    "spx": _copy("bruker_nano.spx"),
     "hspy": lambda f, _: made.write_hspy(f / "a.hspy", made.counts_of(CUBE), compression="gzip"),
     "rpl": lambda f, _: made.write_rpl(f / "a.rpl", made.counts_of(CUBE)),
     "spd": lambda f, _: made.write_spd(f / "a.spd", made.counts_of(CUBE)),

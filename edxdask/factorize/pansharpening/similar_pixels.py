@@ -19,6 +19,7 @@ from edxdask.engine.step import State
 from edxdask.factorize.iteration.grouped import TINY, Groups
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.photons import grouped_spectra
+from edxdask.photons.block import MAX_COUNT
 
 SMOOTHER = 2.0  # than the best maps
 MOST_GROUPS, MOST_STEPS = 400, 16  # sums of pixels; steps that fractions are rounded to
@@ -38,7 +39,19 @@ def gather_similar(maps: PixelStates, phases: int) -> Groups:
     found = [sums[key] for key in sorted(sums)]
     counts, abundance = (np.stack(arrays) for arrays in zip(*found, strict=True))
     held = counts.sum(axis=1) > 0
-    return Groups(counts[held], abundance[held])
+    return _within_32_bits(Groups(counts[held], abundance[held]))
+
+
+def _within_32_bits(groups: Groups) -> Groups:
+    """Cut sums whose counts a photon block cannot hold into several sums of equal parts; none is lost."""
+    parts = np.maximum(np.ceil(groups.counts.max(axis=1) / MAX_COUNT).astype(np.int64), 1)
+    if parts.max(initial=1) == 1:
+        return groups
+    whole = np.repeat(groups.counts, parts, axis=0)
+    number = np.repeat(parts, parts)[:, None]
+    part = np.concatenate([np.arange(n) for n in parts])[:, None]
+    counts = np.floor(whole / number) + (part < whole % number)
+    return Groups(counts, np.repeat(groups.abundance, parts, axis=0) / number)
 
 
 def _steps(phases: int) -> int:

@@ -41,6 +41,10 @@ FORMATS: dict[str, tuple[str, str]] = {
     ".elid": ("Phenom", _ROSETTA),
     ".dm3": ("DigitalMicrograph", _ROSETTA),
     ".dm4": ("DigitalMicrograph", _ROSETTA),
+    ".spx": ("Bruker spectrum", _ROSETTA),
+    ".msa": ("EMSA/MAS spectrum", _ROSETTA),
+    ".emsa": ("EMSA/MAS spectrum", _ROSETTA),
+    ".eds": ("JEOL spectrum", _ROSETTA),
 }
 _INSTEAD = {
     ".zip": "it is an archive: unpack it and give the file inside",

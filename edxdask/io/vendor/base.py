@@ -13,7 +13,15 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from edxdask.errors import VendorFileError
 from edxdask.photons import PhotonBlock
+
+
+class UnknownStructureError(VendorFileError):
+    """The file is laid out in a manner that its reader does not know; nothing says that it is damaged.
+
+    Another decoder may then try (``fallback.py``). What a reader knows to be damage is never this error.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class MapHeader:
     total_is_exact : False where the file's account may differ for good reasons (then a difference only warns)
     unverified : which counts could not be held against the file's own account, and why; "" where all could,
         or where the format keeps none
+    remarks : what the user must know of how the counts were read
     dtype_max : largest count a channel may hold by the format; decides between uint16 and uint32
     """
 
@@ -63,6 +72,7 @@ class MapHeader:
     expected_total: int | None = None
     total_is_exact: bool = True
     unverified: str = ""
+    remarks: tuple[str, ...] = ()
     dtype_max: int = 0xFFFF
 
 

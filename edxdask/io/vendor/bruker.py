@@ -18,8 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from edxdask.errors import ParameterError, VendorFileError
-from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap, VendorReader
-from edxdask.io.vendor.bruker_header import Header, HeaderError, parse_header
+from edxdask.io.vendor.base import (
+    MapHeader,
+    ReadOptions,
+    UnknownStructureError,
+    VendorMap,
+    VendorReader,
+)
+from edxdask.io.vendor.bruker_header import Header, HeaderError, UnknownHeaderError, parse_header
 from edxdask.io.vendor.kernels import bruker as kernel
 from edxdask.io.vendor.sfs import MAGIC, ByteStream, Volume
 from edxdask.photons import PhotonBlock
@@ -245,6 +251,8 @@ class BrukerReader:
                 raise volume.error(f"a header of {stream.size} bytes is not possible")
             try:
                 header = parse_header(stream.read(0, stream.size).tobytes(), numbers)
+            except UnknownHeaderError as error:
+                raise UnknownStructureError(path, NAME, "reading the header", str(error)) from error
             except HeaderError as error:
                 raise VendorFileError(path, NAME, "reading the header", str(error)) from error
             names = ["map"] if len(numbers) == 1 else [f"map_{number}" for number in numbers]

@@ -29,7 +29,11 @@ _REGIONS = ".//ClassInstance[@Type='TRTSpectrumRegionList']//ClassInstance[@Type
 
 
 class HeaderError(ValueError):
-    """The header lacks something without which the counts mean nothing."""
+    """The header is damaged, or lacks something without which the counts mean nothing."""
+
+
+class UnknownHeaderError(HeaderError):
+    """The header is whole and lacks something: other versions may keep it elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,10 @@ def parse_header(data: bytes, numbers: Collection[int]) -> Header:
     """
     root = _tree(data).find("./ClassInstance[@Type='TRTSpectrumDatabase']")
     if root is None:
-        raise HeaderError("the header describes no spectrum database")
+        raise UnknownHeaderError("the header describes no spectrum database")
     scan = [node for node in root.findall("./ClassInstance[@Type='TRTImageData']") if not node.get("Name")]
     if not scan:
-        raise HeaderError("the header does not say how many rows and columns the map has")
+        raise UnknownHeaderError("the header does not say how many rows and columns the map has")
     shape = _whole(scan[-1], "Height"), _whole(scan[-1], "Width")
     steps = [_number(root, f"./ClassInstance[@Type='TRTSEMData']/{name}") for name in ("DY", "DX")]
     dy, dx = steps
@@ -166,14 +170,16 @@ def _shared_attrs(root: ET.Element, shape: tuple[int, int]) -> dict[str, Any]:
 def _sum_spectrum(root: ET.Element, number: int) -> SumSpectrum:
     node = root.find(f"./SpectrumData{number}/ClassInstance")
     if node is None:
-        raise HeaderError(f"the header does not describe map {number}")
+        raise UnknownHeaderError(f"the header does not describe map {number}")
     counts = _list(node.findtext("./Channels"))
     calibration = "./ClassInstance[@Type='TRTSpectrumHeader']/"
     offset, scale = _number(node, calibration + "CalibAbs"), _number(node, calibration + "CalibLin")
     if not counts:
-        raise HeaderError(f"the header's sum spectrum of map {number} is missing")
+        raise UnknownHeaderError(f"the header's sum spectrum of map {number} is missing")
     if offset is None or scale is None or scale <= 0:
-        raise HeaderError(f"map {number} has no energy calibration (offset {offset}, scale {scale} keV)")
+        raise UnknownHeaderError(
+            f"map {number} has no energy calibration (offset {offset}, scale {scale} keV)"
+        )
     return SumSpectrum(np.array(counts, np.int64), offset, scale, _spectrum_attrs(node, calibration))
 
 

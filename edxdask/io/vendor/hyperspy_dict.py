@@ -17,6 +17,7 @@ from edxdask.io.vendor.convert import (
     verbatim,
 )
 
+Signal = dict[str, Any]
 # path below Acquisition_instrument.TEM or .SEM -> attribute; HyperSpy's units are those of the schema
 _NUMBERS = {
     "beam_energy": schema.BEAM_ENERGY,

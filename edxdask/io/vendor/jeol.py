@@ -25,7 +25,7 @@ import numpy as np
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
+from edxdask.io.vendor.base import MapHeader, ReadOptions, UnknownStructureError, VendorMap
 from edxdask.io.vendor.convert import band_ranges, number, slug, unique_names
 from edxdask.io.vendor.hyperspy_dict import attributes, collect_images, pixel_size_of, vendor_metadata
 from edxdask.io.vendor.kernels import jeol as kernels
@@ -107,7 +107,12 @@ class JeolReader:
         if not streams:
             raise ValueError("it holds no spectrum image (.pts)")
         names = unique_names(slug(stream.stem, "map") for stream, _ in streams)
-        maps = (_open_stream(*stream, name, options) for stream, name in zip(streams, names, strict=True))
+        try:
+            maps = [_open_stream(*stream, name, options) for stream, name in zip(streams, names, strict=True)]
+        except (KeyError, IndexError, TypeError, AttributeError) as error:  # not there, or of another kind
+            raise UnknownStructureError(
+                path, self.name, "opening", f"{type(error).__name__}: {error}"
+            ) from error
         return [_with_images(item, stream, signals) for item, (stream, _) in zip(maps, streams, strict=True)]
 
 
@@ -150,7 +155,7 @@ def _view(signal: dict[str, Any]) -> str:
 
 
 def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOptions) -> PtsMap:
-    words = _words(path, whole=options.frames is None)
+    words = words_of(path, whole=options.frames is None)
     shape = (int(signal["data"].shape[0]), int(signal["data"].shape[1]))
     if not all(1 <= size <= FIELD for size in shape):
         raise ValueError(f"a map of {shape} pixels; both sizes must be from 1 to {FIELD}")
@@ -162,7 +167,9 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     lost = kernels.count_photons(words, *step, per_pixel, image, spectrum)
     if lost:
         raise ValueError(f"{lost} photons lie outside the map of {shape} pixels: the stream is damaged")
-    expected, unverified = _verified(signal, spectrum, options)
+    expected, unverified = None, "some frames were chosen, and the file's own sum spectrum is of all"
+    if options.frames is None:
+        expected, unverified = held_against_header(signal, spectrum)
     attrs = attributes(signal)
     live_time = number(measured.get("LiveTime"))
     if live_time:
@@ -186,7 +193,7 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     return PtsMap(header, words, step, per_pixel)
 
 
-def _words(path: Path, *, whole: bool) -> np.ndarray:
+def words_of(path: Path, *, whole: bool) -> np.ndarray:
     """Map the stream; its length is checked against the header where all of it is wanted."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -235,10 +242,11 @@ def _frames(
     return words[: table[count, 0]]
 
 
-def _verified(signal: dict[str, Any], spectrum: np.ndarray, options: ReadOptions) -> tuple[int | None, str]:
-    """Photons there should be by the spectrum of the file's header, and which ones it does not vouch for."""
-    if options.frames is not None:
-        return None, "some frames were chosen, and the file's own sum spectrum is of all"
+def held_against_header(signal: dict[str, Any], spectrum: np.ndarray) -> tuple[int | None, str]:
+    """Photons there should be by the spectrum of the file's header, and which ones it does not vouch for.
+
+    ``spectrum``, (4096,), is the sum of what was decoded.
+    """
     account = _account(signal)
     if account is None:
         return None, "the file's own sum spectrum could not be found"

@@ -1,4 +1,4 @@
-"""Formats that rosettasciio reads: HyperSpy, Ripple, EDAX .spd, TIA, Phenom, DigitalMicrograph.
+"""Formats that rosettasciio reads: HyperSpy, Ripple, EDAX .spd, TIA, Phenom, DigitalMicrograph, and spectra.
 
 One adapter for all, and a small record for each: how its content is told, whether rosettasciio reads it
 piece by piece, and what must hold before its answer is believed. Where it does read piece by piece
@@ -7,7 +7,7 @@ piece by piece, and what must hold before its answer is believed. Where it does 
 Known of the formats: TIA energies are in eV and its y scale is negative; a truncated Phenom file makes
 rosettasciio wait for ever, and its blocks carry checksums, so it is unpacked once before it is read; a .raw
 or .spd of another length than its header says was cut or is described wrongly; .hspy files may hold numbers
-as text, and signals of any kind side by side.
+as text, and signals of any kind side by side; .msa and .spx files say how many channels they hold.
 """
 
 from __future__ import annotations
@@ -20,27 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
-from edxdask.io.vendor.convert import (
-    DenseMap,
-    kev_per,
-    largest_count,
-    number,
-    refuse_frames,
-    slug,
-    unique_names,
-    whole_counts,
-)
-from edxdask.io.vendor.hyperspy_dict import (
-    attributes,
-    collect_images,
-    lookup,
-    pixel_size_of,
-    title_of,
-    vendor_metadata,
-)
+from edxdask.io.vendor.base import ReadOptions, VendorMap
+from edxdask.io.vendor.convert import refuse_frames
+from edxdask.io.vendor.signals import Signal, maps_of
 
-Signal = dict[str, Any]
 # what rosettasciio says where it cannot read lazily: a colour picture in a DM file, HDF5 data without chunks
 _NEVER_LAZY = ("RGBA", "chunks=")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -84,17 +67,11 @@ class RosettaReader:
             return self.looks_right(path, file.read(65536))
 
     def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
-        """All EDX spectrum images of the file."""
+        """All EDX spectrum images of the file; where it holds none, its EDX spectra, as maps of one pixel."""
         refuse_frames(options, self.name)
         self.check(path)
         signals = [self.fix(signal) for signal in self._signals(path)]
-        signals = [signal for signal in signals if hasattr(signal.get("data"), "ndim")]
-        maps = [(signal, axis) for signal in signals if (axis := _energy_axis(signal)) is not None]
-        if not maps:
-            raise ValueError(f"it holds no spectrum image, only {_contents(signals)}")
-        names = unique_names(slug(title_of(signal), "map") for signal, _ in maps)
-        images = [signal for signal in signals if not any(signal is chosen for chosen, _ in maps)]
-        return [self._map(*chosen, name, images) for chosen, name in zip(maps, names, strict=True)]
+        return [found.map for found in maps_of(signals, lazy=self.lazy, uncalibrated=self.uncalibrated)]
 
     def _signals(self, path: Path) -> list[Signal]:
         read = importlib.import_module(f"rsciio.{self.plugin}").file_reader
@@ -106,82 +83,6 @@ class RosettaReader:
             if not any(word in str(error) for word in _NEVER_LAZY):
                 raise
             return list(read(str(path), **self.options))
-
-    def _map(self, signal: Signal, energy: int, name: str, others: list[Signal]) -> VendorMap:
-        axes = signal["axes"]
-        factor, scale = kev_per(axes[energy].get("units")), number(axes[energy].get("scale"))
-        offset = number(axes[energy].get("offset", 0))
-        if factor is None or scale is None or offset is None or not scale > 0:
-            seen = {key: axes[energy].get(key) for key in ("scale", "offset", "units")}
-            raise ValueError(f"map {name!r} has no energy calibration ({seen}): {self.uncalibrated}")
-        data = signal["data"]
-        y, x = (axis for i, axis in enumerate(axes) if i != energy)
-        shape = tuple(size for i, size in enumerate(data.shape) if i != energy)
-        if not self.lazy:
-            data = whole_counts(np.asarray(data))
-        header = MapHeader(
-            name=name,
-            shape=(int(shape[0]), int(shape[1])),
-            channels=int(data.shape[energy]),
-            energy_offset=offset * factor,
-            energy_scale=scale * factor,
-            pixel_size=pixel_size_of(y, x),
-            attrs=attributes(signal),
-            images=collect_images(_images_of(signal, others)),
-            vendor_metadata=vendor_metadata(signal),
-            dtype_max=largest_count(data.dtype) if self.lazy else int(data.max(initial=0)),
-        )
-        return DenseMap(header, _slabs(data, energy), data.dtype.itemsize, _chunk_rows(data, energy))
-
-
-def _energy_axis(signal: Signal) -> int | None:
-    """Position of the energy axis if the signal is an EDX spectrum image, else None."""
-    axes, kind = signal["axes"], str(lookup(signal.get("metadata", {}), "Signal.signal_type") or "")
-    if kind and not kind.startswith("EDS"):
-        return None  # EELS, cathodoluminescence, …
-    if signal["data"].ndim != 3 or len(axes) != 3 or signal["data"].dtype.kind not in "buif":
-        return None
-    by_units = [i for i, axis in enumerate(axes) if kev_per(axis.get("units")) is not None]
-    if len(by_units) == 1:
-        return by_units[0]
-    by_name = [i for i, axis in enumerate(axes) if "energy" in str(axis.get("name")).lower()]
-    if len(by_name) == 1:
-        return by_name[0]
-    not_scanned = [i for i, axis in enumerate(axes) if not axis.get("navigate", True)]
-    # a stack of images has two axes that were not scanned; only a stated kind makes one of them an energy
-    return not_scanned[0] if len(not_scanned) == 1 and (kind or not by_units) else None
-
-
-def _slabs(data: Any, energy: int) -> Callable[[int, int], np.ndarray]:
-    row_axis = 1 if energy == 0 else 0
-
-    def slab(start: int, stop: int) -> np.ndarray:
-        rows = tuple(slice(start, stop) if i == row_axis else slice(None) for i in range(3))
-        part = data[rows]
-        if hasattr(part, "compute"):
-            part = part.compute(scheduler="synchronous")  # this process is one worker already
-        return np.moveaxis(np.asarray(part), energy, -1)
-
-    return slab
-
-
-def _chunk_rows(data: Any, energy: int) -> int:
-    """Rows that an HDF5 file stores together; memory maps have none."""
-    return int(data.chunks[1 if energy == 0 else 0][0]) if hasattr(data, "chunks") else 1
-
-
-def _images_of(signal: Signal, others: list[Signal]) -> list[Signal]:
-    """Images whose title the map's title starts with ("Image 1", "Image 1, Map 3"); all, where none does."""
-    named = [other for other in others if title_of(other) and title_of(signal).startswith(title_of(other))]
-    return named or others
-
-
-def _contents(signals: list[Signal]) -> str:
-    kinds = []
-    for signal in signals:
-        kind = str(lookup(signal.get("metadata", {}), "Signal.signal_type") or "data")
-        kinds.append(f"{kind} of shape {tuple(int(n) for n in signal['data'].shape)}")
-    return ", ".join(kinds[:5]) + (", …" if len(kinds) > 5 else "") if kinds else "nothing that can be read"
 
 
 def _is_hspy(path: Path, start: bytes) -> bool:
@@ -290,6 +191,49 @@ def _is_dm(path: Path, start: bytes) -> bool:
     return int.from_bytes(start[:4], "big") in (3, 4)
 
 
+def _is_spx(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() == ".spx" and b"TRTSpectrum" in start
+
+
+def _spx_is_whole(signal: Signal) -> Signal:
+    told = signal["original_metadata"]["Spectrum"].get("ChannelCount")
+    return _of_length(signal, told)
+
+
+def _of_length(signal: Signal, told: Any) -> Signal:
+    """Refuse a spectrum of another length than its header says: the rest would be lost unsaid."""
+    if told is not None and int(told) != signal["data"].size:
+        held = signal["data"].size
+        raise ValueError(
+            f"its header announces {int(told)} channels, it holds {held}: the file was cut short"
+        )
+    return signal
+
+
+def _is_msa(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() in (".msa", ".emsa") and start.lstrip().startswith(b"#FORMAT")
+
+
+def _has_an_end(path: Path) -> None:
+    if b"#ENDOFDATA" not in path.read_bytes()[-4096:].replace(b" ", b""):
+        raise ValueError("it does not end with #ENDOFDATA, as the format demands: the file was cut short")
+
+
+def _msa_as_told(signal: Signal) -> Signal:
+    """Rosettasciio takes a missing scale for 1, checks no length, and knows only some kinds of spectra."""
+    told = signal["original_metadata"]
+    if told.get("XPERCHAN") is None:
+        signal["axes"][0]["scale"] = None
+    kind = str(told.get("SIGNALTYPE") or "")
+    if kind and not signal["metadata"]["Signal"].get("signal_type"):
+        signal["metadata"]["Signal"]["signal_type"] = kind  # WDS, XRF, …: X-rays, but not of this kind
+    return _of_length(signal, told.get("NPOINTS"))
+
+
+def _is_eds(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() == ".eds" and len(start) > 400 and not start.startswith(_HDF5)
+
+
 READERS = (
     RosettaReader("HyperSpy", (".hspy",), "hspy", _is_hspy),
     RosettaReader(
@@ -312,4 +256,16 @@ READERS = (
     RosettaReader("TIA", (".ser", ".emi"), "tia", _is_tia, lazy=False, fix=_records_agree),
     RosettaReader("Phenom", (".elid",), "phenom", _is_phenom, lazy=False, check=_unpacks),
     RosettaReader("DigitalMicrograph", (".dm3", ".dm4"), "digitalmicrograph", _is_dm, fix=_loss_is_in_ev),
+    RosettaReader("Bruker spectrum", (".spx",), "bruker", _is_spx, lazy=False, fix=_spx_is_whole),
+    RosettaReader(
+        "EMSA/MAS",
+        (".msa", ".emsa"),
+        "msa",
+        _is_msa,
+        lazy=False,
+        check=_has_an_end,
+        fix=_msa_as_told,
+        uncalibrated="its lines #XPERCHAN, #OFFSET and #XUNITS (keV or eV) say how channels become energies",
+    ),
+    RosettaReader("JEOL spectrum", (".eds",), "jeol", _is_eds, lazy=False),
 )

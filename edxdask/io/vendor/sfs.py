@@ -7,7 +7,9 @@ longer than its content, and no block grows beyond what it says.
 Layout (all little-endian): the magic, chunk size at 0x128, directory at 0x140; from 0x118 on, chunks of a
 32-byte header (its first word links to the next chunk of a table) and a payload. A directory entry has
 512 bytes and points to a table of the chunks that hold the file. A compressed file starts with a 128-byte
-header, then come blocks: packed size, size, a checksum, end offset, zlib data.
+header, then come blocks: packed size, size, a checksum, end, zlib data. The end counts from the start of the
+file in containers of version 2.6 and from the start of the block in version 2.8; the first block shows which
+holds. A block that ends otherwise is damage in these versions, and in any other a structure not known here.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from typing import Protocol
 import numpy as np
 
 from edxdask.errors import VendorFileError
+from edxdask.io.vendor.base import UnknownStructureError
 
 MAGIC = b"AAMVHFSS"
 _COMPRESSED = b"AACS"
 _CHUNKS_AT, _CHUNK_HEADER = 0x118, 32
-_VOLUME = struct.Struct("<I")
+_VOLUME, _VERSION = struct.Struct("<I"), struct.Struct("<f")
+_KNOWN_VERSIONS = (2.6, 2.8)
 _DIRECTORY = struct.Struct("<II")
 _ENTRY = struct.Struct("<iQ24xIi176x?3x256s32x")
 _PACKED_HEADER, _PACKED = struct.Struct("<4sI4xI"), struct.Struct("<II4xI")
@@ -98,14 +102,20 @@ class PackedStream:
         self.size = int(self._starts[-1])
 
     def _table(self, blocks: int) -> tuple[list[tuple[int, int]], list[int]]:
-        places, sizes, offset = [], [], _BLOCKS_AT
+        """Place and packed size of each block, and the sizes they unpack to."""
+        places, sizes, offset, from_block = [], [], _BLOCKS_AT, False
         for number in range(blocks):
             head = self._raw.read(offset, _PACKED.size).tobytes()
             packed, size, end = _PACKED.unpack(head) if len(head) == _PACKED.size else (0, 0, 0)
-            start = offset + _PACKED.size
+            block, start = offset, offset + _PACKED.size
             offset = start + packed
-            if packed == 0 or offset > self._raw.size or not 0 < size <= self._largest or end != offset:
+            if number == 0:
+                from_block = end == offset - block
+            if packed == 0 or offset > self._raw.size or not 0 < size <= self._largest:
                 raise self._raw.volume.error(f"compressed block {number} of {blocks} has a damaged header")
+            if end != offset - block * from_block:
+                reason = f"compressed block {number} of {blocks} is said to end at {end} and ends at {offset}"
+                raise self._raw.volume.unknown(reason)
             places.append((start, packed))
             sizes.append(size)
         return places, sizes
@@ -175,6 +185,19 @@ class Volume:
     def error(self, reason: str) -> VendorFileError:
         """Make the error to raise when the container is not what it should be."""
         return VendorFileError(self.path, self._reader, "reading the container", reason)
+
+    def unknown(self, reason: str) -> VendorFileError:
+        """Make the error for what is laid out in no manner known here: damage, in a version that is known."""
+        (version,) = _VERSION.unpack(self._pread(0x124, _VERSION.size))
+        if any(abs(version - known) < 0.01 for known in _KNOWN_VERSIONS):
+            return self.error(reason)
+        (chunks,) = _VOLUME.unpack(self._pread(0x148, _VOLUME.size))
+        if self._length < _CHUNKS_AT + chunks * self._chunk:
+            return self.error(
+                f"{reason}, and {chunks} chunks of {self._chunk} bytes are announced: truncated"
+            )
+        reason = f"{reason}; containers of version {version:.3g} are not known"
+        return UnknownStructureError(self.path, self._reader, "reading the container", reason)
 
     @property
     def names(self) -> list[str]:

@@ -22,13 +22,13 @@ import numpy as np
 from edxdask.errors import ParameterError, VendorFileError
 from edxdask.io.vendor import velox_layout as layout
 from edxdask.io.vendor import velox_metadata as metadata
-from edxdask.io.vendor.base import MapHeader, ReadOptions, VendorMap
+from edxdask.io.vendor.base import MapHeader, ReadOptions, UnknownStructureError, VendorMap
 from edxdask.io.vendor.kernels import velox as kernels
 from edxdask.photons import PhotonBlock
 
 logger = logging.getLogger(__name__)
 
-NAME = "velox"
+NAME, _STAGE = "velox", "reading the photon stream"
 SLAB = 1 << 20  # elements read at a time: 2 MB
 INDEX_ENTRIES = 1 << 20  # positions kept a map: 8 MB
 MAX_PIXELS = 1 << 28
@@ -171,11 +171,15 @@ class VeloxReader:
     def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
         """All spectrum maps: one for each spectrum image, or for each of its detectors."""
         path = Path(path)
-        with _streams_file(path) as file:
-            groups = layout.spectrum_images(file, path)
-            maps: list[VendorMap] = []
-            for group in groups:
-                maps += _open_group(file, path, group, options, several=len(groups) > 1)
+        try:
+            with _streams_file(path) as file:
+                groups = layout.spectrum_images(file, path)
+                maps: list[VendorMap] = []
+                for group in groups:
+                    maps += _open_group(file, path, group, options, several=len(groups) > 1)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:  # not there, or of another kind
+            reason = f"{type(error).__name__}: {error}"
+            raise UnknownStructureError(path, NAME, "opening", reason) from error
         return maps
 
 
@@ -232,7 +236,8 @@ def _check_storage(file: h5py.File, path: Path, stream: layout.Stream) -> None:
     """Refuse a stream that is not there, or of another kind."""
     data = file[layout.STREAMS][stream.key]["Data"]
     if data.dtype.kind != "u" or data.dtype.itemsize != 2 or data.size != data.shape[0]:
-        raise _bad(path, stream, f"its data are {data.dtype} of shape {data.shape}, expected uint16 (N, 1)")
+        reason = f"its data are {data.dtype} of shape {data.shape}, expected uint16 (N, 1)"
+        raise UnknownStructureError(path, NAME, _STAGE, f"detector {stream.name}: {reason}")
     missing = layout.missing_bytes(data)
     if missing:
         raise _bad(path, stream, missing)
@@ -344,7 +349,7 @@ def _verify(
 
 
 def _bad(path: Path, stream: layout.Stream, reason: str) -> VendorFileError:
-    return VendorFileError(path, NAME, "reading the photon stream", f"detector {stream.name}: {reason}")
+    return VendorFileError(path, NAME, _STAGE, f"detector {stream.name}: {reason}")
 
 
 READER = VeloxReader()

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from edxdask.errors import VendorFileError
+from edxdask.io.vendor.base import UnknownStructureError
 
 STREAMS = "Data/SpectrumStream"
 SPECTRA = "Data/Spectrum"
@@ -129,7 +130,7 @@ def json_object(dataset: h5py.Dataset, column: int = 0) -> dict[str, Any]:
     text = dataset[0] if dataset.dtype.kind in "OS" else dataset[:, column].tobytes().rstrip(b"\0")
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError(f"{dataset.name} holds {type(value).__name__}, expected a JSON object")
+        raise TypeError(f"{dataset.name} holds {type(value).__name__}, expected a JSON object")
     return value
 
 
@@ -187,10 +188,11 @@ def _stream(
     acquisition = json_object(group["AcquisitionSettings"])
     channels = int(acquisition["bincount"])
     if not 1 <= channels <= 0xFFFF:
-        raise VendorFileError(path, "velox", "opening", f"bincount is {channels}, expected 1 to 65535")
+        reason = f"bincount is {channels}, expected 1 to 65535"
+        raise UnknownStructureError(path, "velox", "opening", reason)
     table = _whole(group["FrameLocationTable"])
     if not table.size:
-        raise VendorFileError(path, "velox", "opening", f"stream {key} has no frames")
+        raise UnknownStructureError(path, "velox", "opening", f"stream {key} has no frames")
     metadata = json_object(group["Metadata"], -1)
     name = str(metadata.get("BinaryResult", {}).get("Detector") or "EDS")
     account = _account(file, name, spectrum) if _all_rendered(settings, table.size) else None

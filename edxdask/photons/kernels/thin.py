@@ -1,20 +1,33 @@
-"""Binomial thinning: every photon goes one way or the other by a random number of its own."""
+"""Binomial thinning: every photon of small counts goes one way or the other by a random number of its own.
+
+Large counts are split by one binomial number each, so that no time depends on how large they are.
+"""
 
 import numpy as np
 from numba import njit
 
+from edxdask.photons.kernels.binomial import binomial
 from edxdask.photons.kernels.random import STREAM_THINNING, bits, pixel_key
+
+ONE_BY_ONE = 128  # photons: from about 150 on a binomial number costs less than one number per photon
+_PROBABILITY = 2.0**-53
 
 
 @njit(cache=True, nogil=True)
 def thin_photons(indptr, channel, count, pixel_index, seed, threshold, taken):
-    """Write to ``taken`` how many of each entry's photons draw a number below ``threshold``.
+    """Write to ``taken`` how many of each entry's photons go to the first part.
 
-    Photon ``m`` of channel ``e`` uses draw ``m * 65536 + e`` of its pixel's key, whatever else is there.
+    The probability is ``threshold`` in units of 2**-53. Number ``m`` of channel ``e`` is draw
+    ``m * 65536 + e`` of its pixel's key, whatever else is there: of photon ``m``, where there are at most
+    ``ONE_BY_ONE``.
     """
+    probability = np.float64(threshold) * _PROBABILITY
     for i in range(indptr.size - 1):
         key = pixel_key(seed, STREAM_THINNING, pixel_index[i])
         for j in range(indptr[i], indptr[i + 1]):
+            if count[j] > ONE_BY_ONE:
+                taken[j] = binomial(np.float64(count[j]), probability, key, np.uint64(channel[j]))
+                continue
             n = 0
             for m in range(count[j]):
                 draw = (np.uint64(m) << np.uint64(16)) | np.uint64(channel[j])
