@@ -16,7 +16,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # A module may import what stands lower; modules of one room may import one another.
 LEVELS: dict[str, int] = {
     **dict.fromkeys(
-        ("errors", "optional", "progress", "schema", "budget", "photons", "_lazy", "_version"), 0
+        ("errors", "optional", "portable", "progress", "schema", "budget", "photons", "_lazy", "_version"), 0
     ),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,

@@ -20,6 +20,7 @@ from edxdask.engine.executor import Executor
 from edxdask.engine.partition import Partition
 from edxdask.engine.step import State
 from edxdask.errors import EdxdaskError
+from edxdask.portable import sync_folder
 
 _STEP = re.compile(r"step-(\d{8})$")
 _PIECE = re.compile(r"pixels-(\d+)-(\d+)\.npz$")
@@ -111,7 +112,7 @@ class Checkpoint:
                 os.fsync(file.fileno())
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -158,12 +159,3 @@ class Checkpoint:
         if not self.folder.is_dir():
             return []
         return sorted(path for path in self.folder.iterdir() if _STEP.search(path.name))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a folder's entries to disk, so that a rename in it outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
