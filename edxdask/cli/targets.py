@@ -73,8 +73,7 @@ def claimed(out: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if not WINDOWS:  # it removes no open file
+            if WINDOWS:  # it removes no open file, and this one not if another run has opened it by then
+                file.close()
+            with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-    if WINDOWS:
-        with contextlib.suppress(OSError):  # another run has it now
-            path.unlink(missing_ok=True)
