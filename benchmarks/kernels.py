@@ -164,10 +164,8 @@ def other_kernels(dense: np.ndarray, block: photons.PhotonBlock, repeats: int) -
         "from_dense": best(lambda: photons.from_dense(dense), repeats),
         "to_dense": best(lambda: photons.to_dense(block), repeats),
         "bin 4 × 4": best(lambda: photons.bin_block(block, shape, 4), repeats),
-        "merge": best(lambda: photons.merge_blocks(block, block), repeats),
         "thin": best(lambda: photons.thin(block, 0.5, seed=0), repeats),
         "sum_spectrum": best(lambda: photons.sum_spectrum(block), repeats),
-        "gram": best(lambda: photons.gram(block), 1),
         "split": best(lambda: photons.choose(block), repeats),
     }
 

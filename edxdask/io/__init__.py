@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edxdask.io.ingest import ingest
     from edxdask.io.manifest import Manifest
     from edxdask.io.save import save
-    from edxdask.io.store import StoreInfo, manifest_of, open_store, store_info, store_of
+    from edxdask.io.store import StoreInfo, manifest_of, open_store, store_info
     from edxdask.io.verify import checksum, verify
 
 _HOMES = {
@@ -27,7 +27,6 @@ _HOMES = {
     "open_store": "edxdask.io.store",
     "save": "edxdask.io.save",
     "store_info": "edxdask.io.store",
-    "store_of": "edxdask.io.store",
     "verify": "edxdask.io.verify",
 }
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "open_store",
     "save",
     "store_info",
-    "store_of",
     "verify",
 ]
 

@@ -21,7 +21,7 @@ from edxdask.errors import (
     NewerSchemaError,
 )
 from edxdask.io.grid import ChunkGrid
-from edxdask.io.lazy import StoredCounts, array_name, lazy_counts, stamp
+from edxdask.io.lazy import lazy_counts
 from edxdask.io.manifest import MANIFEST, Manifest, read_manifest
 from edxdask.io.target import is_ours, is_partial, partial_path, read_plan
 from edxdask.schema import (
@@ -196,18 +196,6 @@ def _check_chunks(folder: Path, grid: ChunkGrid) -> Manifest:
             "ingest the source again"
         )
     return manifest
-
-
-def store_of(counts: xr.DataArray) -> Path | None:
-    """Folder of the map that ``counts`` is, unchanged; None if anything was done to it.
-
-    The engine reads photons straight from the store where this is not None.
-    """
-    source = counts.encoding.get("source")
-    if source is None or counts.chunks is None or not (Path(source) / COUNTS / "zarr.json").exists():
-        return None
-    reader = StoredCounts(source, counts.shape, counts.dtype, stamp(Path(source)))
-    return Path(source) if counts.data.name == array_name(reader) else None
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from edxdask.photons.factor import (
     project,
     squares,
 )
-from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
-from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
+from edxdask.photons.moments import grouped_spectra, pixel_totals, sum_spectrum
+from edxdask.photons.rebin import bin_block, concat_blocks, take_rows
 from edxdask.photons.split import FULL_FILL, Block, SplitBlock, as_photons, choose, hold_dense
 from edxdask.photons.sweep import EPSILON, MAX_PHASES, FroSweep, Sweep
 from edxdask.photons.thin import thin
@@ -28,19 +28,15 @@ __all__ = [
     "as_photons",
     "back_project",
     "bin_block",
-    "bin_energy",
     "choose",
     "concat_blocks",
-    "crop_channels",
     "entropy_term",
     "frobenius_sweep",
     "from_dense",
-    "gram",
     "grouped_spectra",
     "hold_dense",
     "kl_sweep",
     "likelihood_model",
-    "merge_blocks",
     "pixel_totals",
     "project",
     "squares",

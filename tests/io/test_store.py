@@ -27,7 +27,6 @@ from edxdask.io import (
     open_store,
     save,
     store_info,
-    store_of,
     verify,
 )
 from edxdask.io.target import partial_path
@@ -136,15 +135,6 @@ def test_info_tells_photons_fill_and_sum_spectrum_without_the_counts(store):
     assert manifest.photons.shape == (3, 2)
     assert manifest.photons[1, 1] == 0
     assert manifest.photons[0, 0] == counts[:64, :64].sum()
-
-
-def test_the_place_of_untouched_counts_is_known_and_of_others_is_not(store):
-    path, _ = store
-    ds = open_store(path)
-    assert store_of(ds.counts) == path.resolve()
-    assert store_of(ds.counts[1:]) is None
-    assert store_of(ds.counts * 1) is None
-    assert store_of(ds.counts.transpose("x", "y", "energy")) is None
 
 
 def test_nothing_there_is_a_file_not_found(tmp_path):
