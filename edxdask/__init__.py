@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edxdask.factorize.psnmf import psnmf
     from edxdask.factorize.scores import cluster_pixels, ica
     from edxdask.factorize.uncertainty import with_uncertainty
-    from edxdask.io import from_array, ingest, save
+    from edxdask.io import diagnose, from_array, ingest, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
     from edxdask.ops import (
         Ellipse,
@@ -56,6 +56,7 @@ _HOMES = {
     "cluster_pixels": "edxdask.factorize.scores",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
+    "diagnose": "edxdask.io",
     "export": "edxdask.public",
     "fcls": "edxdask.factorize.fcls",
     "find_elements": "edxdask.ops",
@@ -96,6 +97,7 @@ __all__ = [
     "cluster_pixels",
     "combine_masks",
     "crop_cube",
+    "diagnose",
     "export",
     "fcls",
     "find_elements",

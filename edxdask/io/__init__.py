@@ -11,6 +11,7 @@ from edxdask._lazy import load_on_first_use
 
 if TYPE_CHECKING:
     from edxdask.io.arrays import from_array
+    from edxdask.io.diagnose import diagnose
     from edxdask.io.ingest import ingest
     from edxdask.io.manifest import Manifest
     from edxdask.io.save import save
@@ -21,6 +22,7 @@ _HOMES = {
     "Manifest": "edxdask.io.manifest",
     "StoreInfo": "edxdask.io.store",
     "checksum": "edxdask.io.verify",
+    "diagnose": "edxdask.io.diagnose",
     "from_array": "edxdask.io.arrays",
     "ingest": "edxdask.io.ingest",
     "manifest_of": "edxdask.io.store",
@@ -33,6 +35,7 @@ __all__ = [
     "Manifest",
     "StoreInfo",
     "checksum",
+    "diagnose",
     "from_array",
     "ingest",
     "manifest_of",
