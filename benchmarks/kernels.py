@@ -22,16 +22,16 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from edxdask.photons.factor import scratch
+from edxdask.photons.kernels.full import ratio_gains, spread_ratios
+from edxdask.photons.kernels.lanes import LANES
+from edxdask.photons.kernels.strips import find_places, strip_ratio_gains, strip_ratios, strip_spread
 from numba import njit
 from scipy.sparse import csr_array
 from sklearn.decomposition import NMF
 from threadpoolctl import threadpool_limits
 
 from edxdask import photons
-from edxdask.photons.factor import scratch
-from edxdask.photons.kernels.full import ratio_gains, spread_ratios
-from edxdask.photons.kernels.lanes import LANES
-from edxdask.photons.kernels.strips import find_places, strip_ratio_gains, strip_ratios, strip_spread
 from edxdask.simulate import simulate
 
 LEAST_FRACTION, LEAST_RATE = 0.40, 2.0
@@ -164,10 +164,8 @@ def other_kernels(dense: np.ndarray, block: photons.PhotonBlock, repeats: int) -
         "from_dense": best(lambda: photons.from_dense(dense), repeats),
         "to_dense": best(lambda: photons.to_dense(block), repeats),
         "bin 4 × 4": best(lambda: photons.bin_block(block, shape, 4), repeats),
-        "merge": best(lambda: photons.merge_blocks(block, block), repeats),
         "thin": best(lambda: photons.thin(block, 0.5, seed=0), repeats),
         "sum_spectrum": best(lambda: photons.sum_spectrum(block), repeats),
-        "gram": best(lambda: photons.gram(block), 1),
         "split": best(lambda: photons.choose(block), repeats),
     }
 

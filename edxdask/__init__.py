@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edxdask.factorize.psnmf import psnmf
     from edxdask.factorize.scores import cluster_pixels, ica
     from edxdask.factorize.uncertainty import with_uncertainty
-    from edxdask.io import from_array, ingest, save
+    from edxdask.io import diagnose, from_array, ingest, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
     from edxdask.io.export.sparse import to_sparse
     from edxdask.ops import (
@@ -61,6 +61,7 @@ _HOMES = {
     "collect": "edxdask.public",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
+    "diagnose": "edxdask.io",
     "export": "edxdask.report.export",
     "fcls": "edxdask.factorize.fcls",
     "find_elements": "edxdask.ops",
@@ -104,6 +105,7 @@ __all__ = [
     "collect",
     "combine_masks",
     "crop_cube",
+    "diagnose",
     "export",
     "fcls",
     "find_elements",

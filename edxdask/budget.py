@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
-import resource
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
+
 from edxdask.errors import MemoryBudgetError, ParameterError
+from edxdask.portable import c_library
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -54,11 +53,7 @@ def format_bytes(size: float) -> str:
 
 def available_memory() -> int:
     """Bytes this process may still take: free memory of the machine or of its control group."""
-    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-        sizes = [int(match[1]) * 1024] if match else sizes
+    sizes = [int(psutil.virtual_memory().available)]
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.is_file() and (text := limit.read_text().strip()) != "max":
         sizes.append(int(text) - int(used.read_text()))
@@ -78,17 +73,13 @@ def return_large_arrays() -> bool:
     free: reading a 512 × 512 × 2048 map on two threads left 85 MiB so, and no prediction would hold. Holds
     for the whole process from then on. Returns whether the C library can.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(c_library(), "mallopt", None)
     return mallopt is not None and mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES) == 1
 
 
 def resident_memory() -> int:
     """Bytes of memory this process holds now."""
-    status = Path("/proc/self/statm")
-    if status.is_file():
-        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)

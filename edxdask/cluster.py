@@ -8,7 +8,6 @@ Nothing listens beyond loopback unless a cluster spans nodes, and then only with
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 SCHEDULERS = ("threads", "local", "slurm", "pbs")
 LOOPBACK = "127.0.0.1"
+LOCAL_SETTINGS = ("threads",)
+TLS_FILES = ("_ca_file", "_cert", "_key")
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
 QUEUE_DEFAULTS = {"cores": 1, "processes": 1, "walltime": "24:00:00"}
 SHIPPED = {"walltime": "00:30:00"}  # dask-jobqueue's own default, which would end a job after half an hour
@@ -61,6 +62,7 @@ def client_for(
     *,
     workers: int | None = None,
     memory: str | float | None = None,
+    wait_s: float = 600.0,
     **settings: Any,
 ) -> Iterator[Client | None]:
     """Give the Client of a scheduler, closed at the end; None for "threads", which need no Client.
@@ -68,20 +70,31 @@ def client_for(
     Parameters
     ----------
     scheduler : str
-        "threads", "local", "slurm", "pbs", or the address of a running scheduler (``tls://…``).
+        "threads", "local", "slurm", "pbs", or the address of a running scheduler ("tls://…").
     workers : int, optional
-        Worker processes or jobs; for "local" one per core where not given.
+        Worker processes or jobs. None: for "local" one per core this process may use, else one. With an
+        address: how many of its workers must be there before work starts.
     memory : str or float, optional
-        Memory of one worker, such as "2.5GiB".
-    **settings : any
-        Passed to dask-jobqueue's cluster (``queue``, ``walltime``, ``account`` …), where dask's configuration
-        (``jobqueue.yaml``) counts too; or, for an address, to ``distributed.security.Security``
-        (``tls_ca_file`` …). ``wait_s``: how long to wait for workers.
+        Memory of one worker, such as "2.5GiB". Not for "threads" or an address.
+    wait_s : float
+        Seconds to wait for the workers that work starts with.
+    **settings
+        "local": ``threads``, the threads of one worker. "slurm" and "pbs": settings of dask-jobqueue's
+        cluster (``queue``, ``walltime``, ``account`` …), beside those of dask's configuration
+        (``jobqueue.yaml``). An address: settings of ``distributed.security.Security``
+        (``tls_ca_file``, ``tls_client_cert``, ``tls_client_key`` …).
 
     Yields
     ------
     distributed.Client or None
-        Work inside the block runs there.
+        The Client in force inside the block.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is not one of the scheduler's.
+    EdxdaskError
+        If no worker comes within ``wait_s``.
 
     Examples
     --------
@@ -91,6 +104,7 @@ def client_for(
     """
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise ParameterError("workers", workers, "a number of at least 1")
+    _check_settings(scheduler, memory, settings)
     if scheduler == "threads":
         yield None
         return
@@ -102,30 +116,75 @@ def client_for(
     with dask.config.set({"scheduler": before, **settled}):
         if "://" in scheduler:
             with Client(scheduler, security=_security(settings), set_as_default=True) as client:
+                _await_workers(client, workers or 1, wait_s)
                 yield client
             return
         with _cluster(scheduler, workers, memory, settings) as cluster, Client(cluster) as client:
-            client.wait_for_workers(1, timeout=settings.get("wait_s", 600))
+            _await_workers(client, 1, wait_s)
             yield client
+
+
+def _check_settings(scheduler: str, memory: str | float | None, settings: dict[str, Any]) -> None:
+    """Refuse what the scheduler would not use, before anything starts."""
+    address = "://" in scheduler
+    if not address and scheduler not in SCHEDULERS:
+        raise ParameterError("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}, or an address tls://…")
+    if memory is not None and scheduler == "threads":
+        raise ParameterError(
+            "memory",
+            memory,
+            "None for threads, which share one memory",
+            "Give memory_limit to the operation.",
+        )
+    if memory is not None and address:
+        raise ParameterError("memory", memory, "None for an address: its workers have a limit already")
+    known = _security_settings() if address else {"threads": (), "local": LOCAL_SETTINGS}.get(scheduler)
+    for name, value in settings.items():
+        if known is not None and name not in known:
+            kind = "an address" if address else f"scheduler={scheduler!r}"
+            listed = f"one of {', '.join(known)}" if known else "nothing"
+            raise ParameterError(name, value, f"no such setting: {kind} takes {listed} here")
+    threads = settings.get("threads", 1)
+    if scheduler == "local" and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise ParameterError("threads", threads, "threads of one worker, at least 1", "threads=2")
+
+
+def _security_settings() -> tuple[str, ...]:
+    """Names that ``distributed.security.Security`` takes, but the one that is always set here."""
+    from distributed.security import Security
+
+    return tuple(name for name in Security.__slots__ if name != "require_encryption")
+
+
+def _await_workers(client: Client, number: int, wait_s: float) -> None:
+    """Wait until ``number`` workers are there."""
+    try:
+        client.wait_for_workers(number, timeout=wait_s)
+    except TimeoutError as error:
+        here = len(client.scheduler_info(n_workers=-1)["workers"])
+        raise EdxdaskError(
+            f"{here} of {number} workers came within {wait_s:g} s. See why they do not start (a full queue, "
+            "a job that fails), or wait longer: client_for(..., wait_s=3600)."
+        ) from error
 
 
 def _cluster(
     scheduler: str, workers: int | None, memory: str | float | None, settings: dict[str, Any]
 ) -> Any:
     if scheduler == "local":
-        return _local(workers or os.cpu_count() or 1, memory, settings)
-    if scheduler in ("slurm", "pbs"):
-        return _queue(scheduler, workers or 1, memory, settings)
-    raise ParameterError("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}, or an address tls://…")
+        from dask.system import CPU_COUNT  # cores that affinity and the control group leave to us
+
+        return _local(workers or CPU_COUNT, memory, settings.get("threads", 1))
+    return _queue(scheduler, workers or 1, memory, settings)
 
 
-def _local(workers: int, memory: str | float | None, settings: dict[str, Any]) -> Any:
+def _local(workers: int, memory: str | float | None, threads: int) -> Any:
     from distributed import LocalCluster
 
     limit = parse_bytes(memory, name="memory") if memory else int(0.9 * available_memory() / workers)
     return LocalCluster(
         n_workers=workers,
-        threads_per_worker=settings.get("threads", 1),
+        threads_per_worker=threads,
         memory_limit=limit,
         host=LOOPBACK,
         dashboard_address=f"{LOOPBACK}:0",
@@ -145,7 +204,19 @@ def _queue(scheduler: str, workers: int, memory: str | float | None, settings: d
 def job_script(scheduler: str, *, memory: str | float | None = None, **settings: Any) -> str:
     """Text of the job that ``client_for`` would submit for each worker; submits nothing.
 
-    Parameters are those of ``client_for``.
+    Parameters
+    ----------
+    scheduler : str
+        "slurm" or "pbs".
+    memory : str or float, optional
+        Memory of one job, such as "16GiB". None: as dask's configuration says.
+    **settings
+        Settings of dask-jobqueue's cluster, as in ``client_for``.
+
+    Returns
+    -------
+    str
+        The script.
     """
     if scheduler not in QUEUES:
         raise ParameterError("scheduler", scheduler, f"one of {', '.join(QUEUES)}")
@@ -162,7 +233,7 @@ def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str,
     if settings.get("security", True) is True:
         require("cryptography", extra="hpc", purpose="TLS between the nodes")
     configured = dask.config.get(f"jobqueue.{scheduler}", {})
-    options = {key: value for key, value in settings.items() if key != "wait_s"}
+    options = dict(settings)
     if memory is not None:
         options["memory"] = memory
     if not (options.get("memory") or configured.get("memory")):
@@ -200,12 +271,21 @@ def _job_environment() -> list[str]:
     return [*(f"export {name}={value}" for name, value in {**WORKER_ENVIRONMENT, **settings}.items()), folder]
 
 
+def _is_pem(value: Any) -> bool:
+    """Whether a TLS setting is a certificate or key itself, not the path of one."""
+    return str(value).lstrip().startswith("-----BEGIN")
+
+
 def _security(settings: dict[str, Any]) -> Any:
     from distributed.security import Security
 
     if not settings:
         return None
-    missing = [str(path) for name, path in settings.items() if "file" in name and not Path(path).is_file()]
+    missing = [
+        str(value)
+        for name, value in settings.items()
+        if name.endswith(TLS_FILES) and value is not None and not _is_pem(value) and not Path(value).is_file()
+    ]
     if missing:
         raise EdxdaskError(f"TLS file not found: {', '.join(missing)}")
     return Security(require_encryption=True, **settings)

@@ -15,22 +15,8 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 # A module may import what stands lower; modules of one room may import one another.
 LEVELS: dict[str, int] = {
-    **dict.fromkeys(
-        (
-            "errors",
-            "optional",
-            "progress",
-            "progress_display",
-            "readable",
-            "schema",
-            "budget",
-            "photons",
-            "_lazy",
-            "_version",
-        ),
-        0,
-    ),
-    "progress_display": 0,
+    **dict.fromkeys(("errors", "optional", "portable", "progress", "progress_display", "readable"), 0),
+    **dict.fromkeys(("schema", "budget", "photons", "_lazy", "_version"), 0),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
     **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),

@@ -52,6 +52,62 @@ def test_tls_files_that_do_not_exist_are_named():
         client_for("tls://127.0.0.1:1", tls_ca_file="/nowhere/ca.pem").__enter__()
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "setting", "message"),
+    [
+        ("local", {"queue": "short"}, "queue='short': .*no such.*'local' takes one of threads"),
+        ("local", {"n_workers": 3}, "n_workers=3: expected no such setting"),
+        ("local", {"threads": 0}, "threads=0: expected threads of one worker"),
+        ("threads", {"walltime": "1:00"}, "walltime='1:00': expected no such setting"),
+        ("threads", {"memory": "1GiB"}, "memory='1GiB': expected None for threads"),
+        ("tcp://127.0.0.1:1", {"memory": "1GiB"}, "memory='1GiB': expected None for an address"),
+        ("tls://127.0.0.1:1", {"tls_cafile": "a.pem"}, "tls_cafile='a.pem': .*no such.*tls_ca_file"),
+    ],
+)  # fmt: skip
+def test_settings_that_a_scheduler_would_not_use_are_refused(scheduler, setting, message):
+    with pytest.raises(ParameterError, match=message):
+        client_for(scheduler, **setting).__enter__()
+
+
+def test_a_key_may_be_given_as_text_or_as_a_file_that_exists(tmp_path):
+    from edxdask.cluster import _security
+
+    pem = "-----BEGIN CERTIFICATE-----\n…"
+    assert _security({"tls_ca_file": pem}).tls_ca_file == pem
+    with pytest.raises(EdxdaskError, match=r"TLS file not found: /nowhere/key\.pem"):
+        _security({"tls_client_key": "/nowhere/key.pem"})
+
+
+@pytest.mark.cluster
+def test_the_time_to_wait_is_no_setting_of_tls_and_says_when_nobody_comes():
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(EdxdaskError, match=r"0 of 2 workers came within 0\.2 s.*wait_s=3600"):
+            client_for(address, workers=2, wait_s=0.2).__enter__()
+        cluster.scale(1)
+        with client_for(address, wait_s=30) as client:
+            assert client.submit(lambda: 3).result() == 3
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity of processes")
+def test_local_workers_are_as_many_as_cores_that_may_be_used():
+    import psutil
+
+    own = psutil.Process().cpu_affinity()
+    code = f"""import os
+os.sched_setaffinity(0, [{own[0]}])
+from edxdask.cluster import client_for
+if __name__ == "__main__":
+    with client_for("local", threads=2) as client:
+        print(list(client.nthreads().values()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[2]"
+
+
 def test_the_room_imports_no_distributed():
     code = "import sys, edxdask.cluster; sys.exit('distributed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

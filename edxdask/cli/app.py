@@ -25,6 +25,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 1  # 128 + SIGINT; and what click itself makes o
 VERBS = {
     "ingest": ("edxdask.cli.files", "Turn vendor files into a store."),
     "info": ("edxdask.cli.info", "Say what a store or a vendor file holds."),
+    "diagnose": ("edxdask.cli.diagnose", "Report on a vendor file, for an issue; no counts, no names."),
     "simulate": ("edxdask.cli.make", "Make a store of a simulated map with known truth."),
     "elements": ("edxdask.cli.elements", "Find the elements of a store, listed or not."),
     "bin": ("edxdask.cli.files", "Sum neighbouring pixels into a smaller store."),

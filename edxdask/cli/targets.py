@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from edxdask.errors import (
     StoreBusyError,
     StoreExistsError,
 )
+from edxdask.portable import WINDOWS, lock, say_once
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -64,10 +65,15 @@ def claimed(out: str) -> Iterator[None]:
     path = Path(f"{out}.lock")
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file.fileno())
         except BlockingIOError as error:
             raise StoreBusyError(f"{out}: another run works towards it now ({path} is locked)") from error
+        except OSError as error:  # Lustre mounted without flock
+            say_once(f"{path} cannot be locked ({error}): start no second run towards the same target")
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            if WINDOWS:  # it removes no open file, and this one not if another run has opened it by then
+                file.close()
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from edxdask.engine.executor import Executor
 from edxdask.engine.partition import Partition
 from edxdask.engine.step import State
 from edxdask.errors import EdxdaskError
+from edxdask.portable import sync_folder
 
 _STEP = re.compile(r"step-(\d{8})$")
 _PIECE = re.compile(r"pixels-(\d+)-(\d+)\.npz$")
@@ -112,7 +113,7 @@ class Checkpoint:
                 os.fsync(file.fileno())
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -177,12 +178,3 @@ def digest(*arrays: np.ndarray) -> str:
     for array in arrays:
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()[:16]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a folder's entries to disk, so that a rename in it outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

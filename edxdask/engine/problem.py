@@ -33,6 +33,7 @@ from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
 from edxdask.engine.partition import PartitionJob, partition_mark
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.portable import process_lives
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -256,19 +257,9 @@ def cache_folder(cache: str | Path | None, cluster: bool) -> Path:
     home = Path(cache) if cache else Path(tempfile.gettempdir())
     for path in home.glob(f"{CACHE_PREFIX}{socket.gethostname()}-*-*"):
         pid = path.name.rsplit("-", 2)[1]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not process_lives(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
     return home / mine
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # of another user
-    return True
 
 
 def active_client() -> Client | None:

@@ -11,36 +11,37 @@ from edxdask._lazy import load_on_first_use
 
 if TYPE_CHECKING:
     from edxdask.io.arrays import from_array
+    from edxdask.io.diagnose import diagnose
     from edxdask.io.ingest import ingest
     from edxdask.io.manifest import Manifest
     from edxdask.io.save import save
-    from edxdask.io.store import StoreInfo, manifest_of, open_store, store_info, store_of
+    from edxdask.io.store import StoreInfo, manifest_of, open_store, store_info
     from edxdask.io.verify import checksum, verify
 
 _HOMES = {
     "Manifest": "edxdask.io.manifest",
     "StoreInfo": "edxdask.io.store",
     "checksum": "edxdask.io.verify",
+    "diagnose": "edxdask.io.diagnose",
     "from_array": "edxdask.io.arrays",
     "ingest": "edxdask.io.ingest",
     "manifest_of": "edxdask.io.store",
     "open_store": "edxdask.io.store",
     "save": "edxdask.io.save",
     "store_info": "edxdask.io.store",
-    "store_of": "edxdask.io.store",
     "verify": "edxdask.io.verify",
 }
 __all__ = [
     "Manifest",
     "StoreInfo",
     "checksum",
+    "diagnose",
     "from_array",
     "ingest",
     "manifest_of",
     "open_store",
     "save",
     "store_info",
-    "store_of",
     "verify",
 ]
 

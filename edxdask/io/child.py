@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,8 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
             env={**os.environ, **settings},
-            start_new_session=True,
+            **_inherits(theirs.fileno()),
         )
         theirs.close()
         self._drain = threading.Thread(target=self._listen, args=(self.process.stderr,), daemon=True)
@@ -71,6 +70,15 @@ class Child:
         while piece := stream.read1(4096):  # type: ignore[attr-defined]  # Popen's pipe is buffered
             self._noise.append(piece)
         stream.close()
+
+
+def _inherits(handle: int) -> dict[str, Any]:
+    """Arguments of Popen with which a child has this handle, and a session (or group) of its own."""
+    if sys.platform != "win32":
+        return {"pass_fds": [handle], "start_new_session": True}
+    os.set_handle_inheritable(handle, True)
+    startup = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
+    return {"startupinfo": startup, "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 class _Shelf:

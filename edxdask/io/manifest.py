@@ -22,6 +22,7 @@ from edxdask.errors import CorruptStoreError
 from edxdask.io.grid import ChunkGrid
 from edxdask.photons import PhotonBlock
 from edxdask.photons.kernels.bitshuffle import add_spectrum
+from edxdask.portable import sync_folder
 from edxdask.schema import ENERGY
 
 MANIFEST = "manifest"
@@ -153,12 +154,3 @@ class Journal:
             with np.load(self.folder / f"{band:08d}.npz", allow_pickle=False) as file:
                 parts.append([file[n] for n in _ARRAYS])
         return Manifest(*(np.stack(column) for column in zip(*parts, strict=True)))
-
-
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to disk, so that a rename in it outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from edxdask.io import wire
 from edxdask.io.child import Child, get_child, keep
 from edxdask.io.headers import block_of, header_of
 from edxdask.io.vendor.base import MapHeader, ReadOptions
+from edxdask.io.wire import OUT_OF_TIME
 from edxdask.photons import PhotonBlock
+from edxdask.portable import resource_module, say_once
 
 logger = logging.getLogger(__name__)
 
 SECONDS_VARIABLE, MEMORY_VARIABLE = "EDXDASK_READER_SECONDS", "EDXDASK_READER_MEMORY_GIB"
 _CLOCK_FACTOR = 4  # time by the clock for each second of processor time, on a busy machine
+_WINDOWS_CRASH = 0xC0000000  # NTSTATUS of severity "error", such as 0xC0000005 for a wrong address
 _STAGE_OPEN, _STAGE_HEADER = "opening", "reading the header"
 
 
@@ -67,6 +71,17 @@ def _from_environment(name: str) -> float | None:
     return value
 
 
+def _say_what_is_weaker() -> None:
+    """Say once where this system cannot hold the process that reads a file to its limits."""
+    if resource_module() is None:
+        say_once(
+            "this system has no limits of processes: a damaged vendor file may take all memory before it is "
+            "given up; its processor time is watched from within"
+        )
+    elif not sys.platform.startswith("linux"):
+        say_once("this system keeps no limit of memory: a damaged vendor file may take all of it")
+
+
 class RemoteReader:
     """A vendor file, open in a child process; a context manager.
 
@@ -91,6 +106,7 @@ class RemoteReader:
         self._waits = False  # the child has done all that was asked
 
     def __enter__(self) -> RemoteReader:
+        _say_what_is_weaker()
         # what a reader of the caller's leaves behind in a child nobody knows
         self._start(get_child() if self._spec is None else Child())
         try:
@@ -232,12 +248,14 @@ class RemoteReader:
             status = self._child.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return "it hung up"
-        if self._expired or status == -signal.SIGXCPU:
+        if self._expired or status in (OUT_OF_TIME, -getattr(signal, "SIGXCPU", -OUT_OF_TIME)):
             limit = self.limits.cpu_seconds
             used = f"{limit * _CLOCK_FACTOR:.0f} s" if self._expired else f"{limit:.0f} s of processor time"
             return f"no result after {used}; {SECONDS_VARIABLE}=… raises the limit of {limit:.0f} s"
-        if status == -signal.SIGKILL:
+        if status == -getattr(signal, "SIGKILL", 0):
             return "it was killed (SIGKILL), most likely because the machine ran out of memory"
         if status < 0:
             return f"it crashed ({signal.Signals(-status).name})"
+        if status >= _WINDOWS_CRASH:
+            return f"it crashed ({status:#x})"
         return f"it ended by itself with exit status {status}"

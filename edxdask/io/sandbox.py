@@ -2,18 +2,21 @@
 
 Vendor code may raise anything, crash, hang or eat all memory; here it can. This side sets its own limits
 and answers requests; ``remote.py`` is the other side. Imports stay few: the child's memory counts.
+
+The limits of memory and processor time are the kernel's on Linux. Without Python's ``resource`` (Windows)
+time is limited by a thread that looks at it, and memory is not; macOS limits time but not memory.
+``remote.py`` says so once.
 """
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import importlib
 import os
-import resource
 import signal
 import sys
-from multiprocessing.connection import Connection
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from edxdask.io.vendor.base import (
     VendorMap,
     VendorReader,
 )
+from edxdask.io.wire import OUT_OF_TIME
+from edxdask.portable import WINDOWS, c_library, process_lives, resource_module
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MAX_REQUEST = 1 << 20
@@ -33,7 +38,7 @@ _MAX_REQUEST = 1 << 20
 
 def main(arguments: list[str]) -> int:
     """Serve vendor files, one after the other, to the process at the other end of a socket."""
-    connection, parent = Connection(int(arguments[0])), int(arguments[1])
+    connection, parent = wire.connection_from(int(arguments[0])), int(arguments[1])
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     faulthandler.enable()
@@ -43,7 +48,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _serve(connection: Connection, request: dict[str, Any]) -> dict[str, Any] | None:
+def _serve(connection: wire.Connection, request: dict[str, Any]) -> dict[str, Any] | None:
     """Serve the file that ``request`` names; return the request for the next one, if it came to that."""
     _limit_memory(int(request["memory_bytes"]))
     server = _Server(connection, Path(request["path"]), float(request["cpu_seconds"]))
@@ -58,7 +63,7 @@ def _serve(connection: Connection, request: dict[str, Any]) -> dict[str, Any] | 
 
 
 class _Server:
-    def __init__(self, connection: Connection, path: Path, cpu_seconds: float) -> None:
+    def __init__(self, connection: wire.Connection, path: Path, cpu_seconds: float) -> None:
         self.connection, self.path, self.cpu_seconds = connection, path, cpu_seconds
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +119,10 @@ class _Server:
 
         Processor time, and not time by the clock, as a busy machine must not make a good file fail.
         """
+        resource = resource_module()
+        if resource is None:
+            _watch.allow(self.cpu_seconds)
+            return
         usage = resource.getrusage(resource.RUSAGE_SELF)
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         soft = int(usage.ru_utime + usage.ru_stime + self.cpu_seconds) + 1
@@ -168,14 +177,48 @@ def _header_fields(header: MapHeader) -> dict[str, Any]:
 
 def _die_with(parent: int) -> None:
     """Have the kernel kill us when the parent ends, however it ends."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    prctl = getattr(c_library(), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
+    else:  # no such call: look every second
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if os.getppid() != parent and not WINDOWS:  # it ended before we asked
         os._exit(1)
 
 
+def _end_with(parent: int) -> None:
+    while process_lives(parent):
+        time.sleep(1.0)
+    os._exit(1)
+
+
+class _Watch:
+    """Ends this process when a step has used its processor time; for systems without ``RLIMIT_CPU``."""
+
+    def __init__(self) -> None:
+        self._end = float("inf")
+        self._thread: threading.Thread | None = None
+
+    def allow(self, seconds: float) -> None:
+        """Allow the next step this much more."""
+        self._end = time.process_time() + seconds + 1
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        while time.process_time() < self._end:
+            time.sleep(0.2)
+        os._exit(OUT_OF_TIME)
+
+
+_watch = _Watch()
+
+
 def _limit_memory(limit: int) -> None:
+    resource = resource_module()
+    if resource is None or not sys.platform.startswith("linux"):
+        return  # macOS takes the limit and does not keep it
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)

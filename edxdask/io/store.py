@@ -201,7 +201,7 @@ def _check_chunks(folder: Path, grid: ChunkGrid) -> Manifest:
 def store_of(counts: xr.DataArray) -> Path | None:
     """Folder of the map that ``counts`` is, unchanged; None if anything was done to it.
 
-    The engine reads photons straight from the store where this is not None.
+    Its manifest then knows photons and non-zero counts without reading any.
     """
     source = counts.encoding.get("source")
     if source is None or counts.chunks is None or not (Path(source) / COUNTS / "zarr.json").exists():

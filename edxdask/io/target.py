@@ -2,7 +2,7 @@
 
 While ``map.zarr`` is written, everything lies in ``map.zarr.partial`` beside it:
 
-- ``lock``: held with flock as long as the writer lives; the kernel lets go of it even on SIGKILL
+- ``lock``: held as long as the writer lives; the system lets go of it even if the writer is killed
 - ``plan.json``: what is being written, from what; resume goes on only with the same plan
 - ``journal/``: the finished bands
 - ``store/``: the store itself, renamed to ``map.zarr`` at the very end
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -31,7 +30,7 @@ from edxdask.errors import (
     StoreExistsError,
     StoreWriteError,
 )
-from edxdask.io.manifest import sync_folder
+from edxdask.portable import WINDOWS, c_library, lock, say_once, sync_file, sync_folder
 from edxdask.schema import FORMAT_KEY, FORMAT_NAME
 
 logger = logging.getLogger(__name__)
@@ -196,8 +195,7 @@ class Target:
                 if name.endswith(".partial"):  # zarr's name for a file that it has not renamed yet
                     path.unlink()
                 elif not name.startswith("c."):  # chunks of counts were synced when they were written
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
+                    sync_file(path)
             sync_folder(Path(folder))
 
     def _check_out(self) -> None:
@@ -230,13 +228,13 @@ class Target:
             except FileNotFoundError:
                 continue  # the writer before us has just cleared its folder
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(handle)
             except BlockingIOError:
                 owner = os.read(handle, 200).decode(errors="replace") or "another process"
                 os.close(handle)
                 raise StoreBusyError(f"{self.out} is being written by {owner}: wait for it to end") from None
             except OSError as error:  # Lustre mounted without flock
-                logger.warning("%s cannot be locked (%s): start no second writer", self.out, error)
+                say_once(f"stores in {self.out.parent} cannot be locked ({error}): start no second writer")
             if _is_same_file(handle, path):
                 self._lock = handle
             else:
@@ -252,6 +250,8 @@ class Target:
     def _tidy(self) -> None:
         """Remove the folder if nothing but our lock is left in it."""
         if {p.name for p in self.partial.iterdir()} == {_LOCK}:
+            if WINDOWS:  # it removes no open file; if another process has opened this one by then, it stays
+                self._release()
             with contextlib.suppress(OSError):  # someone else has just begun to write there
                 (self.partial / _LOCK).unlink()
                 self.partial.rmdir()
@@ -309,8 +309,7 @@ def _is_same_file(handle: int, path: Path) -> bool:
 
 def _exchange(new: Path, old: Path) -> None:
     """Swap two folders in one step (renameat2), or in two where the system has no such call."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    call = getattr(libc, "renameat2", None)
+    call = getattr(c_library(), "renameat2", None)
     if call is not None:
         done = call(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
         if done == 0:

@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing import connection as connections
+from typing import Any, TypeAlias
 
 import numpy as np
 
 _MAX_TEXT = 256 << 20  # vendor metadata of large files run to tens of MB
 _KINDS = "biuf"
+
+OUT_OF_TIME = 124  # exit status of a child that has used its time, where no signal says so; as of timeout(1)
+
+if sys.platform == "win32":
+    Connection: TypeAlias = connections.PipeConnection
+else:
+    Connection: TypeAlias = connections.Connection
+
+
+def connection_from(handle: int) -> Connection:
+    """Return our end of the pipe that the process which started us left open for us."""
+    return Connection(handle)
 
 
 class WireError(Exception):

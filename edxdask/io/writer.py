@@ -20,9 +20,10 @@ from edxdask.errors import ParameterError, SchemaError, StoreWriteError
 from edxdask.io.frame import codecs_of_counts, encode_chunk
 from edxdask.io.grid import ChunkGrid
 from edxdask.io.groups import begin_group, finish_group, write_rest
-from edxdask.io.manifest import ChunkRecord, Journal, Manifest, chunk_record, sync_folder
+from edxdask.io.manifest import ChunkRecord, Journal, Manifest, chunk_record
 from edxdask.io.target import Target
 from edxdask.photons import PhotonBlock, from_dense
+from edxdask.portable import sync_folder
 from edxdask.schema import (
     COUNTS,
     ENERGY,

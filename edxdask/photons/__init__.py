@@ -2,8 +2,8 @@
 
 from edxdask.photons.block import PhotonBlock, from_dense, to_dense
 from edxdask.photons.kernels.contract import BlockArrays
-from edxdask.photons.moments import gram, grouped_spectra, pixel_totals, sum_spectrum
-from edxdask.photons.rebin import bin_block, bin_energy, concat_blocks, crop_channels, merge_blocks, take_rows
+from edxdask.photons.moments import grouped_spectra, pixel_totals, sum_spectrum
+from edxdask.photons.rebin import bin_block, concat_blocks, take_rows
 from edxdask.photons.sweep_block import (
     LEAST_DENSE_FILL,
     Block,
@@ -38,20 +38,16 @@ __all__ = [
     "as_photons",
     "back_project",
     "bin_block",
-    "bin_energy",
     "concat_blocks",
-    "crop_channels",
     "entropy_term",
     "extrapolate_ratios",
     "for_sweeps",
     "frobenius_sweep",
     "from_dense",
-    "gram",
     "grouped_spectra",
     "hold_dense",
     "kl_sweep",
     "likelihood_model",
-    "merge_blocks",
     "pixel_totals",
     "project",
     "squares",

@@ -8,7 +8,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.photons.block import PhotonBlock, count_dtype
-from edxdask.photons.kernels.photon_lists import bin_channels, bin_pixels, merge_pixels, take_pixels
+from edxdask.photons.kernels.photon_lists import bin_pixels, take_pixels
 
 
 def bin_block(block: PhotonBlock, shape: tuple[int, int], factor: int | tuple[int, int]) -> PhotonBlock:
@@ -38,30 +38,6 @@ def bin_block(block: PhotonBlock, shape: tuple[int, int], factor: int | tuple[in
         )  # fmt: skip
 
     return _built(-(-rows // by) * -(-columns // bx), block.count.size, block.total, block.channels, fill)
-
-
-def merge_blocks(block: PhotonBlock, other: PhotonBlock) -> PhotonBlock:
-    """Add two blocks of the same pixels, pixel by pixel.
-
-    Examples
-    --------
-    >>> from edxdask.photons import from_dense, to_dense
-    >>> block = from_dense(np.array([[1, 0], [2, 3]], dtype=np.uint16))
-    >>> to_dense(merge_blocks(block, block)).tolist()
-    [[2, 0], [4, 6]]
-    """
-    if (block.pixels, block.channels) != (other.pixels, other.channels):
-        seen = f"{other.pixels} pixels, {other.channels} channels"
-        raise ParameterError("other", seen, f"{block.pixels} pixels, {block.channels} channels")
-
-    def fill(indptr: np.ndarray, channel: np.ndarray, count: np.ndarray) -> None:
-        merge_pixels(
-            block.indptr, block.channel, block.count, other.indptr, other.channel, other.count,
-            indptr, channel, count,
-        )  # fmt: skip
-
-    size, photons = block.count.size + other.count.size, block.total + other.total
-    return _built(block.pixels, size, photons, block.channels, fill)
 
 
 def concat_blocks(blocks: Sequence[PhotonBlock]) -> PhotonBlock:
@@ -114,45 +90,6 @@ def take_rows(block: PhotonBlock, pixels: slice | np.ndarray) -> PhotonBlock:
     count = np.empty(indptr[-1], dtype=block.count.dtype)
     take_pixels(block.indptr, block.channel, block.count, chosen, indptr, channel, count)
     return PhotonBlock(indptr, channel, count, block.channels)
-
-
-def crop_channels(block: PhotonBlock, start: int, stop: int) -> PhotonBlock:
-    """Return channels ``start`` to ``stop`` (not included) of every pixel.
-
-    Examples
-    --------
-    >>> from edxdask.photons import from_dense, to_dense
-    >>> to_dense(crop_channels(from_dense(np.array([[1, 2, 3]], dtype=np.uint16)), 1, 3)).tolist()
-    [[2, 3]]
-    """
-    if not 0 <= start < stop <= block.channels:
-        raise ParameterError(
-            "start, stop", (start, stop), f"a range of channels within 0 and {block.channels}"
-        )
-    return _bin_channels(block, start, stop, 1)
-
-
-def bin_energy(block: PhotonBlock, factor: int) -> PhotonBlock:
-    """Sum groups of ``factor`` channels; the last group holds what is left.
-
-    Examples
-    --------
-    >>> from edxdask.photons import from_dense, to_dense
-    >>> to_dense(bin_energy(from_dense(np.array([[1, 2, 3]], dtype=np.uint16)), 2)).tolist()
-    [[3, 3]]
-    """
-    if factor < 1:
-        raise ParameterError("factor", factor, "groups of one channel or more")
-    return _bin_channels(block, 0, block.channels, factor)
-
-
-def _bin_channels(block: PhotonBlock, start: int, stop: int, factor: int) -> PhotonBlock:
-    def fill(indptr: np.ndarray, channel: np.ndarray, count: np.ndarray) -> None:
-        bin_channels(
-            block.indptr, block.channel, block.count, start, stop, factor, indptr, channel, count
-        )  # fmt: skip
-
-    return _built(block.pixels, block.count.size, block.total, -(-(stop - start) // factor), fill)
 
 
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], None]

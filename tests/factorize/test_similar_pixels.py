@@ -56,13 +56,12 @@ def test_sums_beyond_32_bits_are_cut_into_parts_that_hold_every_photon(draw):
     abundance = np.ones((16, 2)) * counts.sum(axis=2).reshape(-1, 1) / 2
     cube = edxdask.from_array(counts, energy_scale=0.01, energy_offset=0.2)
     with photons_of(cube, step="test", demand=Demand(100, 1000)) as problem:
-        problem.executor.start(GivenState(abundance))
-        groups = gather_similar(problem, 2)
+        groups = gather_similar(PixelStates.made(problem, GivenState(abundance)), 2)
     np.testing.assert_array_equal(groups.counts.sum(axis=0), counts.sum(axis=(0, 1), dtype=np.int64))
     assert groups.counts.max() <= np.iinfo(np.uint32).max
     assert (groups.counts == np.rint(groups.counts)).all()
     np.testing.assert_allclose(groups.abundance.sum(), abundance.sum(), rtol=1e-6)
-    refine(FreeSpectra(), np.full((2, 6), 1 / 6), groups, sparsity=0.0)
+    fit_groups(FreeSpectra(), np.full((2, 6), 1 / 6), groups, sparsity=0.0)
 
 
 def test_psnmf_takes_ten_million_counts_per_voxel(draw):

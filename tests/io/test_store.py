@@ -27,9 +27,9 @@ from edxdask.io import (
     open_store,
     save,
     store_info,
-    store_of,
     verify,
 )
+from edxdask.io.store import store_of
 from edxdask.io.target import partial_path
 
 

@@ -57,7 +57,8 @@ class MapHeader:
     unverified : which counts could not be held against the file's own account, and why; "" where all could,
         or where the format keeps none
     remarks : what the user must know of how the counts were read
-    dtype_max : largest count a channel may hold by the format; decides between uint16 and uint32
+    dtype_max : bound of the counts of a pixel and channel, as far as the header or format can say; `edxdask
+        info` predicts the dense size by it. The store's dtype follows from the counts themselves
     """
 
     name: str

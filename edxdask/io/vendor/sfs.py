@@ -27,6 +27,7 @@ import numpy as np
 
 from edxdask.errors import VendorFileError
 from edxdask.io.vendor.base import UnknownStructureError
+from edxdask.portable import read_at
 
 MAGIC = b"AAMVHFSS"
 _COMPRESSED = b"AACS"
@@ -230,7 +231,7 @@ class Volume:
             raise self.error(
                 f"it needs bytes {offset} to {offset + length} of {self._length}: is it truncated?"
             )
-        data = os.pread(self._file.fileno(), length, offset)
+        data = read_at(self._file.fileno(), length, offset)
         if len(data) != length:
             raise self.error(f"{length} bytes at {offset} could not be read")
         return data

@@ -2,7 +2,8 @@
 
 A *kernel* is called from Python and is kept in numba's cache; what kernels alone call ends up inside them,
 and needs neither an entry from Python nor a place in the cache. A *helper* is taken in before its types are
-found, so that it is compiled once and not twice; a *subroutine* stays a function, which suits long ones. ``kernel`` and ``helper`` make no arrays, only views of those they are given: numba then counts no
+found, so that it is compiled once and not twice; a *subroutine* stays a function, which suits long ones.
+``kernel`` and ``helper`` make no arrays, only views of those they are given: numba then counts no
 references, which would be half of what it has to compile where arrays travel in named tuples.
 
 Nowhere is a slice assigned to a slice: the message for slices that do not fit takes numba two seconds.

@@ -56,31 +56,6 @@ def bin_pixels(
 
 
 @njit(cache=True, nogil=True)
-def merge_pixels(
-    indptr, channel, count, other_indptr, other_channel, other_count, out_indptr, out_channel, out_count
-):
-    """Add two blocks pixel by pixel: both lists rise, so one walk along both does it."""
-    n = 0
-    for i in range(indptr.size - 1):
-        j, stop = indptr[i], indptr[i + 1]
-        m, end = other_indptr[i], other_indptr[i + 1]
-        while j < stop or m < end:
-            mine = np.int64(channel[j]) if j < stop else 65536
-            theirs = np.int64(other_channel[m]) if m < end else 65536
-            number = np.int64(0)
-            if mine <= theirs:
-                number += np.int64(count[j])
-                j += 1
-            if theirs <= mine:
-                number += np.int64(other_count[m])
-                m += 1
-            out_channel[n] = min(mine, theirs)
-            out_count[n] = number
-            n += 1
-        out_indptr[i + 1] = n
-
-
-@njit(cache=True, nogil=True)
 def take_pixels(indptr, channel, count, pixels, out_indptr, out_channel, out_count):
     """Copy the photons of some pixels, in the order given; ``out_indptr`` is known."""
     for i in range(pixels.size):
@@ -89,26 +64,6 @@ def take_pixels(indptr, channel, count, pixels, out_indptr, out_channel, out_cou
         for j in range(out_indptr[i + 1] - first):
             out_channel[first + j] = channel[start + j]
             out_count[first + j] = count[start + j]
-
-
-@njit(cache=True, nogil=True)
-def bin_channels(indptr, channel, count, start, stop, factor, out_indptr, out_channel, out_count):
-    """Keep channels ``start`` to ``stop`` and sum groups of ``factor``; channels rise, so groups are runs."""
-    n = 0
-    for i in range(indptr.size - 1):
-        last = -1
-        for j in range(indptr[i], indptr[i + 1]):
-            e = np.int64(channel[j])
-            if e < start or e >= stop:
-                continue
-            group = (e - start) // factor
-            if group != last:
-                out_channel[n] = group
-                out_count[n] = 0
-                last = group
-                n += 1
-            out_count[n - 1] += np.int64(count[j])
-        out_indptr[i + 1] = n
 
 
 @njit(cache=True, nogil=True)
@@ -125,18 +80,6 @@ def add_grouped(indptr, channel, count, group, out):
         row = out[group[i]]
         for j in range(indptr[i], indptr[i + 1]):
             row[channel[j]] += np.int64(count[j])
-
-
-@njit(cache=True, nogil=True)
-def add_pairs(indptr, channel, count, out):
-    """Add the products of all pairs of a pixel's counts to the upper triangle of ``out``."""
-    for i in range(indptr.size - 1):
-        stop = indptr[i + 1]
-        for j in range(indptr[i], stop):
-            row = out[channel[j]]
-            number = np.float64(count[j])
-            for m in range(j, stop):
-                row[channel[m]] += number * np.float64(count[m])
 
 
 @njit(cache=True, nogil=True)
