@@ -178,8 +178,8 @@ for _ in range(2):
 print(abundance[:, 0].sum())
 """
 BREAKAGES = {  # once numba is imported, which uses some of it itself
-    "a function of llvmlite that is gone": "import numba, llvmlite.ir; del llvmlite.ir.IRBuilder.shuffle_vector",
-    "a type of llvmlite that is gone": "import numba, llvmlite.ir; del llvmlite.ir.VectorType",
+    "a function that is gone": "import numba, llvmlite.ir; del llvmlite.ir.IRBuilder.shuffle_vector",
+    "a type that is gone": "import numba, llvmlite.ir; del llvmlite.ir.VectorType",
 }
 
 
@@ -213,7 +213,7 @@ def test_where_vectors_cannot_be_compiled_loops_take_their_place_with_one_warnin
 
 
 def test_vectors_that_are_asked_for_and_cannot_be_compiled_are_an_error(broken_cache):
-    before = BREAKAGES["a type of llvmlite that is gone"]
+    before = BREAKAGES["a type that is gone"]
     done = run_sweep(before, NUMBA_CACHE_DIR=broken_cache, EDXDASK_KERNELS="vector")
     assert done.returncode == 1
     assert "ParameterError: EDXDASK_KERNELS='vector'" in done.stderr
