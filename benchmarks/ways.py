@@ -169,9 +169,8 @@ def main(arguments: list[str] | None = None) -> int:
     counts = simulate("mantle", shape=(side, side), counts=120, channels=2048).counts.values
     arranged = photons.for_sweeps(photons.from_dense(counts))
     held = np.count_nonzero(arranged.arrays.dense)
-    print(
-        f"mantle map, {held / arranged.nonzeros:.0%} of its non-zeros in {arranged.dense_channels.size} dense channels"
-    )
+    dense = arranged.dense_channels.size
+    print(f"mantle map, {held / arranged.nonzeros:.0%} of its non-zeros in {dense} dense channels")
     for text, (each, one) in (("ours", ours), ("the fastest ways", (photon, entry))):
         mixed = (each * (arranged.nonzeros - held) + one * arranged.arrays.dense.size) / arranged.nonzeros
         print(f"  {text}, and nothing else: {mixed:.3f} ns per non-zero")
