@@ -104,12 +104,12 @@ class Pace:
 
 
 def iteration(blocks: list[Any]) -> tuple[list[Any], Any]:
-    """Split blocks, and a function that runs one iteration over them."""
+    """Blocks arranged for sweeps, and a function that runs one iteration over them."""
     import numpy as np
 
-    from edxdask.photons import choose, kl_sweep
+    from edxdask.photons import for_sweeps, kl_sweep
 
-    blocks = [choose(block) for block in blocks]
+    blocks = [for_sweeps(block) for block in blocks]
     photons, pixels = sum(b.total for b in blocks), sum(b.pixels for b in blocks)
     rng = np.random.default_rng(SEED)
     spectra = (rng.random((PHASES, blocks[0].channels)) + 0.1).astype(np.float32)

@@ -22,16 +22,21 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from edxdask.photons.factor import scratch
-from edxdask.photons.kernels.full import ratio_gains, spread_ratios
-from edxdask.photons.kernels.lanes import LANES
-from edxdask.photons.kernels.strips import find_places, strip_ratio_gains, strip_ratios, strip_spread
 from numba import njit
 from scipy.sparse import csr_array
 from sklearn.decomposition import NMF
 from threadpoolctl import threadpool_limits
 
 from edxdask import photons
+from edxdask.photons.kernels.arrangement import LANES
+from edxdask.photons.kernels.vector.dense_channels import ratio_gains, spread_ratios
+from edxdask.photons.kernels.vector.scratch import Model, Strips, Sums, aligned_zeros
+from edxdask.photons.kernels.vector.strips import (
+    find_places,
+    strip_ratio_gains,
+    strip_ratios,
+    strip_spread,
+)
 from edxdask.simulate import simulate
 
 LEAST_FRACTION, LEAST_RATE = 0.40, 2.0
@@ -78,54 +83,52 @@ def stream(steps, channel, count, dense, abundance):
 
 
 @njit(nogil=True, error_model="numpy")
-def cached_photons(
-    width, turns, steps, owner, channel, count, place, spectra, tile, gains, shapes, wide, weight, numerator
-):
+def cached_photons(width, turns, strips, model, sums, wide, numerator):
     """Do the work of a sweep on photons, sixteen at a time, on rows that never leave the cache."""
-    floor, apart = spectra.dtype.type(1e-7), len(width)
+    apart = len(width)
     for _ in range(turns):
-        for n in range(steps[1]):
-            find_places(channel, n, spectra.shape[1], place, n)
-        strip_ratio_gains(
-            width, (), 0, steps, owner, place, place, count, spectra, spectra, tile, floor, gains, gains,
-            gains, shapes, 0, apart,
-        )  # fmt: skip
-        strip_ratios(width, 0, steps, owner, count, spectra, tile, floor, weight, shapes, 0, apart)
-        strip_spread(width, 0, steps, owner, place, weight, wide, numerator)
+        for n in range(strips.group_starts[1]):
+            find_places(strips.channel, n, model.table.shape[1], strips.place, n)
+        strip_ratio_gains(width, (), 0, strips, model, sums, 0, apart)
+        strip_ratios(width, 0, strips, model, 0, apart)
+        strip_spread(width, 0, strips, wide, numerator)
 
 
 @njit(nogil=True, error_model="numpy")
-def cached_channels(width, turns, dense, spectra, across, gain, numerator):
+def cached_channels(width, turns, dense, model, sums, numerator):
     """Do the work of a sweep on channels held dense, sixteen pixels at a time, within the cache."""
-    floor = spectra.dtype.type(1e-7)
     for _ in range(turns):
         for g in range(dense.shape[0]):
-            ratio_gains(width, (), g, dense, spectra, spectra, across, floor, gain, gain, gain)
+            ratio_gains(width, (), g, dense, model, sums)
         for e in range(dense.shape[1]):
-            spread_ratios(width, e, dense, spectra, across, floor, numerator)
+            spread_ratios(width, e, dense, model, numerator)
 
 
 def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
     """Nanoseconds per photon, and an entry of a channel held dense, at k = 3 in single precision."""
-    width, single = (0,) * 3, np.float32
-    steps, owner = np.array([0, CACHED_STEPS]), np.arange(LANES, dtype=np.uint8)[None]
-    shape = (CACHED_STEPS, LANES)
+    width, single, floor = (0,) * 3, np.float32, np.float32(1e-7)
+    shape, pixels = (CACHED_STEPS, LANES), (LANES, 4)
     channel = (np.arange(CACHED_STEPS * LANES) % CACHED_ROWS).astype(np.uint16).reshape(shape)
-    place, *single_tables = scratch(
-        (shape, np.uint32), ((CACHED_ROWS, 4), single), *[((LANES, 4), single)] * 2,
-        ((CACHED_STEPS * 3, LANES), single),
+    place, table, amounts, gains, kept, wide, weight, numerator = aligned_zeros(
+        (shape, np.uint32), ((CACHED_ROWS, 4), single), (pixels, single), (pixels, single),
+        ((CACHED_STEPS * 3, LANES), single), (pixels, np.float64), (shape, np.float64),
+        ((CACHED_ROWS, 4), np.float64),
     )  # fmt: skip
-    tables = (*single_tables, *scratch(*[(s, np.float64) for s in ((LANES, 4), shape, (CACHED_ROWS, 4))]))
-    for table in tables[:2] + tables[4:5]:  # spectra, and abundances in both precisions
-        table[:] = 0.25
-    arrays = (steps, owner, channel, np.ones(shape, dtype=np.uint8), place, *tables)
-    photon = best(lambda: cached_photons(width, turns, *arrays), repeats) / (turns * channel.size)
+    for values in (table, amounts, wide):
+        values[:] = 0.25
+    strips = Strips(
+        np.array([0, CACHED_STEPS]), np.arange(LANES, dtype=np.uint8)[None], channel,
+        np.ones(shape, dtype=np.uint8), place, place, weight, kept,
+    )  # fmt: skip
+    work = strips, Model(table, table, amounts, floor), Sums(gains, gains, gains), wide, numerator
+    photon = best(lambda: cached_photons(width, turns, *work), repeats) / (turns * channel.size)
     dense = np.ones((16, 32, 16), dtype=np.uint8)  # 8 KiB
-    table, across, gain = scratch(((32, 3), single), *[((16 * 3, 16), single)] * 2)
+    table, across, gain = aligned_zeros(((32, 3), single), *[((16 * 3, 16), single)] * 2)
     table[:], across[:] = 0.25, 1
-    channels = (dense, table, across, gain, np.zeros((32, 3)))
-    entry = best(lambda: cached_channels(width, turns, *channels), repeats) / (turns * dense.size)
-    return photon * 1e9, entry * 1e9
+    model, sums = Model(table, table, across, floor), Sums(gain, gain, gain)
+    numerator = np.zeros((32, 3))
+    seconds = best(lambda: cached_channels(width, turns, dense, model, sums, numerator), repeats)
+    return photon * 1e9, seconds / (turns * dense.size) * 1e9
 
 
 def sklearn_iteration(counts: np.ndarray | csr_array, abundance: np.ndarray, spectra: np.ndarray) -> float:
@@ -143,7 +146,7 @@ def sklearn_iteration(counts: np.ndarray | csr_array, abundance: np.ndarray, spe
     return (min(run(22) for _ in range(3)) - min(run(2) for _ in range(3))) / 20
 
 
-def sweeps(block: photons.SplitBlock, phases: int, dtype: type, repeats: int) -> dict[str, float]:
+def sweeps(block: photons.SweepBlock, phases: int, dtype: type, repeats: int) -> dict[str, float]:
     """Seconds of each kind of sweep, and of the products with narrow matrices."""
     abundance, spectra = random_factors(block, phases, dtype)
     basis = np.ascontiguousarray(spectra.T)
@@ -166,27 +169,28 @@ def other_kernels(dense: np.ndarray, block: photons.PhotonBlock, repeats: int) -
         "bin 4 × 4": best(lambda: photons.bin_block(block, shape, 4), repeats),
         "thin": best(lambda: photons.thin(block, 0.5, seed=0), repeats),
         "sum_spectrum": best(lambda: photons.sum_spectrum(block), repeats),
-        "split": best(lambda: photons.choose(block), repeats),
+        "for_sweeps": best(lambda: photons.for_sweeps(block), repeats),
     }
 
 
 def compare_bounds(
-    block: photons.SplitBlock, seconds: float, turns: int, repeats: int
+    block: photons.SweepBlock, seconds: float, turns: int, repeats: int
 ) -> tuple[float, float]:
     """Print the two bounds at k = 3; the tighter, in seconds per sweep, and what of it is reached."""
     nonzeros = block.nonzeros
     abundance, _ = random_factors(block, 3, np.float32)
-    arrays = (block.steps, block.channel.ravel(), block.count.ravel(), block.dense.ravel(), abundance)
+    of = block.arrays
+    arrays = (of.group_starts, of.channel.ravel(), of.counts.ravel(), of.dense.ravel(), abundance)
     memory = best(lambda: stream(*arrays), repeats) / nonzeros * 1e9
     moved = sum(array.nbytes for array in arrays) + abundance.nbytes
     print(f"bound memory              {memory:8.3f} ns/nonzero  ({moved / nonzeros / memory:.1f} GB/s)")
     photon, entry = arithmetic_bounds(turns, repeats)
-    held = np.count_nonzero(block.dense)
-    work = (photon * (nonzeros - held) + entry * block.dense.size) / nonzeros
+    held = np.count_nonzero(of.dense)
+    work = (photon * (nonzeros - held) + entry * of.dense.size) / nonzeros
     fraction = max(memory, work) / (seconds / nonzeros * 1e9)
     print(
-        f"{block.full.size} channels held dense: {held / nonzeros:.0%} of the non-zeros, "
-        f"{held / block.dense.size:.0%} full"
+        f"{block.dense_channels.size} channels held dense: {held / nonzeros:.0%} of the non-zeros, "
+        f"{held / of.dense.size:.0%} of their entries"
     )
     print(f"bound arithmetic          {photon:8.3f} ns/photon, {entry:.3f} ns/entry of a dense channel")
     print(f"bound arithmetic          {work:8.3f} ns/nonzero  reached at k = 3: {fraction:.0%}")
@@ -217,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     block = photons.from_dense(dense)
     nonzeros = block.count.size
     print(
-        f"{nonzeros} non-zeros, {nonzeros / block.pixels:.0f} a pixel, "
+        f"{nonzeros} non-zeros, {nonzeros / block.pixels:.0f} per pixel, "
         f"{np.mean(block.count == 1):.0%} of them are 1"
     )
     turns = 20 if chosen.tiny else 2000
@@ -226,16 +230,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"from_dense                {rate:8.2f} GB/s of {dense.dtype}")
         for name, seconds in other_kernels(dense, block, chosen.repeats).items():
             print(f"{name:<26}{seconds / nonzeros * 1e9:8.2f} ns/nonzero")
-        split = photons.choose(block)
+        arranged = photons.for_sweeps(block)
         at_three: dict[str, float] = {}
         for dtype in (np.float32, np.float64):
             for phases in chosen.phases:
-                found = sweeps(split, phases, dtype, chosen.repeats)
+                found = sweeps(arranged, phases, dtype, chosen.repeats)
                 at_three = found if (dtype, phases) == (np.float32, 3) else at_three
                 line = "  ".join(f"{name} {s / nonzeros * 1e9:.2f}" for name, s in found.items())
                 print(f"{dtype.__name__} k = {phases:<3} {line} ns/nonzero", flush=True)
-        at_three = at_three or sweeps(split, 3, np.float32, chosen.repeats)
-        _, fraction = compare_bounds(split, at_three["kl"], turns, chosen.repeats)
+        at_three = at_three or sweeps(arranged, 3, np.float32, chosen.repeats)
+        _, fraction = compare_bounds(arranged, at_three["kl"], turns, chosen.repeats)
         compare_sklearn(block, 64 if chosen.tiny else 4096, at_three["kl"] / nonzeros * 1e9)
     return 0 if chosen.tiny or (fraction >= LEAST_FRACTION and rate >= LEAST_RATE) else 1
 

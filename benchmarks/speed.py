@@ -62,7 +62,7 @@ def start_of(pixels: int, channels: int, mean: float) -> Any:
     import numpy as np
 
     from edxdask.factorize.iteration.starts import random_spectra
-    from edxdask.photons.random import uniform_start
+    from edxdask.photons.random_starts import uniform_start
 
     scale = float(np.sqrt(4 * mean / PHASES))
     abundance = scale * uniform_start(SEED, np.arange(pixels), PHASES)
@@ -85,11 +85,11 @@ def ours(store: str, side: int, repeats: int) -> dict[str, Any]:
             workers=1, progress=lambda _, times=times: times.append(time.process_time()),
         )  # fmt: skip
         laps.append((times[-1] - times[0]) / (len(times) - 1))  # looks at the objective are among them
-    split, lap = photons.choose(block), []
+    arranged, lap = photons.for_sweeps(block), []
     for _ in range(4 * repeats):
         work = abundance.copy()
         begin = time.process_time()
-        photons.kl_sweep(split, work, spectra)
+        photons.kl_sweep(arranged, work, spectra)
         lap.append(time.process_time() - begin)
     return {
         "laps": laps,
@@ -134,7 +134,7 @@ def bounds(store: str, side: int, repeats: int) -> dict[str, Any]:
 
     from edxdask import photons
 
-    block = photons.choose(photons.from_dense(corner(store, side).counts.values))
+    block = photons.for_sweeps(photons.from_dense(corner(store, side).counts.values))
     with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
         seconds = sweeps(block, PHASES, np.float32, 3 * repeats)["kl"]
         bound, fraction = compare_bounds(block, seconds, 2000 if side > 64 else 20, 3 * repeats)

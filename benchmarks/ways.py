@@ -29,7 +29,7 @@ import numpy as np  # noqa: E402
 from kernels import arithmetic_bounds, best  # noqa: E402
 
 from edxdask import photons  # noqa: E402
-from edxdask.photons.factor import scratch  # noqa: E402
+from edxdask.photons.kernels.vector.scratch import aligned_zeros  # noqa: E402
 from edxdask.simulate import simulate  # noqa: E402
 
 SOURCE = Path(__file__).with_name("ways.c")
@@ -74,7 +74,7 @@ class Ways:
 
     def __init__(self, library: ctypes.CDLL, turns: int, repeats: int) -> None:
         self.library, self.turns, self.repeats = library, turns, repeats
-        self.arrays = dict(zip(ARRAYS, scratch(*ARRAYS.values()), strict=True))
+        self.arrays = dict(zip(ARRAYS, aligned_zeros(*ARRAYS.values()), strict=True))
         rng = np.random.default_rng(0)
         for name in ("table", "tile", "rows", "wide_rows", "dense_table", "dense_tile"):
             self.arrays[name][:] = rng.uniform(0.5, 1.5, self.arrays[name].shape)
@@ -167,11 +167,12 @@ def main(arguments: list[str] | None = None) -> int:
     ours = arithmetic_bounds(turns, repeats)
     print(f"our kernels, as near the processor: {ours[0]:.3f} ns/photon, {ours[1]:.3f} ns/entry")
     counts = simulate("mantle", shape=(side, side), counts=120, channels=2048).counts.values
-    split = photons.choose(photons.from_dense(counts))
-    held = np.count_nonzero(split.dense)
-    print(f"mantle map, {held / split.nonzeros:.0%} of its non-zeros in {split.full.size} dense channels")
+    arranged = photons.for_sweeps(photons.from_dense(counts))
+    held = np.count_nonzero(arranged.arrays.dense)
+    dense = arranged.dense_channels.size
+    print(f"mantle map, {held / arranged.nonzeros:.0%} of its non-zeros in {dense} dense channels")
     for text, (each, one) in (("ours", ours), ("the fastest ways", (photon, entry))):
-        mixed = (each * (split.nonzeros - held) + one * split.dense.size) / split.nonzeros
+        mixed = (each * (arranged.nonzeros - held) + one * arranged.arrays.dense.size) / arranged.nonzeros
         print(f"  {text}, and nothing else: {mixed:.3f} ns per non-zero")
     return 0
 

@@ -21,7 +21,13 @@ from numcodecs import zstd
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from edxdask.photons import PhotonBlock
-from edxdask.photons.kernels.bitshuffle import fill_elements, fill_planes, piece_bits
+from edxdask.photons.kernels.bitshuffle import (
+    PhotonArrays,
+    Pieces,
+    fill_bits,
+    fill_elements,
+    piece_bits,
+)
 
 # Measured on a chunk of 0.56 M photons, 64 × 64 × 4096, level and piece against size and time of this module:
 # level 1: 591 kB in pieces of 128 KiB, 570 of 512, 552 of 2048; level 3: 595, 576, 568 and a tenth slower.
@@ -74,9 +80,10 @@ def _pieces(
     block: PhotonBlock, layout: tuple[int, int, int], elements: int, itemsize: int
 ) -> Iterator[bytes]:
     """Compressed pieces of ``layout[-1]`` elements; the last may be shorter."""
-    size, photons = layout[-1], (block.indptr, block.channel, block.count, block.channels)
+    photons = PhotonArrays(block.indptr, block.channel, block.count, block.channels)
+    pieces, size = Pieces(*layout), layout[-1]
     bits = np.zeros(-(-elements // size), np.uint32)
-    piece_bits(*photons, *layout, bits)
+    piece_bits(photons, pieces, bits)
     last = elements - (bits.size - 1) * size
     # a last piece that is no whole number of bytes a plane is not shuffled, says Blosc
     plain = bits.size - 1 if last % 8 else bits.size
@@ -84,13 +91,13 @@ def _pieces(
     lengths[-1] = last // 8
     starts = np.zeros(plain + 1, np.int64)
     np.cumsum([int(b).bit_length() * n for b, n in zip(bits[:plain], lengths, strict=False)], out=starts[1:])
-    planes = np.zeros(starts[-1], np.uint8)
-    fill_planes(*photons, *layout, starts, lengths, plain * size, planes)
+    shuffled = np.zeros(starts[-1], np.uint8)
+    fill_bits(photons, pieces, starts, lengths, plain * size, shuffled)
     for i in range(plain):
-        yield _compressed(planes[starts[i] : starts[i + 1]], int(lengths[i]) * 8 * itemsize)
+        yield _compressed(shuffled[starts[i] : starts[i + 1]], int(lengths[i]) * 8 * itemsize)
     if plain < bits.size:
         tail = np.zeros(last, f"<u{itemsize}")
-        fill_elements(*photons, *layout[:2], plain * size, tail)
+        fill_elements(photons, pieces, plain * size, tail)
         yield _compressed(tail.view(np.uint8), tail.nbytes)
 
 

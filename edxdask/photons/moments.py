@@ -21,7 +21,7 @@ def sum_spectrum(block: Block) -> np.ndarray:
     out = np.zeros(block.channels, dtype=np.int64)
     if isinstance(block, SweepBlock):
         arrays = block.arrays
-        add_spectra(arrays.channel.ravel(), arrays.count.ravel(), out)
+        add_spectra(arrays.channel.ravel(), arrays.counts.ravel(), out)
         out[arrays.dense_channels] = arrays.dense.sum(axis=(0, 2), dtype=np.int64)
     else:
         add_spectra(block.channel, block.count, out)

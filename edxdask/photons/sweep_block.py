@@ -100,11 +100,12 @@ def as_photons(block: Block, pixels: slice | None = None) -> PhotonBlock:
     start, stop, _ = (pixels or slice(None)).indices(block.pixels)
     if isinstance(block, PhotonBlock):
         return block if stop - start == block.pixels else take_rows(block, slice(start, stop))
-    return PhotonBlock(*photons_of(block.arrays, start, max(start, stop)), block.channels)
+    indptr, channel, count = photons_of(block.arrays, start, max(start, stop))
+    return PhotonBlock(indptr, channel, count, block.channels)
 
 
 def counts_of(block: Block) -> tuple[np.ndarray, ...]:
     """Flat arrays that hold every count of a block, and zeros."""
     if isinstance(block, PhotonBlock):
         return (block.count,)
-    return block.arrays.count.ravel(), block.arrays.dense.ravel()
+    return block.arrays.counts.ravel(), block.arrays.dense.ravel()

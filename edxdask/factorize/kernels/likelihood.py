@@ -100,7 +100,8 @@ def _search(channel, count, columns, explained, a, slope, direction, trial):
             trial[c] = max(0.0, a[c] + length * direction[c])
             gain += slope[c] * (trial[c] - a[c])
         if _value(channel, count, columns, explained, trial) <= value + 1e-4 * gain + rounding:
-            a[:] = trial
+            for c in range(a.size):
+                a[c] = trial[c]
             return True
         length *= 0.5
     return False
@@ -154,7 +155,9 @@ def likelihood_rows(indptr, channel, count, columns, floor, out):
                 right, step,
             ):  # fmt: skip
                 failed += 1
-            out[i] = a * (total / a.sum())
+            scale = total / a.sum()
+            for c in range(k):
+                out[i, c] = a[c] * scale
         value += out[i].sum()
         for j in range(own_channel.size):
             value -= np.float64(own_count[j]) * np.log(max(_fit(columns, own_channel[j], out[i]), floor))

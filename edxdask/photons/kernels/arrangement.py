@@ -97,7 +97,7 @@ def lay_strips(channel, count, start, length, group_starts, out_channel, out_cou
 def add_strip_entries(first, block, out):
     """Add the number of entries in strips to the pixels from ``first`` on, as many as ``out`` has."""
     batch_starts, group_starts = block.batch_starts, block.group_starts
-    owner, count = block.owner, block.count
+    owner, count = block.owner, block.counts
     found = np.empty(LANES, dtype=np.int64)
     for b in range(first // BATCH_PIXELS, (first + out.size - 1) // BATCH_PIXELS + 1):
         for g in range(batch_starts[b], batch_starts[b + 1]):
@@ -115,7 +115,7 @@ def add_strip_entries(first, block, out):
 def add_strip_totals(block, out):
     """Add the counts in strips to their pixels."""
     batch_starts, group_starts = block.batch_starts, block.group_starts
-    owner, count = block.owner, block.count
+    owner, count = block.owner, block.counts
     for b in range(batch_starts.size - 1):
         for g in range(batch_starts[b], batch_starts[b + 1]):
             for n in range(group_starts[g], group_starts[g + 1]):
@@ -139,7 +139,7 @@ def unlay_strips(first, block, at, out_channel, out_count):
     Moves each place to the end of what was written.
     """
     batch_starts, group_starts = block.batch_starts, block.group_starts
-    owner, channel, count = block.owner, block.channel, block.count
+    owner, channel, count = block.owner, block.channel, block.counts
     for b in range(first // BATCH_PIXELS, (first + at.size - 1) // BATCH_PIXELS + 1):
         for g in range(batch_starts[b], batch_starts[b + 1]):
             for lane in range(LANES):
@@ -228,11 +228,11 @@ def photons_of(block, start, stop):
     """Return indptr, channel and count of pixels ``start`` to ``stop``."""
     in_strips, entries = (np.zeros(stop - start, dtype=np.int64) for _ in range(2))
     if entries.size == 0:
-        return np.zeros(1, np.int64), np.empty(0, np.uint16), block.count[:0, 0]
+        return np.zeros(1, np.int64), np.empty(0, np.uint16), block.counts[:0, 0]
     add_strip_entries(start, block, in_strips)
     add_dense_entries(start, block.dense, entries)
     indptr = np.concatenate([[0], np.cumsum(entries + in_strips)])
-    channel, count = np.empty(indptr[-1], dtype=np.uint16), np.empty(indptr[-1], dtype=block.count.dtype)
+    channel, count = np.empty(indptr[-1], dtype=np.uint16), np.empty(indptr[-1], dtype=block.counts.dtype)
     begin = indptr[:-1] + entries
     unlay_strips(start, block, begin.copy(), channel, count)
     merge_dense(start, block, indptr, begin, channel, count)

@@ -1,18 +1,40 @@
-"""Photons as bit planes: bit ``k`` of every count of a piece of an array, eight counts a byte, lowest first.
+"""Photons as shuffled bits: bit ``k`` of all counts of a piece of an array, eight a byte, lowest first.
 
-That is how Blosc's bitshuffle lays out a piece before it is compressed. Nearly all planes of an EDX cube are
-zero, so only those that hold a bit are written, and no dense array is ever made.
+That is how Blosc's bitshuffle lays out a piece before it is compressed. Nearly all of these bytes are zero in
+an EDX cube, so only the bits that some count has are written, and no dense array is ever made.
 """
 
+from typing import NamedTuple
+
+import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
-def piece_bits(indptr, channel, count, channels, width, stride, size, bits):
-    """Or together the counts of each piece of ``size`` elements.
+class PhotonArrays(NamedTuple):
+    """The arrays of a photon block, and its number of channels."""
 
-    The block's pixels are rows of ``width``; in the array a row is ``stride`` pixels long.
+    indptr: np.ndarray
+    channel: np.ndarray
+    counts: np.ndarray
+    channels: int
+
+
+class Pieces(NamedTuple):
+    """Where photons lie in an array: rows of the block's ``width`` pixels.
+
+    In the array a row is ``stride`` pixels long, and it is cut into pieces of ``size`` elements.
     """
+
+    width: int
+    stride: int
+    size: int
+
+
+@njit(cache=True, nogil=True)
+def piece_bits(photons, pieces, bits):
+    """Or together the counts of each piece."""
+    indptr, channel, count, channels = photons
+    width, stride, size = pieces
     for p in range(indptr.size - 1):
         base = (p // width * stride + p % width) * channels
         for j in range(indptr[p], indptr[p + 1]):
@@ -20,11 +42,13 @@ def piece_bits(indptr, channel, count, channels, width, stride, size, bits):
 
 
 @njit(cache=True, nogil=True)
-def fill_planes(indptr, channel, count, channels, width, stride, size, starts, lengths, stop, planes):
+def fill_bits(photons, pieces, starts, lengths, stop, shuffled):
     """Set the bits of all counts before element ``stop``.
 
-    The planes of piece ``i``, zeroed, begin at byte ``starts[i]``, ``lengths[i]`` bytes each.
+    The lowest bits of piece ``i``, zeroed, begin at byte ``starts[i]``; ``lengths[i]`` bytes hold each bit.
     """
+    indptr, channel, count, channels = photons
+    width, stride, size = pieces
     piece = 0
     first = 0
     for p in range(indptr.size - 1):
@@ -41,14 +65,16 @@ def fill_planes(indptr, channel, count, channels, width, stride, size, starts, l
             left = count[j]
             while left:
                 if left & 1:
-                    planes[at] |= bit
+                    shuffled[at] |= bit
                 left >>= 1
                 at += lengths[piece]
 
 
 @njit(cache=True, nogil=True)
-def fill_elements(indptr, channel, count, channels, width, stride, first, elements):
+def fill_elements(photons, pieces, first, elements):
     """Write the counts from element ``first`` of the array on into zeroed ``elements``."""
+    indptr, channel, count, channels = photons
+    width, stride, _ = pieces
     for p in range(indptr.size - 1):
         base = (p // width * stride + p % width) * channels
         for j in range(indptr[p], indptr[p + 1]):

@@ -28,7 +28,7 @@ class BlockArrays(NamedTuple):
     group_starts : (groups + 1,) int64; the photons of a group are in rows from ``group_starts[g]`` on
     owner : (groups, lanes) uint8, pixel of the batch that each strip of a group belongs to
     channel : (rows, lanes) uint16, the photons' channels; they rise along a strip
-    count : (rows, lanes), the photons' counts, which end in zeros; as ``dense`` uint8 or uint32
+    counts : (rows, lanes), the photons' counts, which end in zeros; as ``dense`` uint8 or uint32
     """
 
     dense_channels: np.ndarray
@@ -37,7 +37,7 @@ class BlockArrays(NamedTuple):
     group_starts: np.ndarray
     owner: np.ndarray
     channel: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
 
 class UpdateRules(NamedTuple):

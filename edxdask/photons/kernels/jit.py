@@ -3,16 +3,19 @@
 A *kernel* is called from Python and is kept in numba's cache; what kernels alone call ends up inside them,
 and needs neither an entry from Python nor a place in the cache. A *helper* is taken in before its types are
 found, so that it is compiled once and not twice; a *subroutine* stays a function, which suits long ones.
-``kernel`` and ``helper`` make no arrays, only views of those they are given: numba then counts no
-references, which would be half of what it has to compile where arrays travel in named tuples.
+``kernel`` and ``helper`` make no arrays, only views of those they are given: numba then counts no references,
+which would be half of what it has to compile where arrays travel in named tuples.
 
 Nowhere is a slice assigned to a slice: the message for slices that do not fit takes numba two seconds.
 """
 
+from typing import Any
+
 from numba import njit
 
-kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-helper = njit(
-    error_model="numpy", inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False
-)
-subroutine = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_UNCOUNTED: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+_INSIDE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+kernel = njit(cache=True, nogil=True, **_UNCOUNTED)
+helper = njit(inline="always", **_UNCOUNTED, **_INSIDE)
+subroutine = njit(nogil=True, error_model="numpy", **_INSIDE)

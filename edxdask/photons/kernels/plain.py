@@ -18,7 +18,7 @@ class PhotonList(NamedTuple):
 
     pixel: np.ndarray
     channel: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -33,16 +33,16 @@ def _list_batch(block, batch, pixels, found):
             if count > 0:
                 found.pixel[n] = i - first
                 found.channel[n] = block.dense_channels[d]
-                found.count[n] = count
+                found.counts[n] = count
                 n += 1
     for g in range(block.batch_starts[batch], block.batch_starts[batch + 1]):
         for lane in range(LANES):
             for row in range(block.group_starts[g], block.group_starts[g + 1]):
-                if block.count[row, lane] == 0:
+                if block.counts[row, lane] == 0:
                     break
                 found.pixel[n] = block.owner[g, lane]
                 found.channel[n] = block.channel[row, lane]
-                found.count[n] = block.count[row, lane]
+                found.counts[n] = block.counts[row, lane]
                 n += 1
     return n
 
@@ -71,21 +71,21 @@ def _fit(amounts, table, i, e, floor):
 def _add_ratios(photons, amounts, table, floor, gains):
     """Add Σ_e y S / ŷ to each pixel's gains; returns Σ y log ŷ."""
     logs = 0.0
-    for j in range(photons.count.size):
+    for j in range(photons.counts.size):
         i, e = photons.pixel[j], photons.channel[j]
         fit = _fit(amounts, table, i, e, floor)
-        logs += photons.count[j] * np.log(fit)
+        logs += photons.counts[j] * np.log(fit)
         for c in range(table.shape[1]):
-            gains[i, c] += photons.count[j] / fit * table[e, c]
+            gains[i, c] += photons.counts[j] / fit * table[e, c]
     return logs
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread_ratios(photons, amounts, table, floor, numerator):
     """Add Σ_i A y / ŷ to each channel's row."""
-    for j in range(photons.count.size):
+    for j in range(photons.counts.size):
         i, e = photons.pixel[j], photons.channel[j]
-        ratio = photons.count[j] / _fit(amounts, table, i, e, floor)
+        ratio = photons.counts[j] / _fit(amounts, table, i, e, floor)
         for c in range(table.shape[1]):
             numerator[e, c] += ratio * amounts[i, c]
 
@@ -93,27 +93,27 @@ def _spread_ratios(photons, amounts, table, floor, numerator):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_curvatures(photons, amounts, table, products, floor, curvatures):
     """Add Σ_e y P / ŷ² to each pixel's curvatures."""
-    for j in range(photons.count.size):
+    for j in range(photons.counts.size):
         i, e = photons.pixel[j], photons.channel[j]
         fit = _fit(amounts, table, i, e, floor)
         for c in range(products.shape[1]):
-            curvatures[i, c] += photons.count[j] / (fit * fit) * products[e, c]
+            curvatures[i, c] += photons.counts[j] / (fit * fit) * products[e, c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_products(photons, table, out):
     """Add counts times the rows of their channels to the rows of their pixels."""
-    for j in range(photons.count.size):
+    for j in range(photons.counts.size):
         for c in range(table.shape[1]):
-            out[photons.pixel[j], c] += photons.count[j] * table[photons.channel[j], c]
+            out[photons.pixel[j], c] += photons.counts[j] * table[photons.channel[j], c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread_products(photons, values, out):
     """Add counts times the rows of their pixels to the rows of their channels."""
-    for j in range(photons.count.size):
+    for j in range(photons.counts.size):
         for c in range(values.shape[1]):
-            out[photons.channel[j], c] += photons.count[j] * values[photons.pixel[j], c]
+            out[photons.channel[j], c] += photons.counts[j] * values[photons.pixel[j], c]
 
 
 def _lifted(amounts, least):
@@ -164,11 +164,6 @@ def squares_sweep(block, abundance, spectra, gram, rules, floor, options):
             outer += wide.T @ wide
     own_gram = outer if options.statistics else np.empty((len(gram), 0))
     return SquareSums(_by_phase(numerator, options), own_gram, cross, quadratic)
-
-
-def _lifted(amounts, least):
-    """Raise what is above zero to ``least``."""
-    return np.where((amounts > 0) & (amounts < least), least, amounts)
 
 
 def _by_phase(numerator, options):

@@ -22,7 +22,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11), np.uint64(32)
 _ONE = np.uint64(1)
 _UNIT = 2.0**-53
-_SMALL_MEAN = 12.0
+_SEARCH_BELOW = 12.0  # of the mean: sequential search is faster
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -66,12 +66,12 @@ def uniforms(seed, stream, n):
 def poisson(mean, key, draw):
     """Poisson variate and the next free draw.
 
-    Small means by sequential search from one uniform; the others by transformed rejection (PTRS;
+    Means below 12 by sequential search from one uniform; the others by transformed rejection (PTRS;
     W. Hörmann, Insurance: Mathematics and Economics 12 (1993) 39), about 2.2 draws each.
     """
     if mean <= 0.0:
         return 0, draw
-    if mean < _SMALL_MEAN:
+    if mean < _SEARCH_BELOW:
         u = uniform(key, draw)
         p = math.exp(-mean)
         n = 0

@@ -93,7 +93,8 @@ def _fit(place, seen, rows, weights):
                 tried[m] = max(weights[m] + length * step[m], 0.0)
             value = _likelihood(place, seen, rows, tried)
             if value < last:
-                weights[:] = tried
+                for m in range(weights.size):
+                    weights[m] = tried[m]
                 break
             length /= 2
         if last - value <= TOLERANCE * max(1.0, total):

@@ -115,7 +115,7 @@ def ratio_strips(phases, curve, logs, groups, strips, model, sums, apart):
     for g in range(first, last):
         kept = (starts[g] - starts[first]) * apart
         fetch_rows(strips.channel, starts[g], starts[g + 1])
-        fetch_rows(strips.count, starts[g], starts[g + 1])
+        fetch_rows(strips.counts, starts[g], starts[g + 1])
         find_all_places(strips.channel, starts[g], starts[g + 1], model.table.shape[1], strips.place)
         if len(curve) > 0:
             length = model.curve_table.shape[1]

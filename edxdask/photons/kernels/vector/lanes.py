@@ -3,7 +3,8 @@
 A lane is a pixel, or a strip of a pixel's photons. A fit, a division, a logarithm and the sums of an update
 are then the same instructions for sixteen counts at once, and need no sum across a vector. Channels that are
 held dense (``dense_channels``) and photons (``strips``) differ in where counts and spectra come from, and in
-where the sums go to. Written as LLVM IR, since the number of vectors that must stay in registers is that of the phases.
+where the sums go to. Written as LLVM IR, since the number of vectors that must stay in registers is that of
+the phases.
 """
 
 from llvmlite import ir

@@ -176,9 +176,9 @@ def lift(typingctx, vector, least):
 
     def codegen(context, builder, signature, args):
         vector, least = args
-        small = builder.fcmp_ordered("<", vector, least)
+        below = builder.fcmp_ordered("<", vector, least)
         some = builder.fcmp_ordered(">", vector, ir.Constant(vector.type, None))
-        return builder.select(builder.and_(small, some), least, vector)
+        return builder.select(builder.and_(below, some), least, vector)
 
     return vector(vector, least), codegen
 

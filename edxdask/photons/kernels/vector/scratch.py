@@ -53,7 +53,7 @@ class Strips(NamedTuple):
 
     Attributes
     ----------
-    group_starts, owner, channel, count : of ``BlockArrays``
+    group_starts, owner, channel, counts : of ``BlockArrays``
     place, curve_place : (64, 16), where the rows of the channels of a group's photons begin
     weight : (64, 16) float64, what these photons are worth
     spectra_rows : (rows, 16), the spectra at a batch's photons, kept where there is room for all
@@ -62,7 +62,7 @@ class Strips(NamedTuple):
     group_starts: np.ndarray
     owner: np.ndarray
     channel: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
     place: np.ndarray
     curve_place: np.ndarray
     weight: np.ndarray
@@ -169,7 +169,7 @@ def counts_for(block, dtype, kept_width=0):
     kept = (min(int(longest), KEPT_ROWS), LANES)
     strip = (STRIP, LANES)
     memory = aligned_zeros((strip, np.uint32), (strip, np.uint32), (strip, np.float64), (kept, dtype))
-    strips = Strips(block.group_starts, block.owner, block.channel, block.count, *memory)
+    strips = Strips(block.group_starts, block.owner, block.channel, block.counts, *memory)
     return Counts(block.dense, block.batch_starts, strips)
 
 

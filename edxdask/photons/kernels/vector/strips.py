@@ -130,7 +130,7 @@ class _Strips(_Rows):
         return found
 
     def row_counts(self, row, kind=None):
-        return self.counts("count", self.builder.add(self.first, row), kind)
+        return self.counts("counts", self.builder.add(self.first, row), kind)
 
 
 def _turn(back):
