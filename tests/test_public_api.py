@@ -18,7 +18,7 @@ SIGNATURES = {
     "ingest": "(src, out, *, frames=None, detectors='sum', resume=False, overwrite=False, progress=None)",
     "from_array": "(counts, *, energy_offset, energy_scale, pixel_size=None, beam_energy=None, attrs=None)",
     "simulate": "(recipe='mantle', *, shape=(180, 180), counts=147.0, seed=0, out=None",
-    "find_elements": "(ds, *, known=None, among=None, result=None, mask=None",
+    "find_elements": "(data, *, known=None, among=None, result=None, mask=None",
     "export": "(obj, path, *, format=None, overwrite=False, progress=None)",
     "save": "(data, out, *, overwrite=False, resume=False, progress=None)",
     "to_hyperspy": "(ds, *, lazy=True)",
