@@ -14,6 +14,8 @@ LOWEST_KEV = 0.15  # below lie noise and, of an element that the detector sees a
 ZERO_PEAK_KEV = 0.08  # a zero peak stands no farther from 0
 VALLEY_END_KEV = 0.25  # its foot ends before C Kα
 LEAST_PEAK, PEAK_SIGMA = 2.0, 5.0  # over the lowest counts beside it, and sigma
+CHANCE_SIGMA = 3.0
+LEAST_JUMP = 6.0  # from one channel to the next, where a discriminator cuts
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,17 @@ def _end_of_zero_peak(energy: np.ndarray, counts: np.ndarray) -> int | None:
     smooth = np.convolve(np.pad(counts, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
     if not beside.size:
         return None
-    lowest = int(beside[np.argmin(smooth[beside])])
-    height, foot = float(smooth[top]), float(smooth[lowest])
+    height, foot = float(smooth[top]), float(smooth[beside].min())
     if not height > LEAST_PEAK * foot or not 3 * (height - foot) > PEAK_SIGMA * np.sqrt(3 * max(height, 1.0)):
         return None
-    # where a discriminator cuts in, the smoothed valley ends a channel early
-    after = lowest + 1
-    if after + 1 < energy.size and counts[after] < 0.5 * counts[after + 1] and energy[after] < VALLEY_END_KEV:
-        after += 1
-    return after
+    # the first channel that is as low as the lowest within counting errors: chance does not move the floor
+    low = smooth[beside] <= foot + CHANCE_SIGMA * np.sqrt((foot + 1.0) / 3.0)
+    return max(int(beside[np.argmax(low)]) + 1, _end_of_cut(counts, beside))
+
+
+def _end_of_cut(counts: np.ndarray, beside: np.ndarray) -> int:
+    """First channel that a discriminator lets through, 0 where none cuts: no line rises so fast."""
+    here = beside[beside + 1 < counts.size]
+    below, above = counts[here], counts[here + 1]
+    jumps = (above > LEAST_JUMP * (below + 1.0)) & (above - below > PEAK_SIGMA * np.sqrt(above + below + 1.0))
+    return int(here[jumps][-1]) + 1 if jumps.any() else 0

@@ -127,11 +127,11 @@ def test_a_zero_peak_takes_part_in_nothing_but_totals():
     """The same photons with and without a zero peak of as many counts give the same phases."""
     bare = film_cube(first=-0.2, counts=4e4)
     noisy = film_cube(first=-0.2, counts=4e4, zero_peak=4e4)
-    above = np.flatnonzero(bare.energy.values >= LOWEST_KEV)
-    merged = np.where(np.arange(bare.energy.size) >= above[0], bare.counts.values, noisy.counts.values)
+    used = np.arange(bare.energy.size) >= spectrum_floor(bare.energy.values).first
+    merged = np.where(used, bare.counts.values, noisy.counts.values)
     noisy = noisy.assign(counts=(bare.counts.dims, merged))
     # a channel below the floor is an empty one, here
-    clean = np.where(np.arange(bare.energy.size) >= above[0], bare.counts.values, 0)
+    clean = np.where(used, bare.counts.values, 0)
     without, having = (
         edxdask.nmf(cube, phases=1, elements=list(FILM))
         for cube in (bare.assign(counts=(bare.counts.dims, clean)), noisy)
