@@ -215,8 +215,17 @@ def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path, monkeypatch, sh
     assert "Fp, at.%" in result.stdout
     found = edxdask.open(tmp_path / "d" / "phases.zarr")
     assert list(found.phase.values) == ["phase_0", "Fp", "CaPv"]
-    again = run("demo", "-o", tmp_path / "d", "--json", "--quiet")
-    assert json.loads(again.stdout)["phases"].endswith("phases.png")
+
+
+@pytest.mark.slow
+def test_a_second_demo_takes_the_place_of_the_first_and_names_its_files_to_programs(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(make, "DEMO_SHAPE", (64, 64))
+    for _ in range(2):
+        said = json.loads(run("demo", "-o", tmp_path / "d", "--json", "--quiet").stdout)
+    assert {Path(path).name for path in said.values()} == set(make.DEMO_FILES)
+    assert all(Path(path).exists() for path in said.values())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -38,7 +38,7 @@ def error_of(problem, cube, strength, **options):
     [
         (147, 0, "tv"),
         pytest.param(15, 1, "tv", marks=pytest.mark.slow),
-        pytest.param(40, 2, "laplacian", marks=pytest.mark.slow),
+        (40, 2, "laplacian"),
     ],
 )
 def test_the_strength_found_is_nearly_the_best_one(counts, seed, kind):

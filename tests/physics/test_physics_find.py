@@ -242,7 +242,7 @@ def test_names_of_lines_are_those_of_the_tables():
         assert named[candidate.line] == pytest.approx(candidate.energy_kev)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_whatever_stands_clear_of_noise_and_neighbours_is_found(seed):
     """Elements whose K alpha is worth more than 10 sigma of what lies beneath are named, and no others."""
     rng = np.random.default_rng(seed)
