@@ -61,8 +61,8 @@ def known_formats() -> str:
 
     Examples
     --------
-    >>> known_formats()[:29]
-    'Bruker (.bcf), DigitalMicrogr'
+    >>> known_formats()[:13]
+    'Bruker (.bcf)'
     """
     by_name: dict[str, list[str]] = {}
     for suffix, (name, _) in FORMATS.items():

@@ -26,6 +26,7 @@ REAL = (
     "P45_the_default_job.bcf",
     "over16bit.bcf",
     "test_TEM.bcf",
+    "bcf_v2_50x50px.bcf",
 )
 SHAPE, CHANNELS = (7, 5), 300
 
