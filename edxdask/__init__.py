@@ -13,6 +13,7 @@ from edxdask._lazy import load_on_first_use
 if TYPE_CHECKING:
     from edxdask._version import __version__
     from edxdask.cluster import client_for
+    from edxdask.compositions import quantify
     from edxdask.errors import EdxdaskError
     from edxdask.factorize.estimator import PhotonNMF
     from edxdask.factorize.fcls import fcls
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         valid_mask,
         window_map,
     )
-    from edxdask.public import collect, open, quantify, simulate
+    from edxdask.public import collect, open, simulate
     from edxdask.quantify.results import partition_coefficient
     from edxdask.report.export import export
     from edxdask.results.reconstruct import reconstruct, residual
@@ -76,7 +77,7 @@ _HOMES = {
     "partition_coefficient": "edxdask.quantify.results",
     "pca": "edxdask.factorize.pca",
     "psnmf": "edxdask.factorize.psnmf",
-    "quantify": "edxdask.public",
+    "quantify": "edxdask.compositions",
     "reconstruct": "edxdask.results.reconstruct",
     "residual": "edxdask.results.reconstruct",
     "save": "edxdask.io",

@@ -134,7 +134,7 @@ class Accessor:
 
     def quantify(self, **options: Any) -> Any:
         """Give compositions with errors, of phases or of a cube; see ``edxdask.quantify``."""
-        from edxdask.public import quantify
+        from edxdask.compositions import quantify
 
         return quantify(self._for("quantify"), **options)
 

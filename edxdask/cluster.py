@@ -78,7 +78,7 @@ def client_for(
         Memory of one worker, such as "2.5GiB". Not for "threads" or an address.
     wait_s : float
         Seconds to wait for the workers that work starts with.
-    **settings
+    **settings : any
         "local": ``threads``, the threads of one worker. "slurm" and "pbs": settings of dask-jobqueue's
         cluster (``queue``, ``walltime``, ``account`` …), beside those of dask's configuration
         (``jobqueue.yaml``). An address: settings of ``distributed.security.Security``
@@ -210,7 +210,7 @@ def job_script(scheduler: str, *, memory: str | float | None = None, **settings:
         "slurm" or "pbs".
     memory : str or float, optional
         Memory of one job, such as "16GiB". None: as dask's configuration says.
-    **settings
+    **settings : any
         Settings of dask-jobqueue's cluster, as in ``client_for``.
 
     Returns

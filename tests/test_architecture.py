@@ -21,7 +21,7 @@ LEVELS: dict[str, int] = {
     "engine": 2,
     **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),
     **dict.fromkeys(("report", "cluster"), 4),
-    "public": 5,
+    **dict.fromkeys(("public", "compositions"), 5),
     **dict.fromkeys(("accessor", "cli"), 6),
     "_accessor_hook": 7,
     "__main__": 7,

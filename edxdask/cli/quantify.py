@@ -59,8 +59,8 @@ def quantify_verb(
     **given: Any,
 ) -> None:
     """Quantify STORE: the phases of a result, or the sum of a cube."""
+    from edxdask.compositions import quantify
     from edxdask.io import open_store, save
-    from edxdask.public import quantify
     from edxdask.report.summary import warnings_of
     from edxdask.report.tables import rows_of, text_cells, write_table
 

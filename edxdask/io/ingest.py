@@ -62,22 +62,21 @@ def ingest(
 
     Parameters
     ----------
-    src
-        Path of a vendor file; a list of paths, which makes a collection; a Dataset or DataTree; a HyperSpy
-        signal.
-    out
-        Path of the store; it appears only when it is complete.
-    frames
-        First and one past the last frame to sum, for formats that keep frames. None: all.
-    detectors
+    src : path, list of paths, Dataset, DataTree or HyperSpy signal
+        Vendor file; several files, which make a collection; or what is in memory.
+    out : path
+        The store; it appears only when it is complete.
+    frames : tuple of int, optional
+        First and one past the last frame to sum, for formats that keep frames; None takes all.
+    detectors : {"sum", "separate"}
         "sum" for one map of all detectors, "separate" for one map each (a collection).
-    resume
-        Continue an unfinished ingest of the same source with the same options; finished bands are not
-        decoded again, and the store is the same, bit by bit, as one made in one go.
-    overwrite
+    resume : bool
+        Continue an unfinished ingest of the same source with the same options; finished bands are not decoded
+        again, and the store is the same, bit by bit, as one made in one go.
+    overwrite : bool
         Replace the store at ``out``, once the new one is complete.
-    progress
-        None shows a bar in a terminal and in a notebook, False nothing; a function is called with a
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called with a
         ``Progress`` after every band.
 
     Returns
@@ -95,6 +94,16 @@ def ingest(
     Notes
     -----
     Memory: the photons of 64 rows in the reader's process, and two dense chunks here.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from edxdask.io.arrays import from_array
+    >>> ds = from_array(np.ones((2, 3, 4), "u2"), energy_offset=0.0, energy_scale=0.01)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     int(ingest(ds, folder + "/map.zarr").counts.sum())
+    24
     """
     return ingest_with(
         src,

@@ -56,17 +56,22 @@ def save(
 
     Parameters
     ----------
-    data
-        A Dataset, or a DataTree of one level. All variables and attributes are kept.
-    out
-        Path of the store; it appears only when it is complete.
-    overwrite
+    data : Dataset or DataTree
+        All variables and attributes are kept; a DataTree may have one level.
+    out : path
+        The store; it appears only when it is complete.
+    overwrite : bool
         Replace the store at ``out``, once the new one is complete.
-    resume
+    resume : bool
         Continue an unfinished save of the same data; finished bands are not computed again.
-    progress
-        None shows a bar in a terminal and in a notebook, False nothing; a function is called with a
+    progress : callable, bool or None
+        None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called with a
         ``Progress`` after every band.
+
+    Returns
+    -------
+    Dataset or DataTree
+        The store, opened.
 
     Notes
     -----

@@ -54,10 +54,19 @@ def calibrate_energy(
 
     Parameters
     ----------
-    data : cube
-    lines : lines the sample holds that stand free of others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart
-    spectrum : sum spectrum on the cube's energy axis, if there is one already
-    max_shift : farthest (keV) that a line may be from its place, and the axis may move anywhere
+    data : Dataset
+        Cube.
+    lines : list of str
+        Lines of the sample that stand free of others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart.
+    spectrum : DataArray, optional
+        Sum spectrum on the cube's energy axis, if there is one already.
+    max_shift : float
+        Farthest, in keV, that a line may be from its place, and the axis may move anywhere.
+
+    Returns
+    -------
+    Dataset
+        The same counts on the new axis.
 
     Raises
     ------
@@ -68,6 +77,15 @@ def calibrate_energy(
     -----
     *Chunks.* Any. **This operation computes**: it needs the numbers of the sum spectrum, one read of the
     counts (none if ``spectrum`` is given). The counts of the new cube stay lazy.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> ds = edxdask.simulate(shape=(16, 16), counts=400)
+    >>> moved = ds.assign_coords(energy=ds.energy + 0.012)
+    >>> fixed = calibrate_energy(moved, ["Mg_Ka", "Ca_Ka", "Fe_Ka"])
+    >>> bool(abs(fixed.energy.values - ds.energy.values).max() < 0.003)
+    True
     """
     ds = validate_cube(data)
     names = [lines] if isinstance(lines, str) else list(lines)

@@ -69,16 +69,25 @@ def find_elements(
 
     Parameters
     ----------
-    data : cube, or a collection of cubes on one energy axis
-    known : elements that are there: fitted and judged in any case; None: those that the cube lists
-    among : elements to look for; None: all that one may meet
-    result : of a factorization of ``data``: only what it left unexplained is looked at. Of a collection, each
-        map is held against its own part of the result
-    mask : pixels to look at, as in ``sum_spectrum``; for one cube
-    threshold : sigma that make an element
-    beam_energy : keV, where the cube does not say
-    refine_axis : refine energy axis and width first; not with ``result``, which has its own axis
-    per : of a collection: "sum" looks at the photons of all maps together, "map" at each map by itself
+    data : Dataset or DataTree
+        Cube, or collection of cubes on one energy axis.
+    known : list of str, optional
+        Elements that are there: fitted and judged in any case; None takes those that the cube lists.
+    among : list of str, optional
+        Elements to look for; None takes all that one may meet.
+    result : Dataset or DataTree, optional
+        Of a factorization of ``data``: only what it left unexplained is looked at. Of a collection, each map
+        is held against its own part of the result.
+    mask : mask, optional
+        Pixels to look at, as in ``sum_spectrum``; for one cube.
+    threshold : float
+        Sigma that make an element.
+    beam_energy : float, optional
+        In keV, where the cube does not say.
+    refine_axis : bool
+        Refine energy axis and width first; not with ``result``, which has its own axis.
+    per : {"sum", "map"}
+        Of a collection: "sum" looks at the photons of all maps together, "map" at each map by itself.
 
     Returns
     -------

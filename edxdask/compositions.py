@@ -1,0 +1,205 @@
+"""The public function `quantify`: compositions of results, cubes, regions and pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from edxdask import schema
+from edxdask.errors import ParameterError
+from edxdask.results.collections import cubes_in, is_collection
+
+
+def quantify(
+    data: xr.Dataset | xr.DataTree,
+    *,
+    elements: Sequence[str] | None = None,
+    method: str = "cliff-lorimer",
+    lines: Sequence[str] | None = None,
+    k_factors: Mapping[str, Any] | None = None,
+    standard: tuple[xr.Dataset | xr.DataArray, Mapping[str, float]] | None = None,
+    thickness: float | None = None,
+    density: float | None = None,
+    oxygen: str | Mapping[str, float] | None = None,
+    foreign: Sequence[str] = (),
+    per: Any = "sum",
+    zeta_factors: Mapping[str, Any] | None = None,
+    cross_sections: Mapping[str, Any] | None = None,
+    dose: float | None = None,
+    solid_angle: float | None = None,
+    beam_energy: float | None = None,
+    detector: Any = None,
+    refine_axis: bool = True,
+) -> xr.Dataset | xr.DataTree:
+    """Compositions with errors: of the phases of a result, or of a cube's sum, regions or pixels.
+
+    Lines and continuum are fitted together by maximum Poisson likelihood, so that lines that overlap share
+    their counts; the covariance of the fit is carried into every number.
+
+    Parameters
+    ----------
+    data : Dataset or DataTree
+        Result of a factorization (its phases get compositions), cube, or collection of either.
+    elements : list of str, optional
+        All that show in the spectrum; None takes those that the data name.
+    method : {"cliff-lorimer", "zeta", "cross-section"}
+        Ratios; also mass thickness; also atoms per area.
+    lines : list of str, optional
+        Lines to go by, at most one per element ("Pt_La"); others are chosen by energy.
+    k_factors : dict, optional
+        By line, for mass fractions, to a common factor: ``{"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}``, where the
+        second number is a standard error; None takes them from the emission tables and the detector.
+    standard : tuple, optional
+        Film of known composition, ``(cube or spectrum, {"Mg": 1, "O": 1})``, to take k-factors from; where
+        absorption is corrected, the standard's thickness and density are taken from its attributes.
+    thickness : float, optional
+        Of the film in nm, for Cliff-Lorimer's absorption correction.
+    density : float, optional
+        Of the film in g/cm³, for the same.
+    oxygen : str or dict, optional
+        "stoichiometry", or charges such as ``{"Fe": 3}`` that differ from the usual: oxygen then balances the
+        charges of the others, whatever its line says.
+    foreign : list of str
+        Elements that are fitted but are no part of the sample: grid, holder, ion beam.
+    per : str, mask or dict
+        "sum", "pixel", a mask or region, or masks by name; of cubes.
+    zeta_factors : dict, optional
+        By line, kg/m².
+    cross_sections : dict, optional
+        By line, barn as counted by the detector.
+    dose : float, optional
+        Electrons on the whole map, for the absolute methods; None takes beam current and live time.
+    solid_angle : float, optional
+        Of all detectors in sr, for the absolute methods without factors.
+    beam_energy : float, optional
+        In keV; None takes what the data say.
+    detector : Detector, optional
+        `edxdask.physics.geometry.Detector`; None takes what the attributes say (``detector_window``, or a
+        curve in ``efficiency_energy_kev`` and ``efficiency``; ``elevation_deg``), else a windowless one.
+    refine_axis : bool
+        Find energy axis, width and rates that do not hold from the data; a guided result keeps the axis and
+        width that its own fit has found.
+
+    Returns
+    -------
+    Dataset
+        ``composition`` (atomic fractions), ``mass_fraction``, ``line_intensity``, each with ``_std``, ``snr``
+        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds. Where lines
+        that nobody listed spoil a fit, the log and the attribute ``warnings`` name them.
+
+    Notes
+    -----
+    *Guided phases.* Their spectra are a model's and have no noise: ``chi2_red`` is NaN, and no error is less
+    than that of the guided fit, which knows the counts.
+
+    *Chunks.* Sums and regions are read once, now. With ``per="pixel"`` maps are lazy, one task per chunk, and
+    every chunk must hold whole spectra.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> ds = edxdask.simulate(shape=(32, 32), counts=300, seed=1)
+    >>> found = quantify(ds, elements=["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "U", "Cu"])
+    >>> x = found.composition.sel(element="Mg")
+    >>> bool(abs(x - 0.19) < 0.02), bool(found.chi2_red < 1.2)
+    (True, True)
+    """
+    from edxdask.physics.energy_axis import EnergyAxis
+    from edxdask.quantify import recipe as recipes
+
+    given = {"cliff-lorimer": k_factors, "zeta": zeta_factors, "cross-section": cross_sections}
+    for name, own in given.items():
+        if own is not None and name != method:
+            raise ParameterError("method", method, f"{name!r}, which the factors given belong to")
+
+    def recipe_for(one: xr.Dataset, axis: EnergyAxis | None = None) -> recipes.Recipe:
+        return recipes.make_recipe(
+            one.attrs,
+            one[schema.ENERGY].values,
+            elements=elements,
+            method=method,
+            lines=lines,
+            factors=given.get(method),
+            thickness=thickness,
+            density=density,
+            oxygen=oxygen,
+            foreign=foreign,
+            beam_energy=beam_energy,
+            dose=dose,
+            solid_angle=solid_angle,
+            detector=detector,
+            refine_axis=refine_axis,
+            axis=axis,
+        )
+
+    known = None if standard is None else _standard(*standard)
+    if is_collection(data) and schema.SPECTRUM not in data:
+        maps = cubes_in(data)
+        return xr.DataTree.from_dict(
+            {f"/{path}": _quantify_cube(one, recipe_for(one), per, known) for path, one in maps.items()}
+        )
+    if isinstance(data, xr.Dataset) and schema.COUNTS in data:
+        return _quantify_cube(data, recipe_for(data), per, known)
+    from edxdask.quantify.results import axis_of, quantify_result, root_of
+
+    if not (isinstance(per, str) and per == "sum"):
+        raise ParameterError("per", per, "'sum' for a result: its phases are what is quantified")
+    root = root_of(data)
+    return quantify_result(data, recipe_for(root, axis_of(root)), standard=known)
+
+
+def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float]) -> Any:
+    from edxdask.ops import sum_spectrum
+    from edxdask.quantify.spectra import Standard
+
+    spectrum = sum_spectrum(data) if isinstance(data, xr.Dataset) else data
+    if spectrum.dims != (schema.ENERGY,):
+        raise ParameterError("standard", spectrum.dims, "a cube, or one spectrum over energy")
+    known = {schema.THICKNESS, schema.DENSITY} <= set(data.attrs)
+    mass_thickness = float(data.attrs[schema.THICKNESS] * data.attrs[schema.DENSITY]) if known else None
+    return Standard(spectrum.values, spectrum[schema.ENERGY].values, dict(composition), mass_thickness)
+
+
+def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.Dataset:
+    """Quantify the sum of a cube, regions of it, or its pixels."""
+    import numpy as np
+
+    from edxdask.ops import sum_spectrum
+    from edxdask.quantify.pixels import quantify_pixels
+    from edxdask.quantify.spectra import quantify_spectra
+
+    entry = f"quantify(method={recipe.method!r}, elements={list(recipe.elements)})"
+    attrs = {**schema.with_history(ds.attrs, entry), schema.ELEMENTS: list(recipe.elements)}
+    if isinstance(per, str) and per == "pixel":
+        found = quantify_pixels(ds, sum_spectrum(ds).values, recipe, standard=standard)
+        return found.assign_attrs({**attrs, **found.attrs})
+    if isinstance(per, Mapping) and not per:
+        raise ParameterError("per", per, "one mask or region, or more, by name")
+    masks = per if isinstance(per, Mapping) else {"sum" if isinstance(per, str) else "region": per}
+    spectra, shares = zip(*(_region(ds, mask) for mask in masks.values()), strict=True)
+    found = quantify_spectra(
+        np.array(spectra),
+        ds[schema.ENERGY].values,
+        recipe,
+        dim=schema.REGION,
+        labels=[str(name) for name in masks],
+        dose_shares=np.array(shares),
+        standard=standard,
+    )
+    if not isinstance(per, Mapping):
+        found = found.isel({schema.REGION: 0}, drop=True)
+    return found.assign_coords({schema.ENERGY: ds[schema.ENERGY]}).assign_attrs({**attrs, **found.attrs})
+
+
+def _region(ds: xr.Dataset, mask: Any) -> tuple[Any, float]:
+    """Spectrum of a region, or of all; and its share of the pixels."""
+    from edxdask.ops import sum_spectrum
+    from edxdask.ops.masks import as_mask
+
+    if not isinstance(mask, str):
+        return sum_spectrum(ds, mask=mask).values, float(as_mask(ds, mask).mean())
+    if mask != "sum":
+        raise ParameterError("per", mask, "'sum', 'pixel', a mask or region, or masks by name")
+    return sum_spectrum(ds).values, 1.0
