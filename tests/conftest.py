@@ -26,6 +26,23 @@ for name, examples in (("quick", 12), ("thorough", 60)):
         name, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
 
+# They stand on Linux itself: /proc, fork, signals, limits, full disks. Other systems run all others.
+NEED_LINUX = [
+    "cli/test_cli.py",
+    "cli/test_results_cli.py",
+    "engine/test_cluster_executor.py",
+    "engine/test_resume.py",
+    "io/export/test_export_disk.py",
+    "io/test_child.py",
+    "io/test_kill.py",
+    "io/test_sandbox.py",
+    "io/test_save.py",
+    "slurm",
+    "test_budget.py",
+    "test_cluster.py",
+]
+collect_ignore = [] if sys.platform.startswith("linux") else NEED_LINUX
+
 
 def _data_folder() -> Path | None:
     named = os.environ.get("EDXDASK_TEST_DATA")

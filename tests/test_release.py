@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -213,6 +214,14 @@ def test_issue_forms_are_whole_and_ask_for_the_report(path):
     for item in form["body"]:
         assert item["type"] in ("markdown", "textarea", "input", "dropdown", "checkboxes")
         assert "label" in item["attributes"] or item["type"] == "markdown"
+
+
+def test_tests_that_other_systems_leave_out_are_there():
+    text = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^NEED_LINUX = (\[.*?\])", text, re.MULTILINE | re.DOTALL)
+    names = ast.literal_eval(listed)
+    assert names
+    assert all((ROOT / "tests" / name).exists() for name in names)
 
 
 def test_hooks_of_pre_commit_run_what_make_runs():

@@ -81,7 +81,7 @@ def write_rest(folder: Path, rest: xr.Dataset, *, keep: str | None = None) -> No
 
 
 def _is_array(path: Path) -> bool:
-    return json.loads((path / "zarr.json").read_text()).get("node_type") == "array"
+    return json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("node_type") == "array"
 
 
 def _storable(array: xr.DataArray) -> xr.Variable:

@@ -71,7 +71,7 @@ def check_store(path: Path) -> dict[str, Any]:
             f"{path} is no store: it has no zarr.json. Turn a vendor file into one: edxdask.ingest(src, out)"
         )
     try:
-        attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
         attributes.get(FORMAT_KEY)
     except _DAMAGE as error:
         raise CorruptStoreError(f"{path}: its metadata (zarr.json) cannot be read: {error}") from error
@@ -103,7 +103,7 @@ def map_names(root: Path) -> list[str]:
 
 def _node(folder: Path) -> dict[str, Any]:
     try:
-        node = json.loads((folder / "zarr.json").read_text())
+        node = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

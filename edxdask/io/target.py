@@ -73,7 +73,7 @@ def is_partial(folder: Path) -> bool:
 def is_ours(path: Path) -> bool:
     """Whether ``path`` is a store of this package, complete or not."""
     try:
-        attributes = json.loads((path / "zarr.json").read_text()).get("attributes", {})
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
     except (OSError, ValueError, AttributeError):
         return False
     return isinstance(attributes, dict) and attributes.get(FORMAT_KEY) == FORMAT_NAME
