@@ -128,6 +128,8 @@ def squares_batches(widths, counts, abundance, spectra, rules, floor, options, w
     like, phases = widths.columns, widths.phases
     strips, batch_starts = counts.strips, counts.batch_starts
     gram, outer, products = sums
+    amounts, gains = work.amounts, work.gains
+    update, inner = options.update, options.inner
     cross = zero(like, 0.0)
     quadratic = cross
     for t in range(batch_starts.size - 1):
@@ -136,26 +138,25 @@ def squares_batches(widths, counts, abundance, spectra, rules, floor, options, w
         here = counts.dense[first // LANES : (last + LANES - 1) // LANES]
         pixel_groups = here.shape[0] if here.shape[1] > 0 else 0
         groups = batch_starts[t], batch_starts[t + 1]
-        copy_in(phases, abundance, first, last, work.amounts)
+        copy_in(phases, abundance, first, last, amounts)
         set_dense_products(phases, here, pixel_groups, spectra.dense, work)
-        add_count_products(phases, groups, strips, spectra.by_channel, work.gains)
-        amounts = work.amounts
+        add_count_products(phases, groups, strips, spectra.by_channel, gains)
         for i in range(last - first):
-            gain = load(like, work.gains, i)
+            gain = load(like, gains, i)
             cross = fma_each(widen(gain), widen(load(like, amounts, i)), cross)
             loss = _times_gram(like, amounts, i, gram)
             quadratic = fma_each(widen(loss), widen(load(like, amounts, i)), quadratic)
-            if options.update:
-                for repeat in range(options.inner):
+            if update:
+                for repeat in range(inner):
                     if repeat > 0:
                         loss = _times_gram(like, amounts, i, gram)
                     factor = divide(gain, loss, load(like, rules, 1), floor)
                     store(amounts, i, lift(multiply(load(like, amounts, i), factor), load(like, rules, 2)))
         if options.statistics:
             spread_dense_counts(phases, here, pixel_groups, work, totals.dense)
-            spread_count_strips(phases, groups, strips, work.amounts, work.wide_amounts, totals.by_channel)
+            spread_count_strips(phases, groups, strips, amounts, work.wide_amounts, totals.by_channel)
             _add_outer(like, amounts, last - first, outer)
-        if options.update:
+        if update:
             copy_out(phases, amounts, first, last, abundance)
     store(products, 0, cross)
     store(products, 1, quadratic)
