@@ -53,7 +53,7 @@ def sixteen_strips(
     strip_spread(width, 0, steps, owner, place, weight, tile.astype(np.float64), spread)
 
 
-@pytest.mark.parametrize("phases", [1, 2, 3, 4, 8, 12])
+@pytest.mark.parametrize("phases", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2, 4, 8, 12))])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_sixteen_strips_at_a_time_equal_numpy(phases, dtype):
     rng = np.random.default_rng(phases)
