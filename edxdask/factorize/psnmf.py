@@ -191,8 +191,8 @@ def psnmf(
     -----
     *Phases that share elements.* One may be subtracted from the other without any harm to the likelihood.
     Where the map of a phase is flat over the middle of its grains, their pixels are taken to be pure; the
-    attribute ``flat_tops`` names such phases. If such a phase is mixed with another one everywhere, say so with
-    ``absent`` or ``compositions``, which come first.
+    attribute ``flat_tops`` names such phases. If such a phase is mixed with another one everywhere, say so
+    with ``absent`` or ``compositions``, which come first.
 
     Examples
     --------

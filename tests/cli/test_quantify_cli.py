@@ -98,9 +98,9 @@ def test_the_fits_are_drawn_and_not_replaced_unasked(run, store, tmp_path, suffi
 
 def test_phases_of_a_result_are_quantified_and_saved(run, store, tmp_path):
     cube = edxdask.open(store)
-    edxdask.save(edxdask.psnmf(cube, phases=2, bin=8, smooth=1.0), tmp_path / "phases.zarr")
+    edxdask.save(edxdask.psnmf(cube, phases=3, bin=8, smooth=1.0), tmp_path / "phases.zarr")
     done = run("quantify", tmp_path / "phases.zarr", "-o", tmp_path / "out.zarr", "--json")
-    assert {row["of"] for row in json.loads(done.stdout)["rows"]} == {"phase_0", "phase_1"}
+    assert {row["of"] for row in json.loads(done.stdout)["rows"]} == {"phase_0", "phase_1", "phase_2"}
     assert edxdask.open(tmp_path / "out.zarr").composition.dims == ("phase", "element")
 
 

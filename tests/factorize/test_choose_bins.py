@@ -7,6 +7,7 @@ import xarray as xr
 import edxdask
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.errors import EdxdaskError
+from edxdask.factorize.pansharpening import choose_bins
 from edxdask.factorize.pansharpening.choose_bins import (
     CLEARLY,
     WINDOW_PIXELS,
@@ -23,7 +24,19 @@ def mantle() -> xr.Dataset:
     return edxdask.simulate("mantle", shape=(72, 80), counts=120, seed=4).compute()
 
 
-def test_three_phases_are_found_where_three_were_drawn(mantle):
+@pytest.fixture
+def few_phases(monkeypatch):
+    """Kernels are compiled for every number of phases, up to eight of which would be tried."""
+    monkeypatch.setattr(choose_bins, "MOST_PHASES", 4)
+
+
+@pytest.mark.slow
+def test_three_phases_are_found_among_up_to_eight_where_three_were_drawn(mantle):
+    assert choose_bins.MOST_PHASES == 8
+    test_three_phases_are_found_where_three_were_drawn(mantle, None)
+
+
+def test_three_phases_are_found_where_three_were_drawn(mantle, few_phases):
     with photons_of(mantle, step="test", demand=Demand(0, 0)) as problem:
         curve = choose_phases(problem, 4, seed=0)
     assert curve.chosen == 3
@@ -55,7 +68,7 @@ def test_single_pixels_are_tried_where_pairs_are_not_clearly_worse(side, counts,
     assert (np.diff(curve.candidates) > 0).all()
 
 
-def test_choices_do_not_depend_on_partitions(mantle):
+def test_choices_do_not_depend_on_partitions(mantle, few_phases):
     scores = []
     for workers in (1, 3):
         with photons_of(mantle.chunk(y=10), step="test", demand=Demand(0, 0), workers=workers) as problem:

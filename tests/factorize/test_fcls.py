@@ -40,7 +40,7 @@ def divergence(a, spectra, y):
     return float(np.sum(fit) - np.sum(y[y > 0] * np.log(fit[y > 0])))
 
 
-@pytest.mark.parametrize("phases", [1, 2, 3, 5, 12])
+@pytest.mark.parametrize("phases", [1, 3, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 5, 12))])
 def test_least_squares_is_that_of_nnls_with_a_heavy_row_for_the_sum(phases):
     spectra = known(phases)
     counts, _ = draw(spectra, 40)

@@ -109,7 +109,7 @@ def test_lines_that_nobody_listed_and_that_spoil_the_fit_are_named(cube, caplog)
 
 
 def test_phases_are_warned_of_by_name_and_a_second_try_takes_the_warning_back(cube):
-    result = edxdask.nmf(cube, phases=2).assign_attrs(warnings=["of the factorization"])
+    result = edxdask.nmf(cube, phases=3).assign_attrs(warnings=["of the factorization"])
     listed = [e for e in cube.attrs["elements"] if e != "Ca"]
     once = edxdask.quantify(result, elements=listed)
     kept, *new = once.attrs["warnings"]
