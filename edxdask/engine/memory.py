@@ -41,12 +41,14 @@ class Demand:
     fixed : bytes of factors and statistics per thread
     per_partition : bytes of rows that a partition cuts out for its neighbours and gets from them
     copies : sets of binned or thinned copies; those of one set exist at the same time, those of two never do
+    code : bytes of kernels that the method loads beyond those of every method
     """
 
     per_pixel: int
     fixed: int
     per_partition: int = 0
     copies: tuple[CopySet, ...] = ()
+    code: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def plan_memory(
     share = held / partitions
     largest = min(seen.block_pixels, -(-pixels // tasks))
     kept, made = int(largest * seen.bytes_per_pixel), int(largest * seen.sparse_per_pixel)
-    base = KERNELS + (WORKER_BASE if client else resident_memory())
+    base = KERNELS + demand.code + (WORKER_BASE if client else resident_memory())
     limit = parse_bytes(memory_limit) if memory_limit is not None else _limit(client, base)
     copies, copies_state = _largest_copies(demand, mean, pixels)
     return MemoryPlan(

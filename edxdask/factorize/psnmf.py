@@ -52,6 +52,7 @@ from edxdask.results.build import make_result
 from edxdask.results.collections import Data, with_shared
 
 BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
+CODE = 10 * 2**20  # of the kernels that bin, thin and smooth, measured
 EXPECTED_BIN = 2  # at least, where the bin factor is found from the data: larger bins take less memory
 
 
@@ -281,6 +282,7 @@ def _demand(data: Data, phases: int | None, bin: int | None, smooth: float | Non
         6 * most * channels * 8 + 4 * scratch_floats(most, widest),
         4 * halo_floats(most, widest),
         (bins, *(copies_for_choices(window, most) if chosen else ())),
+        CODE,
     )
 
 
