@@ -114,7 +114,7 @@ def quantify(
         if own is not None and name != method:
             raise ParameterError("method", method, f"{name!r}, which the factors given belong to")
 
-    def recipe_for(one: xr.Dataset, axis: EnergyAxis | None = None) -> recipes.Recipe:
+    def recipe_for(one: xr.Dataset, axis: EnergyAxis | None = None) -> recipes.QuantificationRecipe:
         return recipes.make_recipe(
             one.attrs,
             one[schema.ENERGY].values,

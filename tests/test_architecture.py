@@ -217,3 +217,13 @@ def test_the_size_check_counts_bodies_without_docstrings():
     (fault,) = size_faults(f"def f():\n{body}    x = 2\n")
     assert "51 lines" in fault
     assert size_faults("\n" * 401) == ["401 lines, at most 400"]
+
+
+def test_no_two_classes_have_one_name():
+    """A name says what a thing is; private classes are their module's own business."""
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(named(path))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

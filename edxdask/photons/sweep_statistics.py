@@ -81,7 +81,7 @@ class FroSweep:
 
 
 @dataclass(frozen=True)
-class Factors:
+class CheckedFactors:
     """Checked factors, and what an update goes by.
 
     Attributes
@@ -118,7 +118,7 @@ def check_factors(
     *,
     inner: int,
     frozen: np.ndarray | None,
-) -> Factors:
+) -> CheckedFactors:
     """Refuse what the kernels cannot take, since they check nothing themselves."""
     if abundance.dtype not in (np.float32, np.float64) or not abundance.flags.c_contiguous:
         seen = f"{abundance.dtype} array, C-contiguous: {abundance.flags.c_contiguous}"
@@ -145,7 +145,7 @@ def check_factors(
     least = least_of(abundance.dtype)
     rules = UpdateRules((1 - keep) * rate, keep, (1 - keep) * rate * least)
     lifted = np.maximum(spectra, (least * sums).astype(spectra.dtype)[:, None])
-    return Factors(phases, abundance.dtype, rules, lifted * (spectra > 0))
+    return CheckedFactors(phases, abundance.dtype, rules, lifted * (spectra > 0))
 
 
 def check_width(name: str, width: int) -> None:

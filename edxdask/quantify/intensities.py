@@ -17,7 +17,7 @@ from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.lines import parse_line
 from edxdask.physics.poisson import LinearFit, fit_weights
 from edxdask.quantify.model import LineModel, build_model
-from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.recipe import QuantificationRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,9 @@ def fit_spectrum(
     return fit_model(spectrum, refined(spectrum, model) if refine_axis else model)
 
 
-def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tuple[LineModel, Floor]:
+def starting_model(
+    energy: np.ndarray, recipe: QuantificationRecipe, counts: np.ndarray
+) -> tuple[LineModel, Floor]:
     """Build the model that a recipe asks for; ``counts`` (E,) say where the channels of use begin.
 
     Energy axis and width are those of the recipe: as the file has them, or as an earlier fit found them.
@@ -132,7 +134,7 @@ def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tu
     return model, floor
 
 
-def settled_model(counts: np.ndarray, model: LineModel, recipe: Recipe) -> LineModel:
+def settled_model(counts: np.ndarray, model: LineModel, recipe: QuantificationRecipe) -> LineModel:
     """Model as the recipe wants it settled on a summed spectrum: axis, width and rates, or rates alone."""
     if recipe.axis_found:
         return with_splits(counts, model)

@@ -19,7 +19,7 @@ from edxdask.physics.absorption import NM_PER_CM
 from edxdask.physics.lines import atomic_number, parse_line
 from edxdask.physics.spectrum import AVOGADRO_PER_MOL
 from edxdask.quantify.composition import OXYGEN, charges_of, fractions, with_oxygen
-from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.recipe import QuantificationRecipe
 
 BARN_PER_NM2 = 1e-10  # nm² in a barn
 NM2_PER_CM2 = 1e14
@@ -70,7 +70,7 @@ def atomic_mass(element: str) -> float:
     return float(xraylib.AtomicWeight(atomic_number(element)))
 
 
-def table_factors(recipe: Recipe, lines: Sequence[str], barn: np.ndarray) -> LineFactors:
+def table_factors(recipe: QuantificationRecipe, lines: Sequence[str], barn: np.ndarray) -> LineFactors:
     """Factors from the emission tables.
 
     Parameters
@@ -92,7 +92,7 @@ def table_factors(recipe: Recipe, lines: Sequence[str], barn: np.ndarray) -> Lin
     return LineFactors(1.0 / (barn * BARN_PER_NM2 * share), np.zeros((size, size)))
 
 
-def given_factors(recipe: Recipe, lines: Sequence[str]) -> LineFactors:
+def given_factors(recipe: QuantificationRecipe, lines: Sequence[str]) -> LineFactors:
     """Factors of the user by line: k (to a common factor, by mass), ζ (kg/m²) or σ (barn, as counted).
 
     Raises
@@ -147,7 +147,7 @@ def standard_factors(
 
 
 def solve(
-    recipe: Recipe,
+    recipe: QuantificationRecipe,
     lines: Sequence[str],
     intensities: np.ndarray,
     covariance: np.ndarray,
@@ -181,7 +181,7 @@ def solve(
     )
 
 
-def _mass_thickness(recipe: Recipe, found: Quantified) -> float | None:
+def _mass_thickness(recipe: QuantificationRecipe, found: Quantified) -> float | None:
     """Of the film, in nm × g/cm³; None where absorption is not to be corrected."""
     if recipe.method != "cliff-lorimer":
         return found.mass_thickness[0] if found.mass_thickness and recipe.angles_known else None
@@ -191,7 +191,7 @@ def _mass_thickness(recipe: Recipe, found: Quantified) -> float | None:
 
 
 def _composition(
-    recipe: Recipe,
+    recipe: QuantificationRecipe,
     lines: Sequence[str],
     intensities: np.ndarray,
     covariance: np.ndarray,

@@ -16,8 +16,8 @@ from edxdask.quantify.composition import OXYGEN
 from edxdask.quantify.intensities import LineFit, fit_model, settled_model, starting_model
 from edxdask.quantify.kernels.pixels import fit_pixels
 from edxdask.quantify.methods import solve
-from edxdask.quantify.recipe import Recipe
-from edxdask.quantify.spectra import Plan, Standard, make_plan, notes, variable
+from edxdask.quantify.recipe import QuantificationRecipe
+from edxdask.quantify.spectra import LinePlan, Standard, make_plan, notes, variable
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class PixelModel:
 
 
 def quantify_pixels(
-    ds: xr.Dataset, spectrum: np.ndarray, recipe: Recipe, *, standard: Standard | None = None
+    ds: xr.Dataset, spectrum: np.ndarray, recipe: QuantificationRecipe, *, standard: Standard | None = None
 ) -> xr.Dataset:
     """Quantify every pixel; lazy but for the sum spectrum, which gives axis, width, rates and continuum.
 
@@ -112,7 +112,7 @@ def pixel_model(fit: LineFit, lines: Sequence[str], first: int) -> PixelModel:
     return PixelModel(np.ascontiguousarray(rows), np.array(shares).T, first)
 
 
-def _sizes(plan: Plan) -> dict[str, int]:
+def _sizes(plan: LinePlan) -> dict[str, int]:
     """Numbers kept for each pixel, by variable."""
     elements = len(plan.recipe.measured) + (plan.recipe.oxygen is not None)
     names = [schema.COMPOSITION, schema.MASS_FRACTION]
@@ -124,7 +124,9 @@ def _sizes(plan: Plan) -> dict[str, int]:
     return sizes
 
 
-def quantify_block(block: np.ndarray, plan: Plan, pixel_model: PixelModel, dose: float | None) -> np.ndarray:
+def quantify_block(
+    block: np.ndarray, plan: LinePlan, pixel_model: PixelModel, dose: float | None
+) -> np.ndarray:
     """Quantify (pixels…, E) counts: (pixels…, numbers of `_sizes`)."""
     flat = np.ascontiguousarray(block[..., pixel_model.first :]).reshape(-1, pixel_model.rows.shape[1])
     size = len(pixel_model.rows)
@@ -140,7 +142,7 @@ def quantify_block(block: np.ndarray, plan: Plan, pixel_model: PixelModel, dose:
     return out.reshape(*block.shape[:-1], -1)
 
 
-def _numbers(plan: Plan, photons: np.ndarray, spread: np.ndarray, dose: float | None) -> np.ndarray:
+def _numbers(plan: LinePlan, photons: np.ndarray, spread: np.ndarray, dose: float | None) -> np.ndarray:
     used = len(plan.measured)
     one = solve(plan.recipe, plan.measured, photons[:used], spread[:used, :used], plan.factors, dose=dose)
     parts = [
@@ -160,7 +162,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
 
-def _as_maps(ds: xr.Dataset, out: da.Array, plan: Plan, sizes: dict[str, int]) -> xr.Dataset:
+def _as_maps(ds: xr.Dataset, out: da.Array, plan: LinePlan, sizes: dict[str, int]) -> xr.Dataset:
     pixels = schema.pixel_dims(ds)
     elements = [*plan.recipe.measured, *([OXYGEN] if plan.recipe.oxygen is not None else [])]
     at, variables = 0, {}

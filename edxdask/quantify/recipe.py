@@ -28,7 +28,7 @@ Factors = Mapping[str, float | tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class QuantificationRecipe:
     """Everything a quantification needs beside counts; see `edxdask.quantify` for the meaning.
 
     ``axis`` is where the fit of the energy axis begins; where ``axis_found``, an earlier fit has found it,
@@ -102,7 +102,7 @@ def make_recipe(
     detector: Detector | None,
     refine_axis: bool,
     axis: EnergyAxis | None = None,
-) -> Recipe:
+) -> QuantificationRecipe:
     """Check what was asked for, and fill in what the attributes of the data know.
 
     ``axis`` is what an earlier fit of the same counts has found; None: there was none.
@@ -118,7 +118,7 @@ def make_recipe(
     stage = (float(attrs.get(schema.TILT_ALPHA, 0.0)), float(attrs.get(schema.TILT_BETA, 0.0)))
     found = detector or Detector.of(attrs)
     azimuths_known = detector is not None or schema.AZIMUTH in attrs
-    return Recipe(
+    return QuantificationRecipe(
         elements=names,
         method=method,  # type: ignore[arg-type]
         beam_energy=beam,

@@ -9,7 +9,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.lines import parse_line
-from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.recipe import QuantificationRecipe
 from edxdask.quantify.spectra import Standard, quantify_spectra
 from edxdask.quantify.unlisted import with_warnings
 from edxdask.results.check import check_result
@@ -30,7 +30,7 @@ def root_of(result: xr.Dataset | xr.DataTree) -> xr.Dataset:
 
 
 def quantify_result(
-    result: xr.Dataset | xr.DataTree, recipe: Recipe, *, standard: Standard | None = None
+    result: xr.Dataset | xr.DataTree, recipe: QuantificationRecipe, *, standard: Standard | None = None
 ) -> xr.Dataset | xr.DataTree:
     """Add the compositions of its phases to a result.
 

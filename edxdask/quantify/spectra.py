@@ -32,7 +32,7 @@ from edxdask.quantify.methods import (
     standard_factors,
     table_factors,
 )
-from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.recipe import QuantificationRecipe
 from edxdask.quantify.unlisted import VERB, warnings_of
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Standard:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class LinePlan:
     """What stays the same for every spectrum of a measurement.
 
     Attributes
@@ -67,7 +67,7 @@ class Plan:
     factors : of the lines of the measured elements
     """
 
-    recipe: Recipe
+    recipe: QuantificationRecipe
     lines: tuple[str, ...]
     factors: LineFactors
 
@@ -77,7 +77,7 @@ class Plan:
         return self.lines[: len(self.recipe.measured)]
 
 
-def make_plan(recipe: Recipe, fit: LineFit, standard: Standard | None) -> Plan:
+def make_plan(recipe: QuantificationRecipe, fit: LineFit, standard: Standard | None) -> LinePlan:
     """Choose lines and find their factors."""
     others = tuple(e for e in recipe.elements if e not in recipe.measured)
     order = (*recipe.measured, *others)
@@ -93,10 +93,10 @@ def make_plan(recipe: Recipe, fit: LineFit, standard: Standard | None) -> Plan:
         factors = given_factors(recipe, measured)
     else:
         factors = table_factors(recipe, measured, fit.shares(measured).sum(axis=1))
-    return Plan(recipe, names, factors)
+    return LinePlan(recipe, names, factors)
 
 
-def _from_standard(recipe: Recipe, lines: Sequence[str], standard: Standard) -> LineFactors:
+def _from_standard(recipe: QuantificationRecipe, lines: Sequence[str], standard: Standard) -> LineFactors:
     if recipe.method != "cliff-lorimer" or recipe.factors is not None:
         raise ParameterError("standard", "a standard", "method='cliff-lorimer' and no other factors with it")
     fit = fit_spectrum(
@@ -120,7 +120,7 @@ def _from_standard(recipe: Recipe, lines: Sequence[str], standard: Standard) -> 
 def quantify_spectra(
     counts: np.ndarray,
     energy: np.ndarray,
-    recipe: Recipe,
+    recipe: QuantificationRecipe,
     *,
     dim: str,
     labels: Sequence[str],
@@ -171,7 +171,7 @@ def _check_counts(counts: np.ndarray, labels: Sequence[str]) -> None:
 
 
 def _labelled(
-    plan: Plan,
+    plan: LinePlan,
     fits: Sequence[LineFit],
     found: Sequence[Quantified],
     dim: str,
@@ -225,7 +225,7 @@ def _curve(fit: LineFit, name: str) -> np.ndarray:
     }[name]
 
 
-def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor) -> dict[str, object]:
+def notes(plan: LinePlan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor) -> dict[str, object]:
     """Attributes that say how it was done, what the axis was found to be, and what was not listed."""
     model = fits[0].model
     moved = None if plan.recipe.axis_found else axis_warning(model.axis, VERB.rstrip(": "))
@@ -242,7 +242,7 @@ def notes(plan: Plan, fits: Sequence[LineFit], labels: Sequence[str], floor: Flo
 
 
 def detection(
-    plan: Plan, fits: Sequence[LineFit], found: Sequence[Quantified]
+    plan: LinePlan, fits: Sequence[LineFit], found: Sequence[Quantified]
 ) -> tuple[np.ndarray, np.ndarray]:
     """SNR and limit of detection (atomic fraction) of every line: (spectra, lines) each.
 

@@ -13,7 +13,7 @@ from edxdask.physics.candidates import Candidate
 from edxdask.physics.detector import fwhm_kev
 from edxdask.physics.find import THRESHOLD, find_in_spectrum
 from edxdask.quantify.intensities import LEAST_EXPECTED, LineFit
-from edxdask.quantify.recipe import Recipe
+from edxdask.quantify.recipe import QuantificationRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def dispersion(fit: LineFit) -> float:
     return max(float(np.median(pull)) / MEDIAN_CHI2, 1.0) if used.any() else 1.0
 
 
-def unlisted_lines(fit: LineFit, recipe: Recipe) -> tuple[Candidate, ...]:
+def unlisted_lines(fit: LineFit, recipe: QuantificationRecipe) -> tuple[Candidate, ...]:
     """Elements and peaks in a spectrum that is badly fitted and that the recipe does not list.
 
     The search starts from the axis of the file: with a strong line missing, that of the fit may be astray
@@ -74,7 +74,7 @@ def unlisted_lines(fit: LineFit, recipe: Recipe) -> tuple[Candidate, ...]:
     )
 
 
-def warnings_of(fits: Sequence[LineFit], labels: Sequence[str], recipe: Recipe) -> list[str]:
+def warnings_of(fits: Sequence[LineFit], labels: Sequence[str], recipe: QuantificationRecipe) -> list[str]:
     """Say for each spectrum what it holds beyond what is listed; also in the log."""
     texts = []
     for fit, label in zip(fits, labels, strict=True):

@@ -29,13 +29,13 @@ from edxdask.io.vendor.hyperspy_dict import (
 )
 from edxdask.io.vendor.lone import is_spectrum, of_one_pixel
 
-__all__ = ["Found", "Signal", "maps_of"]
+__all__ = ["FoundMap", "Signal", "maps_of"]
 
 _ENERGY_LAST = 2
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundMap:
     """A signal that is a spectrum image, or was made one.
 
     Attributes
@@ -50,7 +50,7 @@ class Found:
     map: DenseMap
 
 
-def maps_of(signals: list[Signal], *, lazy: bool, uncalibrated: str) -> list[Found]:
+def maps_of(signals: list[Signal], *, lazy: bool, uncalibrated: str) -> list[FoundMap]:
     """Spectrum images among ``signals``; where there is none, spectra, each as an image of one pixel.
 
     Parameters
@@ -77,7 +77,7 @@ def maps_of(signals: list[Signal], *, lazy: bool, uncalibrated: str) -> list[Fou
         raise ValueError(f"it holds no spectrum image and no spectrum of X-rays, only {_contents(signals)}")
     names = unique_names(slug(title_of(signal), "map") for signal, _ in chosen)
     return [
-        Found(signal, axis, _map(signal, axis, name, others, remark, lazy=lazy, uncalibrated=uncalibrated))
+        FoundMap(signal, axis, _map(signal, axis, name, others, remark, lazy=lazy, uncalibrated=uncalibrated))
         for (signal, axis), name, remark in zip(chosen, names, remarks, strict=True)
     ]
 
