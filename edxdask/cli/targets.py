@@ -63,7 +63,13 @@ def check_file(option: str, path: str, suffixes: tuple[str, ...], *, overwrite: 
 def claimed(out: str) -> Iterator[None]:
     """Keep a second run from working towards the same target; a killed run lets go by itself."""
     path = Path(f"{out}.lock")
-    with path.open("w") as file:
+    try:
+        opened = path.open("w")
+    except OSError as error:
+        fix = "Choose a folder that exists and that you may write to."
+        expected = f"a path whose folder can be written to ({error.strerror})"
+        raise ParameterError("out", out, expected, fix) from error
+    with opened as file:
         try:
             lock(file.fileno())
         except BlockingIOError as error:

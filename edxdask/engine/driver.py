@@ -161,8 +161,8 @@ class Loop:
         done = len(objectives)
         if self.checkpoint is None:
             logger.warning(
-                "%s: interrupted after iteration %d, of which nothing is kept; with checkpoint='folder' the "
-                "same command goes on from the last checkpoint there",
+                "%s: interrupted after iteration %d, which is not kept; with a checkpoint folder, steps that "
+                "were finished are",
                 self.label,
                 done,
             )

@@ -46,7 +46,7 @@ from edxdask.factorize.pansharpening.steps import (
     window_for_choices,
 )
 from edxdask.factorize.priors.memory import halo_floats, map_bytes, scratch_floats
-from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps
+from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps, checked_kind
 from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data, with_shared
@@ -203,7 +203,7 @@ def psnmf(
     >>> result["abundance"].sizes["phase"], result["phase"].values.tolist()
     (3, ['Brg', 'Fp', 'CaPv'])
     """
-    _check(bin, smooth, max_iter, closure)
+    _check(bin, smooth, prior, max_iter, closure)
     wanted = WantedPhases.of(phases)
     request = physics_request(elements, absent, compositions, wanted.number, refine_axis)
     for name, labels in (("absent", absent), ("compositions", compositions)):
@@ -297,12 +297,13 @@ def _check_bins(bin: int | None, stacks: list[ImageStack], phases: int) -> None:
         )
 
 
-def _check(bin: int | None, smooth: float | None, max_iter: int, closure: str) -> None:
+def _check(bin: int | None, smooth: float | None, prior: str, max_iter: int, closure: str) -> None:
+    checked_kind(prior, name="prior")
     if closure not in ("counts", "thickness"):
         raise ParameterError("closure", closure, "'counts' or 'thickness'")
     if bin is not None and (isinstance(bin, bool) or not isinstance(bin, int | np.integer) or bin < 1):
         raise ParameterError("bin", bin, "a whole number of pixels of at least 1, or None to find it")
-    if smooth is not None and not smooth >= 0:
+    if smooth is not None and not (isinstance(smooth, int | float | np.number) and smooth >= 0):
         raise ParameterError("smooth", smooth, "a strength of at least 0, or None to find it")
     if max_iter < 1:
         raise ParameterError("max_iter", max_iter, "at least 1")

@@ -67,9 +67,7 @@ def check_store(path: Path) -> dict[str, Any]:
     if path.is_dir() and is_partial(path) and read_plan(path) is not None:
         raise IncompleteStoreError(f"{path} is an unfinished store. {_how_to_resume(path)}")
     if not (path / "zarr.json").is_file():
-        raise ForeignStoreError(
-            f"{path} is no store: it has no zarr.json. Turn a vendor file into one: edxdask.ingest(src, out)"
-        )
+        raise ForeignStoreError(f"{path} is no store: it has no zarr.json. {_how_to_get_one(path)}")
     try:
         attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
         attributes.get(FORMAT_KEY)
@@ -116,6 +114,16 @@ def _absent(path: Path) -> Exception:
     if partial.is_dir() and read_plan(partial) is not None:
         return IncompleteStoreError(f"{path} was not finished. {_how_to_resume(partial)}")
     return MissingStoreError(f"{path}: there is no such store")
+
+
+def _how_to_get_one(path: Path) -> str:
+    """Say what to do with what is no store: a vendor file is ingested."""
+    from edxdask.io.vendor import FORMATS
+
+    if path.suffix.lower() in FORMATS:
+        store = path.with_suffix(".zarr").name
+        return f"Turn the vendor file into one: edxdask ingest {path} -o {store}"
+    return "A store is a folder that edxdask wrote, such as map.zarr"
 
 
 def _how_to_resume(partial: Path) -> str:

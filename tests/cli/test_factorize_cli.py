@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import edxdask
+from edxdask.errors import ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,18 @@ def test_two_runs_towards_one_target_do_not_both_work(run, store, tmp_path):
     assert done.exit_code == 1
     assert "another run" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_vendor_file_where_a_store_is_expected_gets_the_command_to_type(run, tmp_path):
+    (tmp_path / "map.bcf").write_bytes(b"anything")
+    done = run("psnmf", tmp_path / "map.bcf", "-o", tmp_path / "out.zarr")
+    assert done.exit_code == 1
+    assert f"edxdask ingest {tmp_path / 'map.bcf'} -o map.zarr" in " ".join(done.output.split())
+
+
+def test_a_prior_that_does_not_exist_is_refused_before_any_work(tmp_path):
+    cube = edxdask.simulate(shape=(16, 16), counts=20)
+    with pytest.raises(ParameterError, match=r"prior='hubr': expected 'tv' or 'laplacian'"):
+        edxdask.psnmf(cube, prior="hubr")
+    with pytest.raises(ParameterError, match="smooth='auto'"):
+        edxdask.psnmf(cube, smooth="auto")

@@ -83,7 +83,12 @@ MAKERS = {
     "h5oina": lambda f, _: made.write_h5oina(f / "a.h5oina", [made.counts_of(CUBE)]),
     "edaxh5": lambda f, _: made.write_edaxh5(f / "a.edaxh5", {"P/S/Area 1/Live Map 1": made.counts_of(CUBE)}),
 }
-OF_REAL_FILES = {"bcf real", "asw", "elid"}  # these skip where the files are absent; the others are made here
+OF_REAL_FILES = {
+    "bcf real",
+    "asw",
+    "elid",
+    "spx",
+}  # these skip where the files are absent; the others are made here
 # Formats that keep a total of their own (a sum spectrum, or a checksum over everything): there no count may
 # change without a word.
 WITH_TOTAL = {"bcf", "bcf real", "emd", "pts", "asw", "elid", "edaxh5"}

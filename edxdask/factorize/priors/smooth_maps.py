@@ -277,13 +277,13 @@ def smooth_abundances(
     return SmoothMaps(PixelStates.now(problem).changed(ToAbundances(sums, yields)), objectives)
 
 
-def checked_kind(kind: str) -> Prior:
+def checked_kind(kind: str, *, name: str = "kind") -> Prior:
     """Refuse the name of a prior that does not exist."""
     if kind == "tv":
         return "tv"
     if kind == "laplacian":
         return "laplacian"
-    raise ParameterError("kind", kind, "'tv' or 'laplacian'")
+    raise ParameterError(name, kind, "'tv' or 'laplacian'")
 
 
 def unit_rows(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
