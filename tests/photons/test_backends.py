@@ -189,17 +189,21 @@ def broken_cache(tmp_path_factory):
     return str(tmp_path_factory.mktemp("numba"))
 
 
-def run_sweep(before="", **variables):
-    """Run ``SWEEP`` in a process of its own; its output and its errors."""
+def run(script, **variables):
+    """Run a script in a process of its own, with no backend named."""
     environment = {name: value for name, value in os.environ.items() if name != "EDXDASK_KERNELS"}
-    done = subprocess.run(
-        [sys.executable, "-W", "always::RuntimeWarning", "-c", before + SWEEP],
+    return subprocess.run(
+        [sys.executable, "-W", "always::RuntimeWarning", "-c", script],
         env={**environment, "PYTHONPATH": str(PACKAGE.parent), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
-    return done
+
+
+def run_sweep(before="", **variables):
+    """Run ``SWEEP`` after something else."""
+    return run(before + SWEEP, **variables)
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
@@ -240,9 +244,7 @@ edxdask.psnmf(ds, phases=3)
 
 @pytest.mark.slow
 def test_a_first_psnmf_says_that_it_compiles(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(tmp_path)}
     for times in (1, 0):
-        done = subprocess.run(
-            [sys.executable, "-c", PSNMF], env=environment, capture_output=True, text=True, check=True
-        )
+        done = run(PSNMF, NUMBA_CACHE_DIR=str(tmp_path))
+        assert done.returncode == 0, done.stderr
         assert done.stderr.count("compiles its kernels") == times

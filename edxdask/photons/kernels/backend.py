@@ -34,12 +34,11 @@ def kernels() -> Kernels:
     True
     """
     wanted = os.environ.get(VARIABLE, "")
-    with _choosing:
-        if wanted not in _chosen:
-            if not _chosen:
-                announce_compilation()
-            _chosen[wanted] = _choose(wanted)
-        return load_backend(_chosen[wanted])
+    if wanted not in _chosen:  # asked without the lock: a fork of this process may find it closed for ever
+        with _choosing:
+            if wanted not in _chosen:
+                _chosen[wanted] = _choose(wanted)
+    return load_backend(_chosen[wanted])
 
 
 def load_backend(name: str) -> Kernels:
@@ -48,6 +47,8 @@ def load_backend(name: str) -> Kernels:
 
 
 def _choose(wanted: str) -> str:
+    if not _chosen:
+        announce_compilation()
     if wanted == PLAIN:
         return PLAIN
     if wanted not in ("", VECTOR):
