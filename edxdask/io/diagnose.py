@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edxdask import schema
-from edxdask.errors import EdxdaskError, ParameterError, StoreExistsError, VendorFileError
+from edxdask.errors import NO_READER, EdxdaskError, ParameterError, StoreExistsError, VendorFileError
 from edxdask.io.allowed import shown_message, shown_suffix
 from edxdask.io.probes import REPORT, cut, indented, magic_of, names_of, redacted
 from edxdask.io.remote import RemoteReader
@@ -187,9 +187,8 @@ def _read(path: Path) -> list[str]:
                 lines += [f"map {number + 1}: {line}" for line in _header(header)]
                 lines.append(_decoded(remote, number, header))
     except VendorFileError as error:
-        lines.append(
-            f"stopped in the {error.reader} reader while {error.stage}: {_shown_reason(error, path)}"
-        )
+        where = "no reader takes it" if error.reader == NO_READER else f"stopped in the {error.reader} reader"
+        lines.append(f"{where} while {error.stage}: {_shown_reason(error, path)}")
     except EdxdaskError as error:
         lines.append(f"stopped: {shown_message(str(error), str(path))}")
     return lines
@@ -221,4 +220,5 @@ def _decoded(remote: RemoteReader, number: int, header: MapHeader) -> str:
     if header.expected_total is not None:
         alike = "agrees with" if total == header.expected_total else "differs from"
         verdict = f"the sum {alike} the total that the file states"
+        verdict += "" if header.total_is_exact else ", which may count otherwise"
     return f"map {number + 1}: decoding: done, {bands} bands of {_ROWS} rows; {verdict}"

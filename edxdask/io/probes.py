@@ -299,7 +299,11 @@ def rosettasciio(path: Path) -> Outline:
     found: Outline = [] if plugins else [("no plugin for files of this suffix", [])]
     for plugin in plugins:
         try:
-            signals = importlib.import_module(plugin["api"]).file_reader(str(path), lazy=True)
+            reader = importlib.import_module(plugin["api"]).file_reader
+            try:
+                signals = reader(str(path), lazy=True)
+            except NotImplementedError:  # formats that it decodes at once
+                signals = reader(str(path))
             signs = [_signal(signal) for signal in signals]
         except Exception as error:  # whatever a plugin raises is what is asked for
             found.append((f"{plugin['name']}: {_failure(error)}", []))

@@ -117,10 +117,11 @@ def test_any_bytes_give_a_report_that_says_where_it_stopped(folder, content):
     report = diagnose(path)
     assert_private(report, PERSON.encode()[:4].hex(" "))
     assert f"{len(content)} bytes" in report
-    assert "stopped in the" in section(report, "edxdask's reader")
+    assert "no reader takes it" in report or "stopped in the" in section(report, "edxdask's reader")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_every_real_file_has_a_report(data, folder):
     names = [p for p in sorted((data / "vendor").rglob("*")) if p.is_file()]
     for number, original in enumerate(names):
@@ -132,7 +133,8 @@ def test_every_real_file_has_a_report(data, folder):
             cut.write_bytes(original.read_bytes()[: original.stat().st_size * 2 // 3])
             report = diagnose(cut)
             assert_private(report)
-            assert "stopped" in section(report, "edxdask's reader")
+            read = section(report, "edxdask's reader")
+            assert "no reader takes it" in read or "stopped in the" in read
 
 
 def test_a_real_velox_file_is_described_by_its_streams_and_keys(data, tmp_path):
