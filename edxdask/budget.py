@@ -95,7 +95,7 @@ class MemoryPlan:
     scratch : statistics, one band in flight and the factors, of all threads together
     limit : what the process may take
     threads : that work at once in the process
-    processes : that share the photons
+    processes : number of processes that hold the photons
     copies : binned and thinned copies of the photons that exist at the same time
     copies_state : arrays beside those; they never exist together with ``state``
     """
@@ -183,14 +183,14 @@ class MemoryPlan:
             )
             raise MemoryBudgetError(
                 f"{step} does not fit memory_limit={format_bytes(self.limit)}, even with the photons on disk "
-                f"({parts}). It needs memory_limit='{_mebibytes(self.from_disk)}' that way and "
+                f"({parts}). It needs memory_limit='{_mebibytes(self.from_disk)}' then and "
                 f"'{_mebibytes(self.in_memory)}' to keep the photons in memory.{self._advice()}"
             )
         return self
 
     def _advice(self) -> str:
         if self.processes > 1:
-            return " Or take more workers: each holds its share of the photons and the state."
+            return " Or take more workers: each holds its part of the photons and the state."
         if self.threads == 1:
             return ""
         alone = self.base + max(self.reading // self.threads, self.state + self.scratch // self.threads)

@@ -29,7 +29,7 @@ QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
 QUEUE_DEFAULTS = {"cores": 1, "processes": 1, "walltime": "24:00:00"}
 SHIPPED = {"walltime": "00:30:00"}  # dask-jobqueue's own default, which would end a job after half an hour
 
-# The allocator keeps freed chunks unless told; it reads this once, before a worker starts.
+# The allocator keeps freed chunks unless this is set; it is read once, before a worker starts.
 # One numba thread per task: dask already fills the cores.
 WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -37,8 +37,8 @@ WORKER_ENVIRONMENT = {
     "NUMBA_NUM_THREADS": "1",
 }
 
-# Photons are planned to fit, or lie in a cache of our own: what dask would spill is needed again in the
-# next round, and a worker that it pauses would wait for ever, as nothing it holds can go. Its profiler looks
+# Photons are planned to fit, or lie in our own cache: what dask would spill is needed again in the
+# next round, and a worker that it pauses would wait for ever, as nothing it holds can be freed. Its profiler looks
 # at Python's frames a hundred times per second: 2 % of a core, and kernels have no frames. Every process asks
 # itself 50 times per second whether it is late: half a percent of a core each, where twice is enough.
 WORKER_SETTINGS = {

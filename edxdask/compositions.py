@@ -194,7 +194,7 @@ def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.D
 
 
 def _region(ds: xr.Dataset, mask: Any) -> tuple[Any, float]:
-    """Spectrum of a region, or of all; and its share of the pixels."""
+    """Spectrum of a region, or of all; and its fraction of the pixels."""
     from edxdask.ops import sum_spectrum
     from edxdask.ops.masks import as_mask
 

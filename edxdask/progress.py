@@ -50,7 +50,7 @@ ProgressOption = ProgressHook | bool | None
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Where reports of the call that is under way go; None: nowhere."""
+    """Where reports of the running call go; None: nowhere."""
 
     hook: ProgressHook | None
 
@@ -60,7 +60,7 @@ _CHOSEN: ContextVar[_Chosen | None] = ContextVar("edxdask_progress", default=Non
 
 @contextmanager
 def shown(progress: ProgressOption, label: str) -> Iterator[ProgressHook | None]:
-    """Give the hook that the work in this block reports to, None where nobody wants to know.
+    """Give the hook that the work in this block reports to, None where nobody listens.
 
     A call inside the block that leaves its own ``progress`` at None reports to the same hook, so that work
     made of several public functions has one display.

@@ -1,4 +1,4 @@
-"""What progress looks like: a bar in a terminal or a notebook, lines of text in a log.
+"""How progress is shown: a bar in a terminal or a notebook, lines of text in a log.
 
 Bars show one piece of work at a time, appear when the work has taken a second, and go when it is done. A
 thread of their own draws them, so that work that reports seldom is seen to be alive.
@@ -71,7 +71,7 @@ class Pace:
 
     @property
     def rate(self) -> float | None:
-        """Units per second; None until reports tell."""
+        """Units per second; None until there are reports."""
         if len(self._marks) < 2:
             return None
         (first, begun), (last, done) = self._marks[0], self._marks[-1]
@@ -164,7 +164,7 @@ class Picture:
     Attributes
     ----------
     fraction : of the work that is done; None where the total is not known
-    text : what stands behind the bar
+    text : what follows the bar
     """
 
     label: str
@@ -257,7 +257,7 @@ class TerminalCanvas:
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}", markup=False),
         )
-        # what is printed meanwhile stands above the bar; a stdout that goes elsewhere must go on going there
+        # what is printed meanwhile is above the bar; a stdout that goes elsewhere must still go there
         at_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._bars = Bars(
             *columns,

@@ -1,4 +1,4 @@
-"""Public functions that join several stages; everything else is public where it stands.
+"""Public functions that join several stages; everything else is public in its own module.
 
 ``edxdask.__init__`` hands these out on first use.
 """

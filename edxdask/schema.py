@@ -180,7 +180,7 @@ _ATTRIBUTES = (
     Attribute(QUANTIFICATION, str, "method of quantification"),
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
     Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
-    Attribute(FIT_SPLIT, list, "families whose lines the fit did not tie by their rates"),
+    Attribute(FIT_SPLIT, list, "families with lines that the fit did not tie by their rates"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),
@@ -223,7 +223,7 @@ def energy_coordinate(offset: float, scale: float, channels: int) -> xr.Variable
 
 
 def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
-    """Offset and scale (keV) of the energy axis as it stands now, after any slicing.
+    """Offset and scale (keV) of the energy axis as it is now, after any slicing.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
 def validate_cube(cube: Any, *, name: str = "data") -> xr.Dataset:
     """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to fix.
 
-    Checks names, dimensions, kinds and the energy axis; looks at no counts.
+    Checks names, dimensions, kinds and the energy axis; reads no counts.
     """
     import xarray as xr
 
@@ -279,7 +279,7 @@ def validate_cube(cube: Any, *, name: str = "data") -> xr.Dataset:
 
 
 def dims_of(name: str, pixels: tuple[str, ...]) -> tuple[str, ...]:
-    """Dimensions of variable ``name`` in a cube whose pixel dimensions are ``pixels``.
+    """Dimensions of variable ``name`` in a cube with the pixel dimensions ``pixels``.
 
     Examples
     --------

@@ -143,7 +143,7 @@ def _report(error: BaseException, settings: Settings) -> int:
         return PIPE_CLOSED
     if isinstance(error, click.Abort | KeyboardInterrupt):
         said = any("Continue with" in note for note in getattr(error.__cause__ or error, "__notes__", ()))
-        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume and not said else ""))
+        _say("interrupted." + (f" To resume: {settings.resume}" if settings.resume and not said else ""))
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show()

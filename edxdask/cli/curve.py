@@ -14,7 +14,7 @@ EFFICIENCY_HELP = "CSV of energy (keV) and fraction of photons that the detector
 
 
 def with_efficiency(data: Any, path: str | None) -> Any:
-    """Give every map the efficiency that a file tells of, if there is a file."""
+    """Give every map the efficiency that a file lists, if there is a file."""
     from edxdask.results.collections import is_collection
 
     if path is None:

@@ -32,7 +32,7 @@ class OrAuto(click.ParamType):
         try:
             return self.kind(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a number nor {AUTO!r}", param, ctx)
+            self.fail(f"{value!r} is not a number, and not {AUTO!r}", param, ctx)
 
 
 class PhasesOption(click.ParamType):
@@ -145,7 +145,7 @@ def _run(
     checkpointed: bool = True,
     efficiency: str | None = None,
 ) -> Any:
-    """Open, factorize on the scheduler asked for, save; an interrupted run goes on with the same command."""
+    """Open, factorize on the chosen scheduler, save; the same command resumes an interrupted run."""
     from edxdask.cluster import client_for
     from edxdask.io import open_store, save
     from edxdask.io.save import continued_by

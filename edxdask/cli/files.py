@@ -17,7 +17,7 @@ from edxdask.errors import ParameterError
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
-SPECTRA_APART = (".msa", ".emsa")  # one spectrum a file, so a result goes to several by itself
+SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
 
 class FrameRange(click.ParamType):
@@ -195,7 +195,7 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
             raise ParameterError(
                 "--map",
                 line,
-                f"a line that lies, with its background, within the axis of {low:g} to {high:g} keV",
+                f"a line that is, with its background, on the axis of {low:g} to {high:g} keV",
                 f"This one is at {line_centroid(line):.4g} keV.",
             ) from error
     return ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()

@@ -25,7 +25,7 @@ def check_target(out: str, source: str, *, overwrite: bool) -> None:
     Raises
     ------
     ParameterError
-        If it is the source itself, or lies in a folder that does not exist.
+        If it is the source itself, or its folder does not exist.
     StoreExistsError
         If it exists and may not be replaced.
     ForeignStoreError
@@ -61,7 +61,7 @@ def check_file(option: str, path: str, suffixes: tuple[str, ...], *, overwrite: 
 
 @contextmanager
 def claimed(out: str) -> Iterator[None]:
-    """Keep a second run from working towards the same target; a killed run lets go by itself."""
+    """Keep a second run from working towards the same target; a killed run frees it."""
     path = Path(f"{out}.lock")
     with path.open("w") as file:
         try:

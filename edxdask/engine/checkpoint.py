@@ -83,7 +83,7 @@ class Checkpoint:
     ----------
     folder : where; on a cluster, a folder that all workers see
     identity : what the run is (data, method, parameters); a checkpoint of another run is refused. When to
-        stop is no part of it: a run may go on longer than first asked for, but not less long (``Loop``)
+        stop is no part of it: a run may take more iterations than first requested, but not fewer (``Loop``)
     """
 
     folder: Path
@@ -167,7 +167,7 @@ def refuse_other_run(place: Path, there: Mapping[str, Any], here: Mapping[str, A
     if changed:
         seen = ", ".join(f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in changed)
         raise EdxdaskError(
-            f"{place}: this checkpoint is of another run ({seen}). Give the same parameters to go on with "
+            f"{place}: this checkpoint is of another run ({seen}). Give the same parameters to resume "
             "it, or remove the folder to start anew."
         )
 

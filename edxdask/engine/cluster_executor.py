@@ -10,7 +10,7 @@ So chains are cut every ``CHAIN_ROUNDS`` rounds: at a checkpoint if there is one
 through the client into new tasks (``_cut``), which needs no folder that all nodes see. The scheduler then
 holds the factors of so many rounds and the states once, and a lost worker costs so many rounds at most.
 
-What a round waits for is messages. On a few workers the statistics are asked for in one call to all of them,
+What a round waits for is messages. On a few workers the statistics are requested in one call to all of them,
 which each answers with the sum of what it holds: tasks that hand them out would take their way through the
 scheduler once more (19 instead of 11 ms per round on two workers, 220 instead of 150 on 32). Those tasks,
 in a tree, are for many workers, and for the round in which one is lost.
@@ -60,10 +60,10 @@ TREE_WIDTH = 8  # statistics added per task
 # So many workers answer the client each. What more of them say (up to 1 MB each: 32 phases, 4096 channels)
 # would keep one connection longer than tasks keep the scheduler, and is added on the way.
 FEW_WORKERS = 64
-IN_FLIGHT = 2  # answers of ``collect`` on their way at once, to bound the client's memory
+IN_FLIGHT = 2  # answers of ``collect`` under way at once, to bound the client's memory
 CHAIN_ROUNDS = 64  # more than the rounds between two checkpoints
 CHAIN_SECONDS = 600.0
-ROSTER_SECONDS = 5.0  # how often to look which workers there are
+ROSTER_SECONDS = 5.0  # how often to check which workers there are
 INLINE_PARTITIONS = 16  # more partitions get the factors from one another, not each from the client
 
 
@@ -81,7 +81,7 @@ class Held:
 
 
 def stats_held(keys: Sequence[str], dask_worker: Worker) -> Held:
-    """Look for states on a worker, which ``distributed`` fills in."""
+    """Find states on a worker, which ``distributed`` fills in."""
     here = [key for key in keys if key in dask_worker.data]
     stats = [cast(Advanced, dask_worker.data[key]).stats for key in here]
     return Held(here, add_stats(stats) if stats else {})
@@ -184,7 +184,7 @@ class ClusterExecutor:
         if len(self._addresses) <= FEW_WORKERS:
             # the round before goes only now: the client sends every 10 ms, and tasks must not wait for that
             states = self._states = self.client.compute(states, optimize_graph=False)
-            self._answers = []  # of a round that took the other way: they would keep their chain
+            self._answers = []  # of a round that used the other method: they would keep their chain
             if (total := self._ask_workers()) is not None:
                 return total
         stats = [self._later(i, stats_of, state) for i, state in enumerate(states)]
@@ -278,7 +278,7 @@ class ClusterExecutor:
         return fresh, list(self.client.gather(sizes))
 
     def close(self) -> None:
-        """Let go of everything, files included."""
+        """Release everything, files included."""
         self._states, self._answers, self._parts, self._jobs = [], [], [], []
         if self._caches and self.client.status == "running":
             # a worker that is just dying has lost its files to its nanny already

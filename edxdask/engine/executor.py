@@ -68,7 +68,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything, files included."""
+        """Release everything, files included."""
         ...
 
 
@@ -157,7 +157,7 @@ class ThreadExecutor:
         return fresh, [(part.nonzeros, part.photons) for part in fresh._partitions]
 
     def close(self) -> None:
-        """Let go of everything, files included."""
+        """Release everything, files included."""
         self._pool.shutdown(cancel_futures=True)
         self._partitions, self._states = [], []
         for folder in self._caches:

@@ -14,7 +14,7 @@ from edxdask.engine.layout import TilePlan
 from edxdask.engine.maps import MapView, tile_array
 from edxdask.photons import LEAST_DENSE_FILL
 
-PATCHES, SIDE = 16, 4  # squares of pixels that are looked at: 256 pixels know a fill of 0.2 to 0.025
+PATCHES, SIDE = 16, 4  # squares of pixels that are examined: 256 pixels know a fill of 0.2 to 0.025
 STEPS = 0.7548776662466927, 0.5698402909980532  # of a sequence that covers a square evenly, however long
 
 

@@ -79,7 +79,7 @@ class Problem:
         return sum(view.stack.pixels for view in self.maps)
 
     def fingerprint(self) -> str:
-        """Name of the photons and their places, in whatever partitions: tells a cube from its mirror image.
+        """Name of the photons and their places, in whatever partitions: a cube and its mirror image differ.
 
         Reads the photons once.
         """
@@ -106,7 +106,7 @@ class Problem:
         per_pixel: int = 0,
         beside: Problem | None = None,
     ) -> Iterator[Problem]:
-        """Binned or thinned photons as a problem of their own, let go of at the end.
+        """Binned or thinned photons as a separate problem, released at the end.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Problem:
 
     @contextmanager
     def window(self, data: xr.Dataset) -> Iterator[Problem]:
-        """Photons of a part of one of the maps as a problem of their own, let go of at the end."""
+        """Photons of a part of one of the maps as a separate problem, released at the end."""
         maps = maps_of(data)
         size = copy_bytes(self.mean, PhotonCopy(), sum(m.stack.pixels for m in maps))
         memory, spill = self.memory.beside(size // self.memory.processes, 0)
@@ -182,7 +182,7 @@ def photons_of(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
 ) -> Iterator[Problem]:
-    """Partitions of ``data`` on the active Client, else on threads; let go of at the end.
+    """Partitions of ``data`` on the active Client, else on threads; released at the end.
 
     Raises
     ------

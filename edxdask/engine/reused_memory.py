@@ -2,7 +2,7 @@
 
 A task of a cluster leaves the state before its own as it was, so each round writes the states anew. Memory
 fresh from the system for that, and given back a round later, cost a tenth of a round: a page is cleared when
-it is first written, and a virtual machine's host is told of every page that comes and goes.
+it is first written, and a virtual machine's host is informed of every page that comes and goes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-LEAST_BYTES = 1 << 20  # lesser arrays the allocator uses again by itself
+LEAST_BYTES = 1 << 20  # the allocator itself reuses smaller arrays
 MOST_SPARE = 4  # pieces of memory that are kept for copies to come
 
 _spare: deque[np.ndarray] = deque(maxlen=MOST_SPARE)  # its methods are atomic

@@ -46,7 +46,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     Whole numbers of any dtype are counts, and taken as they are. Other numbers of at least 0 (rates, scaled
     or weighted counts) are factorized too, rounded to steps of about 2e-10 of the largest; memory and time
     follow the numbers that are not zero. Negative numbers and NaN are refused. HyperSpy's EDS signals scale
-    counts unless told otherwise: ``s.decomposition(False, None, algorithm=PhotonNMF(3))`` hands them over as
+    counts unless this is set: ``s.decomposition(False, None, algorithm=PhotonNMF(3))`` hands them over as
     they are, which ``loss="kl"`` is for; scaled ones are for ``loss="frobenius"``.
 
     Parameters

@@ -84,7 +84,7 @@ def fcls(
     loss : {"frobenius", "kl"}
         "frobenius" minimises the squared difference of each pixel from its photons divided among the spectra
         (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood (Newton's
-        method with bounds), which keeps every pixel's photons by itself. Photons in channels where all
+        method with bounds), which keeps the photons of every pixel. Photons in channels where all
         spectra are zero say nothing to it and are not in its ``total``.
     precision : {"double", "single"}
         Of the abundances.
@@ -142,7 +142,7 @@ def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]
     Raises
     ------
     ParameterError, SchemaError
-        If they cannot be spectra of this cube, or cannot be told apart.
+        If they cannot be spectra of this cube, or cannot be distinguished.
     """
     energy = cube.coords[schema.ENERGY]
     if isinstance(spectra, xr.Dataset) or is_collection(spectra):

@@ -125,7 +125,7 @@ def nmf(
         Cube, or collection of cubes on one energy axis.
     phases : int or list of str
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
-        name, but for those that ``absent``, ``compositions`` or an ``init`` with such names tell apart, and
+        name, but for those that ``absent``, ``compositions`` or an ``init`` with such names distinguish, and
         the result lists the phases in the order of the names.
     loss : {"kl", "frobenius"}
         "kl" for Poisson counts.
@@ -133,7 +133,7 @@ def nmf(
         None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
         ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
     max_iter : int
-        Most iterations; with elements each of two fits does so many, that with columns which phases share and
+        Most iterations; with elements each of two fits does as many: one with shared columns, and
         that with each phase's own.
     tol : float
         Stop when three iterations in a row gain less than this fraction of the objective.
@@ -162,7 +162,7 @@ def nmf(
     cache : path, optional
         Folder of that cache.
     checkpoint : path, optional
-        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` goes on; other
+        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` continues; other
         parameters are refused.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.

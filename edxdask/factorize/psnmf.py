@@ -50,7 +50,7 @@ from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data, with_shared
 
-BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
+BINS_PER_PHASE = 4  # fewer than these are not enough to separate phases
 EXPECTED_BIN = 2  # at least, where the bin factor is found from the data: larger bins take less memory
 
 
@@ -135,18 +135,18 @@ def psnmf(
         Cube, or collection of cubes on one energy axis.
     phases : int, list of str or None
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
-        name, but for those that ``absent`` or ``compositions`` tell apart, and the result lists the phases in
+        name, but for those that ``absent`` or ``compositions`` distinguish, and the result lists the phases in
         the order of the names. None finds the number.
     bin : int, optional
         Pixels per bin along rows and columns in the first factorization; None finds it.
     elements : list of str, optional
-        Symbols, all that the sample holds, or "find" to look for them; needs the beam energy in
+        Symbols, all that the sample holds, or "find" to find them; needs the beam energy in
         ``data.attrs``, where ``detector_window`` ("none", "polymer", "beryllium"), or a curve in
         ``efficiency_energy_kev`` and ``efficiency``, say what the detector counts. Lines of others (grid,
         holder, ion beam) get columns of their own and are named in the attribute ``warnings``.
     absent : dict, optional
         Elements that a phase cannot hold, ``{"Fp": "Si", "CaPv": ["Mg"]}``; the phase that shows least of
-        them takes the label. A number stands for a phase by its size, 0 the biggest. Where ``phases`` are
+        them takes the label. A number means a phase by its size, 0 the biggest. Where ``phases`` are
         names, labels are among them.
     compositions : dict, optional
         Phases of known composition in atoms, ``{"Brg": {"Mg": 1, "Si": 1, "O": 3}}``.
@@ -158,7 +158,7 @@ def psnmf(
         "tv" lets edges survive.
     closure : {"counts", "thickness"}
         "counts": every pixel keeps its photons, whatever its thickness. "thickness": all pixels are as thick,
-        so a phase that yields more photons makes a pixel brighter, which helps to tell phases apart.
+        so a phase that yields more photons makes a pixel brighter, which helps to separate phases.
     max_iter : int
         Most rounds of the first factorization.
     tol : float
@@ -172,7 +172,7 @@ def psnmf(
         Folder of that cache.
     checkpoint : path, optional
         Folder in which finished steps are kept; the same call resumes from it, and removes it when done. A
-        larger ``max_iter`` goes on; other parameters are refused.
+        larger ``max_iter`` continues; other parameters are refused.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
@@ -276,7 +276,7 @@ def _check_bins(bin: int | None, stacks: list[ImageStack], phases: int) -> None:
     if bin is not None and bins(bin) < BINS_PER_PHASE * phases:
         most = max((b for b in range(1, bin) if bins(b) >= BINS_PER_PHASE * phases), default=1)
         raise ParameterError(
-            "bin", bin, f"at most {most}: {phases} phases cannot be told apart in {bins(bin)} bins"
+            "bin", bin, f"at most {most}: {phases} phases cannot be separated in {bins(bin)} bins"
         )
 
 

@@ -261,7 +261,7 @@ def cluster_pixels(
     clusters : int
         Number of groups.
     method : {"kmeans", "gaussian"}
-        "gaussian" for a mixture of normal distributions, whose groups may overlap and be long and thin.
+        "gaussian" for a mixture of normal distributions; its groups may overlap and be long and thin.
     per_photon : bool
         Divide the scores by the pixel's photons, so that pixels are grouped by what they are made of and not
         by how thick they are.

@@ -91,13 +91,13 @@ def with_uncertainty(
     Returns
     -------
     Dataset or DataTree
-        The result with the errors beside its values; NaN where the counts tell nothing, as in channels with
+        The result with the errors beside its values; NaN where the counts say nothing, as in channels with
         fewer photons than phases and in pixels without any.
 
     Notes
     -----
     What these errors leave out: spectra take the abundances as known and abundances the spectra, so that
-    errors the two share are missing; phases that never occur pure have solutions of equal likelihood, which
+    errors that both have in common are missing; phases that never occur pure have solutions of equal likelihood, which
     no curvature shows; a prior (``smooth``) makes abundances better than said here; an entry held at zero
     has the error it would have if it were free.
 

@@ -59,7 +59,7 @@ def encode_chunk(
     shape
         Of that part, energy last.
     chunk_shape
-        Of whole chunks; what lies outside the array is zero.
+        Of whole chunks; what is outside the array is zero.
     itemsize
         Bytes of a count, which must hold the largest.
     """
@@ -115,7 +115,7 @@ def _blocks(data: np.ndarray, *, last: bool) -> bytes:
     frame = zstd.compress(data, LEVEL)
     marks = frame[4]
     single = bool(marks & _SINGLE_SEGMENT)
-    # magic, marks, the window's size, the content's size; no checksum and no dictionary was asked for
+    # magic, marks, the window's size, the content's size; no checksum and no dictionary
     at = start = 5 + (not single) + ((int(single), 2, 4, 8)[marks >> 6])
     while not frame[at] & 1:
         header = int.from_bytes(frame[at : at + 3], "little")

@@ -126,7 +126,7 @@ def ingest_with(
     reader: str | None = None,
     limits: Limits | None = None,
 ) -> xr.Dataset | xr.DataTree:
-    """Ingest with a given reader ("module:attribute") and limits; ``ingest`` finds both by itself."""
+    """Ingest with a given reader ("module:attribute") and limits; ``ingest`` finds both."""
     if isinstance(src, xr.Dataset | xr.DataTree):
         return save(src, out, overwrite=overwrite, resume=resume, progress=progress)
     if hasattr(src, "axes_manager"):

@@ -1,6 +1,6 @@
 """Stored counts as a lazy array, one block a chunk.
 
-The graph holds a path, not an open file: every process opens the array once, by itself, so that the
+The graph holds a path, not an open file: every process opens the array once, so that the
 same graph runs on threads and on workers elsewhere.
 """
 

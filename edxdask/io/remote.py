@@ -135,7 +135,7 @@ class RemoteReader:
             self._child.stop()
 
     def bands(self, number: int, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Yield first row and photons of every band of map ``number`` whose first row is not in ``skip``.
+        """Yield first row and photons of every band of map ``number``, but for first rows in ``skip``.
 
         The child decodes the next band only when the one before has been dealt with.
         """
@@ -151,7 +151,7 @@ class RemoteReader:
                 break
             first: Any = message.fields.get("first")
             if first not in awaited:
-                self.fail(f"it sent rows from {first}, which nobody asked for")
+                self.fail(f"it sent rows from {first}, which were not requested")
             height = min(rows, header.shape[0] - first)
             try:
                 block = block_of(message, header, height * header.shape[1])
@@ -258,4 +258,4 @@ class RemoteReader:
             return f"it crashed ({signal.Signals(-status).name})"
         if status >= _WINDOWS_CRASH:
             return f"it crashed ({status:#x})"
-        return f"it ended by itself with exit status {status}"
+        return f"it ended with exit status {status}"

@@ -4,7 +4,7 @@ Vendor code may raise anything, crash, hang or eat all memory; here it can. This
 and answers requests; ``remote.py`` is the other side. Imports stay few: the child's memory counts.
 
 The limits of memory and processor time are the kernel's on Linux. Without Python's ``resource`` (Windows)
-time is limited by a thread that looks at it, and memory is not; macOS limits time but not memory.
+time is limited by a thread that checks it, and memory is not; macOS limits time but not memory.
 ``remote.py`` says so once.
 """
 
@@ -56,7 +56,7 @@ def _serve(connection: wire.Connection, request: dict[str, Any]) -> dict[str, An
         return server.serve(request)
     except EOFError:
         return None  # the parent is done with us
-    except BaseException as error:  # whatever it is, the parent is told once and raises one error
+    except BaseException as error:  # whatever it is, the parent gets one report and raises one error
         if not isinstance(error, BrokenPipeError):
             server.tell(error)
     return None
@@ -67,7 +67,7 @@ class _Server:
         self.connection, self.path, self.cpu_seconds = connection, path, cpu_seconds
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Open the file, send the headers, then bands as asked for; return what names another file."""
+        """Open the file, send the headers, then bands as requested; return what names another file."""
         self.allow_time()
         reader = _reader(self.path, request["reader"])
         self.send("reader", {"name": str(reader.name)})
@@ -115,7 +115,7 @@ class _Server:
         self.allow_time()
 
     def allow_time(self) -> None:
-        """Let the next step use its share of processor time, then SIGXCPU ends us.
+        """Let the next step use its processor time, then SIGXCPU ends us.
 
         Processor time, and not time by the clock, as a busy machine must not make a good file fail.
         """
@@ -180,7 +180,7 @@ def _die_with(parent: int) -> None:
     prctl = getattr(c_library(), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:  # no such call: look every second
+    else:  # no such call: check every second
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if os.getppid() != parent and not WINDOWS:  # it ended before we asked
         os._exit(1)

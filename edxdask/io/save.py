@@ -218,7 +218,7 @@ def _tile(counts: xr.Variable, grid: ChunkGrid) -> tuple[int, ...]:
 
 
 def _missing(writer: MapWriter, region: tuple[slice, ...]) -> list[tuple[int, int]]:
-    """Chunks (band, column) of a region whose band is not done."""
+    """Chunks (band, column) of a region, of bands that are not done."""
     sides = writer.grid.chunk_pixels
     spans = [range(s.start // c, -(-s.stop // c)) for s, c in zip(region, sides, strict=True)]
     places = (writer.grid.place(index) for index in itertools.product(*spans))

@@ -1,9 +1,9 @@
 """The place a store is written to: its lock, its plan, and the swap that makes it appear at once.
 
-While ``map.zarr`` is written, everything lies in ``map.zarr.partial`` beside it:
+While ``map.zarr`` is written, everything is in ``map.zarr.partial`` beside it:
 
-- ``lock``: held as long as the writer lives; the system lets go of it even if the writer is killed
-- ``plan.json``: what is being written, from what; resume goes on only with the same plan
+- ``lock``: held as long as the writer lives; the system releases it even if the writer is killed
+- ``plan.json``: what is being written, from what; resume works only with the same plan
 - ``journal/``: the finished bands
 - ``store/``: the store itself, renamed to ``map.zarr`` at the very end
 """
@@ -162,7 +162,7 @@ class Target:
         except OSError as error:
             reason = error.strerror or str(error)
             fix = (
-                "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Mend that"
+                "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Fix that"
             )
             raise StoreWriteError(
                 f"{self.out} could not be written: {reason}; {self.safe()}. "

@@ -21,7 +21,7 @@ _DO = (
     "else"
 )
 _GOING_ON = {
-    True: "Nothing was stored, since whole files of this format agree to the last photon; no option goes on",
+    True: "Nothing was stored, since whole files of this format agree to the last photon; no option continues",
     False: "The map was stored as decoded, since sum spectra of this format may differ for good reasons",
 }
 
@@ -83,7 +83,7 @@ class Totals:
 
     @property
     def lines(self) -> list[str]:
-        """All that the user is told and the store keeps."""
+        """All that the user sees and the store keeps."""
         lines = [*self.remarks, *([self.difference] if self.differ else [])]
         if self.unverified:
             lines.append(f"not all counts could be verified: {self.unverified}")

@@ -177,7 +177,7 @@ class MapWriter:
             future.cancel()
         for future in wait(pending).done:
             if not future.cancelled() and future.exception() is None:
-                with contextlib.suppress(StoreWriteError):  # the first failure is the one to tell
+                with contextlib.suppress(StoreWriteError):  # the first failure is the one to report
                     self._keep(future.result(), None)
 
     def _file(self, band: int, column: int) -> Path:
@@ -266,7 +266,7 @@ def _checked(dense: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise SchemaError(f"counts have dtype {dense.dtype}; counts of photons are whole numbers")
     low, high = int(dense.min()), int(dense.max())
     if low < 0 or high > 0xFFFFFFFF:
-        raise SchemaError(f"counts lie between {low} and {high}; a store holds 0 to {0xFFFFFFFF}")
+        raise SchemaError(f"counts are between {low} and {high}; a store holds 0 to {0xFFFFFFFF}")
     return dense.astype(np.uint16 if high <= 0xFFFF else np.uint32, copy=False)
 
 

@@ -57,7 +57,7 @@ def calibrate_energy(
     data : Dataset
         Cube.
     lines : list of str
-        Lines of the sample that stand free of others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart.
+        Lines of the sample that overlap no others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart.
     spectrum : DataArray, optional
         Sum spectrum on the cube's energy axis, if there is one already.
     max_shift : float
@@ -132,7 +132,7 @@ class PeakWindow:
 
 
 def _window(spectrum: xr.DataArray, line: str, at: float, moved: float, fwhm_mn_ka_ev: float) -> PeakWindow:
-    """Cut out the channels of a line's peak, which stands at ``at`` keV, and move them by ``moved`` keV."""
+    """Cut out the channels of a line's peak, which is at ``at`` keV, and move them by ``moved`` keV."""
     energy = spectrum[ENERGY].values
     true = line_centroid(line)
     near = np.abs(energy - at) <= FIT_IN_FWHM * fwhm_kev(true, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
@@ -151,7 +151,7 @@ def fit_peak(spectrum: xr.DataArray, line: str, *, fwhm_mn_ka_ev: float, max_shi
     fit = fit_weights(window.counts, window.columns(axis))
     if not fit.weights[0] >= LEAST_SNR * _error_of_area(fit):
         raise ParameterError(
-            "lines", line, f"a line whose peak stands {LEAST_SNR:g} σ above its background", "Leave it out."
+            "lines", line, f"a line with a peak {LEAST_SNR:g} σ above its background", "Leave it out."
         )
     seen = start - axis.offset_kev
     if abs(seen - true) > max_shift:
@@ -159,7 +159,7 @@ def fit_peak(spectrum: xr.DataArray, line: str, *, fwhm_mn_ka_ev: float, max_shi
             "lines",
             line,
             f"a peak within max_shift={max_shift:g} keV of {true:.4f} keV",
-            f"The nearest one stands at {seen:.4f} keV: is it this line, and the axis in keV?",
+            f"The nearest one is at {seen:.4f} keV: is it this line, and is the axis in keV?",
         )
     return Peak(line, true, seen, axis.error(OFFSET))
 
@@ -180,7 +180,7 @@ def _highest(energy: np.ndarray, counts: np.ndarray, true: float, fwhm: float, m
 
 
 def _axis_of(spectrum: xr.DataArray, peaks: Sequence[Peak], fwhm_mn_ka_ev: float) -> EnergyAxis:
-    """Axis on which all peaks stand where the tables have them; one peak alone moves the offset only."""
+    """Axis on which all peaks are where the tables have them; one peak alone moves the offset only."""
     if len(peaks) == 1:
         return EnergyAxis(offset_kev=peaks[0].true_kev - peaks[0].seen_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
     moved = float(np.mean([p.true_kev - p.seen_kev for p in peaks]))

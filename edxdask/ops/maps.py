@@ -138,14 +138,14 @@ def line_map(
 ) -> xr.DataArray | xr.DataTree:
     """Map the counts in a window around a line, above the background beside it.
 
-    Overlapping lines are not told apart: that is what a fit or a factorization is for.
+    Overlapping lines are not separated: use a fit or a factorization for that.
 
     Parameters
     ----------
     data : Dataset or DataTree
         Cube, or collection of cubes: each map by itself.
     line : str or sequence of str
-        "Mg_Ka", or several lines, which are then read in one pass and stand along a dimension ``line``.
+        "Mg_Ka", or several lines, which are then read in one pass and put along a dimension ``line``.
     width : float, optional
         Width of the window, keV; None: 1.2 times the detector's width at that energy, from the cube's
         ``fwhm_mn_ka_ev`` (130 eV where it has none).
@@ -230,7 +230,7 @@ def _checked_background(window: Window, background: Sequence[Window] | None) -> 
 
 
 def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
-    """First channel, and one past the last, whose centre lies in ``lo <= energy < hi``."""
+    """First channel with its centre in ``lo <= energy < hi``, and one past the last."""
     energy = ds[ENERGY].values
     slack = 1e-6 * (energy[-1] - energy[0]) / max(energy.size - 1, 1)
     first, stop = np.searchsorted(energy, np.asarray(window) - slack)

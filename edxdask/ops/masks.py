@@ -23,7 +23,7 @@ How = Literal["union", "intersection", "difference"]
 
 @runtime_checkable
 class Region(Protocol):
-    """A region of interest: it knows which pixels of a cube lie in it."""
+    """A region of interest: it knows which pixels of a cube are in it."""
 
     def mask(self, data: xr.Dataset) -> xr.DataArray:
         """Boolean (y, x), true where the centre of a pixel lies inside."""

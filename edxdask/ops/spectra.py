@@ -122,7 +122,7 @@ def _counts_and_mask(ds: xr.Dataset, counts: da.Array, mask: xr.DataArray) -> tu
         counts = counts[box]
         full = full[tuple(part if n > 1 else slice(None) for part, n in zip(box, full.shape, strict=False))]
     sizes = tuple(c if full.shape[axis] > 1 else (1,) for axis, c in enumerate(counts.chunks[:-1]))
-    if isinstance(full, da.Array):  # the mask follows the counts, never the other way round
+    if isinstance(full, da.Array):  # the mask is rechunked like the counts, never the reverse
         return counts, full.rechunk((*sizes, (1,)))
     return counts, da.from_array(full, chunks=(*sizes, (1,)), name=False)
 

@@ -12,10 +12,10 @@ from edxdask.photons.kernels.photon_lists import bin_pixels, take_pixels
 
 
 def bin_block(block: PhotonBlock, shape: tuple[int, int], factor: int | tuple[int, int]) -> PhotonBlock:
-    """Sum ``(by, bx)`` bins of a block whose pixels are ``(rows, columns)`` in C order.
+    """Sum ``(by, bx)`` bins of a block of ``(rows, columns)`` pixels in C order.
 
     Bins start at the first row and column. Bins at the far edges hold what is left, so that bands of rows
-    whose edges are multiples of ``by`` give exactly the bins of the whole.
+    with edges at multiples of ``by`` give exactly the bins of the whole.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from edxdask.errors import ParameterError
 from edxdask.photons.kernels.contract import UpdateRules
 
 MAX_PHASES = 32
-# scikit-learn's clamp: a fit below it counts as it, so that neither a ratio nor a logarithm is infinite.
+# scikit-learn's clamp: a fit below it counts as it, so that no ratio and no logarithm is infinite.
 EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -24,7 +24,7 @@ class Sweep:
     numerator : (k, E) float64, Σ_i r(i, e) A(i, k); (k, 0) where no spectra statistics were asked for
     column_sums : (k,) float64, Σ_i A(i, k) after the update
     column_sums_entry : (k,) float64, the same before it
-    log_term : Σ y log ŷ before the update; NaN where it was not asked for
+    log_term : Σ y log ŷ before the update; NaN where it was not requested
     """
 
     numerator: np.ndarray

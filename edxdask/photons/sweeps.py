@@ -50,7 +50,7 @@ def kl_sweep(
     update_abundance, spectra_statistics, log_term
         What is wanted; logarithms are a quarter of the work.
     frozen
-        (k,) phases whose abundance is kept.
+        (k,) phases that keep their abundance.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Absorption of X-rays in the sample, a flat film, on their way to the detectors."""
+"""Absorption of X-rays in the sample, a flat film, on their path to the detectors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def mass_attenuation(element: str, energy: np.ndarray | float) -> np.ndarray:
 
 @lru_cache(maxsize=2048)
 def _tabulated(z: int, energies: bytes) -> np.ndarray:
-    """Look up what one guided fit asks for thousands of times, of a few elements at the same energies."""
+    """Keep what one guided fit needs thousands of times, of a few elements at the same energies."""
     keys = np.frombuffer(energies)
     if keys.size < FEW:
         return np.array([xraylib.CS_Total(z, e) for e in keys.tolist()])
@@ -88,7 +88,7 @@ def film_transmission(
     tilt_deg: tuple[float, float] = (0.0, 0.0),
     in_sight: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Share of photons that leave a film towards the detectors; mean over detectors.
+    """Fraction of photons that leave a film towards the detectors; mean over detectors.
 
     Emission is even through the depth, so (1 - exp(-t))/t with t = (μ/ρ) ρ d / sin(take-off): the
     thin-film factor of J. I. Goldstein et al., SEM/1977 I (1977) 315.
@@ -101,7 +101,7 @@ def film_transmission(
     elevation_deg : of the detectors, over a film that is not tilted
     detector : angles and solid angles of the detectors, instead of ``elevation_deg``
     tilt_deg : alpha and beta of the stage; they need ``detector``, which knows azimuths
-    in_sight : share of each detector that the holder does not shadow; also needs ``detector``
+    in_sight : fraction of each detector that the holder does not shadow; also needs ``detector``
     """
     for name, value in (("thickness_nm", thickness_nm), ("density_g_cm3", density_g_cm3)):
         if not (np.isfinite(value) and value > 0):
@@ -131,5 +131,5 @@ def _lines_of_sight(
     sines = np.maximum(np.abs(np.sin(np.deg2rad(angles))), LEAST_SINE)
     seen = np.ones(angles.size) if in_sight is None else np.asarray(in_sight, dtype=np.float64)
     if seen.shape != angles.shape or not ((seen >= 0) & (seen <= 1)).all():
-        raise ParameterError("in_sight", in_sight, f"{angles.size} shares from 0 to 1")
+        raise ParameterError("in_sight", in_sight, f"{angles.size} fractions from 0 to 1")
     return sines, detector.shares() * seen

@@ -89,7 +89,7 @@ def basis(
     fwhm_mn_ka_ev : width at Mn Kα
     families : one column for each of an element's K, L and M lines instead of one for all
     continuum : 0, 1 or 2 shapes of bremsstrahlung (Lifshin's)
-    seen : fraction of photons of an energy (keV) that leave the sample and are counted; as it stands a
+    seen : fraction of photons of an energy (keV) that leave the sample and are counted; without it a
         windowless detector and no absorption
     table : of ionisation cross-sections, "emtables" or "bote_salvat"; see `edxdask.physics.ionisation`
     escape : add so many times each line's silicon escape peak to its column; 1 is what theory says

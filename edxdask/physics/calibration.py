@@ -1,6 +1,6 @@
 """A basis that fits a sum spectrum: energy axis, width, strength of line families, and a smooth rest.
 
-Four things are found from the summed counts, most certain first: where the peaks stand and how wide they are
+Four things are found from the summed counts, most certain first: where the peaks are and how wide they are
 (`edxdask.physics.energy_axis`); how strong an element's L and M lines are against its K lines, which tables
 know to 10 to 30 %; and a smooth factor shared by all columns for what efficiency, windows, absorption, the
 continuum's shape and the peaks' leave over. As stiff as the data allow, it is 1 where the basis is right.
@@ -50,9 +50,9 @@ class CalibratedBasis:
     columns : (M,) families
     reference : family by element on which its atoms are counted
     strength : (M,) factor of each family's column, 1 for the references
-    loose : (M,) bool, families whose strength the tables do not predict
+    loose : (M,) bool, families with a strength that the tables do not predict
     correction : (E,) smooth factor shared by all columns, 1 on average over the lines. It shapes spectra; how
-        many atoms a line stands for is left to the tables
+        many atoms a line means is left to the tables
     fit : of the sum spectrum, from the floor on
     mean_composition : atomic fractions of the elements listed
     chi2_red : of the summed fit: without a factor, with one too wide to follow a peak, with the whole
@@ -111,7 +111,7 @@ def calibrate(
     ----------
     counts, energy : (E,) sum spectrum and channel centres in keV
     elements : listed by the user
-    extra : elements whose lines are there but are not part of the sample
+    extra : elements with lines in the spectrum that are not part of the sample
     refine_axis : find offset, gain and width
 
     Raises

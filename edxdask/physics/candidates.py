@@ -24,7 +24,7 @@ from edxdask.physics.selection import (
 )
 
 CandidateKind = Literal["element", "escape", "sum", "unknown"]
-AS_GOOD = 0.8  # share of a candidate's gain from which another element is an alternative
+AS_GOOD = 0.8  # fraction of a candidate's gain from which another element is an alternative
 AS_CLOSE = 16.0  # or squared sigma by which it is worse
 SAME_PEAK = 0.3  # cosine of two columns that explain the same peak
 CLEAR_FAMILY = 5.0  # sigma from which a family may lead
@@ -41,7 +41,7 @@ class FamilyFound:
     energy_kev : of that line
     counts, std : in all lines of the family, and their uncertainty
     ratio : measured over expected from the leading family, which has 1
-    agrees : ratio within a factor of 3, or too weak to tell
+    agrees : ratio within a factor of 3, or too weak to compare
     """
 
     name: str
@@ -62,7 +62,7 @@ class Candidate:
     name : element, or "escape of Ca_Ka", "sum of Mg_Ka and Si_Ka", "unknown at 7.28 keV"
     kind : "element", "escape", "sum" or "unknown"
     element : symbol, None unless an element
-    line, energy_kev : strongest line that tells, and where
+    line, energy_kev : strongest significant line, and where
     counts : explained
     significance : sigma, misfit of shapes included
     families : what was found of each family on the axis

@@ -38,7 +38,7 @@ def bremsstrahlung(
 ) -> np.ndarray:
     """Cross-section (cm²/keV per atom) to emit a photon of ``energy`` keV.
 
-    Kramers' law, Z²/(β² e), with Lifshin's fall towards the beam energy; ``quadratic`` is the share of his
+    Kramers' law, Z²/(β² e), with Lifshin's fall towards the beam energy; ``quadratic`` is the fraction of his
     second shape. Good to a factor of two: it leaves out screening and the angle of emission.
     """
     linear, square = continuum_shapes(energy, beam_energy=beam_energy)

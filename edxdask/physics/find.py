@@ -1,6 +1,6 @@
 """Which elements a spectrum holds, those that nobody listed among them.
 
-Families of lines of every element are offered to a Poisson fit, the most telling first; what no longer tells
+Families of lines of every element are offered to a Poisson fit, the most significant first; what is no longer significant
 is taken out again. An element stays if its lines stand above both noise and what a wrong peak shape or
 continuum would leave behind, and if no line that must be there is absent.
 """
@@ -80,7 +80,7 @@ def find_in_spectrum(
     beam_energy : keV
     axis : energy axis and width to begin with
     known : elements that are there for sure: fitted and judged, never taken out
-    among : elements to look for; None: all that one may meet
+    among : elements to search for; None: all that a sample may hold
     threshold : sigma that make an element
     refine_axis : refine energy axis and width
     seen : fraction of photons of an energy (keV) that are counted

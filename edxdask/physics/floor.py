@@ -40,7 +40,7 @@ def spectrum_floor(energy: np.ndarray, counts: np.ndarray | None = None) -> Floo
     Parameters
     ----------
     energy : (E,) channel centres, keV
-    counts : (E,) summed spectrum, in which a zero peak is looked for; None: the detector alone decides
+    counts : (E,) summed spectrum, in which a zero peak is searched; None: the detector alone decides
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where detectors stand, what covers them, and at which angle they see a tilted film.
+"""Where detectors are, what covers them, and at which angle they see a tilted film.
 
 Axes: z points up the column, x along the holder, towards its tip. Azimuths count from x, counter-clockwise
 seen from the gun. `alpha` turns the film about x; `beta` turns it about the axis that is across the holder
@@ -53,7 +53,7 @@ class Detector:
 
     @classmethod
     def of(cls, attrs: Mapping[Hashable, Any]) -> Detector:
-        """Detector that the attributes of a cube tell of: windowless and at 22° where they do not.
+        """Detector that the attributes of a cube describe: windowless and at 22° where they do not.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Detector:
             raise ParameterError("weights", self.weights, f"{count} solid angles, 0 or more, not all 0")
 
     def shares(self) -> np.ndarray:
-        """Share of each detector in the solid angle; they sum to 1."""
+        """Fraction of the solid angle that each detector has; they sum to 1."""
         weights = np.array(self.weights or (1.0,) * len(self.elevation_deg))
         return weights / weights.sum()
 
@@ -135,7 +135,7 @@ def takeoff_angle(
     """Angle (deg) between a film tilted by ``alpha_deg`` and ``beta_deg`` and the line from it to a detector.
 
     sin(take-off) = d·n, with d the direction of the detector and n = cos β (cos α z - sin α y) + sin β x the
-    normal of the film, which is z without tilt. Negative where the detector looks at the film's lower side.
+    normal of the film, which is z without tilt. Negative where the detector sees the film's lower side.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def half_angle_deg(solid_angle_sr: float) -> float:
 
 
 def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndarray) -> np.ndarray:
-    """Share in sight of each detector at a tilt, from a table (tilts, detectors), by straight lines.
+    """Fraction in sight of each detector at a tilt, from a table (tilts, detectors), by straight lines.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Columns to look for elements with: each family of lines of each element, and a continuum no peak fits.
+"""Columns to find elements with: each family of lines of each element, and a continuum no peak fits.
 
 Made of the same groups of lines as `edxdask.physics.basis`: escape peaks are part of their parents' columns,
 lines above the axis have their flanks and escape peaks on it, and the continuum bends, but only over several
@@ -38,7 +38,7 @@ NEVER_FOUND = {
 KNOT_KEV, KNOT_GROWTH = 0.5, 0.25
 FIRST_4F = 58  # cerium: M alpha is a strong line from here on
 ABOVE_KEV = 2.0  # a peak's flank, or escape peak, comes from no further above the axis
-LEAST_FLANK = 1e-3  # fraction of a family whose lines are above the axis that must be on it
+LEAST_FLANK = 1e-3  # of a family with lines above the axis, the fraction that must be on it
 LEAST_EDGE_KEV = 0.1  # attenuation tables begin
 
 
@@ -89,7 +89,7 @@ class Library:
 
 @lru_cache(maxsize=1024)
 def best_lines(element: str, family: str) -> tuple[tuple[str, float, float], ...]:
-    """Name, energy (keV) and share of a family's lines, strongest first; the beam changes them little."""
+    """Name, energy (keV) and fraction of a family's lines, strongest first; the beam changes them little."""
     lines = [
         (line_cross_section(f"{element}_{n.siegbahn}", beam_energy=200.0), n)
         for n in family_of(element, family)

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from scipy.special import xlogy
 
 EM_ROUNDS, NEWTON_ROUNDS = 10, 100
-TOLERANCE = 1e-10  # relative gain of the objective at which the fit stands
+TOLERANCE = 1e-10  # relative gain of the objective at which the fit has converged
 LEAST_MODEL = 1e-9  # expected counts below which a channel counts as empty
 LEAST_VARIANCE = 1e-3  # counts; keeps one photon in an empty channel from ruling a step
 SHORTEST_STEP = 1e-6

@@ -12,9 +12,9 @@ from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.library import Library, best_lines, edge_columns
 from edxdask.physics.poisson import LEAST_MODEL, LinearFit, fit_weights
 
-# What a fit leaves of a peak whose shape, place or width is a little wrong, as a share of the peak, with the
+# What a fit leaves of a peak with a slightly wrong shape, place or width, as a fraction of the peak, with the
 # doubts about the ratios of lines in a family; more, at the minor lines of K, where photons came out of
-# something thick, such as a grid's bar, for Kα is absorbed more than Kβ. And of a continuum whose bends no
+# something thick, such as a grid's bar, for Kα is absorbed more than Kβ. And of a continuum with bends that no
 # column follows.
 # From the residuals of maps at 71 and 88 GPa with 2e6 and 7e5 counts.
 PEAK_MISFIT = 0.02
@@ -31,7 +31,7 @@ PLAUSIBLE = {"K": 1.0, "L": 0.95, "M": 0.8}
 CLEAR = 3.0  # sigma that a measured family must lie below what is expected
 SUM_LINES = 12  # strongest peaks that are paired
 MOST_ROUNDS = 60
-OVERLAP = 0.05  # columns that share less than this are judged independently in one round
+OVERLAP = 0.05  # columns with less than this in common are judged independently in one round
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Explanation:
     terms : chosen
     artefacts : whether sum peaks are part of it
     peaks : (E,) peaks that are part of ``base``
-    edges : elements at whose absorption edges the continuum may fall
+    edges : elements; the continuum may fall at their absorption edges
     fit : weights of all columns
     sums : (E,) sum peaks
     """
@@ -79,7 +79,7 @@ class Explanation:
     sums: np.ndarray | None = field(default=None)
 
     def column(self, term: Term) -> np.ndarray:
-        """Shape of a term, (E,); several families stand as theory has them."""
+        """Shape of a term, (E,); several families have the ratios of theory."""
         chosen = list(term.columns)
         return self.lines.per_atom[chosen] @ self.lines.matrix[chosen] / self.lines.per_atom[chosen].sum()
 
@@ -206,7 +206,7 @@ class Scores:
 def misfit_variance(model: Explanation, *, without: str | None = None) -> np.ndarray:
     """Variance (E,) of counts by wrong shapes of all but element ``without``.
 
-    What is wrong is wrong over a peak's width, so that channels by themselves get a width's share each.
+    What is wrong is wrong over a peak's width, so that each single channel gets the fraction of one width.
     """
     wrong, smooth = np.zeros(model.energy.size), model.background
     for index, term in enumerate(model.terms):
@@ -234,7 +234,7 @@ def misfit_counts(model: Explanation, columns: np.ndarray, *, without: str | Non
 
 
 def _doubt(model: Explanation, term: Term) -> np.ndarray:
-    """Share of a term's counts that may be wrong, by channel: (E,)."""
+    """Fraction of a term's counts that may be wrong, by channel: (E,)."""
     out = np.zeros(model.energy.size)
     whole = model.lines.per_atom[list(term.columns)].sum()
     for c in term.columns:
@@ -299,7 +299,7 @@ def offer(model: Explanation, element: str, found: Scores, *, threshold: float) 
     inside = model.lines.leads[columns] & (model.lines.line_kev[columns] < model.energy[-1])
     if not (inside & (tells > threshold)).any():
         return None
-    lead = int(np.argmax(inside & (tells > threshold)))  # the most energetic that tells: least absorbed
+    lead = int(np.argmax(inside & (tells > threshold)))  # the most energetic significant one: least absorbed
     if (LEAST_RATIO * atoms[lead] - np.maximum(atoms[:lead], 0.0) > CLEAR * sigma[:lead]).any():
         return None
     tied, single, gain = [int(columns[lead])], [], float(tells[lead] ** 2)
@@ -319,7 +319,7 @@ def offer(model: Explanation, element: str, found: Scores, *, threshold: float) 
 
 
 def select(model: Explanation, known: tuple[str, ...], *, threshold: float) -> Explanation:
-    """Add elements, most telling first, then take out those that no longer tell."""
+    """Add elements, most significant first, then take out those that are no longer significant."""
     pool = tuple(dict.fromkeys(model.lines.elements.tolist()))
     listed = [Term(e, (int(c),)) for e in known for c in model.lines.members(e)]
     model = refitted(replace(model, terms=tuple(listed)))
@@ -341,7 +341,7 @@ def select(model: Explanation, known: tuple[str, ...], *, threshold: float) -> E
 
 
 def _independent(model: Explanation, offers: list[Offer]) -> list[Offer]:
-    """Pick the best offer, and others in order whose columns do not meet those before them."""
+    """Pick the best offer, and others in order if their columns do not overlap those before them."""
     chosen: list[Offer] = []
     taken = np.zeros(model.energy.size)
     for each in sorted(offers, key=lambda o: -o.gain):
@@ -367,7 +367,7 @@ def standing(model: Explanation, element: str) -> Scores:
 
 
 def _weak(model: Explanation, known: tuple[str, ...], *, threshold: float) -> set[str]:
-    """Elements that no longer tell, or whose lines of more energy turned out to be absent."""
+    """Elements that are no longer significant, or have absent lines at higher energy."""
     elements = {t.element for t in model.terms} - set(known)
     return {e for e in elements if _is_weak(model, e, standing(model, e), threshold)}
 

@@ -46,7 +46,7 @@ def charges_of(elements: Sequence[str], given: Mapping[str, float] | None) -> np
     for element in elements:
         if element not in known:
             raise ParameterError(
-                "oxygen", element, "elements whose charge is known", f"Give it: oxygen={{{element!r}: 3}}."
+                "oxygen", element, "elements of known charge", f"Give it: oxygen={{{element!r}: 3}}."
             )
     return np.array([float(known[e]) for e in elements])
 

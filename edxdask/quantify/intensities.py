@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FREE = (*LINEAR, ESCAPE)  # parameters of the axis that the fit finds
 # A family is split if that gains this much deviance per weight it adds; chance gains 1.
 GAIN_PER_SPLIT = 12.0
-LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot tell its rates
+LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot determine its rates
 LEAST_EXPECTED = 0.5  # counts of a channel in χ²: below, its distribution is nothing like normal
 WINDOW_FWHM = 1.2  # width of a peak's window, where signal over √background of a Gaussian is largest
 WINDOW_SHARE = 0.8427  # of a Gaussian that lies in it: erf(1.2 √ln 2)
@@ -117,7 +117,7 @@ def fit_spectrum(
 
 
 def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tuple[LineModel, Floor]:
-    """Build the model that a recipe asks for; ``counts`` (E,) say where the channels of use begin.
+    """Build the model that a recipe describes; ``counts`` (E,) say where the channels of use begin.
 
     Energy axis and width are those of the recipe: as the file has them, or as an earlier fit found them.
     """
@@ -133,7 +133,7 @@ def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tu
 
 
 def settled_model(counts: np.ndarray, model: LineModel, recipe: Recipe) -> LineModel:
-    """Model as the recipe wants it settled on a summed spectrum: axis, width and rates, or rates alone."""
+    """Model with what the recipe leaves open, found on a summed spectrum: axis, width and rates, or rates alone."""
     if recipe.axis_found:
         return with_splits(counts, model)
     return refined(counts, model) if recipe.refine_axis else model
@@ -208,7 +208,7 @@ def _covariance(fit: LinearFit, matrix: np.ndarray, lines: int, variance: np.nda
     """Inverse Fisher information of all lines, and of the splines of the continuum above 0.
 
     A line at its bound has the error it would have if it were free. Where the counts have another variance
-    than Poisson's, both sides of it stand around the inverse (a sandwich).
+    than Poisson's, both sides of it are around the inverse (a sandwich).
     """
     size = matrix.sum(axis=1)
     kept = np.arange(len(matrix)) < lines
@@ -225,7 +225,7 @@ def _covariance(fit: LinearFit, matrix: np.ndarray, lines: int, variance: np.nda
 
 
 def with_splits(counts: np.ndarray, model: LineModel) -> LineModel:
-    """Split families whose lines the data cannot tie by their rates, the one that gains most first."""
+    """Split families with lines that the data do not tie by their rates, largest gain first."""
     fit = fit_model(counts, model)
     error = np.sqrt(np.diag(fit.covariance))
     worst = fit_weights(counts, model.matrix, start=fit.weights).deviance

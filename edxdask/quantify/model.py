@@ -33,7 +33,7 @@ class LineModel:
     nominal : (E,) channel centres as the file has them, keV
     axis : energy axis, width and escape peaks
     groups : what lines there are
-    split : families whose groups have weights of their own, as (element, family)
+    split : families with a weight for each group, as (element, family)
     group_rows : (groups, E)
     continuum : (splines, E)
     beam_energy, seen : keV; fraction of photons of an energy that is counted
@@ -74,7 +74,7 @@ class LineModel:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Elements whose lines it holds."""
+        """Elements with lines in it."""
         return tuple(dict.fromkeys(g.element for g in self.groups))
 
     def with_elements(self, more: Sequence[str]) -> LineModel:

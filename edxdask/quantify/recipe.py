@@ -60,13 +60,13 @@ class Recipe:
         return tuple(e for e in self.elements if e not in left_out)
 
     def seen(self, energy: np.ndarray) -> np.ndarray:
-        """Share of photons of an energy (keV) that a detector counts."""
+        """Fraction of photons of an energy (keV) that a detector counts."""
         return efficiency(energy, detector=self.detector)
 
     def transmission(
         self, composition: Mapping[str, float], energy: np.ndarray, mass_thickness: float
     ) -> np.ndarray:
-        """Share of photons that leave a film of ``mass_thickness`` (g/cm² × 1e-7, or nm × g/cm³)."""
+        """Fraction of photons that leave a film of ``mass_thickness`` (g/cm² × 1e-7, or nm × g/cm³)."""
         if not self.angles_known:
             raise ParameterError(
                 schema.ELEVATION,
@@ -103,7 +103,7 @@ def make_recipe(
     refine_axis: bool,
     axis: EnergyAxis | None = None,
 ) -> Recipe:
-    """Check what was asked for, and fill in what the attributes of the data know.
+    """Check the parameters, and fill in what the attributes of the data know.
 
     ``axis`` is what an earlier fit of the same counts has found; None: there was none.
     """
@@ -199,7 +199,7 @@ def _dose(attrs: Mapping[Any, Any], dose: float | None) -> float:
         raise ParameterError(
             "dose",
             None,
-            f"electrons on the whole map; {' and '.join(missing)} of the data would tell, and are missing",
+            f"electrons on the whole map; {' and '.join(missing)} of the data would say, and are missing",
             "Pass dose=current (nA) × live time (s) × 6.2415e9.",
         )
     if not (np.isfinite(dose) and dose > 0):

@@ -46,7 +46,7 @@ def quantify_result(
     variances = None
     if SPECTRUM_STD in root:
         errors = root[SPECTRUM_STD].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
-        # where counts are too few to tell, that of the counts themselves
+        # where counts are too few, that of the counts themselves
         variances = (errors * photons[:, None]) ** 2
         variances = np.where(np.isfinite(variances), variances, spectra * photons[:, None])
     found = quantify_spectra(
@@ -107,7 +107,7 @@ def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
 
 
 def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Add up the counts of each phase, and the share of all pixels it fills, over all maps."""
+    """Add up the counts of each phase, and the fraction of all pixels it fills, over all maps."""
     maps = [ds for _, ds in nodes_of(result)[1] if schema.ABUNDANCE in ds and schema.TOTAL in ds]
     if not maps:
         raise SchemaError("the result has no 'abundance' and 'total': the counts of its phases are unknown")

@@ -135,7 +135,7 @@ def quantify_spectra(
     counts : (spectra, E)
     energy : (E,) keV
     dim, labels : of the spectra in the result
-    dose_shares : (spectra,) share of the electrons of the whole map behind each
+    dose_shares : (spectra,) fraction of the electrons of the whole map behind each
     variances : (spectra, E) where counts are not Poisson's
     """
     counts = np.asarray(counts, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Lines that nobody listed and that spoil a fit, told before anyone relies on it."""
+"""Lines that nobody listed and that spoil a fit: a warning before anyone relies on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 VERB = "quantify: "  # what its warnings begin with
 BAD_CHI2 = 2.0
-EXCESS_SIGMA = 3.0  # of the counts under a peak, from which it is worth a look
+EXCESS_SIGMA = 3.0  # of the counts under a peak, from which it is worth checking
 MEDIAN_CHI2 = 0.4549  # of one degree of freedom
 MOST_NAMED = 5
 

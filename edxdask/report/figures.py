@@ -29,7 +29,7 @@ from edxdask.schema import ENERGY
 
 _LABEL_ROOM, _LEADER_ROOM = 36.0, 26.0  # pt kept free above the peaks for upright labels and their leaders
 _LABEL_GAP = 1.25  # of the font's height, between upright labels
-_NEAR_PEAK = 0.06  # keV; half the window in which a line's peak is looked for
+_NEAR_PEAK = 0.06  # keV; half the window in which a line's peak is searched
 
 
 def sum_spectrum_figure(

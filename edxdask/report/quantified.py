@@ -25,7 +25,7 @@ TITLE_LETTERS = 100  # a line of the text above a graph
 def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = None) -> Figure:
     """Draw what ``quantify`` returned: for each spectrum its fit, and residuals in sigma below.
 
-    Above each stand the reduced chi-squared and the composition in at.%, two digits of its error in brackets;
+    Above each are the reduced chi-squared and the composition in at.%, two digits of its error in brackets;
     foreign elements are named in grey. Phases of a guided fit have no noise, so no chi-squared either.
 
     Parameters

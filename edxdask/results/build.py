@@ -15,7 +15,7 @@ from edxdask.results.collections import ALONE
 
 
 class Pixels(Protocol):
-    """Where the pixels of one map stand among those of all maps."""
+    """Where the pixels of one map are among those of all maps."""
 
     @property
     def first_pixel(self) -> int:
@@ -69,7 +69,7 @@ def make_result(
         Abundances (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up
         to this function.
     objectives : array
-        Loss of all iterations, NaN where nobody looked: these are left out, but for the last.
+        Loss of all iterations, NaN where it was not computed: these are left out, but for the last.
     phases : sequence of str, optional
         Labels; given labels keep their order.
     attrs : mapping

@@ -1,6 +1,6 @@
 """Results against the schema: dimensions, kinds of numbers, labels, and fractions that sum to 1.
 
-Only what is in memory is looked at: of lazily backed variables names, dimensions and kinds are checked,
+Only what is in memory is checked: of lazily backed variables names, dimensions and kinds are checked,
 nothing is computed.
 """
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 ALONE = ""  # name of a map that is no part of a collection
-ROOT_MAP = "map"  # name of a map that stands at the root of a DataTree
+ROOT_MAP = "map"  # name of a map that is at the root of a DataTree
 Data = xr.Dataset | xr.DataTree
 
 
 def is_collection(data: Any) -> TypeIs[xr.DataTree]:
-    """Tell a collection from a single map or result."""
+    """Say whether this is a collection, and not a single map or result."""
     return isinstance(data, xr.DataTree)
 
 
@@ -79,7 +79,7 @@ def on_each_map(
     data : Dataset or DataTree
         Cube or collection of cubes.
     each : mapping, optional
-        Keywords whose values differ from map to map: by keyword, then by name of the map.
+        Keywords with values that differ from map to map: by keyword, then by name of the map.
     """
     made: dict[str, xr.Dataset] = {}
     cubes = cubes_in(data)
@@ -119,7 +119,7 @@ def value_for_each_map(value: Any, data: xr.DataTree, *, name: str) -> dict[str,
 
 
 def check_same_axis(cubes: Mapping[str, xr.Dataset], advice: str) -> None:
-    """Refuse maps whose energy axes differ by more than a thousandth of a channel.
+    """Refuse maps if their energy axes differ by more than a thousandth of a channel.
 
     ``advice`` says what the user can do about it.
     """

@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 def kind_of(data: Data) -> Kind:
-    """Tell what ``data`` is by the variables that it, or the maps of a collection, hold.
+    """Find what ``data`` is from the variables that it, or the maps of a collection, hold.
 
     Examples
     --------

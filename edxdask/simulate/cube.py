@@ -44,7 +44,7 @@ def simulate(
     grain: float | None = None,
     chunks: int | tuple[int, int] = CHUNK_PX,
 ) -> xr.Dataset:
-    """Simulate a spectrum image whose phases, spectra and compositions are known.
+    """Simulate a spectrum image with known phases, spectra and compositions.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ SAMPLED_PIXELS = 1 << 18  # on which means over a map are measured when it is pl
 
 
 def random_table(seed: int, stream: int, rows: int, columns: int) -> np.ndarray:
-    """Uniform numbers (rows, columns); ``stream`` tells uses within the geometry apart."""
+    """Uniform numbers (rows, columns); ``stream`` separates uses within the geometry."""
     return uniforms(seed, STREAM_GEOMETRY + 1000 * (stream + 1), rows * columns).reshape(rows, columns)
 
 

@@ -15,7 +15,7 @@ WIDTH = 16  # columns a pass; one pass over the photons costs little more for 16
 MOST_PASSES = 24
 CHECK_EVERY = 3  # passes; a check costs more than a product where YᵀY is in memory
 RESIDUAL = 1e-5  # of an eigenvalue; components of signal are far better, those within the noise never matter
-FLOOR = 1e-8  # of the largest eigenvalue: where rounding begins to tell
+FLOOR = 1e-8  # of the largest eigenvalue: where rounding begins to matter
 LOST = 1e-10  # what is left of a direction after orthogonalization, below which it is rounding
 
 

@@ -173,7 +173,7 @@ def squared_weights(block: Block, weighted: bool) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MomentsStep:
-    """Sum spectrum, weighted sum, weighted squares and, if asked for, YᵀY weighted by 1/N."""
+    """Sum spectrum, weighted sum, weighted squares and, on request, YᵀY weighted by 1/N."""
 
     weighted: bool
     gram: bool

@@ -14,7 +14,7 @@ from edxdask.factorize.spectra.elemental import ElementalSpectra
 MOST_GROUPS = 2000
 MOST_STEPS, FEWEST_STEPS = 40, 4  # steps that fractions are rounded to
 PRESENT = 1e-4  # fraction of the photons below which a phase, or a column, stands at its bound of zero
-LEAST_SIGMA = 2.0  # a weight of less than this, all others known, may as well stand there
+LEAST_SIGMA = 2.0  # a weight of less than this, all others known, may as well be there
 LEAST_EXPECTED = 1e-12
 
 
@@ -53,7 +53,7 @@ def composition_errors(model: ElementalSpectra, weights: np.ndarray, abundance: 
 
 
 def _bounds(model: ElementalSpectra, weights: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Errors of elements whose weights stand at zero: what one of one sigma would be in atoms."""
+    """Errors of elements with weights at zero: what one of one sigma would be in atoms."""
     amounts = (weights[:, None, :] @ model.atoms)[:, 0].sum(axis=1, keepdims=True)
     allowed = np.ones_like(least) if model.allowed is None else model.allowed
     return ((least * allowed)[:, None, :] @ model.atoms)[:, 0] / np.maximum(amounts, 1e-300)
@@ -78,7 +78,7 @@ def _groups(abundance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _information(
     fractions: np.ndarray, rows: np.ndarray, phase: np.ndarray, spectra: np.ndarray
 ) -> np.ndarray:
-    """Find what a photon tells of the free weights beyond what the fractions could take up."""
+    """Find what a photon says about the free weights beyond what the fractions could take up."""
     expected = np.maximum(fractions @ spectra, LEAST_EXPECTED)
     slopes = fractions[phase, None] * rows
     about = (slopes / expected) @ slopes.T

@@ -60,7 +60,7 @@ def settle(
     *,
     progress: ProgressHook | None = None,
 ) -> Phases:
-    """Go on from a fit of bins with shared columns: own absorption, absences, sparse abundances."""
+    """Continue from a fit of bins with shared columns: own absorption, absences, sparse abundances."""
     single = np.dtype(np.float32)
 
     def trial(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
@@ -83,7 +83,7 @@ def physical_phases(
     known: tuple[str | None, ...] | None = None,
     accelerate: bool = True,
 ) -> Phases:
-    """Factorize from given factors with columns that phases share, then with columns of each phase's own.
+    """Factorize from given factors with columns common to all phases, then with separate columns for each.
 
     ``known`` are the names that the start gives its phases, if any.
     """

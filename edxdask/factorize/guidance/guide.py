@@ -3,7 +3,7 @@
 Rows of W are atoms of each element and two shapes of continuum, all at least zero; G is calibrated on the
 summed counts (``physics.calibration``).
 
-Columns are made for each phase by itself where the film's thickness and density are known: a phase absorbs by
+Columns are made for each phase separately where the film's thickness and density are known: a phase absorbs by
 its own composition, which the fit finds; a few rounds of fitting and of making columns settle it.
 """
 
@@ -31,7 +31,7 @@ Compositions = Mapping[str | int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose lines a column holds.
+    """Element and lines that a column holds.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class Guide:
     calibration : of the basis, on the summed counts
     elements : listed ones, which make up compositions
     absent : elements that a phase cannot hold, by label or number
-    compositions : phases whose composition is known, in atoms, by label or number
-    warnings : what stands in the spectrum and was not listed
+    compositions : phases of known composition, in atoms, by label or number
+    warnings : what is in the spectrum and was not listed
     """
 
     calibration: CalibratedBasis
@@ -122,9 +122,9 @@ class Guide:
     def _columns(
         self, about: dict[str, float] | None, known: Mapping[str, float] | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Make unit columns (M, E), and the atoms (M, elements) that one photon of each stands for.
+        """Make unit columns (M, E), and the atoms (M, elements) that one photon of each means.
 
-        A known composition stands in the place of its first element; the columns of its others are not used.
+        A known composition takes the place of its first element; the columns of its others are not used.
         """
         found = self.calibration
         about = about if about and sum(about.values()) > 0 else found.mean_composition

@@ -56,7 +56,7 @@ class PhysicsRequest:
         phases: int | None,
         refine_axis: bool,
     ) -> PhysicsRequest:
-        """Check what was asked for."""
+        """Check the request."""
         if isinstance(elements, str) and elements == FIND:
             for name, value in (("absent", absent), ("compositions", compositions)):
                 if value:
@@ -76,7 +76,7 @@ class PhysicsRequest:
         """Calibrate the basis on the summed photons, lines that nobody listed among them.
 
         What is there is found first, on an axis of its own: refined on listed elements alone, the axis may
-        slide until the grid's copper looks like the hafnium of the list.
+        slide until the grid's copper fits the hafnium of the list.
         """
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
@@ -108,7 +108,7 @@ def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _described(candidate: Candidate) -> str:
-    """Say what stands in the spectrum that nobody listed."""
+    """Say what is in the spectrum and was not listed."""
     seen = f"{candidate.counts:.0f} counts, {candidate.significance:.0f} sigma"
     if candidate.element is None:
         return f"{candidate.name}: not explained by the elements listed ({seen})"

@@ -35,7 +35,7 @@ def chosen_start(problem: Problem, init: Start, rank: int, dtype: np.dtype, seed
 
 
 def names_of_start(init: Start, wanted: WantedPhases) -> tuple[str | None, ...] | None:
-    """Names that a start gives its phases, where names are asked for.
+    """Names that a start gives its phases, where names are required.
 
     Raises
     ------

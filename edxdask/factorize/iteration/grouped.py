@@ -31,7 +31,7 @@ class Groups:
 def fit_groups(
     model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Go on with the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
+    """Continue the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
 
     Parameters
     ----------

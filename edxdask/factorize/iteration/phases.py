@@ -62,7 +62,7 @@ class Phases:
 
 @dataclass(frozen=True)
 class WantedPhases:
-    """How many phases are asked for, and their names if the user gave them.
+    """Number of phases, and their names if the user gave them.
 
     Attributes
     ----------

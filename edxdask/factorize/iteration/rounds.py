@@ -7,7 +7,7 @@ is above the one before it. Beyond a momentum of 1 the scale of a spectrum, whic
 run away: there spectra keep their sums.
 
 Without acceleration nothing needs a guard. As the logarithms of the KL objective are a quarter of a sweep's
-work, it is then looked at every tenth round, as in scikit-learn.
+work, it is then computed every tenth round, as in scikit-learn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FIRST_MOMENTUM = 0.5
 MOST_MOMENTUM = 0.98  # of fits of bins, which stop early on purpose and were set up with this
 FAR_MOMENTUM = 1.2  # of free spectra, KL: from ten random starts on two maps 56 rounds (median) do for 100
 GROWTH, CEILING_GROWTH, CUT = 1.2, 1.05, 0.5
-LOOK = 10  # rounds of plain KL updates between looks at the objective
+LOOK = 10  # rounds of plain KL updates per evaluation of the objective
 SLACK = {4: 1e-9, 8: 1e-13}  # relative rise of the objective that rounding may cause, by bytes a number
 
 
@@ -43,7 +43,7 @@ class Factorized:
     ----------
     spectra : (k, E)
     abundance : where the abundances lie, in the scale that they times ``spectra`` are counts
-    objectives : (rounds,), NaN where nobody looked
+    objectives : (rounds,), NaN where it was not computed
     """
 
     spectra: np.ndarray

@@ -33,7 +33,7 @@ class Call:
     spectra : (k, E)
     momentum : fraction of the last step that is added before the sweep
     undo : start from ``previous``: the last extrapolated sweep raised the objective
-    look : take the objective; where it costs nothing it is there without
+    look : compute the objective; where it costs nothing it is there anyway
     """
 
     spectra: np.ndarray

@@ -28,7 +28,7 @@ def log_likelihood(like, indptr, channel, count, fraction, table, out):
 def centre_model(like, fraction, model, damping):
     """Turn slopes at ``fraction`` into those at zero, damp the curvature, and write the step bound.
 
-    The bound is the Frobenius norm of the curvature on steps whose sum is 0.
+    The bound is the Frobenius norm of the curvature on steps that sum to 0.
     """
     k = len(like)
     other = k - 1

@@ -2,7 +2,7 @@
 
 from numba import njit
 
-PIVOT = 1e-12  # a pivot below this share of its diagonal entry is rounding: the matrix is singular
+PIVOT = 1e-12  # a pivot below this fraction of its diagonal entry is rounding: the matrix is singular
 
 
 @njit(cache=True, nogil=True)

@@ -28,9 +28,9 @@ OPERATOR = np.float32(8.0)  # bound of the squared norm of the differences on a 
 
 @subroutine
 def _simplex_threshold(values, work):
-    """Find what values lie too high to be on the simplex: drop those below the threshold, repeat.
+    """Find by how much values are too high to be on the simplex: drop those below the threshold, repeat.
 
-    A pixel that has nothing left to drop stays as it is while others of its row go on.
+    A pixel that has nothing left to drop stays as it is while others of its row continue.
     """
     threshold, total, kept, before = work[0], work[1], work[2], work[3]
     for i in range(threshold.size):
@@ -81,7 +81,7 @@ def _dual_row(k, here, below, sigma, radius, shrink, work):
 
 @subroutine
 def _primal_row(k, here, above, sigma, values, work):
-    """Step of the fractions; ``ahead`` becomes the extrapolated point the next dual step looks at."""
+    """Step of the fractions; ``ahead`` becomes the extrapolated point that the next dual step uses."""
     step, slope = work[0], work[1]
     width = step.size
     bound = here[4 * k, LEFT:]

@@ -38,7 +38,7 @@ from edxdask.results.collections import cubes_in
 logger = logging.getLogger(__name__)
 
 BIN_FACTORS = (1, 2, 4, 6, 8, 12, 16, 20, 24)
-LEAST_BINS = 6  # bins along the shorter side, below which there is nothing left to tell phases by
+LEAST_BINS = 6  # bins along the shorter side, below which there are too few to separate phases
 MOST_PHASES = 8
 WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the map is larger
 RULE = StopRule(max_iter=150, tol=1e-5)
@@ -108,7 +108,7 @@ def choose_bin(
     model: StartingModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Choose the bin factor whose spectra predict unseen photons best.
+    """Choose the bin factor that gives the spectra that predict unseen photons best.
 
     From large bins to small ones. Single pixels take the longest and are left out where pairs of them are
     clearly worse than larger bins.

@@ -59,7 +59,7 @@ def choose_strength(
     seed: int = 0,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Find the strength whose maps predict unseen photons best.
+    """Find the strength that gives the maps that predict unseen photons best.
 
     All pixels of ``problem`` are fitted for each candidate, some 5 ns per pixel and step: give it a window of
     a large map (``choose_bins.window_of``).
@@ -76,7 +76,7 @@ def choose_strength(
     -------
     Curve
         ``score`` is the held-out log-likelihood per photon; ``error`` the standard error of its difference to
-        the best, from the differences in each pixel. ``chosen`` lies between candidates: the top of the
+        the best, from the differences in each pixel. ``chosen`` is between candidates: the top of the
         parabola through the best and its neighbours.
     """
     prior = checked_kind(kind)

@@ -28,7 +28,7 @@ class Curve:
 
     @classmethod
     def given(cls, value: float) -> Curve:
-        """Stand for a value that the user gave."""
+        """Make the curve of a value that the user gave."""
         return cls(np.empty(0), np.empty(0), np.empty(0), value)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Finished steps of a run, kept in its checkpoint folder: a resumed run goes past them.
+"""Finished steps of a run, kept in its checkpoint folder: a resumed run skips them.
 
 Each step has an identity of its own: the data, the method, and the parameters that the step follows from. A
-step of other parameters is refused. When to stop is different: a run may go on for longer, so a step that was
+step of other parameters is refused. When to stop is different: a run may take longer, so a step that was
 stopped by another rule is made anew (from its last checkpoint), and all that followed from it with it.
 """
 
@@ -29,7 +29,7 @@ STEPS = (CHOICES, BINS, BINNED_FIT, STRENGTH, FIRST_MAPS, REFINED, MAPS)  # each
 
 @dataclass(frozen=True)
 class KeptSteps:
-    """Where finished steps of one run lie.
+    """Where finished steps of one run are.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class KeptSteps:
         Raises
         ------
         EdxdaskError
-            If what lies there is of another run.
+            If what is there belongs to another run.
         """
         if self.folder is None:
             return make()

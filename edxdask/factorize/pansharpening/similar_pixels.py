@@ -43,7 +43,7 @@ def gather_similar(maps: PixelStates, phases: int) -> Groups:
 
 
 def _within_32_bits(groups: Groups) -> Groups:
-    """Cut sums whose counts a photon block cannot hold into several sums of equal parts; none is lost."""
+    """Cut sums with counts that a photon block cannot hold into several sums of equal parts; none is lost."""
     parts = np.maximum(np.ceil(groups.counts.max(axis=1) / MAX_COUNT).astype(np.int64), 1)
     if parts.max(initial=1) == 1:
         return groups

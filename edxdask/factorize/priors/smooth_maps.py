@@ -4,7 +4,7 @@ With f = A / N the fractions of a pixel of N counts, minimise over f >= 0, Σ_k 
 
     -Σ_ie y_ie log(Σ_k f_ik S_ke) + λ J(f)
 
-J is the total variation, its length taken over both directions and all phases at once, so that phases share
+J is the total variation, its length taken over both directions and all phases at once, so that phases have
 their edges; or half the squared differences (Laplacian). The problem is convex: no start matters and nothing
 is stopped early. A round reads the photons once for a quadratic model of the likelihood (proximal Newton) and
 takes ``INNER`` primal-dual steps on it (Condat, J. Optim. Theory Appl. 158 (2013) 460; Vũ, Adv. Comput. Math.
@@ -154,7 +154,7 @@ class PriorStep:
 
 @dataclass(frozen=True)
 class PullStep:
-    """Write ``pull``, the slope that makes J a distance from the fractions that stand, into the model."""
+    """Write ``pull``, the slope that makes J a distance from the current fractions, into the model."""
 
     halo_rows: int = 1
     halo_names: tuple[str, ...] = (DUAL,)
@@ -174,7 +174,7 @@ class SmoothRounds:
     """One reading of the photons and the steps that follow, as the loop's round.
 
     When a round gains less than ``tol``, the second solution begins; since its objective at the first one is
-    the likelihood alone, the objective goes on falling. A model that promised too much shows as a rise;
+    the likelihood alone, the objective continues to fall. A model that promised too much shows as a rise;
     from then on its curvature is doubled, which makes the steps those of a descent, until rounds fell again.
 
     Attributes

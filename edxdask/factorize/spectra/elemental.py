@@ -1,4 +1,4 @@
-"""Spectra of what elements emit: mixtures of unit columns, with weights that stand for atoms.
+"""Spectra of what elements emit: mixtures of unit columns, with weights that mean atoms.
 
 Written per photon, a spectrum is a mixture of columns that sum to 1, and the update of its weights is
 expectation-maximization like that of the abundances, so that nothing of the engine changes and an iteration

@@ -113,7 +113,7 @@ def _write(
     overwrite: bool,
     progress: ProgressHook | None,
 ) -> None:
-    """One writer a format, imported when asked for: h5py, tifffile and rosettasciio take their time."""
+    """One writer per format, imported when needed: h5py, tifffile and rosettasciio load slowly."""
     from edxdask.io.export import hspy, msa, ripple, table, tiff
 
     if name == "hspy":

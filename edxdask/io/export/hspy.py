@@ -88,7 +88,7 @@ def _write_tree(cube: xr.Dataset, path: Path) -> str:
     metadata = to_metadata(cube.attrs)
     _reserve(path, _TREE_BYTES + 4 * sum(len(str(value)) for value in cube.attrs.values()))
     signal = {
-        # a stand-in that is replaced at once: told to write no data, rosettasciio trips over every list
+        # a stand-in that is replaced at once: without data to write, rosettasciio fails on every list
         "data": np.zeros((1,) * cube[COUNTS].ndim, cube[COUNTS].dtype),
         "axes": signal_axes(cube),
         "metadata": metadata,

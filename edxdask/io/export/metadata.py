@@ -1,4 +1,4 @@
-"""Our flat attributes and HyperSpy's metadata tree, both ways.
+"""Our flat attributes and HyperSpy's metadata tree, in both directions.
 
 HyperSpy's tree holds one elevation and one azimuth, and fills what is missing with its own defaults. So the
 attributes also travel whole, as JSON, in ``original_metadata``; coming back, the tree only overrules

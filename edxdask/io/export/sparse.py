@@ -166,7 +166,7 @@ def _matrix(view: MapView, dtype: np.dtype[Any], threads: int, progress: Progres
     indptr = np.zeros(view.stack.pixels + 1, dtype=index)
     indices, counts = np.empty(nonzeros, dtype=index), np.empty(nonzeros, dtype=dtype)
     row = at = 0
-    while blocks:  # each is let go of when it is copied
+    while blocks:  # each is released when it is copied
         block = blocks.popleft()
         end = at + block.nonzeros
         indptr[row + 1 : row + 1 + block.pixels] = block.indptr[1:] + at

@@ -1,4 +1,4 @@
-"""What every export shares: targets that appear whole or not at all, axes as numbers, counts by blocks."""
+"""What all exports have in common: targets that appear whole or not at all, axes as numbers, counts by blocks."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _slices(counts: xr.DataArray, axis: int) -> Sequence[slice]:
 
 
 def require_dims(array: xr.DataArray, allowed: Sequence[int], what: str, suffix: str) -> None:
-    """Refuse an array whose number of dimensions the format cannot hold."""
+    """Refuse an array with a number of dimensions that the format cannot hold."""
     if array.ndim not in allowed:
         raise ParameterError(
             "data",

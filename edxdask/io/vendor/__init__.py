@@ -79,7 +79,7 @@ def readers_of(module: str) -> tuple[VendorReader, ...]:
 def find_reader(path: str | Path) -> VendorReader:
     """Reader of the format that the file at ``path`` is of.
 
-    Looks at the content, in part with the HDF5 library: run it where a damaged file may do no harm.
+    Reads the content, in part with the HDF5 library: run it where a damaged file may do no harm.
 
     Raises
     ------

@@ -54,7 +54,7 @@ class MapHeader:
     vendor_metadata : what the file says, verbatim
     expected_total : photons by the file's own account, None where it keeps none
     total_is_exact : False where the file's account may differ for good reasons (then a difference only warns)
-    unverified : which counts could not be held against the file's own account, and why; "" where all could,
+    unverified : which counts could not be compared with the file's own totals, and why; "" where all could,
         or where the format keeps none
     remarks : what the user must know of how the counts were read
     dtype_max : bound of the counts of a pixel and channel, as far as the header or format can say; `edxdask
@@ -83,7 +83,7 @@ class VendorMap(Protocol):
     header: MapHeader
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Yield ``(first_row, photons)`` for every band of ``rows`` rows whose first row is not in ``skip``.
+        """Yield ``(first_row, photons)`` for every band of ``rows`` rows, but for first rows in ``skip``.
 
         Bands start at multiples of ``rows`` and come in any order; pixels of a block are in C order.
         A band that is skipped must not be decoded.

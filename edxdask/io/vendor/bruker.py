@@ -1,4 +1,4 @@
-"""Bruker .bcf: a row-band decoder whose memory follows the photons of a band.
+"""Bruker .bcf: a decoder by bands of rows; its memory follows the photons of a band.
 
 The rows of a map follow one another in the stream and nothing says where one starts, so opening a map walks
 it once: that finds the rows (a band can then be sought), the largest count (so that none ever wraps), the
@@ -68,7 +68,7 @@ class _Decoder:
 
     @property
     def offset(self) -> int:
-        """Where in the stream it stands."""
+        """Where in the stream it is."""
         return self._at + int(self.cursor[kernel.POSITION])
 
     def seek(self, row: int, offset: int) -> None:
@@ -120,7 +120,7 @@ class _Decoder:
 
 
 def _block(pieces: list[tuple[np.ndarray, ...]], pixels: int, channels: int) -> PhotonBlock:
-    """Photon block of ``pixels`` pixels from pieces whose pixels may come in any order, or twice."""
+    """Photon block of ``pixels`` pixels from pieces with pixels in any order, or twice."""
     pixel, sizes, channel, count = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     if np.any(pixel[1:] <= pixel[:-1]):
         key = np.repeat(pixel, sizes) * kernel.MAX_CHANNELS + channel

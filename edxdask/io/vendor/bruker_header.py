@@ -63,7 +63,7 @@ class Header:
     pixel_size : nm (y, x), None where the file has no calibration
     attrs : what the schema has names for
     images : scanned images by name
-    text : the header as it stands, without the images' pixels
+    text : the header as it is, without the images' pixels
     """
 
     shape: tuple[int, int]

@@ -1,4 +1,4 @@
-"""From what vendor files say to what the schema wants: numbers, units, names, whole counts, bands of rows."""
+"""From what vendor files say to what the schema defines: numbers, units, names, whole counts, bands of rows."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 
 def element_symbols(values: Any) -> list[str]:
-    """Those of ``values`` that look like chemical symbols, in their order, each once."""
+    """The chemical symbols among ``values``, in their order, each once."""
     found = np.asarray(values).ravel().tolist() if values is not None else []
     texts = [item.decode("ascii", "ignore") if isinstance(item, bytes) else str(item) for item in found]
     return list(dict.fromkeys(text for text in texts if re.fullmatch(r"[A-Z][a-z]?", text)))
@@ -228,7 +228,7 @@ class DenseMap:
 
 
 def refuse_frames(options: ReadOptions, reader: str) -> None:
-    """Raise if single frames are asked of a format whose files hold their sum."""
+    """Raise if single frames are requested of a format with files that hold only their sum."""
     if options.frames is not None:
         raise ParameterError(
             "frames", options.frames, f"None, as {reader} files hold the sum of all frames", "Leave it out."

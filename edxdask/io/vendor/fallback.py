@@ -1,6 +1,6 @@
-"""Another decoder for files whose structure ours does not know: rosettasciio, held against the file's totals.
+"""Another decoder for files with a structure ours does not know: rosettasciio, checked by the file's totals.
 
-It decodes a whole map into the memory of the child process, which is limited, and checks little by itself:
+It decodes a whole map into the memory of the child process, which is limited, and checks little:
 so what it finds is believed only if it adds up to the file's own sum spectrum within 1 %. A file in which
 our reader saw damage never comes here.
 """
@@ -86,8 +86,8 @@ def _bruker(path: Path, options: ReadOptions) -> _Decoded:
     bruker: Any = importlib.import_module("rsciio.bruker._api")
     file = bruker.BCF_reader(str(path))
     if len(set(file.available_indexes)) < len(file.available_indexes):
-        raise ValueError("it cannot tell the maps of a file with more than ten of them apart")
-    # by itself it guesses a type from twice the mean count, and larger counts wrap without a word
+        raise ValueError("it cannot distinguish the maps of a file with more than ten of them")
+    # otherwise it guesses a type from twice the mean count, and larger counts wrap silently
     file.header.estimate_map_depth = lambda *_, **__: np.uint32
     signals = bruker.bcf_hyperspectra(file, index="all", downsample=1)
     for signal in signals:

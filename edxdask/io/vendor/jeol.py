@@ -8,7 +8,7 @@ a photon, whatever the size of the map.
 What a file says about itself is checked: the length of its stream, the number of sweeps, and the spectrum
 kept beside the stream. In the one real file at hand that spectrum equals the stream's exactly from its
 channel 52 up and is corrected below; it starts at channel 96 of the stream and ends before its last. So
-photons from its channel 100 up are compared, a difference only warns, and the user is told which channels
+photons from its channel 100 up are compared, a difference only warns, and the user sees which channels
 nothing vouches for.
 """
 
@@ -41,7 +41,7 @@ _PTS_MAGIC, _ASW_MAGIC = 304, 0
 
 @dataclass
 class PtsMap:
-    """One event stream; ``words`` are those of the frames asked for."""
+    """One event stream; ``words`` are those of the chosen frames."""
 
     header: MapHeader
     words: np.ndarray
@@ -217,7 +217,7 @@ def _frames(
     kernels.frame_table(words, table)
     frames = table[:-1]
     ends_low = frames[:, 1] >= FIELD - step[0]
-    # without an image no event marks the last columns, so only the row tells whether a frame was finished
+    # without an image no event marks the last columns, so only the row shows whether a frame was finished
     complete = ends_low & ((frames[:, 2] >= FIELD - step[1]) | (frames[:, 3] == 0))
     count = int(complete.sum())
     if not complete[:count].all():

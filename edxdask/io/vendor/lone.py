@@ -3,7 +3,7 @@
 One row and one column, and not a cube without pixel dimensions: then every stage takes a spectrum as it
 takes a map. Files of spectra often hold numbers with a decimal point. Whole numbers are counts; counts per
 second with a live time are turned back; all else is refused, since errors and limits of detection follow
-from the number of photons, which nobody can tell from values that were scaled or smoothed.
+from the number of photons, which cannot be known from values that were scaled or smoothed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Built from the published specification (H5OINA, versions 7 and 8); **no real file was at hand**, the tests
 write files in that layout. A slice is one acquisition, ``/<slice>/EDS`` or ``EDS1``, ``EDS2``, … hold one
-detector each: ``Data/Spectrum`` (pixels × channels, int32, LZF) and ``Header``, whose scalars are arrays of
+detector each: ``Data/Spectrum`` (pixels × channels, int32, LZF) and ``Header``, with scalars as arrays of
 one element. Angles are in radians, energies of channels in eV, steps in µm, the beam in kV. The format keeps
 no total to check the counts against.
 """

@@ -1,6 +1,6 @@
 """Formats that rosettasciio reads: HyperSpy, Ripple, EDAX .spd, TIA, Phenom, DigitalMicrograph, and spectra.
 
-One adapter for all, and a small record for each: how its content is told, whether rosettasciio reads it
+One adapter for all, and a small record for each: how its content is recognised, whether rosettasciio reads it
 piece by piece, and what must hold before its answer is believed. Where it does read piece by piece
 (``lazy``) bands are read slab by slab; elsewhere it decodes the file once, into the memory of this process.
 
@@ -46,7 +46,7 @@ class RosettaReader:
     plugin : module of rosettasciio
     looks_right : whether the first 64 KiB (and the path) are of this format
     lazy : whether rosettasciio reads it piece by piece
-    check : raises if the file is damaged in a way that rosettasciio would not notice
+    check : raises if the file has damage that rosettasciio would not notice
     fix : corrects what is wrong or missing in a signal of this format
     uncalibrated : what to do about a file without an energy axis
     """

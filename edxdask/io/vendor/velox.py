@@ -67,7 +67,7 @@ class VeloxMap:
         self._path, self._sources, self._chosen, self._totals = path, sources, chosen, totals
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Photons of every band of ``rows`` rows whose first row is not in ``skip``."""
+        """Photons of every band of ``rows`` rows, but for first rows in ``skip``."""
         if rows < 1:
             raise ParameterError("rows", rows, "at least 1")
         height = self.header.shape[0]
@@ -141,7 +141,7 @@ def _count_dtype(largest: int) -> type[np.unsignedinteger[Any]]:
 
 
 def _streams_file(path: Path) -> h5py.File:
-    """Open a file whose chunks are read once: without a cache they go straight to the reader's array."""
+    """Open a file; its chunks are read once, so without a cache they go straight to the reader's array."""
     return h5py.File(path, "r", rdcc_nbytes=0)
 
 
@@ -249,7 +249,7 @@ def _check_storage(file: h5py.File, path: Path, stream: layout.Stream) -> None:
 
 
 def _shape(file: h5py.File, path: Path, group: layout.SpectrumImage) -> tuple[int, int]:
-    """Rows and columns: what the metadata say, held against the pixels of the first frame."""
+    """Rows and columns: what the metadata say, compared with the pixels of the first frame."""
     stream = max(group.streams, key=lambda s: s.frames)
     data = file[layout.STREAMS][stream.key]["Data"]
     end = int(stream.table[1]) if stream.frames > 1 else int(data.size)
@@ -340,7 +340,7 @@ def _verify(
         return
     if account is None:
         raise _bad(
-            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum tells why"
+            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum explains why"
         )
     logger.warning(
         "%s: detector %s was stopped after %d of %d pixels; its photons agree with the file's sum spectrum",

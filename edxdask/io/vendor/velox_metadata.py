@@ -182,7 +182,7 @@ def _elements(file: h5py.File, group: SpectrumImage) -> list[str] | None:
 
 
 def _verbatim(file: h5py.File, group: SpectrumImage, streams: list[Stream]) -> dict[str, Any]:
-    """Collect the JSON that belongs to the map, as it stands in the file."""
+    """Collect the JSON that belongs to the map, as it is in the file."""
     return {
         "Version": json_object(file["Version"]),
         "Info": json_object(file["Info"]) if "Info" in file else {},

@@ -4,8 +4,8 @@ All that a sweep does with a count is the same for every pixel and channel, so c
 *lanes*, which a processor works on at once. A *group* is as many pixels, or strips, as there are lanes.
 Channels that most pixels have counts in are held dense: the counts of a group of pixels in such a channel lie
 side by side, zeros too. The photons of the other channels are cut into *strips* of one pixel each, so that a
-few bright pixels do not make the others wait. Sweeps go through the pixels in *batches*, whose numbers stay
-near the processor; the strips of a batch share its groups, sorted by length.
+few bright pixels do not make the others wait. Sweeps go through the pixels in *batches*; their numbers stay
+near the processor; the strips of a batch are in its groups, sorted by length.
 
 Every backend takes blocks in this arrangement (``contract.BlockArrays``); no other module knows its sizes.
 """
@@ -29,7 +29,7 @@ def count_entries(channel, out):
 
 @njit(cache=True, nogil=True)
 def part_photons(indptr, channel, count, place, dense, out_indptr, out_channel, out_count):
-    """Write entries whose channel has a ``place`` to ``dense``, the others to ``out``."""
+    """Write entries with a ``place`` for their channel to ``dense``, the others to ``out``."""
     n = 0
     for i in range(indptr.size - 1):
         group = dense[i // LANES]
@@ -158,7 +158,7 @@ def unlay_strips(first, block, at, out_channel, out_count):
 
 @njit(cache=True, nogil=True)
 def merge_dense(first, block, indptr, at, out_channel, out_count):
-    """Merge the counts of channels held dense into each pixel's entries, which stand from ``at`` on.
+    """Merge the counts of channels held dense into each pixel's entries, which begin at ``at``.
 
     Both rise, so one walk along both does it; it never writes over what it has still to read.
     """

@@ -22,7 +22,7 @@ VECTOR, PLAIN = "vector", "plain"
 BACKENDS = {VECTOR: "edxdask.photons.kernels.vector", PLAIN: "edxdask.photons.kernels.plain"}
 
 _choosing = threading.Lock()
-_chosen: dict[str, str] = {}  # the backend by what the variable was when it was first asked for
+_chosen: dict[str, str] = {}  # the backend by the variable's value at first use
 
 
 def kernels() -> Kernels:
@@ -73,7 +73,7 @@ def _why_no_vectors() -> str:
     """Return why the vector kernels cannot be compiled; empty where they can."""
     try:
         importlib.import_module(f"{BACKENDS[VECTOR]}.probe").probe()
-    except Exception as error:  # whatever a compiler may raise; who called is told the reason
+    except Exception as error:  # whatever a compiler may raise; the caller gets the reason
         lines = str(error).strip().splitlines()
         return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
     return ""

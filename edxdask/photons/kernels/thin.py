@@ -1,4 +1,4 @@
-"""Binomial thinning: every photon of small counts goes one way or the other by a random number of its own.
+"""Binomial thinning: every photon of small counts goes to one part or the other by its own random number.
 
 Large counts are split by one binomial number each, so that no time depends on how large they are.
 """
@@ -50,7 +50,7 @@ def split_lengths(indptr, count, taken, first_indptr, second_indptr):
 
 @njit(cache=True, nogil=True)
 def split_photons(channel, count, taken, first_channel, first_count, second_channel, second_count):
-    """Distribute the entries to the two parts, which have room for one entry more than they get.
+    """Distribute the entries to the two parts, which are one entry longer than what they get.
 
     Every entry is written to both and the place kept or not: a branch on a random number is missed half of
     the time.

@@ -6,9 +6,9 @@ import numba as nb
 import numpy as np
 
 EM_ROUNDS, NEWTON_ROUNDS, SWEEPS = 10, 40, 60
-TOLERANCE = 1e-9  # gain of log-likelihood at which a pixel's fit stands
+TOLERANCE = 1e-9  # gain of log-likelihood at which a pixel's fit has converged
 LEAST = 1e-12
-LEAST_WEIGHT = 0.5  # photons, in the information: a column at 0 would look as if it were known exactly
+LEAST_WEIGHT = 0.5  # photons, in the information: a column at 0 would seem exactly known
 
 
 @nb.njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""The backend whose inner loops are vectors of sixteen lanes, written as LLVM IR: as fast as a processor can.
+"""The backend with inner loops over vectors of sixteen lanes, written as LLVM IR: as fast as a processor can.
 
 In the order of a reading: ``registers`` (vectors in numba), ``logarithms``, ``lanes`` (what is done with
 sixteen counts at a time), ``dense_channels`` and ``strips`` (where these come from), ``scratch`` (memory),

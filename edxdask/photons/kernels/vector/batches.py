@@ -24,7 +24,7 @@ from edxdask.photons.kernels.vector.strips import (
 )
 
 ACROSS = (0,) * LANES
-AHEAD = 8192  # entries: what is asked for when its time has come is waited for
+AHEAD = 8192  # entries: a prefetch that is too late makes the processor wait
 
 
 @helper
@@ -99,7 +99,7 @@ def fetch_rows(array, first, last):
 
 @helper
 def find_all_places(channel, first, last, length, place):
-    """Where the rows of channels begin in a table whose rows are ``length`` long."""
+    """Where the rows of channels begin in a table with rows ``length`` long."""
     for n in range(last - first):
         find_places(channel, first + n, length, place, n)
 

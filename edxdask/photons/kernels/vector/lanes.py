@@ -1,4 +1,4 @@
-"""Sixteen lanes side by side: what a sweep does with counts, whichever way they are stored.
+"""Sixteen lanes side by side: what a sweep does with counts, however they are stored.
 
 A lane is a pixel, or a strip of a pixel's photons. A fit, a division, a logarithm and the sums of an update
 are then the same instructions for sixteen counts at once, and need no sum across a vector. Channels that are
@@ -23,7 +23,7 @@ from edxdask.photons.kernels.vector.registers import (
 )
 
 QUICK = (*FAST, "afn", "arcp", "ninf")  # an estimate, refined: right to rounding, for fits that are finite
-LOG_STEPS = 8  # terms that are added in single precision before their sum goes on in double
+LOG_STEPS = 8  # terms that are added in single precision before their sum continues in double
 
 
 def fields(builder, *tuples):

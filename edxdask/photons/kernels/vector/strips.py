@@ -58,7 +58,7 @@ def _joined(builder, vectors):
 
 
 class _Rows(Frame):
-    """Access to tables whose rows are multiples of four long; a row is named by where it begins."""
+    """Access to tables with rows a multiple of four long; a row is named by where it begins."""
 
     def starts(self, rows, columns):
         length = self.place(-(-columns // ROW) * ROW)
@@ -260,7 +260,7 @@ strip_ratios, strip_counts = _weights(ratios=True), _weights(ratios=False)
 def strip_spread(typingctx, like, group, strips, table, numerator):
     """Add ``weight`` of a group's photons times their owners' rows of ``table`` to rows of ``numerator``.
 
-    All in double precision, so that it makes no difference which photons share a group. In a loop of its own,
+    All in double precision, so that it makes no difference which photons are in a group. In a loop of its own,
     where all that is read again and again stays in registers.
     """
 

@@ -211,7 +211,7 @@ def squares_sweep(block, abundance, spectra, gram, rules, floor, options):
 
 
 def log_total(log_sums):
-    """Return the sum of logarithms whose mantissas and powers of two were summed apart."""
+    """Return the sum of logarithms; their mantissas and powers of two were summed apart."""
     return float(log_sums[0].sum() + math.log(2.0) * log_sums[1].sum())
 
 
