@@ -15,7 +15,7 @@ Ca-perovskite, mean map angle, processor seconds, for
     python benchmarks/accuracy.py [--seeds 0 1 2] [--only 147 15]
         [--hyperspy-python PATH] [--espm-python PATH [--espm-iterations 200 1000]] [--tiny]
 
-Below each table stand the errors of the guided compositions, and what the photons allow (``bounds.py``) where
+Below each table are the errors of the guided compositions, and what the photons allow (``bounds.py``) where
 abundances are known exactly: the Cramér-Rao bound on the root mean square error of unbiased estimates (one
 draw may have less), and the most likely spectra for the very photons drawn.
 
@@ -268,7 +268,7 @@ def with_true_maps(case: Case, spectra: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def check_guided(verdict: Verdict, case: Case, mine: Score, result: xr.Dataset) -> None:
-    """Print the guided compositions' errors and what stands beside targets."""
+    """Print the guided compositions' errors, and figures beside their targets."""
     where = f"{case.name}, {case.counts} counts/px, with elements"
     angles, errors, map_angle = GUIDED[case.counts, case.simulated]
     for i, name in enumerate(NAMES):

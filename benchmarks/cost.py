@@ -34,7 +34,7 @@ MAP_PHOTONS = 1e7  # drawn; more are copies
 WIDTH_KEV, RANGE_KEV = 0.01, 20.0
 LEAST_EXPONENT, MOST_EXPONENT, MOST_DEVIATION, MOST_SPREAD = 0.95, 1.05, 0.20, 0.20
 LEAST_SECONDS = 0.2  # of one measurement; short iterations are repeated
-REFERENCE_PHOTONS, REFERENCE_CHANNELS = 1e6, 1000  # of what every lap stands beside
+REFERENCE_PHOTONS, REFERENCE_CHANNELS = 1e6, 1000  # of the lap that every other is compared with
 
 
 @dataclass(frozen=True)

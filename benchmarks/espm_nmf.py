@@ -21,7 +21,7 @@ def spectrum_image(counts: np.ndarray, told: dict) -> EDSespm:
     """Counts with film, beam and detector."""
     image = EDSespm(counts.astype(np.float64))
     axis = image.axes_manager[-1]
-    # espm's own axis includes its end point; with this step its channels lie where those of the counts do
+    # espm's own axis includes its end point; with this step its channels are where those of the counts do
     axis.offset = told["energy_first_kev"]
     axis.scale = (told["energy_last_kev"] - told["energy_first_kev"]) / axis.size
     axis.units = "keV"

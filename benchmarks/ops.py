@@ -3,7 +3,7 @@
 One line a figure: dense gigabytes per second through plain zarr (every chunk read and dropped, as many
 threads, same codec), through each operation, their ratio, and the peak memory of the whole process. Reads and
 operations alternate, and the ratio is the median over the pairs, so that other work on the machine falls on
-both; the ratio of processor seconds, which other work hardly touches, stands beside it.
+both; the ratio of processor seconds, which other work hardly touches, is printed beside it.
 
     python benchmarks/ops.py [--store PATH | --shape 1024x1024] [--threads 1 2] [--repeats 3] [--tiny]
 

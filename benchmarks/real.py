@@ -7,7 +7,7 @@ from 1 to 10 keV. What it says and what limits it: docs/real_data.md.
 
     python benchmarks/real.py [--figures DIR] [--tiny]
 
-A figure misses its limit where it lies beyond it by more than its own standard error. For Sm against Nd,
+A figure misses its limit where it is beyond it by more than its own standard error. For Sm against Nd,
 which Ca-perovskite alone holds, there is a second opinion: pixels rich in it are summed and quantified
 without any unmixing. If they agree with ours within two errors, and contradict the published ratio by more
 than three, the line says "differs" instead, and what was found.
@@ -75,7 +75,7 @@ class Map:
 
     @property
     def phases(self) -> int:
-        """The matrix and what lies in it."""
+        """The matrix and what is in it."""
         return len(self.absent) + 1
 
 

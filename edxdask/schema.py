@@ -90,7 +90,7 @@ _VARIABLES = (
         CANDIDATE_KIND, (CANDIDATE,), False, "U", "1", "keep", "element, or escape, sum or unknown peak"
     ),
     Variable(CANDIDATE_LINE, (CANDIDATE,), False, "U", "1", "keep", "line that says most"),
-    Variable(LINE_ENERGY, (CANDIDATE,), False, "f", "keV", "keep", "where that line or peak stands"),
+    Variable(LINE_ENERGY, (CANDIDATE,), False, "f", "keV", "keep", "where that line or peak is"),
     Variable(SIGNIFICANCE, (CANDIDATE,), False, "f", "1", "keep", "sigma, misfit of shapes included"),
     Variable(EXPLAINED, (CANDIDATE,), False, "f", "counts", "keep", "counts that a candidate explains"),
     Variable(FAMILIES, (CANDIDATE,), False, "U", "1", "keep", "measured over expected, by family of lines"),

@@ -25,6 +25,6 @@ phases = edxdask.fcls(cube, coarse, loss="kl")
 print(edxdask.score(phases, truth=cube))
 print(edxdask.export(phases.abundance, folder / "abundance.png", overwrite=True))
 
-# What the phases do not explain, as a lazy cube: lines that nobody thought of would stand here.
+# What the phases do not explain, as a lazy cube: lines that nobody thought of would be here.
 left = edxdask.residual(cube, phases)
 print(left.residual)

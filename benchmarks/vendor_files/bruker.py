@@ -61,7 +61,7 @@ def _rows(shape: tuple[int, int], channels: int, mean: float, seed: int) -> Iter
 
 
 def stream_head(shape: tuple[int, int]) -> bytes:
-    """What stands before the first row."""
+    """What is before the first row."""
     return struct.pack("<4I", *shape, 4096, 1).ljust(0x1A0, b"\0")
 
 

@@ -312,7 +312,7 @@ def large_graphs() -> Any:
 
 
 def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
-    """Make a partition from another, as a task; a cache without a place lies with the worker's own files."""
+    """Make a partition from another, as a task; a cache without a place is with the worker's own files."""
     if derivation.cache is not None:
         derivation = replace(derivation, cache=_here(derivation.cache))
     return derivation(source, heads)
@@ -324,7 +324,7 @@ def no_state(partition: Partition) -> State:
 
 
 def load_job(job: PartitionJob) -> Partition:
-    """Make a partition, as a task; a cache without a place lies with the worker's own files."""
+    """Make a partition, as a task; a cache without a place is with the worker's own files."""
     if job.cache is not None:
         job = replace(job, cache=_here(job.cache))
     return job.load()

@@ -91,7 +91,7 @@ class Tile:
 
     Attributes
     ----------
-    plan : where the rows lie
+    plan : where the rows are
     start : first pixel of the tile within its partition
     held : blocks in the order of their rows
     """

@@ -240,7 +240,7 @@ class LikelihoodStep:
 def _solved(
     problem: Problem, step: BlockStep, spectra: np.ndarray, dtype: np.dtype
 ) -> tuple[PixelStates, float]:
-    """Run the step over all pixels: where the abundances lie, and the objective."""
+    """Run the step over all pixels: where the abundances are, and the objective."""
     problem.executor.start(ZeroState(len(spectra), dtype))
     stats = problem.executor.advance(step, spectra)
     if stats["failed"]:

@@ -59,7 +59,7 @@ def diagnose(path: str | Path, *, out: str | Path | None = None, overwrite: bool
 
     For a file that cannot be read, or is read wrongly: the report can be sent with an issue. It holds no
     counts, no names of people or samples and no text that a user wrote; names of groups and keys, and words
-    of errors, stand in it only where the code of a reader knows them.
+    of errors, are in it only where the code of a reader knows them.
 
     Parameters
     ----------

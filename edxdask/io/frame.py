@@ -55,7 +55,7 @@ def encode_chunk(
     Parameters
     ----------
     block
-        Photons of the chunk's pixels that lie in the array, in C order.
+        Photons of the chunk's pixels that are in the array, in C order.
     shape
         Of that part, energy last.
     chunk_shape

@@ -121,7 +121,7 @@ def _without_dropped_chunks(
     kept = {}
     for axis, ids in groups.items():
         ends = np.cumsum(array.chunks[axis])
-        last = int(ends[np.searchsorted(ends, int((ids >= 0).sum()))])  # ids of -1 stand at the end
+        last = int(ends[np.searchsorted(ends, int((ids >= 0).sum()))])  # ids of -1 are at the end
         kept[axis] = ids[:last]
         if last < ids.size:
             array = array[(slice(None),) * axis + (slice(0, last),)]

@@ -71,7 +71,7 @@ def calibrate_energy(
     Raises
     ------
     ParameterError
-        If lines overlap, lie off the axis, are too faint or farther off than ``max_shift``, or disagree.
+        If lines overlap, are off the axis, are too faint or farther off than ``max_shift``, or disagree.
 
     Notes
     -----
@@ -242,5 +242,5 @@ def _check_axis(peaks: Sequence[Peak], found: EnergyAxis, max_shift: float) -> N
             "lines",
             peaks[worst].line,
             f"lines that agree within {max_shift / 5:g} keV, not {miss[worst]:+.4f} keV",
-            "Leave it out: another line may lie under it.",
+            "Leave it out: another line may be under it.",
         )

@@ -46,7 +46,7 @@ def crop_cube(
     Raises
     ------
     ParameterError
-        If a dimension is unknown or nothing lies in the range.
+        If a dimension is unknown or nothing is in the range.
 
     Notes
     -----

@@ -19,7 +19,7 @@ from edxdask.schema import ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube,
 Window = tuple[float, float]
 WINDOW_MAP, LINE_MAP = "window_map", "line_map"
 WIDTH_IN_FWHM = 1.2  # where signal over √background of a Gaussian peak is largest; holds 84 % of it
-GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussian lies farther out
+GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussian is farther out
 BACKGROUND_IN_FWHM = 0.6
 
 
@@ -33,7 +33,7 @@ def total_map(data: xr.Dataset | xr.DataTree) -> xr.DataArray | xr.DataTree:
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, or collection of cubes: each map by itself.
+        Cube, or collection of cubes: each map separately.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def window_map(
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, or collection of cubes: each map by itself.
+        Cube, or collection of cubes: each map separately.
     lo : float
         Lower end of the window, keV.
     hi : float
@@ -143,7 +143,7 @@ def line_map(
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, or collection of cubes: each map by itself.
+        Cube, or collection of cubes: each map separately.
     line : str or sequence of str
         "Mg_Ka", or several lines, which are then read in one pass and put along a dimension ``line``.
     width : float, optional

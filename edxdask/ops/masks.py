@@ -26,12 +26,12 @@ class Region(Protocol):
     """A region of interest: it knows which pixels of a cube are in it."""
 
     def mask(self, data: xr.Dataset) -> xr.DataArray:
-        """Boolean (y, x), true where the centre of a pixel lies inside."""
+        """Boolean (y, x), true where the centre of a pixel is inside."""
         ...
 
 
 class _Shape:
-    """A region given by the positions of pixels; subclasses say which positions lie inside."""
+    """A region given by the positions of pixels; subclasses say which positions are inside."""
 
     @overload
     def mask(self, data: xr.Dataset) -> xr.DataArray: ...
@@ -48,7 +48,7 @@ class _Shape:
         Returns
         -------
         DataArray or DataTree
-            ``mask`` (y, x), true where the centre of a pixel lies inside; a collection of a collection.
+            ``mask`` (y, x), true where the centre of a pixel is inside; a collection of a collection.
         """
         if is_collection(data):
             return on_each_map(self.mask, data)
@@ -63,7 +63,7 @@ class _Shape:
 
 @dataclass(frozen=True)
 class Rectangle(_Shape):
-    """Pixels whose ``y`` and ``x`` lie within ranges, ends included.
+    """Pixels whose ``y`` and ``x`` are within ranges, ends included.
 
     Parameters
     ----------

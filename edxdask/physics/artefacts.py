@@ -36,7 +36,7 @@ def escape_probability(energy: np.ndarray | float) -> np.ndarray:
 def escape_response(energy: np.ndarray, lines_kev: np.ndarray, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
     """Escape peaks as a fraction of the counts in the parents' peaks: (lines, channels).
 
-    A row sums to p/(1-p), p being `escape_probability`, as far as it lies on the axis; add it to the row of
+    A row sums to p/(1-p), p being `escape_probability`, as far as it is on the axis; add it to the row of
     `edxdask.physics.detector.line_response` and both together are what one line makes.
 
     Parameters

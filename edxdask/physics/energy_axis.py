@@ -53,7 +53,7 @@ class EnergyAxis:
     escape : escape peaks over what theory says; 0 where a vendor's program took them away
     bend_kev : to add at the energies of ``BENDS``, straight lines between: electronics are not quite linear
     errors : 1 σ of each of ``PARAMETERS``, 0 of those that were not fitted
-    misplaced : fraction of the counts that stand in other channels than the fit has them: on the axis to
+    misplaced : fraction of the counts that are in other channels than the fit has them: on the axis to
         begin with, and on this one
     """
 
@@ -214,7 +214,7 @@ def _step(
 
 
 def misplaced(counts: np.ndarray, expected: np.ndarray) -> float:
-    """Fraction of counts that stand in other channels than expected, beyond what chance moves.
+    """Fraction of counts that are in other channels than expected, beyond what chance moves.
 
     Examples
     --------

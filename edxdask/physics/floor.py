@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOWEST_KEV = 0.15  # below lie noise and, of an element that the detector sees at all, no line
-ZERO_PEAK_KEV = 0.08  # a zero peak stands no farther from 0
+LOWEST_KEV = 0.15  # below are noise and, of an element that the detector sees at all, no line
+ZERO_PEAK_KEV = 0.08  # a zero peak is no farther from 0
 VALLEY_END_KEV = 0.25  # its foot ends before C Kα
 LEAST_PEAK, PEAK_SIGMA = 2.0, 5.0  # over the lowest counts beside it, and sigma
 CHANCE_SIGMA = 3.0

@@ -34,7 +34,7 @@ NEVER_FOUND = {
     *("H", "He", "Li", "Be", "Ne", "Kr", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"),
     *("Np", "Pu", "Am", "Cm", "Bk", "Cf"),
 }
-# Knots of the continuum's correction lie this far apart: 6 to 20 widths of a peak, which no peak can fit.
+# Knots of the continuum's correction are this far apart: 6 to 20 widths of a peak, which no peak can fit.
 KNOT_KEV, KNOT_GROWTH = 0.5, 0.25
 FIRST_4F = 58  # cerium: M alpha is a strong line from here on
 ABOVE_KEV = 2.0  # a peak's flank, or escape peak, comes from no further above the axis

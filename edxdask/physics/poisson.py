@@ -22,7 +22,7 @@ class LinearFit:
     Attributes
     ----------
     weights : (M,)
-    covariance : (M, M); 0 for weights that stand at their bound of 0
+    covariance : (M, M); 0 for weights that are at their bound of 0
     expected : (E,)
     deviance : twice the log-likelihood ratio to the data
     """

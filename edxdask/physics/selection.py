@@ -28,7 +28,7 @@ PEAK_WIDTHS = 1.5  # of a peak's FWHM: channels that a Gaussian's square fills e
 LEAST_RATIO, MOST_RATIO = 0.3, 3.0
 # Where two elements explain the same, the better known lines win.
 PLAUSIBLE = {"K": 1.0, "L": 0.95, "M": 0.8}
-CLEAR = 3.0  # sigma that a measured family must lie below what is expected
+CLEAR = 3.0  # sigma that a measured family must be below what is expected
 SUM_LINES = 12  # strongest peaks that are paired
 MOST_ROUNDS = 60
 OVERLAP = 0.05  # columns with less than this in common are judged independently in one round

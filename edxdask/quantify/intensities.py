@@ -27,7 +27,7 @@ GAIN_PER_SPLIT = 12.0
 LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot determine its rates
 LEAST_EXPECTED = 0.5  # counts of a channel in χ²: below, its distribution is nothing like normal
 WINDOW_FWHM = 1.2  # width of a peak's window, where signal over √background of a Gaussian is largest
-WINDOW_SHARE = 0.8427  # of a Gaussian that lies in it: erf(1.2 √ln 2)
+WINDOW_SHARE = 0.8427  # of a Gaussian that is in it: erf(1.2 √ln 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class LineFit:
     ----------
     model : columns
     counts, expected, continuum : (E,)
-    weights, covariance : (M,), (M, M) of all columns; also of those that stand at their bound of 0
+    weights, covariance : (M,), (M, M) of all columns; also of those that are at their bound of 0
     chi2_red : Pearson's χ² over degrees of freedom
     """
 

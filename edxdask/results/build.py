@@ -82,7 +82,7 @@ def make_result(
     sums = spectra.sum(axis=1, dtype=np.float64)
     safe = np.where(sums > 0, sums, 1.0)
     unit = spectra.astype(np.float64) / safe[:, None]
-    counts = abundance  # of a large map, the largest array there is: scaled where it lies
+    counts = abundance  # of a large map, the largest array there is: scaled where it is
     counts *= sums.astype(abundance.dtype)
     order = np.arange(len(unit))
     if phases is None:

@@ -147,7 +147,7 @@ def _in_memory(array: xr.DataArray) -> bool:
 
 
 def _check_fractions(ds: xr.Dataset, name: str, *, whole: bool) -> None:
-    """Fractions of the photons lie between 0 and 1 and sum to 1 where photons are expected."""
+    """Fractions of the photons are between 0 and 1 and sum to 1 where photons are expected."""
     if not {schema.ABUNDANCE, schema.TOTAL} <= set(ds.data_vars):
         return
     abundance, total = ds[schema.ABUNDANCE], ds[schema.TOTAL]

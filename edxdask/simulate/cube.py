@@ -147,7 +147,7 @@ def _chunks(chunks: Any, shape: tuple[int, int]) -> tuple[tuple[int, ...], tuple
 
 
 def _indices(spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel indices of a block, from where dask says it lies along y and x."""
+    """Pixel indices of a block, from where dask says it is along y and x."""
     (top, bottom), (left, right) = spans
     return np.arange(top, bottom), np.arange(left, right)
 

@@ -53,7 +53,7 @@ def irregular_grains(
 ) -> np.ndarray:
     """Table of grains at ``centres`` (n, 2): (n, GRAIN_COLUMNS).
 
-    Diameters spread by ±35 %, peaks lie within ``peak`` (the first grain reaches its upper end), outlines
+    Diameters spread by ±35 %, peaks are within ``peak`` (the first grain reaches its upper end), outlines
     carry harmonics 2 to 7 of amplitudes that fall with their order, times ``roughness``.
     """
     n = centres.shape[0]

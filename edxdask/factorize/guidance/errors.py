@@ -13,7 +13,7 @@ from edxdask.factorize.spectra.elemental import ElementalSpectra
 
 MOST_GROUPS = 2000
 MOST_STEPS, FEWEST_STEPS = 40, 4  # steps that fractions are rounded to
-PRESENT = 1e-4  # fraction of the photons below which a phase, or a column, stands at its bound of zero
+PRESENT = 1e-4  # fraction of the photons below which a phase, or a column, is at its bound of zero
 LEAST_SIGMA = 2.0  # a weight of less than this, all others known, may as well be there
 LEAST_EXPECTED = 1e-12
 
@@ -28,7 +28,7 @@ def composition_errors(model: ElementalSpectra, weights: np.ndarray, abundance: 
 
     Notes
     -----
-    Abundances that stand at zero are held there, and so are weights; an element at zero has the error that it
+    Abundances that are at zero are held there, and so are weights; an element at zero has the error that it
     would have if all else were known, 0 where it is ruled out.
     """
     phases = len(weights)

@@ -32,7 +32,7 @@ COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
 
-# A fit with given spectra model and weights, from abundances where they lie.
+# A fit with given spectra model and weights, from abundances where they are.
 GuidedFit = Callable[[PixelStates, ElementalSpectra, np.ndarray], Factorized]
 
 

@@ -1,7 +1,7 @@
 """Which phase is which: placing the labels, and turning phases that never occur pure out of one another.
 
 The likelihood leaves both open: a first fit may hand the silicon of a matrix to a phase of its own, and what
-lies everywhere may be mixed into everything. Labels, absences and the purest bins settle it.
+is everywhere may be mixed into everything. Labels, absences and the purest bins settle it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _within(guide: Guide, places: dict[str | int, int], weights: np.ndarray) -> 
 def purified(now: Phases, free: Sequence[int]) -> Phases:
     """Turn the spectrum of the matrix to that of the purest bins; product and likelihood stay as they are.
 
-    Where a phase lies everywhere, S_m + b S_j with A_j - b A_m explains the counts as well as S_m with A_j.
+    Where a phase is everywhere, S_m + b S_j with A_j - b A_m explains the counts as well as S_m with A_j.
     The matrix takes the b that its purest bins have left of each other phase. It is the phase, among those
     that nothing is said about, that is biggest after that.
     """

@@ -42,7 +42,7 @@ class Factorized:
     Attributes
     ----------
     spectra : (k, E)
-    abundance : where the abundances lie, in the scale that they times ``spectra`` are counts
+    abundance : where the abundances are, in the scale that they times ``spectra`` are counts
     objectives : (rounds,), NaN where it was not computed
     """
 

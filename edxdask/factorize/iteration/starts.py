@@ -32,7 +32,7 @@ class FirstFactors:
     Attributes
     ----------
     spectra : (k, E)
-    abundance : where the abundances lie
+    abundance : where the abundances are
     """
 
     spectra: np.ndarray

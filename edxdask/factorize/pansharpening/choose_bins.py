@@ -44,7 +44,7 @@ WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the
 RULE = StopRule(max_iter=150, tol=1e-5)
 USUAL_STRENGTH = 1.0  # of the prior while bins and phases are chosen
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
-CLEARLY = 30.0  # standard errors by which bins of 2 lie below the best where those of 1 are not tried
+CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
 
 
 def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset | None:

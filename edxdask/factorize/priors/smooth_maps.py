@@ -51,7 +51,7 @@ DUAL_STEP = 2.4  # of the dual field, over the mean counts, which set the likeli
 # λ / √(mean counts) at strength 1, which suits most maps: best on mantle and spheres at 15 and 147 counts
 # were 4.0 to 6 (TV), 28 to 80 (Laplacian).
 USUAL: dict[Prior, float] = {"tv": 4.0, "laplacian": 30.0}
-# Of the mean spectrum, in every spectrum: without it a phase at zero never comes back where a photon lies in
+# Of the mean spectrum, in every spectrum: without it a phase at zero never comes back where a photon is in
 # a channel that no other phase has, because the likelihood's curvature there has no bound.
 SHARED = 1e-3
 # One low gain ends the first solution. The round after it may rise at less than two counts per pixel, while
@@ -218,7 +218,7 @@ class SmoothMaps:
 
     Attributes
     ----------
-    abundance : where the abundances lie, in the scale that they times the spectra are counts
+    abundance : where the abundances are, in the scale that they times the spectra are counts
     objectives : (rounds,) Kullback-Leibler divergence plus penalty at the start of each round; falls through
         both solutions
     """

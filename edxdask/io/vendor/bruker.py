@@ -40,9 +40,9 @@ _NO_WRAP = 0xFFFFFFFF  # where a pixel may come twice, what was seen of one comi
 
 _DAMAGE = {
     kernel.BAD_ROW: "a row claims more pixels than the map is wide",
-    kernel.BAD_X: "a pixel claims to lie outside the row",
+    kernel.BAD_X: "a pixel claims to be outside the row",
     kernel.BAD_SIZE: "the size of a pixel does not fit its pulses",
-    kernel.BAD_CHANNEL: "a photon lies beyond the last channel its pixel names",
+    kernel.BAD_CHANNEL: "a photon is beyond the last channel its pixel names",
     kernel.BAD_RUN: "a packed spectrum does not fill its bytes and channels",
     kernel.BAD_VALUE: "a count does not fit 32 bits",
 }

@@ -166,7 +166,7 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     spectrum = np.zeros(CHANNELS, np.int64)
     lost = kernels.count_photons(words, *step, per_pixel, image, spectrum)
     if lost:
-        raise ValueError(f"{lost} photons lie outside the map of {shape} pixels: the stream is damaged")
+        raise ValueError(f"{lost} photons are outside the map of {shape} pixels: the stream is damaged")
     expected, unverified = None, "some frames were chosen, and the file's own sum spectrum is of all"
     if options.frames is None:
         expected, unverified = held_against_header(signal, spectrum)
@@ -260,7 +260,7 @@ def held_against_header(signal: dict[str, Any], spectrum: np.ndarray) -> tuple[i
     if (begin, end) != (0, CHANNELS):
         reasons.append(
             f"the file's own sum spectrum vouches for channels {begin} to {end - 1}; "
-            f"{beyond} of {spectrum.sum()} photons lie beyond them"
+            f"{beyond} of {spectrum.sum()} photons are beyond them"
         )
     if wrong.size:
         reasons.append(f"it differs in {wrong.size} channels, the first {first + wrong[0]}")

@@ -1,8 +1,8 @@
 """How the counts of a block are arranged for sweeps, and the kernels that arrange them and take them back.
 
-All that a sweep does with a count is the same for every pixel and channel, so counts lie side by side in
+All that a sweep does with a count is the same for every pixel and channel, so counts are side by side in
 *lanes*, which a processor works on at once. A *group* is as many pixels, or strips, as there are lanes.
-Channels that most pixels have counts in are held dense: the counts of a group of pixels in such a channel lie
+Channels that most pixels have counts in are held dense: the counts of a group of pixels in such a channel are
 side by side, zeros too. The photons of the other channels are cut into *strips* of one pixel each, so that a
 few bright pixels do not make the others wait. Sweeps go through the pixels in *batches*; their numbers stay
 near the processor; the strips of a batch are in its groups, sorted by length.

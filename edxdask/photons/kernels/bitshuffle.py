@@ -20,7 +20,7 @@ class PhotonArrays(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """Where photons lie in an array: rows of the block's ``width`` pixels.
+    """Where photons are in an array: rows of the block's ``width`` pixels.
 
     In the array a row is ``stride`` pixels long, and it is cut into pieces of ``size`` elements.
     """

@@ -166,5 +166,5 @@ class Kernels(Protocol):
     def extrapolate(self, now: np.ndarray, before: np.ndarray, momentum: float) -> None:
         """Multiply ``now`` by (now / before) ** momentum; ``before`` becomes what ``now`` was; both flat F.
 
-        The factor lies between a half and two, and is 1 where ``before`` is zero.
+        The factor is between a half and two, and is 1 where ``before`` is zero.
         """

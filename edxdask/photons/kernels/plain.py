@@ -48,7 +48,7 @@ def _list_batch(block, batch, pixels, found):
 
 
 def _batches(block, pixels):
-    """Yield ``(pixels, photons)`` of each batch: where its pixels lie, and a ``PhotonList``."""
+    """Yield ``(pixels, photons)`` of each batch: where its pixels are, and a ``PhotonList``."""
     rows = np.diff(block.group_starts[block.batch_starts]).max(initial=0)
     room = rows * LANES + BATCH_PIXELS * block.dense_channels.size
     found = PhotonList(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room))

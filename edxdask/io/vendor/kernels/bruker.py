@@ -6,8 +6,8 @@ the channel of every pulse in 16 bits; 1 in 12 bits, high bits first, in 16-bit 
 of channels (width, number, base value, what comes on top in half the width each), then the size of a list of
 additional pulses and that list.
 
-No byte is read before it is known to lie inside ``data``, and no channel is counted before it is known to
-lie below the last channel the pixel's header names. Every loop moves forward: damage ends in a status.
+No byte is read before it is known to be inside ``data``, and no channel is counted before it is known to
+be below the last channel the pixel's header names. Every loop moves forward: damage ends in a status.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Work on channels that are held dense: sixteen pixels side by side, and no index.
 
-Half of a spectrum image's non-zeros lie in the few channels of its strong lines, where most pixels have
+Half of a spectrum image's non-zeros are in the few channels of its strong lines, where most pixels have
 counts. There the counts of sixteen pixels are one vector. Two orders of the loops: ``gains`` runs along the
 channels of one group of pixels, and its sums stay in registers; ``spread`` runs along the groups of one
 channel, and its sums stay there.

@@ -1,6 +1,6 @@
 """What the vector kernels are given beside the counts: rows of whole vectors, and memory to work in.
 
-Named tuples go to compiled code as they are. Rows begin where a line of the cache does: one that lies in two
+Named tuples go to compiled code as they are. Rows begin where a line of the cache does: one that is in two
 lines takes twice as long.
 """
 
