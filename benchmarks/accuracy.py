@@ -1,4 +1,4 @@
-"""How near to the truth: psnmf with everything found by itself, beside peers and the published figures.
+"""How near to the truth: psnmf, which finds everything from the data, beside peers and the published figures.
 
 On simulated mantle maps (180 × 180, three seeds, 147 and 15 counts per pixel) and two cubes of an independent
 simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA; left out with a word where
@@ -8,7 +8,7 @@ Ca-perovskite, mean map angle, processor seconds, for
 - psnmf(bin=None, smooth=None) and nmf of this project, psnmf also guided by physics: with the elements named
 - scikit-learn's NMF, multiplicative KL updates from NNDSVDa, 200 iterations
 - HyperSpy's NMF, with --hyperspy-python PATH of an environment that has it
-- espm's physics-guided NMF, with --espm-python PATH: it is told the same elements, and of film, beam and
+- espm's physics-guided NMF, with --espm-python PATH: it is given the same elements, and film, beam and
   detector besides; as many iterations as its guide has, or --espm-iterations
 - PCA with Poisson weights: mean map angle alone, it has no phases
 
@@ -76,7 +76,7 @@ GUIDED = {
     (147, False): ((0.5, 1.0, 1.5), None, None),
     (15, False): ((0.8, 1.2, 1.8), None, None),
 }
-# of the independent simulator, which is espm's own: its detector is the one that espm has by itself
+# of the independent simulator, which is espm's own: its detector is espm's default
 SPHERES_FILM = {
     "beam_energy_kev": 200.0,
     "elevation_deg": 22.0,
@@ -97,7 +97,7 @@ class Case:
     ----------
     composition : (phase, element), atomic fractions in the order of ``ELEMENTS``
     simulated : by this project: the map the targets at 147 counts are for
-    espm : what espm is told of film, beam and detector
+    espm : what espm is given of film, beam and detector
     """
 
     name: str
@@ -348,7 +348,7 @@ def main() -> int:
     parser.add_argument(
         "--espm-python",
         metavar="PATH",
-        help=f"python of an environment with espm, whose pins need their own: {peers.ESPM_ENVIRONMENT}; "
+        help=f"python of an environment with espm, separate because of its pins: {peers.ESPM_ENVIRONMENT}; "
         "PATH is then ENV/bin/python",
     )
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""What the photons hold, of a map whose truth is known, when every pixel's abundances are known as well.
+"""What the photons hold, of a map with known truth, when every pixel's abundances are known as well.
 
 The most favourable case there can be: Cramér-Rao bounds for unbiased estimates of the weights of element and
 continuum columns, and what the maximum of the likelihood is for the very photons that were drawn. Pixels of
-the same fractions (rounded to 1/40) tell the same.
+the same fractions (rounded to 1/40) say the same.
 """
 
 from __future__ import annotations

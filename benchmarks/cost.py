@@ -2,9 +2,9 @@
 
 One core, k = 3, single precision, processor time: the sweeps over all photon blocks and the update of the
 spectra. Photons come from a simulated mantle map at 120 counts per pixel; beyond 10^7 the map is laid side by
-side with copies of itself, each in memory of its own. Channels are varied in two ways: a longer axis of the
+side with copies of itself, each in separate memory. Channels are varied by two methods: a longer axis of the
 same 10 eV channels, where a voxel-wise method pays for each of them; and finer channels on the same 20 keV,
-where photons that shared a channel become non-zeros of their own, so that time per non-zero is shown beside.
+where photons that shared a channel become separate non-zeros, so that time per non-zero is shown beside.
 A machine that is shared changes its speed within seconds: each lap is taken as a ratio to sweeps over one
 small block just before and after it, and times are given for the speed that the machine began with.
 
@@ -67,7 +67,7 @@ def draw(photons: float, channels: int, width: float) -> Any:
 
 
 def copied(blocks: list[Any], photons: float) -> list[Any]:
-    """As many copies of the blocks, in memory of their own, as make up ``photons``."""
+    """As many copies of the blocks, in separate memory, as make up ``photons``."""
     from edxdask.photons import PhotonBlock, take_rows
 
     found, made = 0.0, []

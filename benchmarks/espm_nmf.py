@@ -2,7 +2,7 @@
 
 PYTHON espm_nmf.py COUNTS.npy RESULT.npz PHASES SETTINGS
 
-SETTINGS is the JSON of ``peers.espm``: all that espm asks for to build its matrix G.
+SETTINGS is the JSON of ``peers.espm``: all that espm needs to build its matrix G.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 PYTHON exspy_quantify.py RESULT.npz K_FE_KA K_PT_LA
 
-Two ways, both from its guide: counts in windows less the background beside them (the example of
+Two methods, both from its guide: counts in windows less the background beside them (the example of
 ``quantification``), and a model of lines and background fitted to the spectrum.
 """
 

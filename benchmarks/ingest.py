@@ -42,7 +42,7 @@ SPEED_LIMIT = {"velox": 5.0, "bruker": None}
 REPEATS = 3
 
 
-# Tasks: each runs in a process of its own and prints one JSON object
+# Tasks: each runs in a separate process and prints one JSON object
 
 
 def write(kind: str, path: str, size: str) -> dict[str, Any]:
@@ -165,7 +165,7 @@ TASKS = {
 
 
 def run(task: str, kind: str, path: Path, *more: str) -> tuple[dict[str, Any], Measurement]:
-    """Run one task in a process of its own."""
+    """Run one task in a separate process."""
     taken = measure([sys.executable, __file__, "--task", task, kind, str(path), *more])
     return json.loads(taken.output.splitlines()[-1]), taken
 

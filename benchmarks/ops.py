@@ -132,7 +132,7 @@ def operation(name: str, ds: Any) -> Callable[[], Any]:
 
 
 def time_operation(name: str, store: str, threads: int, repeats: int) -> dict[str, Any]:
-    """Time the operation and the plain read in turn; runs in a process of its own."""
+    """Time the operation and the plain read in turn; runs in a separate process."""
     import dask
     import zarr
 

@@ -102,7 +102,7 @@ def round_cost(rows: int, seconds: float) -> np.ndarray:
 
 
 def bare_copy(pipe: Connection, store: str, copies: int) -> None:
-    """Run the bare kernel on some copies of the map whenever told to; answers with photons and seconds."""
+    """Run the bare kernel on some copies of the map on each request; answers with photons and seconds."""
     with photons_of(large_cube(store, copies), step="overhead", demand=Demand(0, 0), workers=1) as problem:
         start(problem)
         held = list(problem.executor.collect(partition_and_abundance))
@@ -132,7 +132,7 @@ class Race:
     """Seconds of the rounds of two workers, and of the sweeps of two bare kernels on half of it each.
 
     Means over the same stretches of time. A round waits for its slower worker: where others use the machine
-    the workers lose more than independent kernels do, and kernels that wait for each other tell how much is
+    the workers lose more than independent kernels do, and kernels that wait for each other show how much is
     the driver's doing.
     """
 
@@ -280,7 +280,7 @@ class Model:
         self.end = max(self.end, self.link.serve(now, self.message))
 
     def run(self) -> tuple[float, float]:
-        """Seconds of the round, and the share of it in which the scheduler is busy."""
+        """Seconds of the round, and the fraction of it in which the scheduler is busy."""
         while self.events:
             now, _, action = heapq.heappop(self.events)
             action(now)
@@ -311,7 +311,7 @@ def show_scaling(costs: Costs, works: list[float]) -> None:
     print(
         f"model: each worker costs the scheduler {1e3 * few:.1f} ms per round (more than {FEW_WORKERS} "
         f"workers: {1e3 * many:.1f} ms), so N of them need N × {2e3 * few:.1f} ms ({2e3 * many:.1f} ms) of "
-        "work each and round to leave it half idle. Beyond that: a worker a node with its cores as threads, "
+        "work each and round to leave it half idle. Beyond that: a worker per node with its cores as threads, "
         "which adds up their statistics, and several inner updates per task (SweepStep.inner)"
     )
 

@@ -60,13 +60,13 @@ LIMITS = (("Brg", "Mg", 0.10), ("Brg", "Si", 0.10), ("Fp", "Mg/Fe", 0.10), ("CaP
           ("CaPv", "Ca", 0.15), ("CaPv", "Nd", 0.25), ("CaPv", "Sm", 0.25))  # fmt: skip
 FITTED_KEV, MOST_CHI2 = (1.0, 10.0), 2.0
 MATRIX = "Brg"
-RICH, AGREE, CONTRADICT = 0.6, 2.0, 3.0  # of a phase's largest share, pixels that are summed; sigma
+RICH, AGREE, CONTRADICT = 0.6, 2.0, 3.0  # of a phase's largest fraction, pixels that are summed; sigma
 TINY = {"bin": 6, "smooth": 1.0, "max_iter": 40}
 
 
 @dataclass(frozen=True)
 class Map:
-    """A file, and all that psnmf is told about it."""
+    """A file, and all that psnmf is given about it."""
 
     name: str
     file: str

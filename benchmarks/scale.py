@@ -1,7 +1,7 @@
 """A cube larger than memory through psnmf under memory limits: seconds, peak memory, prediction.
 
 The cube is 4096 × 2048 × 4096 uint16, 68 GB, 60 counts per pixel, simulated into a store where --store
-does not exist yet (about 0.5 GB on disk). Each case runs in a process of its own; its memory is watched from
+does not exist yet (about 0.5 GB on disk). Each case runs in a separate process; its memory is watched from
 outside, with all the processes it starts:
 
 - threads, 6 GiB in all: the photons stay in memory
@@ -45,7 +45,7 @@ MOST_SECONDS, MOST_RATIO, REFUSAL_SECONDS = 720.0, 1.20, 20.0
 
 @dataclass(frozen=True)
 class Case:
-    """One way to run.
+    """One method to run.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Watch:
     Attributes
     ----------
     marks : bytes by process, the kernel's own high-water mark
-    names : command lines, to tell workers from the rest
+    names : command lines, to separate workers from the rest
     all_bytes : largest sum over processes at one moment
     """
 
@@ -140,7 +140,7 @@ def make_store(path: str, shape: tuple[int, int], channels: int, counts: float) 
 
 
 def run_case(case: Case, store: str, cache: str) -> dict[str, Any]:
-    """Run psnmf as a case says; runs in a process of its own."""
+    """Run psnmf as a case says; runs in a separate process."""
     import edxdask
     from edxdask.budget import MemoryPlan
     from edxdask.cluster import client_for

@@ -280,7 +280,7 @@ def guided_cost(verdict: Verdict, store: str, side: int, repeats: int) -> None:
     free, shared, own = (laps[name] for name in ("free nmf", "guided nmf", "guided physics"))
     print(
         f"guided nmf, {len(ELEMENTS)} elements, one core: {shared * 1e3:.1f} ms per iteration with columns "
-        f"shared by phases,\n  {own * 1e3:.1f} with columns of their own; model-free {free * 1e3:.1f}"
+        f"shared by phases,\n  {own * 1e3:.1f} with separate columns; model-free {free * 1e3:.1f}"
     )
     print(
         f"  whole calls: guided {calls['guided']:.2f} s (2 × {OURS_ITERATIONS} iterations, calibration, "

@@ -1,4 +1,4 @@
-"""Figures beside their targets, and tasks in processes of their own: what the larger benchmarks share."""
+"""Figures beside their targets, and tasks in separate processes: what the larger benchmarks have in common."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Verdict:
 
 
 def child(program: str, *arguments: str) -> dict[str, Any]:
-    """Run ``program`` in a process of its own; the last line of its output is its answer, as JSON."""
+    """Run ``program`` in a separate process; the last line of its output is its answer, as JSON."""
     command = [sys.executable, program, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -1,7 +1,7 @@
 """How progress is shown: a bar in a terminal or a notebook, lines of text in a log.
 
 Bars show one piece of work at a time, appear when the work has taken a second, and go when it is done. A
-thread of their own draws them, so that work that reports seldom is seen to be alive.
+separate thread draws them, so that work that reports rarely still shows that it runs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Pace:
             self._marks.clear()
         now = self._clock()
         if len(self._marks) > 1 and now - self._marks[-2][0] < WINDOW / 100:
-            self._marks.pop()  # a thousand reports a second need no thousand marks
+            self._marks.pop()  # a thousand reports per second do not need a thousand marks
         self._marks.append((now, event.done))
         while len(self._marks) > 2 and self._marks[1][0] <= now - WINDOW:
             self._marks.popleft()
@@ -185,7 +185,7 @@ class Canvas(Protocol):
 
 
 class Bar:
-    """Draws the newest report from a thread of its own, once the work has taken ``DELAY`` seconds."""
+    """Draws the newest report from a separate thread, once the work has taken ``DELAY`` seconds."""
 
     def __init__(self, canvas: Callable[[], Canvas | None], label: str, redraw: float) -> None:
         self._canvas, self._label, self._redraw = canvas, label, redraw

@@ -147,8 +147,8 @@ ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
     Attribute(BEAM_CURRENT, float, "probe current"),
-    Attribute(ELEVATION, list, "detector elevation above the sample plane, one value a detector"),
-    Attribute(AZIMUTH, list, "detector azimuth, one value a detector"),
+    Attribute(ELEVATION, list, "detector elevation above the sample plane, one value per detector"),
+    Attribute(AZIMUTH, list, "detector azimuth, one value per detector"),
     Attribute(TILT_ALPHA, float, "stage tilt about the holder's axis"),
     Attribute(TILT_BETA, float, "stage tilt across the holder's axis"),
     Attribute(FWHM, float, "detector width at Mn Ka"),

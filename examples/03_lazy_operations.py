@@ -31,5 +31,5 @@ window = cube.edx.window_map(6.25, 6.55, background=[(5.9, 6.1), (6.7, 6.9)])
 print(edxdask.export(spectrum.compute(), folder / "ellipse.msa", overwrite=True))
 print(edxdask.export(window.compute(), folder / "fe_window.png", overwrite=True))
 
-# What was made of a cube can be kept as a store of its own.
+# What was made of a cube can be saved as a separate store.
 print(dict(edxdask.save(smaller, folder / "binned.zarr", overwrite=True).counts.sizes))

@@ -45,7 +45,7 @@ FORMULAS_MEET_AT = 16.0  # times the binding energy, Bote et al. (2009)
 BERYLLIUM = {"edge_kev": 0.118366, "g": (0.00997, 9.31, -0.0444, 0.0331)}  # ibid., as the parameters' file
 HEADER = """\
 # Cross-sections (cm2 per atom) for an electron to leave a vacancy in a subshell, one row each: direct
-# ionisation and what radiative, Auger and Coster-Kronig transitions hand down.
+# ionisation and what radiative, Auger and Coster-Kronig transitions pass down.
 # Theory: D. Bote, F. Salvat, Phys. Rev. A 77 (2008) 042701; D. Bote et al., At. Data Nucl. Data Tables 95
 # (2009) 871. emtables_*: computed with emtables (A. Teurtrie), as published in {wheel}
 # (MIT licence, Copyright (c) 2024 Gerd Duscher). bote_salvat_*: with one sign fixed.
@@ -101,7 +101,7 @@ def correction(parameters: np.ndarray, number: int, shell: str, beam: float) -> 
 
 
 def coster_kronig(number: int, source: str, target: str) -> float:
-    """Return the share of vacancies in ``source`` that move to ``target`` of the same shell."""
+    """Return the fraction of vacancies in ``source`` that move to ``target`` of the same shell."""
     try:
         return float(
             xraylib.CosKronTransProb(number, getattr(xraylib, f"F{source[0]}{source[1]}{target[1]}_TRANS"))

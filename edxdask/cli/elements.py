@@ -1,4 +1,4 @@
-"""``edxdask elements``: which elements a store holds, those nobody listed among them."""
+"""``edxdask elements``: which elements a store holds, including those that nobody listed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def elements_verb(
 
     if figure is not None:
         if result is not None:
-            raise ParameterError("--figure", figure, "no figure with --result, which has no fit of its own")
+            raise ParameterError("--figure", figure, "no figure with --result, which makes no fit")
         check_file("--figure", figure, FIGURES, overwrite=overwrite)
     data = open_store(store)
     found = find_elements(

@@ -131,7 +131,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class PartitionJob:
-    """A partition that can be made anywhere: plan and one lazy ``(rows, width, energy)`` array a tile.
+    """A partition that can be made anywhere: plan and one lazy ``(rows, width, energy)`` array per tile.
 
     Attributes
     ----------

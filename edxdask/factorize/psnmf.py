@@ -143,7 +143,7 @@ def psnmf(
         Symbols, all that the sample holds, or "find" to find them; needs the beam energy in
         ``data.attrs``, where ``detector_window`` ("none", "polymer", "beryllium"), or a curve in
         ``efficiency_energy_kev`` and ``efficiency``, say what the detector counts. Lines of others (grid,
-        holder, ion beam) get columns of their own and are named in the attribute ``warnings``.
+        holder, ion beam) get separate columns and are named in the attribute ``warnings``.
     absent : dict, optional
         Elements that a phase cannot hold, ``{"Fp": "Si", "CaPv": ["Mg"]}``; the phase that shows least of
         them takes the label. A number means a phase by its size, 0 the biggest. Where ``phases`` are

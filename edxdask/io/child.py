@@ -73,7 +73,7 @@ class Child:
 
 
 def _inherits(handle: int) -> dict[str, Any]:
-    """Arguments of Popen with which a child has this handle, and a session (or group) of its own."""
+    """Arguments of Popen with which a child has this handle, and a separate session (or group)."""
     if sys.platform != "win32":
         return {"pass_fds": [handle], "start_new_session": True}
     os.set_handle_inheritable(handle, True)

@@ -178,7 +178,7 @@ def _shown_reason(error: VendorFileError, path: Path) -> str:
 
 
 def _read(path: Path) -> list[str]:
-    """Stages of our own reader, each with what came of it."""
+    """Stages of our own reader, each with its result."""
     lines: list[str] = []
     try:
         with RemoteReader(path, ReadOptions()) as remote:

@@ -178,7 +178,7 @@ def reporter(writer: MapWriter, label: str, progress: ProgressHook | None) -> Ca
 
 
 def _jobs(counts: xr.Variable, writer: MapWriter) -> Iterator[Job]:
-    """Jobs over all missing bands, one a tile."""
+    """Jobs over all missing bands, one per tile."""
     grid = writer.grid
     tile = _tile(counts, grid)
     steps = [range(0, n, t) for n, t in zip(grid.pixels, tile, strict=True)]
@@ -188,7 +188,7 @@ def _jobs(counts: xr.Variable, writer: MapWriter) -> Iterator[Job]:
             continue
         data = counts[rows]
         if counts.chunks is not None:
-            # culled once a row of tiles: culling the whole graph for every tile costs chunks squared
+            # culled once per row of tiles: culling the whole graph for every tile costs chunks squared
             (data,) = dask.optimize(data.data)
         for left in steps[-1]:
             last = slice(left, min(left + tile[-1], grid.pixels[-1]))

@@ -1,4 +1,4 @@
-"""Opens stores: one plain Zarr group a map, or a group of such groups for a collection."""
+"""Opens stores: one plain Zarr group per map, or a group of such groups for a collection."""
 
 from __future__ import annotations
 

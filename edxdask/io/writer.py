@@ -206,7 +206,7 @@ class MapWriter:
             dtype=dtype,
             compressors=codecs_of_counts(),
             fill_value=0,
-            # flat names: a folder a chunk would double the inodes, which clusters ration
+            # flat names: a folder per chunk would double the inodes, which clusters limit
             chunk_key_encoding={"name": "default", "separator": "."},
             dimension_names=(*self.dims, ENERGY),
             attributes={**variable_attrs(COUNTS)},

@@ -1,4 +1,4 @@
-"""Which elements a map holds, those that nobody listed among them."""
+"""Which elements a map holds, including those that nobody listed."""
 
 from __future__ import annotations
 

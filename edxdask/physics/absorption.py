@@ -15,7 +15,7 @@ from edxdask.physics.lines import atomic_number
 
 LOWEST_TABULATED_KEV = 0.1  # of xraylib's attenuation tables; below, the value at this energy is used
 NM_PER_CM = 1e7
-FEW = 100  # energies below which xraylib's threads cost more than they give: 4 ms a call on busy cores
+FEW = 100  # energies below which xraylib's threads cost more than they give: 4 ms per call on busy cores
 LEAST_SINE = 1e-6  # of a take-off angle: keeps paths finite; no photon gets through
 
 

@@ -29,7 +29,7 @@ class Column:
 
     Attributes
     ----------
-    name : "Fe", "Fe_L" where families have columns of their own, "continuum_0"
+    name : "Fe", "Fe_L" where families have separate columns, "continuum_0"
     element : symbol, None of the continuum
     family : "K", "L" or "M"; None where the column holds all lines of the element
     kind : "lines" or "continuum"

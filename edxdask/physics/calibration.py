@@ -197,7 +197,7 @@ def _strengths(made: Basis, fit: LinearFit) -> tuple[dict[str, str], np.ndarray,
     The strength that the data say, and 1 from the tables, are weighed by their errors. Where they differ by
     more than both allow, the tables predict nothing.
     """
-    # a weight at its bound of 0 has no error of its own: that of all others known
+    # a weight at its bound of 0 has no error here: use that of all others known
     alone = 1 / np.sqrt(np.maximum((made.matrix**2 / np.maximum(fit.expected, 0.5)).sum(axis=1), 1e-300))
     error = np.where(fit.weights > 0, np.sqrt(np.maximum(np.diag(fit.covariance), 0)), alone)
     strength = np.ones(len(made.columns))

@@ -22,7 +22,7 @@ from edxdask.physics.lines import Transition, lines_of
 
 Seen = Callable[[np.ndarray], np.ndarray]
 LINE_REACH_FWHM = 4.0  # a line further outside the axis than this adds less than 1e-20 of itself
-# A family is worth columns of its own if its strongest line on the axis has this fraction of the element's.
+# A family gets separate columns if its strongest line on the axis has this fraction of the element's.
 LEAST_FAMILY = 1e-4
 BARN_CM2 = 1e-24
 

@@ -1,4 +1,4 @@
-"""Which elements a spectrum holds, those that nobody listed among them.
+"""Which elements a spectrum holds, including those that nobody listed.
 
 Families of lines of every element are offered to a Poisson fit, the most significant first; what is no longer significant
 is taken out again. An element stays if its lines are above both noise and what a wrong peak shape or

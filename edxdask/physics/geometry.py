@@ -173,7 +173,7 @@ def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndar
     """
     tilts, table = np.asarray(tilts_deg, dtype=np.float64), np.asarray(shares, dtype=np.float64)
     if table.ndim != 2 or table.shape[0] != tilts.size or not (np.diff(tilts) > 0).all():
-        raise ParameterError("shares", table.shape, f"one row a tilt ({tilts.size}), tilts that rise")
+        raise ParameterError("shares", table.shape, f"one row per tilt ({tilts.size}), and rising tilts")
     if not tilts[0] <= tilt_deg <= tilts[-1]:
         raise ParameterError(
             "tilt_deg", tilt_deg, f"an angle within the table, {tilts[0]:g} to {tilts[-1]:g}"

@@ -1,4 +1,4 @@
-"""Which line an element is quantified by."""
+"""Which line is used to quantify an element."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _by_element(names: Iterable[str], elements: Sequence[str], strict: str | Non
         element = parse_line(name).element
         if element in elements:
             if strict and element in out:
-                raise ParameterError(strict, name, f"one line an element; {out[element]} is there too")
+                raise ParameterError(strict, name, f"one line per element; {out[element]} is there too")
             out.setdefault(element, name)
         elif strict:
             raise ParameterError(strict, name, f"lines of the elements {', '.join(elements)}")

@@ -82,7 +82,7 @@ def export(
         these.
     path : str or Path
         Target. Where a format holds one thing and there are several (phases in ``.msa``, maps of a collection
-        in ``.hspy``), each goes to a file of its own with its name added: ``spectra_Fp.msa``.
+        in ``.hspy``), each goes to a separate file with its name added: ``spectra_Fp.msa``.
     format : str, optional
         Suffix to go by where ``path`` has another.
     overwrite : bool

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from edxdask.physics.lines import lines_of
 
 MAIN_LINES = ("Ka", "La", "Ma")
-RESOLVED_KEV = 0.2  # Kβ this far above Kα is a peak of its own that readers ask about
+RESOLVED_KEV = 0.2  # Kβ this far above Kα is a separate peak that readers ask about
 
 
 def label_lines(elements: Iterable[str], low: float, high: float) -> dict[str, float]:

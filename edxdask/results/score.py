@@ -41,7 +41,7 @@ class Score:
     composition_error: xr.DataArray | None = None
 
     def __repr__(self) -> str:
-        """Table, one line a phase."""
+        """Table, one line per phase."""
         width = max(5, *(len(p) for p in self.phases))
         other = max(7, *(len(m) for m in self.matched))
         lines = [f"{'phase':<{width}}  {'matched':<{other}}  {'angle/deg':>9}  {'map MSE':>9}"]

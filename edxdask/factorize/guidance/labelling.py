@@ -1,6 +1,6 @@
 """Which phase is which: placing the labels, and turning phases that never occur pure out of one another.
 
-The likelihood leaves both open: a first fit may hand the silicon of a matrix to a phase of its own, and what
+The likelihood leaves both open: a first fit may give the silicon of a matrix to a separate phase, and what
 is everywhere may be mixed into everything. Labels, absences and the purest bins settle it.
 """
 
@@ -26,7 +26,7 @@ def placed(
     """Find the phase of each label: where what the labels rule out costs the least likelihood.
 
     Its composition alone does not say which phase it is: where phases never occur pure, the first fit may
-    have handed the silicon of a matrix to a phase of its own.
+    have given the silicon of a matrix to a separate phase.
     """
     mean = guide.mean_model()
     weights = mean.weights_of(now.spectra)

@@ -75,7 +75,7 @@ class PhysicsRequest:
     def guide(self, problem: Problem) -> Guide:
         """Calibrate the basis on the summed photons, lines that nobody listed among them.
 
-        What is there is found first, on an axis of its own: refined on listed elements alone, the axis may
+        What is there is found first, on a separate axis: refined on listed elements alone, the axis may
         slide until the grid's copper fits the hafnium of the list.
         """
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
@@ -115,7 +115,7 @@ def _described(candidate: Candidate) -> str:
     others = f" (or {', '.join(candidate.alternatives)})" if candidate.alternatives else ""
     return (
         f"{candidate.element}{others}: not listed, but {candidate.line} at {candidate.energy_kev:.2f} keV is "
-        f"there ({seen}). It has a column of its own and no part in compositions; if it is the sample's, add "
+        f"there ({seen}). It has a separate column and no part in compositions; if it is the sample's, add "
         "it to elements"
     )
 

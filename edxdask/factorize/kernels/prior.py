@@ -8,7 +8,7 @@ further, so ``n`` steps need ``n`` rows of the neighbours, of fractions, dual fi
 The rows come in three pieces, (above, own, below), of the same image; outer pieces may be empty.
 
 All steps walk over the image together, each one row behind the one before it, so only ``n + 2`` rows are in
-use at a time. They are in a ring, which stays in the cache; each number of a pixel has a line of its own
+use at a time. They are in a ring, which stays in the cache; each number of a pixel has a separate line
 there, so that loops along a row become SIMD instructions. A row of the ring is (4 k + model, columns), with
 lines of fractions, of the extrapolated point ``ahead``, of the dual field along and across rows, and of the
 model.

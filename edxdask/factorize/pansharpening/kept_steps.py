@@ -1,6 +1,6 @@
 """Finished steps of a run, kept in its checkpoint folder: a resumed run skips them.
 
-Each step has an identity of its own: the data, the method, and the parameters that the step follows from. A
+Each step has an identity: the data, the method, and the parameters that the step follows from. A
 step of other parameters is refused. When to stop is different: a run may take longer, so a step that was
 stopped by another rule is made anew (from its last checkpoint), and all that followed from it with it.
 """

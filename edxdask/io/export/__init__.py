@@ -1,4 +1,4 @@
-"""Write cubes, spectra and maps in the formats of other programs; one file a format."""
+"""Write cubes, spectra and maps in the formats of other programs; one file per format."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import xarray as xr
 from edxdask.errors import ParameterError, StoreExistsError, StoreWriteError
 from edxdask.schema import COORDINATE_UNITS, ENERGY, PIXEL_UNIT, energy_axis
 
-BLOCK_PIXELS = 64  # edge of a block of counts that is held at a time where the array has no chunks of its own
+BLOCK_PIXELS = 64  # edge of a block of counts that is held at a time where the array has no chunks
 
 
 @dataclass(frozen=True)

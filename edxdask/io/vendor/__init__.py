@@ -1,4 +1,4 @@
-"""Vendor readers: one file a format, all behind the Protocol of ``base.py``; ``find_reader`` picks one.
+"""Vendor readers: one file per format, all behind the Protocol of ``base.py``; ``find_reader`` picks one.
 
 A reader is chosen by what the file holds; its suffix only decides who is asked first. Reader modules are
 imported when they are asked, so that the child process that reads a file loads one format and no more.

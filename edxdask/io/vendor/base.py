@@ -1,4 +1,4 @@
-"""What a vendor reader must offer; ``io/vendor`` holds one file a format, and they all meet here.
+"""What a vendor reader must offer; ``io/vendor`` holds one file per format, all with this interface.
 
 Readers run in a child process (``io/sandbox.py``): they may raise anything, crash or hang. They hand on
 photons, not dense cubes, one band of rows at a time, so that memory follows the photons of a band.

@@ -1,6 +1,6 @@
 """Where things are in a Velox file: its spectrum images, their streams, the shapes they may have.
 
-Names and links are JSON in one-element datasets; metadata are JSON in columns of bytes, one a frame.
+Names and links are JSON in one-element datasets; metadata are JSON in columns of bytes, one per frame.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ strip_ratios, strip_counts = _weights(ratios=True), _weights(ratios=False)
 def strip_spread(typingctx, like, group, strips, table, numerator):
     """Add ``weight`` of a group's photons times their owners' rows of ``table`` to rows of ``numerator``.
 
-    All in double precision, so that it makes no difference which photons are in a group. In a loop of its own,
+    All in double precision, so that it makes no difference which photons are in a group. In a separate loop,
     where all that is read again and again stays in registers.
     """
 
