@@ -92,7 +92,7 @@ def espm(
     *,
     iterations: int = ESPM_ITERATIONS,
 ) -> tuple[xr.Dataset, float, str]:
-    """espm's physics-guided NMF, in its own environment; ``told`` about film and detector, as by ``espm_knows``.
+    """espm's physics-guided NMF, in its own environment; ``told`` is what ``espm_knows`` returns.
 
     The last value is a remark: iterations done.
     """

@@ -1,4 +1,4 @@
-"""Figures beside their targets, and tasks in separate processes: what the larger benchmarks have in common."""
+"""Figures beside their targets, and tasks in separate processes: used by the larger benchmarks."""
 
 from __future__ import annotations
 

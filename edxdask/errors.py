@@ -55,7 +55,7 @@ class ParameterError(EdxdaskError, ValueError):
         self.parameter, self.value, self.expected, self.fix = parameter, value, expected, fix
         super().__init__(f"{parameter}={value!r}: expected {expected}." + (f" {fix}" if fix else ""))
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # an error must survive the transfer from a worker
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # workers send errors to the client
         return type(self), (self.parameter, self.value, self.expected, self.fix)
 
 

@@ -17,7 +17,7 @@ from edxdask.errors import ParameterError
 @click.command("elements", cls=Verb)
 @click.argument("store", type=click.Path())
 @click.option("--known", help="Elements that are there, such as Mg,Si; default those the store lists.")
-@click.option("--result", type=click.Path(), help="Result of a factorization: search what it left unexplained.")
+@click.option("--result", type=click.Path(), help="Result of a factorization: search its residual.")
 @click.option("--beam-energy", type=float, help="keV, where the store does not say.")
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
 @click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that make an element.")

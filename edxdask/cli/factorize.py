@@ -232,7 +232,7 @@ def nmf_verb(
 @_factorizer
 @_guided
 @click.option("--phases", type=PhasesOption(findable=True), default=3, show_default=True, help=PHASES_HELP)
-@click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels along a side of a bin.")
+@click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels per side of a bin.")
 @click.option("--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the prior.")
 @click.option("--prior", type=click.Choice(["tv", "laplacian"]), default="tv", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -162,8 +162,8 @@ def nmf(
     cache : path, optional
         Folder of that cache.
     checkpoint : path, optional
-        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` continues; other
-        parameters are refused.
+        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` continues the
+        run; other parameters are refused.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int

@@ -135,8 +135,8 @@ def psnmf(
         Cube, or collection of cubes on one energy axis.
     phases : int, list of str or None
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
-        name, but for those that ``absent`` or ``compositions`` distinguish, and the result lists the phases in
-        the order of the names. None finds the number.
+        name, unless ``absent`` or ``compositions`` identify it. The result lists the phases in the order of
+        the names. None finds the number.
     bin : int, optional
         Pixels per bin along rows and columns in the first factorization; None finds it.
     elements : list of str, optional

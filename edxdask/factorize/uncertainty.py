@@ -96,10 +96,10 @@ def with_uncertainty(
 
     Notes
     -----
-    What these errors leave out: spectra take the abundances as known and abundances the spectra, so that
-    errors that both have in common are missing; phases that never occur pure have solutions of equal likelihood, which
-    no curvature shows; a prior (``smooth``) makes abundances better than said here; an entry held at zero
-    has the error it would have if it were free.
+    These errors leave some things out. Errors of spectra take the abundances as known, and errors of
+    abundances the spectra, so errors that both have in common are missing. Phases that never occur pure have
+    many solutions of equal likelihood, which no curvature shows. A prior (``smooth``) makes abundances
+    better than these errors say. An entry held at zero has the error that it would have if it were free.
 
     Examples
     --------

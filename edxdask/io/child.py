@@ -2,7 +2,7 @@
 
 Starting one takes 0.6 s, nearly all of it the import of numba; a small map is read in less. So a child that
 has read a file to its end without a fault is kept for a while and given the next one. A child in which
-anything went wrong is ended at once, as is one that runs out of time, and the kernel ends all with their parent.
+anything went wrong, or that ran out of time, is ended at once, and the kernel ends all with their parent.
 """
 
 from __future__ import annotations

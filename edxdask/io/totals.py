@@ -21,7 +21,7 @@ _DO = (
     "else"
 )
 _GOING_ON = {
-    True: "Nothing was stored, since whole files of this format agree to the last photon; no option continues",
+    True: "Nothing was stored, since whole files of this format agree to the last photon; no option helps",
     False: "The map was stored as decoded, since sum spectra of this format may differ for good reasons",
 }
 

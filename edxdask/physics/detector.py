@@ -1,4 +1,4 @@
-"""The detector: width of its peaks, what fraction of photons it counts, and how a line falls into channels."""
+"""The detector: width of its peaks, fraction of photons it counts, and how a line falls into channels."""
 
 from __future__ import annotations
 

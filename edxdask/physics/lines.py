@@ -58,9 +58,9 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # X-ray Data Booklet (LBNL 2009), table 1-2; nothing else radiates, so the rate is 1.
 BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
 FAMILIES = ("K", "L", "M")
-# xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. They go
-# with the number of 4f electrons (of the free atom), scaled from their fraction in Gd; and their energies are those
-# of the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
+# xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. Their
+# rates go with the number of 4f electrons (of the free atom), scaled from Gd; their energies are those of
+# the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
 FOUR_F_ELECTRONS: Mapping[int, int] = MappingProxyType({58: 1, 59: 3, 60: 4, 61: 5, 62: 6, 63: 7})
 FOUR_F_LINES: Mapping[str, tuple[str, ...]] = MappingProxyType({"M5": ("M5N7", "M5N6"), "M4": ("M4N6",)})
 GADOLINIUM, GADOLINIUM_4F = 64, 7
@@ -213,7 +213,7 @@ def transitions_of(element: str, four_f: bool = False) -> tuple[Transition, ...]
     Parameters
     ----------
     element : symbol
-    four_f : with Mα and Mβ of Ce to Eu, which xraylib lacks; the other decays of M4 and M5 are reduced for them
+    four_f : with Mα and Mβ of Ce to Eu, which xraylib lacks; other decays of M4 and M5 are reduced for them
     """
     number = atomic_number(element)
     extra = {n for names in FOUR_F_LINES.values() for n in names} if number in FOUR_F_ELECTRONS else set()

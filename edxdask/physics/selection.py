@@ -14,8 +14,8 @@ from edxdask.physics.poisson import LEAST_MODEL, LinearFit, fit_weights
 
 # What a fit leaves of a peak with a slightly wrong shape, place or width, as a fraction of the peak, with the
 # doubts about the ratios of lines in a family; more, at the minor lines of K, where photons came out of
-# something thick, such as a grid's bar, for Kα is absorbed more than Kβ. And of a continuum with bends that no
-# column follows.
+# something thick, such as a grid's bar, for Kα is absorbed more than Kβ. And of a continuum with bends
+# that no column follows.
 # From the residuals of maps at 71 and 88 GPa with 2e6 and 7e5 counts.
 PEAK_MISFIT = 0.02
 FAMILY_MISFIT = {"K": 0.02, "L": 0.04, "M": 0.15}

@@ -133,7 +133,7 @@ def starting_model(energy: np.ndarray, recipe: Recipe, counts: np.ndarray) -> tu
 
 
 def settled_model(counts: np.ndarray, model: LineModel, recipe: Recipe) -> LineModel:
-    """Model with what the recipe leaves open, found on a summed spectrum: axis, width and rates, or rates alone."""
+    """Fit to a summed spectrum what the recipe leaves open: axis, width and rates, or rates alone."""
     if recipe.axis_found:
         return with_splits(counts, model)
     return refined(counts, model) if recipe.refine_axis else model

@@ -1,7 +1,7 @@
 """Cliff-Lorimer, ζ-factors and cross-sections: from intensities of lines to atoms of elements.
 
-All three say n_A = f_A I_A / T_A, with f the factor of the line, I its photons and T the fraction of them that
-leaves the film. Cliff-Lorimer knows f to a common scale (k_A = f_A M_A), the others in absolute terms:
+All three say n_A = f_A I_A / T_A, with f the factor of the line, I its photons and T the fraction of them
+that leaves the film. Cliff-Lorimer knows f to a common scale (k_A = f_A M_A), the others in absolute terms:
 ρt C_A = ζ_A I_A / D_e (M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89) and n_A = I_A / (D_e σ_A)
 (K. E. MacArthur et al., Microsc. Microanal. 22 (2016) 71). T depends on the composition: both are iterated.
 """

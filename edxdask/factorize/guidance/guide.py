@@ -3,8 +3,8 @@
 Rows of W are atoms of each element and two shapes of continuum, all at least zero; G is calibrated on the
 summed counts (``physics.calibration``).
 
-Columns are made for each phase separately where the film's thickness and density are known: a phase absorbs by
-its own composition, which the fit finds; a few rounds of fitting and of making columns settle it.
+Where the film's thickness and density are known, each phase has separate columns: a phase absorbs by its own
+composition, which the fit finds. A few rounds of fitting and of making columns are enough.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all EDX spectra have in common, whatever the elements: peaks as wide as the detector's, on a continuum.
+"""What all EDX spectra have in common: peaks as wide as the detector's, on a continuum.
 
 Model-free factorization leaves two things open that the data alone cannot settle. Noise: a phase of few
 photons has a spectrum as rough as its counts, although the detector cannot resolve anything so rough.

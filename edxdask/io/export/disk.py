@@ -1,8 +1,8 @@
 """A file that HDF5 may write to on a disk that fills up.
 
 HDF5 cannot close a file when its flush fails: it returns an error to the caller, keeps the half-closed
-file, and crashes the process when that is torn down. Here a failed write is kept as an error for us and reported
-to HDF5 as done, so that it closes in order; the file is thrown away afterwards.
+file, and crashes the process when that is torn down. Here a failed write is kept as an error for us, and HDF5
+is answered that it is done, so that it closes in order; the file is deleted afterwards.
 """
 
 from __future__ import annotations

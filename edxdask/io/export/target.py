@@ -1,4 +1,4 @@
-"""What all exports have in common: targets that appear whole or not at all, axes as numbers, counts by blocks."""
+"""Used by all exports: targets that appear whole or not at all, axes as numbers, counts by blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what vendor files say to what the schema defines: numbers, units, names, whole counts, bands of rows."""
+"""From words of vendor files to those of the schema: numbers, units, names, whole counts, bands of rows."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 
 def element_symbols(values: Any) -> list[str]:
-    """The chemical symbols among ``values``, in their order, each once."""
+    """Chemical symbols among ``values``, in their order, each once."""
     found = np.asarray(values).ravel().tolist() if values is not None else []
     texts = [item.decode("ascii", "ignore") if isinstance(item, bytes) else str(item) for item in found]
     return list(dict.fromkeys(text for text in texts if re.fullmatch(r"[A-Z][a-z]?", text)))

@@ -154,7 +154,7 @@ def _chunk_rows(data: Any, energy: int) -> int:
 
 
 def _images_of(signal: Signal, others: list[Signal]) -> list[Signal]:
-    """Images with a title that begins the map's title ("Image 1", "Image 1, Map 3"); all, if there is none."""
+    """Images with a title that begins the map's title ("Image 1", "Image 1, Map 3"); all, if none."""
     named = [other for other in others if title_of(other) and title_of(signal).startswith(title_of(other))]
     return named or others
 

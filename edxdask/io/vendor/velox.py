@@ -340,7 +340,7 @@ def _verify(
         return
     if account is None:
         raise _bad(
-            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum explains why"
+            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum says why"
         )
     logger.warning(
         "%s: detector %s was stopped after %d of %d pixels; its photons agree with the file's sum spectrum",
