@@ -311,7 +311,7 @@ def show_scaling(costs: Costs, works: list[float]) -> None:
     print(
         f"model: each worker costs the scheduler {1e3 * few:.1f} ms per round (more than {FEW_WORKERS} "
         f"workers: {1e3 * many:.1f} ms), so N of them need N × {2e3 * few:.1f} ms ({2e3 * many:.1f} ms) of "
-        "work each and round to leave it half idle. Beyond that: one worker per node with its cores as threads, "
+        "work each and round to leave it half idle. Beyond that: one worker per node, its cores as threads, "
         "which adds up their statistics, and several inner updates per task (SweepStep.inner)"
     )
 

@@ -3,8 +3,8 @@
 One core each, the same start, single precision, k = 3, on a simulated mantle map of 512 × 512 × 2048 at 120
 counts per pixel. Times of iterations are processor time, so that other work on the machine falls on nobody;
 each is a median. An iteration guided by 12 elements is compared with a model-free one, and so is the
-whole call: where nothing stops it before, the guided one iterates twice as often (columns that phases share, then
-those of each phase's own), and its calibration costs the same on any map. The time to scikit-learn's own
+whole call: where nothing stops it before, the guided one iterates twice as often (columns common to all
+phases, then separate ones), and its calibration costs the same on any map. The time to scikit-learn's own
 final objective (its default run: up to 200 iterations, tol=1e-4) is taken on a part of the map, both sides
 alike, and is beside the size of that part. Last, the whole of ``psnmf`` from a store on two cores,
 reading included, in seconds of the clock.

@@ -39,8 +39,8 @@ WORKER_ENVIRONMENT = {
 
 # Photons are planned to fit, or are in our own cache: what dask would spill is needed again in the
 # next round, and a worker that it pauses would wait for ever, as nothing it holds can be freed. Its profiler
-# reads Python's frames a hundred times per second: 2 % of a core, and kernels have no frames. Every process asks
-# itself 50 times per second whether it is late: half a percent of a core each, where twice is enough.
+# reads Python's frames a hundred times per second: 2 % of a core, and kernels have no frames. Every process
+# checks 50 times per second whether it is late: half a percent of a core each, where twice is enough.
 WORKER_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -1,8 +1,8 @@
 """Which elements a spectrum holds, including those that nobody listed.
 
 Families of lines of every element are offered to a Poisson fit, the most significant first; what is not
-significant any more is taken out again. An element stays if its lines are above both noise and what a wrong peak shape or
-continuum would leave behind, and if no line that must be there is absent.
+significant any more is taken out again. An element stays if its lines are above both noise and
+what a wrong peak shape or continuum would leave behind, and if no line that must be there is absent.
 """
 
 from __future__ import annotations
