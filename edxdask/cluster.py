@@ -1,4 +1,4 @@
-"""Where work runs: the only room that makes a Client.
+"""Where work runs: the only module that makes a Client.
 
     with client_for("local", workers=4):
         result = edxdask.nmf(cube, phases=3)
@@ -52,7 +52,7 @@ WORKER_SETTINGS = {
 # A terminal sends Ctrl-C to every process of the program; workers that died of it could not save states.
 IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
-# A task is blamed for every worker that dies while it runs; where nodes go, three are soon gone.
+# A task is blamed for every worker that dies while it runs; where nodes are taken away, three die soon.
 ALLOWED_FAILURES = 20
 
 
@@ -111,7 +111,7 @@ def client_for(
     import dask
     from distributed import Client
 
-    before = dask.config.get("scheduler", None)  # a Client sets it, and what it leaves behind must not stay
+    before = dask.config.get("scheduler", None)  # a Client sets it, and it must not stay afterwards
     settled = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **WORKER_SETTINGS}
     with dask.config.set({"scheduler": before, **settled}):
         if "://" in scheduler:
@@ -143,14 +143,14 @@ def _check_settings(scheduler: str, memory: str | float | None, settings: dict[s
         if known is not None and name not in known:
             kind = "an address" if address else f"scheduler={scheduler!r}"
             listed = f"one of {', '.join(known)}" if known else "nothing"
-            raise ParameterError(name, value, f"no such setting: {kind} takes {listed} here")
+            raise ParameterError(name, value, f"only settings that exist: {kind} takes {listed} here")
     threads = settings.get("threads", 1)
     if scheduler == "local" and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise ParameterError("threads", threads, "threads of one worker, at least 1", "threads=2")
 
 
 def _security_settings() -> tuple[str, ...]:
-    """Names that ``distributed.security.Security`` takes, but the one that is always set here."""
+    """Names that ``distributed.security.Security`` takes, except the one that is always set here."""
     from distributed.security import Security
 
     return tuple(name for name in Security.__slots__ if name != "require_encryption")
@@ -257,7 +257,7 @@ def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str,
 
 @contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Undo what importing dask-jobqueue does to Ctrl-C: end the program, with the exit code of a success."""
+    """Undo what importing dask-jobqueue does to Ctrl-C: it would end the program as if it had succeeded."""
     before = signal.getsignal(signal.SIGINT)
     yield
     if signal.getsignal(signal.SIGINT) is not before:
@@ -265,7 +265,7 @@ def _interrupts_kept() -> Iterator[None]:
 
 
 def _job_environment() -> list[str]:
-    # compiled kernels per node: on a file system that nodes share, their writers race
+    # compiled kernels per node: on a shared file system, their writers race
     folder = "export NUMBA_CACHE_DIR=${TMPDIR:-/tmp}/edxdask-numba-$USER"
     settings = {f"DASK_{key.upper().replace('.', '__')}": value for key, value in WORKER_SETTINGS.items()}
     return [*(f"export {name}={value}" for name, value in {**WORKER_ENVIRONMENT, **settings}.items()), folder]

@@ -1,7 +1,7 @@
 """How progress is shown: a bar in a terminal or a notebook, lines of text in a log.
 
-Bars show one piece of work at a time, appear when the work has taken a second, and go when it is done. A
-separate thread draws them, so that work that reports rarely still shows that it runs.
+Bars show one piece of work at a time, appear when the work has taken a second, and disappear at its end. A separate
+thread draws them, so that work that reports rarely still shows that it runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WINDOW = 20.0  # seconds that a rate is taken from: long enough to be steady, sh
 SURE = 1.0  # seconds of reports before time left is estimated
 REDRAW = {"terminal": 0.1, "notebook": 0.5}
 
-_TERMINAL = threading.Lock()  # there is one terminal: two threads that work side by side have one bar
+_TERMINAL = threading.Lock()  # there is one terminal: two threads at work have one bar
 
 
 def duration(seconds: float) -> str:
@@ -49,7 +49,7 @@ class Pace:
     """Rate and time left of the piece of work reported last.
 
     The rate is taken between reports of the last ``WINDOW`` seconds. What comes before the first report
-    (compiling, reading, what an earlier run had done) says nothing of the pace.
+    (compiling, reading, what an earlier run had done) says nothing about the rate.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -173,7 +173,7 @@ class Picture:
 
 
 class Canvas(Protocol):
-    """Something that a bar can be drawn on."""
+    """Something on which a bar can be drawn."""
 
     def draw(self, picture: Picture) -> None:
         """Show this instead of what is shown."""
@@ -245,7 +245,7 @@ def _terminal() -> Canvas | None:
 
 
 class TerminalCanvas:
-    """One line at the bottom of a terminal, which goes at the end."""
+    """One line at the bottom of a terminal, removed at the end."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -289,7 +289,7 @@ class TerminalCanvas:
 
 
 class NotebookCanvas:
-    """One line in the output of a notebook's cell; at the end it says what took how long."""
+    """One line in the output of a notebook's cell; at the end it says how long the work took."""
 
     def __init__(self) -> None:
         self._handle: Any = None

@@ -133,7 +133,7 @@ assert not Path("a.zarr.partial").exists() and not Path("r.zarr.lock").exists()
         "windows",
     )
     assert done.stdout.count("a.zarr is being written by process") == 2
-    assert done.stdout.count("another run works towards it") == 2
+    assert done.stdout.count("another run is writing to it") == 2
 
 
 def test_where_nothing_can_lock_the_log_says_so(tmp_path, monkeypatch, caplog):

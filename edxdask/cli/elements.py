@@ -16,11 +16,11 @@ from edxdask.errors import ParameterError
 
 @click.command("elements", cls=Verb)
 @click.argument("store", type=click.Path())
-@click.option("--known", help="Elements that are there, such as Mg,Si; default those the store lists.")
+@click.option("--known", help="Elements in the sample, such as Mg,Si; default: those the store lists.")
 @click.option("--result", type=click.Path(), help="Result of a factorization: search its residual.")
-@click.option("--beam-energy", type=float, help="keV, where the store does not say.")
+@click.option("--beam-energy", type=float, help="keV, if the store does not say.")
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
-@click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that make an element.")
+@click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that an element needs.")
 @click.option("--figure", type=click.Path(), help="Draw the spectrum with its lines to .png, .pdf or .svg.")
 @click.option("--overwrite", is_flag=True, help="Replace the figure that is there.")
 @click.pass_obj

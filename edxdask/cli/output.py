@@ -21,7 +21,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(rows: Sequence[tuple[str, str]], *, title: str | None = None) -> None:
-    """Two columns, names and values; long values wrap, nothing is cut off."""
+    """Two columns, names and values; long values wrap, nothing is cut."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Progress of verbs: the library's, with lines now and then where a file listens, and none with ``-q``."""
+"""Progress of verbs: as in the library; lines now and then in a file, none with ``-q``."""
 
 from __future__ import annotations
 
