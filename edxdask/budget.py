@@ -67,7 +67,7 @@ _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def return_large_arrays() -> bool:
-    """Make the C library hand freed arrays of a megabyte and more back to the system at once.
+    """Make the C library return freed arrays of a megabyte and more to the system at once.
 
     Otherwise glibc raises that limit to 32 MiB when the first such array is freed, and keeps what threads
     free: reading a 512 × 512 × 2048 map on two threads left 85 MiB so, and predictions would be wrong. It is

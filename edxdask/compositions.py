@@ -49,8 +49,8 @@ def quantify(
     lines : list of str, optional
         Lines to use, at most one per element ("Pt_La"); others are chosen by energy.
     k_factors : dict, optional
-        By line, for mass fractions, up to a common factor: ``{"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}``, where the
-        second number is a standard error; None takes them from the emission tables and the detector.
+        By line, for mass fractions, up to a common factor: ``{"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}``; the
+        second number is a standard error. None takes them from the emission tables and the detector.
     standard : tuple, optional
         Film of known composition, ``(cube or spectrum, {"Mg": 1, "O": 1})``, to take k-factors from; where
         absorption is corrected, the standard's thickness and density are taken from its attributes.

@@ -1,7 +1,7 @@
 """How progress is shown: a bar in a terminal or a notebook, lines of text in a log.
 
-Bars show one piece of work at a time, appear when the work has taken a second, and disappear at its end. A separate
-thread draws them, so that work that reports rarely still shows that it runs.
+Bars show one piece of work at a time, appear when the work has taken a second, and disappear at its end. A
+separate thread draws them, so that work that reports rarely still shows that it runs.
 """
 
 from __future__ import annotations

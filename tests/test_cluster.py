@@ -61,7 +61,7 @@ def test_tls_files_that_do_not_exist_are_named():
         ("threads", {"walltime": "1:00"}, "walltime='1:00': expected only settings that exist"),
         ("threads", {"memory": "1GiB"}, "memory='1GiB': expected None for threads"),
         ("tcp://127.0.0.1:1", {"memory": "1GiB"}, "memory='1GiB': expected None for an address"),
-        ("tls://127.0.0.1:1", {"tls_cafile": "a.pem"}, "tls_cafile='a.pem': .*settings that exist.*tls_ca_file"),
+        ("tls://127.0.0.1:1", {"tls_cafile": "a.pem"}, "tls_cafile='a.pem': .*that exist.*tls_ca_file"),
     ],
 )  # fmt: skip
 def test_settings_that_a_scheduler_would_not_use_are_refused(scheduler, setting, message):

@@ -117,7 +117,7 @@ def best_amounts(problem: Problem, spectra: np.ndarray, loss: Loss) -> np.ndarra
     missed = int(problem.executor.advance(LikelihoodStep(), spectra)["failed"])
     if missed:
         warnings.warn(
-            f"{missed} rows of X are not fitted to the last digit; are two components nearly the same?",
+            f"{missed} rows of X are not fitted to the last digit: are two components nearly the same?",
             ConvergenceWarning,
             stacklevel=4,
         )

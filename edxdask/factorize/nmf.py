@@ -233,7 +233,7 @@ def nmf(
 
 @dataclass(frozen=True)
 class FitPlan:
-    """What shapes a fit besides the data.
+    """What determines a fit besides the data.
 
     Attributes
     ----------
@@ -341,7 +341,7 @@ def _physics(
     wanted: WantedPhases,
     refine_axis: bool,
 ) -> PhysicsRequest | None:
-    """Check what is asked of the physics; None, and none of it loaded, where nothing is."""
+    """Check the physics parameters; None, and nothing loaded, where there are none."""
     if elements is None and not absent and not compositions:
         return None
     from edxdask.factorize.guidance.request import physics_request

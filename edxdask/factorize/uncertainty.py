@@ -68,8 +68,8 @@ def with_uncertainty(
     """Add ``spectrum_std`` and, on request, ``abundance_std`` to a result.
 
     Spectra: in each channel the (phase × phase) information Σ y A_k A_l / ŷ² over the photons is inverted,
-    and the errors carried on to spectra of unit sum. Abundances: in each pixel Σ S_k S_l / ŷ over channels
-    is inverted, and carried on to fractions.
+    and the errors are converted to spectra of unit sum. Abundances: in each pixel Σ S_k S_l / ŷ over channels
+    is inverted, and converted to fractions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Calibration: offset and scale of the energy axis, refined on lines the sample is known to hold."""
+"""Calibration: offset and scale of the energy axis, refined on known lines of the sample."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LEAST_SNR = 5.0  # a fainter peak says little about where it is
 APART_IN_FWHM = 1.5  # closer lines push each other's centroids
 FIT_IN_FWHM = 1.3  # half-width of the fit: the whole peak and some background on both sides
 LARGEST_STRETCH = 0.02
-# Lines that the user names say where the axis is, nothing else does: only the width is held by what is usual.
+# Only the lines that the user names fix the axis; the width is held near usual values.
 UNKNOWN = np.where(np.arange(USUAL.size) < 2, np.inf, USUAL)
 
 
 @dataclass(frozen=True)
 class Peak:
-    """A fitted peak: where the tables put the line, where the axis shows it, and how surely (keV)."""
+    """A fitted peak: where the tables put the line, where the axis shows it, and the error (keV)."""
 
     line: str
     true_kev: float
@@ -45,11 +45,11 @@ def calibrate_energy(
     spectrum: xr.DataArray | None = None,
     max_shift: float = 0.05,
 ) -> xr.Dataset:
-    """Cube whose energy axis puts the peaks of known lines where they belong.
+    """Correct the energy axis so that the peaks of known lines are at their energies.
 
     The peaks (Gaussians integrated over the channels, each on a straight background) are fitted to the sum
-    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that finds the
-    axis everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says
+    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that is used
+    everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says
     by how much, and how well the lines agree.
 
     Parameters
@@ -61,7 +61,7 @@ def calibrate_energy(
     spectrum : DataArray, optional
         Sum spectrum on the cube's energy axis, if there is one already.
     max_shift : float
-        Farthest, in keV, that a line may be from its place, and the axis may move anywhere.
+        Largest distance, in keV, of a line from its energy, and largest move of any channel.
 
     Returns
     -------

@@ -25,7 +25,7 @@ def crop_cube(
 ) -> xr.Dataset | xr.DataTree:
     """Keep the pixels and channels with centres in the ranges, ends included.
 
-    Every variable is cut along. Spectra that a simulation was drawn from are cut, not normalised again, so
+    Every variable is cut too. The true spectra of a simulation are cut, not normalised again, so
     that total × abundance × spectrum is still what was expected.
 
     Parameters

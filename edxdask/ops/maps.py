@@ -82,8 +82,8 @@ def window_map(
     hi : float
         Upper end of the window, keV; a channel centred there is outside.
     background : sequence of (float, float), optional
-        Two windows, one below and one above; a straight line through their mean counts per channel is taken
-        off. None: counts as they are, whole numbers.
+        Two windows, one below and one above; a straight line through their mean counts per channel is
+        subtracted. None: counts as they are, whole numbers.
 
     Returns
     -------
@@ -150,8 +150,8 @@ def line_map(
         Width of the window, keV; None: 1.2 times the detector's width at that energy, from the cube's
         ``fwhm_mn_ka_ev`` (130 eV where it has none).
     background : bool or sequence of (float, float)
-        True: a window of 0.6 widths on either side, centred 1.5 widths from the line; two windows of your
-        own, (lo, hi) in keV; False: counts as they are, whole numbers.
+        True: a window of 0.6 widths on either side, centred 1.5 widths from the line; or two windows
+        (lo, hi) in keV; False: counts as they are, whole numbers.
 
     Returns
     -------
@@ -246,7 +246,7 @@ def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
 
 
 def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
-    """First window of each plan, less a straight line through its other two: (pixels…, plan).
+    """First window of each plan, minus a straight line through its other two: (pixels…, plan).
 
     The line's sum over the window is its number of channels times the line's value at the window's middle.
     All in the task that reads, as a task per map and chunk would cost a fifth of the time of five maps.

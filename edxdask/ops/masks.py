@@ -228,7 +228,7 @@ def combine_masks(
         What is combined. Of a collection each may also be a mapping by name of the map, or a collection of
         masks such as ``valid_mask`` gives.
     how : {"union", "intersection", "difference"}
-        "difference" takes all the others away from the first.
+        "difference" removes all the others from the first.
 
     Returns
     -------
@@ -277,7 +277,7 @@ def valid_mask(data: xr.Dataset | xr.DataTree, *, min_counts: int = 1) -> xr.Dat
     data : Dataset or DataTree
         Cube, or collection of cubes: one mask for each map.
     min_counts : int
-        Fewest photons of a pixel that counts.
+        Smallest number of photons of a valid pixel.
 
     Returns
     -------

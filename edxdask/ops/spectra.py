@@ -1,4 +1,4 @@
-"""Spectra: one spectrum out of many pixels."""
+"""Spectra: one spectrum from many pixels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sum_spectrum(
     data : Dataset or DataTree
         Cube, or collection of cubes: one spectrum of each map.
     mask : array of bool, Rectangle, Ellipse, Polygon, mapping or DataTree, optional
-        True where a pixel counts: a boolean array over pixel dimensions (over some of them: it then holds for
+        True for pixels that are used: a boolean array over pixel dimensions (one over some of them holds for
         all others), lazy or not, or a region. Of a collection also one mask by name of the map, or the
         collection of masks that ``valid_mask`` gives.
 
@@ -47,7 +47,7 @@ def sum_spectrum(
 
     Notes
     -----
-    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums meet as a tree. Chunks outside
+    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums are added as a tree. Chunks outside
     the bounding box of a mask that is in memory are not read.
 
     Examples

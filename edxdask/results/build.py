@@ -66,8 +66,8 @@ def make_result(
     spectra : array
         Spectra (k, E) in any scale.
     abundance : array
-        Abundances (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up
-        to this function.
+        Abundances (pixels, k), scaled so that ``abundance @ spectra`` are counts; this
+        function changes it in place.
     objectives : array
         Loss of all iterations, NaN where it was not computed: these are left out, but for the last.
     phases : sequence of str, optional

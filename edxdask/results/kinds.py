@@ -9,7 +9,7 @@ from edxdask.results.collections import Data, is_collection
 
 
 class Kind(StrEnum):
-    """What is at hand, in the words of an error message."""
+    """Kinds of data, in the words of an error message."""
 
     CUBE = "a cube of counts"
     PHASES = "a result of a factorization"

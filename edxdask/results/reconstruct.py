@@ -106,7 +106,7 @@ def reconstruct(result: xr.Dataset | xr.DataTree) -> xr.Dataset | xr.DataTree:
     """Give the counts that a result expects, in every pixel and channel.
 
     For NMF-like results ``total · abundance · spectrum``, for a PCA ``score · loading``, which undoes its
-    weights and may be negative. Of selected phases, such as ``result.sel(phase=["Fp"])``, the counts due to
+    weights and may be negative. For selected phases, such as ``result.sel(phase=["Fp"])``, the counts of
     these.
 
     Parameters
@@ -164,7 +164,7 @@ def residual(
         Result of the same pixels and channels.
     normalise : bool
         Divide by the Poisson standard deviation √expected: noise alone then has variance 1. NaN where
-        nothing, or less than nothing (a PCA can), is expected and something was found.
+        0 or less (which a PCA can give) is expected and something was found.
 
     Returns
     -------

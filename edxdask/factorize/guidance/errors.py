@@ -1,7 +1,7 @@
 """Standard errors of guided compositions, from the Fisher information of spectra and abundances together.
 
-Abundances are as unknown as weights are: what they could take up is taken away from the information on the
-weights, bin by bin (Schur complement). Bins of the same fractions give the same information a photon, so bins
+Abundances are as unknown as weights are: what they could explain is subtracted from the information on the
+weights, bin by bin (Schur complement). Bins of the same fractions give the same information per photon, so bins
 are gathered by fractions first and the cost does not grow with the map.
 """
 
@@ -53,7 +53,7 @@ def composition_errors(model: ElementalSpectra, weights: np.ndarray, abundance: 
 
 
 def _bounds(model: ElementalSpectra, weights: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Errors of elements with weights at zero: what one of one sigma would be in atoms."""
+    """Errors of elements with weights at zero: one sigma of the weight, in atoms."""
     amounts = (weights[:, None, :] @ model.atoms)[:, 0].sum(axis=1, keepdims=True)
     allowed = np.ones_like(least) if model.allowed is None else model.allowed
     return ((least * allowed)[:, None, :] @ model.atoms)[:, 0] / np.maximum(amounts, 1e-300)
@@ -78,7 +78,7 @@ def _groups(abundance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _information(
     fractions: np.ndarray, rows: np.ndarray, phase: np.ndarray, spectra: np.ndarray
 ) -> np.ndarray:
-    """Find what a photon says about the free weights beyond what the fractions could take up."""
+    """Find what a photon says about the free weights beyond what the fractions could explain."""
     expected = np.maximum(fractions @ spectra, LEAST_EXPECTED)
     slopes = fractions[phase, None] * rows
     about = (slopes / expected) @ slopes.T
@@ -91,7 +91,7 @@ def _information(
 def _carried(
     information: np.ndarray, model: ElementalSpectra, weights: np.ndarray, index: np.ndarray
 ) -> np.ndarray:
-    """Errors of compositions; weights of a phase sum to 1, which settles the scale the data leave open."""
+    """Errors of compositions; weights of a phase sum to 1, which fixes the scale that the data leave open."""
     phases = len(weights)
     sums = np.array([(index[:, 0] == p).astype(float) for p in range(phases)])
     heavy = 1e3 * max(float(np.diag(information).max()), 1e-300)

@@ -1,4 +1,4 @@
-"""What a user asks of the physics, checked, and the basis calibrated for it on the summed photons."""
+"""The user's physics parameters, checked, and the basis calibrated for them on the summed photons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIND = "find"
 
 @dataclass(frozen=True)
 class PhysicsRequest:
-    """What the user asked of the physics.
+    """The user's physics parameters.
 
     Attributes
     ----------
@@ -69,11 +69,11 @@ class PhysicsRequest:
         return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
 
     def identity(self, problem: Problem) -> str:
-        """Everything that the physics of a run follows from, for its checkpoint."""
+        """Everything that determines the physics of a run, for its checkpoint."""
         return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
 
     def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, lines that nobody listed among them.
+        """Calibrate the basis on the summed photons, including lines that nobody listed.
 
         What is there is found first, on a separate axis: refined on listed elements alone, the axis may
         slide until the grid's copper fits the hafnium of the list.
@@ -127,7 +127,7 @@ def physics_request(
     phases: int | None,
     refine_axis: bool,
 ) -> PhysicsRequest | None:
-    """Check what was asked of the physics; None where nothing was."""
+    """Check the physics parameters; None where there are none."""
     if elements is not None:
         return PhysicsRequest.of(elements, absent, compositions, phases, refine_axis)
     for name, value in (("absent", absent), ("compositions", compositions)):

@@ -1,8 +1,8 @@
 """Choices made by the data: bin factor and number of phases, by count splitting.
 
 The photons are thinned into two independent halves. One is fitted; the other, which the fit has not seen,
-judges: its multinomial log-likelihood per photon, given each pixel's own number of photons. No truth, no
-ground of comparison but the data.
+judges by its multinomial log-likelihood per photon, given each pixel's own number of photons. No truth and
+no reference is needed.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def copies_for_choices(window: int | None, phases: int) -> tuple[CopySet, ...]:
 
 
 def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: StartingModel) -> float:
-    """Log-likelihood per photon of the judging half, of all that leads from bins to smoothed maps.
+    """Log-likelihood per photon of the judging half, after all steps from bins to smoothed maps.
 
-    Judged by the bins' own abundances, small bins win, because they blur least; but the maps do not come
-    from the bins, only the spectra do, and those are better from larger ones (mantle map, 147 counts per
+    With the bins' own abundances, small bins would win, because they blur least. But only the spectra come
+    from the bins, not the maps, and spectra are better from larger bins (mantle map, 147 counts per
     pixel: error of the maps from bins of 4 twice that from bins of 12).
     """
     with train.derived(factor=factor, per_pixel=bin_bytes(phases)) as binned:

@@ -2,7 +2,7 @@
 
 The photons are thinned at random into two independent parts. Maps are fitted to the first with one strength
 after the other; the second, which the fit has not seen, judges by its log-likelihood. Strengths scale
-with the root of the mean counts per pixel (see ``smooth``), so the one that serves a part serves the whole.
+with the root of the mean counts per pixel (see ``smooth``), so the best one for a part is the best for the whole.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def choose_strength(
     ----------
     spectra : (k, E), rows of any positive sum
     kind : "tv" or "laplacian"
-    strengths : candidates, rising; None tries rising ones from far too weak until the score falls for good
+    strengths : candidates, rising; None tries rising ones from a very weak one until the score clearly falls
     fraction : of the photons, which is fitted
     seed : of the split
 

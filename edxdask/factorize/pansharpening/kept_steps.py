@@ -2,7 +2,7 @@
 
 Each step has an identity: the data, the method, and the parameters that the step follows from. A
 step of other parameters is refused. When to stop is different: a run may take longer, so a step that was
-stopped by another rule is made anew (from its last checkpoint), and all that followed from it with it.
+stopped by another rule is made again (from its last checkpoint), with all steps that follow from it.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class KeptSteps:
         stop: Mapping[str, float] | None = None,
         **parameters: Any,
     ) -> Arrays:
-        """Return what an earlier run left of a step, or what ``make`` returns.
+        """Return what an earlier run kept of a step, or what ``make`` returns.
 
         Parameters
         ----------
         step : one of ``STEPS``
-        stop : when the step stops; a step that was stopped otherwise is made anew
+        stop : when the step stops; a step that was stopped otherwise is made again
         parameters : what the step follows from besides the run's identity
 
         Raises
@@ -73,7 +73,7 @@ class KeptSteps:
             refuse_other_run(path, said["parameters"], mine)
             if said["stop"] == rule:
                 return found
-            logger.info("%s was stopped by %s, now by %s: it is made anew", path, said["stop"], rule)
+            logger.info("%s was stopped by %s, now by %s: it is made again", path, said["stop"], rule)
         self._forget(STEPS[STEPS.index(step) + 1 :])
         path.unlink(missing_ok=True)
         arrays = make()
