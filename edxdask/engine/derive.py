@@ -1,4 +1,4 @@
-"""Partitions made from partitions: binned, thinned, or both, where the photons already are.
+"""Partitions made from partitions: binned, thinned, or both, on the workers that hold the photons.
 
 Bins need not end where partitions end. A bin belongs to the partition that holds its first row; the rows
 it lacks come as photons (``head``) from the partitions below.

@@ -73,7 +73,7 @@ class StopRule:
 
 @dataclass
 class Loop:
-    """How to run: everything a user may set about a run that does not change its result.
+    """How to run: all settings of a run that do not change its result.
 
     Attributes
     ----------
@@ -90,11 +90,11 @@ class Loop:
     seconds: float = 120.0
 
     def run(self, step_round: Round, shared: Shared) -> tuple[Shared, np.ndarray]:
-        """Repeat ``shared, objective = step_round(shared, iteration)`` from the newest checkpoint on.
+        """Repeat ``shared, objective = step_round(shared, iteration)``, starting from the newest checkpoint.
 
         An objective is NaN where it was not computed.
 
-        Ctrl-C ends the run after the round it falls into, when factors and states belong together.
+        Ctrl-C ends the run after the current round, when factors and states belong together.
         """
         objectives, shared = self._resume(shared)
         resumed = len(objectives)
@@ -124,7 +124,7 @@ class Loop:
             raise EdxdaskError(
                 f"{self.label}: the checkpoint is of iteration {iteration}, and this run would "
                 f"have ended after {end} (max_iter={self.rule.max_iter}, tol={self.rule.tol:g}). Give the "
-                "max_iter and tol of the run that left it, or remove the checkpoint folder to start anew."
+                "max_iter and tol of the run that left it, or remove the checkpoint folder to start again."
             )
         self.executor.start(loader)
         logger.info("%s: resumes after iteration %d", self.label, iteration)
@@ -161,7 +161,7 @@ class Loop:
         done = len(objectives)
         if self.checkpoint is None:
             logger.warning(
-                "%s: interrupted after iteration %d, of which nothing is kept; with checkpoint='folder' the "
+                "%s: interrupted after iteration %d, and nothing is kept; with checkpoint='folder' the "
                 "same command resumes from the last checkpoint there",
                 self.label,
                 done,

@@ -1,4 +1,4 @@
-"""Where partitions live and tasks run: the one interface, and the threads of this process behind it."""
+"""Where partitions are kept and tasks run: the one interface, and the threads of this process behind it."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def partition_mark(partition: Partition, state: object) -> int:
 
 
 def place_marks(first: int, count: int) -> np.ndarray:
-    """Odd-looking numbers of successive places (the finalizer of splitmix64)."""
+    """Scrambled numbers of successive places (the finalizer of splitmix64)."""
     x = np.arange(first, first + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     return x ^ (x >> np.uint64(31))

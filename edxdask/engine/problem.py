@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_PREFIX = "edxdask-photons-"
-PARTITIONS_PER_THREAD = 2  # of this process: the last ones even out
+PARTITIONS_PER_THREAD = 2  # of this process: small last ones balance the work
 PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and a pause before the next one
 
 
@@ -86,7 +86,7 @@ class Problem:
         return f"{sum(self.executor.collect(partition_mark)) % 2**64:016x}"
 
     def identity(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Collect what must be the same for a checkpoint to be this run's."""
+        """Collect what must be equal in a checkpoint of this run."""
         return {
             "method": method,
             "pixels": self.pixels,
@@ -141,7 +141,7 @@ class Problem:
         memory, spill = beside.memory.beside(size, state // self.memory.processes)
         if not spill:
             return memory, None
-        logger.info("a copy of the photons, %s, goes to a cache on disk", format_bytes(size))
+        logger.info("a copy of the photons, %s, is kept in a cache on disk", format_bytes(size))
         return memory, cache_folder(self.cache, active_client() is not None)
 
     @contextmanager
@@ -240,7 +240,7 @@ def _loaded(
     jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill) for plan in plans]
     nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
     if photons == 0:
-        raise SchemaError(f"{step}: the cube holds no photons at all; is it the right file or crop?")
+        raise SchemaError(f"{step}: the cube holds no photons; is it the right file or crop?")
     energy = maps[0].cube.coords[schema.ENERGY]
     return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache)
 

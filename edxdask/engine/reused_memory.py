@@ -1,7 +1,7 @@
 """Copies of arrays into memory that was used before.
 
-A task of a cluster leaves the state before its own as it was, so each round writes the states anew. Memory
-fresh from the system for that, and given back a round later, cost a tenth of a round: a page is cleared when
+A task of a cluster leaves the state before its own as it was, so each round writes the states anew. New
+memory from the system, returned a round later, would cost a tenth of a round: a page is cleared when
 it is first written, and a virtual machine's host is informed of every page that comes and goes.
 """
 
@@ -19,7 +19,7 @@ _spare: deque[np.ndarray] = deque(maxlen=MOST_SPARE)  # its methods are atomic
 
 
 class _Lease:
-    """Owner of an array's memory; with the last view of the array it goes, and the memory is spare again."""
+    """Owner of an array's memory, which is free for reuse when the last view of the array is deleted."""
 
     def __init__(self, memory: np.ndarray, like: np.ndarray) -> None:
         self._memory = memory
@@ -31,7 +31,7 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        if _spare is not None:  # as it is while the interpreter ends
+        if _spare is not None:  # while the interpreter ends
             _spare.append(self._memory)
 
 

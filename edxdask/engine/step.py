@@ -52,7 +52,7 @@ class BlockStep(Protocol):
 
 
 class Copies(UserDict[str, np.ndarray]):
-    """A state to change while the one before stays as it was.
+    """A state to change while the previous one stays as it was.
 
     An array is copied when a step requests it, whole or by rows, and otherwise not at all.
     """

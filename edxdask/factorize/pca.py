@@ -114,8 +114,8 @@ def pca(
         "poisson" for Keenan's optimal scaling, None for the counts as they are.
     center : bool
         Subtract the mean of the scaled pixels first. HyperSpy's default decomposition, with
-        ``normalize_poissonian_noise=True``, does not, so False is the default here: the first component is then
-        about the mean spectrum.
+        ``normalize_poissonian_noise=True``, does not, so False is the default here: the first component
+        is then about the mean spectrum.
     scree : int
         Eigenvalues returned.
     moments : {"gram", "passes"}, optional
@@ -185,7 +185,7 @@ def _check_options(weighting: Any, center: Any, scree: Any, moments: Any) -> Non
 
 
 def choose_moments(problem: Problem) -> Moments:
-    """Choose YᵀY in one pass where it fits and is faster, else products with narrow blocks; log the reason."""
+    """Choose YᵀY in one pass where it fits and is fast, else products with narrow blocks; log the reason."""
     size = 8 * problem.channels**2
     per_pixel = problem.nonzeros / problem.pixels
     need, room = size * (len(problem.plans) + 3), problem.memory.limit - problem.memory.peak

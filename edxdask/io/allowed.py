@@ -1,4 +1,4 @@
-"""What a report about a file may repeat of it: words that programs which read files know, and no others.
+"""What a report about a file may repeat from it: words that readers of such files know, and no others.
 
 A file from a laboratory may hold the names of people and samples anywhere: in names of groups, in keys, in
 the text of an error. So the rule lists what may pass, not what may not. A name passes where it is in the

@@ -1,9 +1,9 @@
 """A chunk of counts as stored bytes, made from its photons: a Blosc frame, then crc32c.
 
-Blosc would get 32 MiB of dense counts, shuffle their bits into 16 planes a piece, and search all of them for
-repeats; all but one to three of those planes are zero. Here the planes are made from the photons, zstd sees
-those that hold a bit, and the zeros behind them are four bytes for every 128 KiB. What comes out is what any
-Blosc reads: a frame of version 2, pieces not split, bits shuffled, each piece one zstd frame. The bytes
+Blosc would get 32 MiB of dense counts, shuffle their bits into 16 planes per piece, and search all of them
+for repeats; all but one to three of those planes are zero. Here the planes are made from the photons, zstd sees
+those that hold a bit, and the zeros behind them are four bytes for every 128 KiB. Any
+Blosc reads the result: a frame of version 2, pieces not split, bits shuffled, each piece one zstd frame. The bytes
 depend on the counts alone, whether they came as photons or dense.
 
 Sources of the layouts: README_CHUNK_FORMAT.rst of c-blosc 1.21; RFC 8878 for zstd.
@@ -85,7 +85,7 @@ def _pieces(
     bits = np.zeros(-(-elements // size), np.uint32)
     piece_bits(photons, pieces, bits)
     last = elements - (bits.size - 1) * size
-    # a last piece that is no whole number of bytes a plane is not shuffled, says Blosc
+    # Blosc does not shuffle a last piece without a whole number of bytes per plane
     plain = bits.size - 1 if last % 8 else bits.size
     lengths = np.full(bits.size, size // 8)
     lengths[-1] = last // 8

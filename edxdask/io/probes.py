@@ -102,7 +102,7 @@ def redacted(lines: Outline, path: Path) -> Outline:
 
 
 def names_of(path: Path) -> tuple[str, ...]:
-    """All that a message may call the file by."""
+    """All names that a message may use for the file."""
     return str(path), str(path.resolve()), str(path.parent), path.name, path.stem
 
 
@@ -339,7 +339,7 @@ class _Found:
     header: MapHeader
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Have none: nobody asks."""
+        """Have none: it is never used."""
         yield from ()
 
 

@@ -1,4 +1,4 @@
-"""Photons that a file says it holds beside those that were decoded, and what a difference means."""
+"""Photons in a file's own total compared with those that were decoded, and what a difference means."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _GOING_ON = {
 
 @dataclass(frozen=True)
 class Totals:
-    """What a file says of its photons and what was decoded.
+    """What a file says about its photons and what was decoded.
 
     Attributes
     ----------
-    expected : photons by the file's own sum spectrum, None where it keeps none
+    expected : photons by the file's own sum spectrum, None where it has none
     exact : whether a whole file agrees to the last photon
-    unverified : which counts the file cannot vouch for, and why
-    remarks : what else the user must know of how the counts were read
+    unverified : which counts the file's total does not cover, and why
+    remarks : what else the user must know about how the counts were read
     decoded : photons that were decoded
     """
 

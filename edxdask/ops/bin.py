@@ -47,9 +47,9 @@ def bin_cube(
 ) -> xr.Dataset | xr.DataTree:
     """Sum neighbouring pixels (and channels, if asked) into one.
 
-    Counts and totals are summed, abundances and images averaged, ``valid`` is true where it is for all members;
-    spectra follow the energy axis. Coordinates become the centres of the bins. Counts get 32 bits where
-    16 might not hold the sum.
+    Counts and totals are summed, abundances and images averaged, ``valid`` is true if it is for all
+    members; spectra follow the energy axis. Coordinates become the centres of the bins. Counts get 32 bits
+    where 16 might not hold the sum.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def bin_cube(
     factor : int, optional
         Pixels per bin along ``y`` and ``x``.
     boundary : {"trim", "exact", "pad"}
-        What to do with rows that do not fill a bin: "trim" leaves them out (and says so in the history), "exact"
-        refuses, "pad" keeps the bin that is not full.
+        What to do with rows that do not fill a bin: "trim" leaves them out (and says so in the history),
+        "exact" refuses, "pad" keeps the bin that is not full.
     **factors : int
         Bins by dimension, such as ``y=4, x=2, energy=2``; these override ``factor``.
 

@@ -47,8 +47,8 @@ def sum_spectrum(
 
     Notes
     -----
-    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums are added as a tree. Chunks outside
-    the bounding box of a mask that is in memory are not read.
+    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums are added as a tree. Chunks
+    outside the bounding box of a mask that is in memory are not read.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From amounts of atoms to compositions, covariance carried along: arrays in, arrays out."""
+"""From amounts of atoms to compositions, with covariances: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CHARGES: Mapping[str, float] = {
 
 
 def charges_of(elements: Sequence[str], given: Mapping[str, float] | None) -> np.ndarray:
-    """Charge of each element that oxygen balances; 0 of oxygen itself.
+    """Charge of each element that oxygen balances; 0 for oxygen itself.
 
     Raises
     ------
     ParameterError
-        If one has no usual charge and none is given; it is named.
+        If an element has no usual charge and none is given; the error names it.
 
     Examples
     --------

@@ -22,10 +22,10 @@ from edxdask.quantify.recipe import Recipe
 logger = logging.getLogger(__name__)
 
 FREE = (*LINEAR, ESCAPE)  # parameters of the axis that the fit finds
-# A family is split if that gains this much deviance per weight it adds; chance gains 1.
+# A family is split if the deviance falls by this much per added weight; by chance it falls by 1.
 GAIN_PER_SPLIT = 12.0
 LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot determine its rates
-LEAST_EXPECTED = 0.5  # counts of a channel in χ²: below, its distribution is nothing like normal
+LEAST_EXPECTED = 0.5  # least counts of a channel in χ²: below, its distribution is far from normal
 WINDOW_FWHM = 1.2  # width of a peak's window, where signal over √background of a Gaussian is largest
 WINDOW_SHARE = 0.8427  # of a Gaussian that is in it: erf(1.2 √ln 2)
 
@@ -97,7 +97,7 @@ def fit_spectrum(
     seen: Seen = efficiency,
     refine_axis: bool = True,
 ) -> LineFit:
-    """Fit one spectrum; with ``refine_axis`` also its energy axis and its width, and rates that do not hold.
+    """Fit one spectrum; with ``refine_axis`` also its energy axis and width, and rates that do not fit.
 
     Parameters
     ----------
@@ -140,10 +140,10 @@ def settled_model(counts: np.ndarray, model: LineModel, recipe: Recipe) -> LineM
 
 
 def refined(counts: np.ndarray, model: LineModel) -> LineModel:
-    """Model with energy axis and width as in ``counts``, and families split where their rates do not hold.
+    """Model with energy axis and width as in ``counts``, and families split where rates do not fit.
 
-    An axis that goes far may be after lines that nobody listed (grid copper taken for hafnium moved that of a
-    real map by 0.1 keV): it is then found once more with columns for what else is there.
+    An axis that moves far may follow lines that nobody listed (grid copper taken for hafnium moved that of a
+    real map by 0.1 keV). It is then found once more, with columns for what else is there.
     """
     known = model.axis
     more: tuple[str, ...] = ()
@@ -185,7 +185,7 @@ def fit_model(counts: np.ndarray, model: LineModel, *, variance: np.ndarray | No
     Parameters
     ----------
     counts : (E,) of the model's channels
-    variance : (E,) of the counts where they are no Poisson counts, as of a phase's spectrum
+    variance : (E,) of the counts where they are not Poisson counts, as for a phase's spectrum
     """
     matrix = model.matrix
     fit = fit_weights(counts, matrix)
@@ -245,7 +245,7 @@ def with_splits(counts: np.ndarray, model: LineModel) -> LineModel:
         if not promising:
             break
         best = max(promising, key=lambda key: gains[key])
-        logger.info("rates of %s %s do not hold: its lines are fitted apart", *best)
+        logger.info("rates of %s %s in the tables do not fit: its lines are fitted separately", *best)
         model, worst = tried[best], scores[best]
         strong = promising - {best}
     return model

@@ -39,7 +39,7 @@ class PixelModel:
 def quantify_pixels(
     ds: xr.Dataset, spectrum: np.ndarray, recipe: Recipe, *, standard: Standard | None = None
 ) -> xr.Dataset:
-    """Quantify every pixel; lazy but for the sum spectrum, which gives axis, width, rates and continuum.
+    """Quantify every pixel; lazy except for the sum spectrum, which gives axis, width, rates and continuum.
 
     Parameters
     ----------

@@ -31,8 +31,8 @@ Factors = Mapping[str, float | tuple[float, float]]
 class Recipe:
     """Everything a quantification needs beside counts; see `edxdask.quantify` for the meaning.
 
-    ``axis`` is where the fit of the energy axis begins; where ``axis_found``, an earlier fit has found it,
-    and it stays.
+    ``axis`` is where the fit of the energy axis begins; with ``axis_found``, an earlier fit has found it,
+    and it is kept.
     """
 
     elements: tuple[str, ...]
@@ -71,7 +71,7 @@ class Recipe:
             raise ParameterError(
                 schema.ELEVATION,
                 None,
-                "angles of the detectors, without which absorption is unknown",
+                "angles of the detectors, which the absorption correction needs",
                 "Pass detector=Detector(elevation_deg=(22.0,)), or set the attribute.",
             )
         return film_transmission(
@@ -156,7 +156,7 @@ def _beam_energy(attrs: Mapping[Any, Any], beam_energy: float | None) -> float:
     value = attrs.get(schema.BEAM_ENERGY) if beam_energy is None else beam_energy
     if value is None:
         raise ParameterError(
-            "beam_energy", None, "the energy of the beam in keV; the file does not say it", "Pass it: 200."
+            "beam_energy", None, "the energy of the beam in keV, which the file does not say", "Pass it: 200."
         )
     return check_beam_energy(float(value))
 

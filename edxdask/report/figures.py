@@ -139,7 +139,7 @@ def name_lines(
     top: float,
     colors: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the names upright above the peaks, each tied to its own by a leader; leaders never cross."""
+    """Write the names upright above the peaks, each joined to its peak by a line; these never cross."""
     height, width = _make_headroom(figure, axes, floor, top)
     gap = SMALL * _LABEL_GAP
     peaks = {n: counts[np.abs(energy - e) <= _NEAR_PEAK].max(initial=0.0) for n, e in lines.items()}

@@ -18,7 +18,7 @@ from edxdask.report.lines import label_lines
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
-MOST = 60  # pairs on one figure: more are beyond what a picture's pixels can be counted in
+MOST = 60  # pairs on one figure: a picture has too few pixels for more
 TITLE_LETTERS = 100  # a line of the text above a graph
 
 

@@ -154,7 +154,7 @@ def nodes_of(result: Data, *, name: str = "result") -> tuple[xr.Dataset, list[tu
 
 
 def shared_part(result: Data) -> xr.Dataset:
-    """Give what is common to all maps of a result: its root in a collection, all of it where there is one map."""
+    """Give what is common to all maps of a result: the root of a collection; of one map, all of it."""
     return result.to_dataset(inherit=True) if is_collection(result) else result
 
 

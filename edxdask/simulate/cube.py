@@ -21,7 +21,7 @@ from edxdask.simulate.recipe import Recipe
 
 DEFAULT_GRAIN_PX = 30.0  # a handful of grains on 180 × 180 pixels
 SMALLEST_GRAIN_PX = 4.0
-MAP_OVER_GRAIN = 6.0  # maps smaller than that scale their grains down
+MAP_OVER_GRAIN = 6.0  # smaller maps have smaller grains
 CHUNK_PX = 64
 LARGEST_COUNTS = 1e8  # photons per pixel; uint32 holds what 12 σ above that can put into a channel
 

@@ -29,9 +29,9 @@ def random_table(seed: int, stream: int, rows: int, columns: int) -> np.ndarray:
 
 
 def scatter_points(shape: tuple[int, int], n: int, *, seed: int, stream: int) -> np.ndarray:
-    """``n`` points (y, x) spread over a map: random cells of a grid, one point a cell.
+    """``n`` points (y, x) spread over a map: random cells of a grid, one point per cell.
 
-    No two points share a cell, so that no seed heaps all grains in a corner.
+    No two points are in one cell, so that no seed puts all grains in a corner.
     """
     rows = max(1, round(np.sqrt(1.5 * n * shape[0] / shape[1])))
     columns = int(np.ceil(1.5 * n / rows))

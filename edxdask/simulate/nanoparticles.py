@@ -79,7 +79,7 @@ def _on(hosts: np.ndarray, n: int, *, seed: int) -> np.ndarray:
 
 
 def build(shape: tuple[int, int], *, seed: int, grain: float, yields: tuple[float, ...]) -> ParticleGeometry:
-    """Place oxide grains of 1.3 × ``grain`` pixels, and three gold particles a grain on them."""
+    """Place oxide grains of 1.3 × ``grain`` pixels, and three gold particles per grain on them."""
     covered = OXIDE_COVERAGE * shape[0] * shape[1]
     number = max(2, round(covered / (np.pi / 4 * (OXIDE_SIZE * grain) ** 2)))
     oxide = irregular_grains(

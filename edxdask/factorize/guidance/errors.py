@@ -1,8 +1,8 @@
 """Standard errors of guided compositions, from the Fisher information of spectra and abundances together.
 
 Abundances are as unknown as weights are: what they could explain is subtracted from the information on the
-weights, bin by bin (Schur complement). Bins of the same fractions give the same information per photon, so bins
-are gathered by fractions first and the cost does not grow with the map.
+weights, bin by bin (Schur complement). Bins of the same fractions give the same information per photon, so
+bins are grouped by fractions first, and the cost does not grow with the map.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ RICH, MOST_OUT = 0.5, 0.9  # of its largest fraction, bins rich in a phase; part
 def placed(
     guide: Guide, now: Phases, fitted: Callable[[ElementalSpectra, np.ndarray], Phases]
 ) -> tuple[dict[str | int, int], Phases]:
-    """Find the phase of each label: the assignment that loses the least likelihood by what the labels rule out.
+    """Find the phase of each label: the assignment where what the labels rule out costs the least likelihood.
 
     Its composition alone does not say which phase it is: where phases never occur pure, the first fit may
     have given the silicon of a matrix to a separate phase.

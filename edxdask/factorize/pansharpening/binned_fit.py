@@ -54,7 +54,7 @@ class BinnedFit:
     found: Phases
 
     def yields(self, maps: Sequence[ImageStack]) -> np.ndarray:
-        """Find the counts g of a pixel that is all one phase, if all pixels are equally thick: Σ_k A_k / g_k = 1.
+        """Find the counts g of a pixel of one phase, if all pixels are equally thick: Σ_k A_k / g_k = 1.
 
         Least squares over the bins, each by its own counting error. ``maps`` is the geometry of all pixels.
         """

@@ -2,7 +2,7 @@
 
 The photons are thinned at random into two independent parts. Maps are fitted to the first with one strength
 after the other; the second, which the fit has not seen, judges by its log-likelihood. Strengths scale
-with the root of the mean counts per pixel (see ``smooth``), so the best one for a part is the best for the whole.
+with the root of the mean counts per pixel (see ``smooth``), so the best one for a part is the best for all.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class GuardedFile:
 
 @contextmanager
 def guarded(path: Path) -> Iterator[GuardedFile]:
-    """Open ``path`` for h5py; when the block is left, raise the disk's error rather than what came of it."""
+    """Open ``path`` for h5py; when the block is left, raise the disk's error, not its consequences."""
     with path.open("r+b", buffering=0) as raw:
         file = GuardedFile(raw)
         try:

@@ -20,7 +20,7 @@ BLOCK_PIXELS = 64  # edge of a block of counts that is held at a time where the 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis as file formats want it.
+    """One axis as file formats need it.
 
     Attributes
     ----------

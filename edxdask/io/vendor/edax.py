@@ -1,6 +1,6 @@
 """EDAX APEX .edaxh5 (HDF5).
 
-Built from what published readers of the format (NOMAD's em reader, HyperSpy's users) say of it;
+Built from what published readers of the format (NOMAD's em reader, HyperSpy's users) say about it;
 **no real file was at hand**, the tests write files in that layout. Below a project and its samples are
 areas (``Area 1``), in them maps (``Live Map 1``). A map holds ``SPD``, rows × columns of arrays of 16-bit
 counts, with the attributes ``NumberOfLines``, ``NumberOfPoints``, ``NumberofChannels`` (so spelt) and
@@ -9,7 +9,7 @@ counts, with the attributes ``NumberOfLines``, ``NumberOfPoints``, ``NumberofCha
 
 ``SPD`` may have fewer channels than ``SPC``; both are taken to start at the same energy with the same width,
 as in the older .spd and .spc files. The sum spectrum serves as a total where it has as many channels as the
-map; a difference from it only warns, since nobody has said that the two must agree.
+map; a difference from it only warns, since it is not known whether the two must agree.
 """
 
 from __future__ import annotations

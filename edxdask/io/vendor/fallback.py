@@ -1,7 +1,7 @@
 """Another decoder for files with a structure ours does not know: rosettasciio, checked by the file's totals.
 
 It decodes a whole map into the memory of the child process, which is limited, and checks little:
-so what it finds is believed only if it adds up to the file's own sum spectrum within 1 %. A file in which
+so its result is accepted only if it agrees with the file's own sum spectrum within 1 %. A file in which
 our reader saw damage never comes here.
 """
 
@@ -30,9 +30,9 @@ class _Decoded:
     Attributes
     ----------
     signals : spectrum images, and the images beside them
-    accounts : for each spectrum image, photons by the file's own sum spectrum, None where it keeps none;
-        and which counts that does not vouch for
-    exact : whether that account is of every photon
+    accounts : for each spectrum image, photons by the file's own sum spectrum, None where it has none;
+        and which counts that spectrum does not cover
+    exact : whether that total is of every photon
     """
 
     signals: list[Signal]
@@ -71,7 +71,7 @@ def open_maps(reader: str, path: Path, options: ReadOptions, reason: str) -> lis
 
 
 def _compared(photons: int, account: int | None) -> str:
-    """Say how many photons were found beside those there should be; raise where that is too far apart."""
+    """Compare the photons that were found with those in the file's total; raise if they differ too much."""
     if account is None:
         return f"and nothing in the file can confirm its {photons} photons: compare them with the vendor's"
     if abs(photons - account) > _LARGEST_DIFFERENCE * account:

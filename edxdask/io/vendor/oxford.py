@@ -49,7 +49,7 @@ class OxfordReader:
         return holds(path, ".h5oina", lambda file: "Format Version" in file and "Index" in file)
 
     def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
-        """One map a slice, or one a slice and detector."""
+        """One map per slice, or one per slice and detector."""
         refuse_frames(options, self.name)
         file = h5py.File(path, "r")
         chosen: list[tuple[str, list[h5py.Group]]] = []

@@ -1,13 +1,13 @@
 """Formats that rosettasciio reads: HyperSpy, Ripple, EDAX .spd, TIA, Phenom, DigitalMicrograph, and spectra.
 
 One adapter for all, and a small record for each: how its content is recognised, whether rosettasciio reads it
-piece by piece, and what must hold before its answer is believed. Where it does read piece by piece
+piece by piece, and what must be true before its answer is accepted. Where it does read piece by piece
 (``lazy``) bands are read slab by slab; elsewhere it decodes the file once, into the memory of this process.
 
-Known of the formats: TIA energies are in eV and its y scale is negative; a truncated Phenom file makes
+Facts about the formats: TIA energies are in eV and its y scale is negative; a truncated Phenom file makes
 rosettasciio wait for ever, and its blocks carry checksums, so it is unpacked once before it is read; a .raw
-or .spd of another length than its header says was cut or is described wrongly; .hspy files may hold numbers
-as text, and signals of any kind side by side; .msa and .spx files say how many channels they hold.
+or .spd file with another length than its header says was cut, or its header is wrong; .hspy files may hold
+numbers as text, and signals of any kind side by side; .msa and .spx files say how many channels they hold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edxdask.io.vendor.base import ReadOptions, VendorMap
 from edxdask.io.vendor.convert import refuse_frames
 from edxdask.io.vendor.signals import Signal, maps_of
 
-# what rosettasciio says where it cannot read lazily: a colour picture in a DM file, HDF5 data without chunks
+# what rosettasciio says if it cannot read lazily: a colour picture in a DM file, HDF5 data without chunks
 _NEVER_LAZY = ("RGBA", "chunks=")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -128,7 +128,7 @@ def _is_spd(path: Path, start: bytes) -> bool:
 
 
 def _spd_length(path: Path) -> None:
-    """Raise where the header describes fewer spectra than the file holds: the rest would be lost unsaid."""
+    """Raise where the header describes fewer spectra than the file holds: the rest would be lost silently."""
     head = np.fromfile(path, dtype="<i4", count=8, offset=16)
     if head.size < 8:
         raise ValueError("the header is cut off")
@@ -155,7 +155,7 @@ def _is_tia(path: Path, start: bytes) -> bool:
 
 
 def _records_agree(signal: Signal) -> Signal:
-    """Each TIA record states its type and length; rosettasciio believes the first and cuts all by it."""
+    """Each TIA record states its type and length; rosettasciio applies the first one to all."""
     told = signal["original_metadata"].get("ser_header_parameters", {})
     for key in ("DataType", "ArrayLength"):
         values = np.unique(np.asarray(told.get(key, ())))
@@ -201,7 +201,7 @@ def _spx_is_whole(signal: Signal) -> Signal:
 
 
 def _of_length(signal: Signal, told: Any) -> Signal:
-    """Refuse a spectrum of another length than its header says: the rest would be lost unsaid."""
+    """Refuse a spectrum of another length than its header says: the rest would be lost silently."""
     if told is not None and int(told) != signal["data"].size:
         held = signal["data"].size
         raise ValueError(

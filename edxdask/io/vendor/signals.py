@@ -1,4 +1,4 @@
-"""Signal dictionaries as rosettasciio hands them on, as maps."""
+"""Signal dictionaries of rosettasciio, as maps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Found:
     ----------
     signal : three-dimensional
     energy : position of its energy axis
-    map : what is handed on
+    map : the map that is sent
     """
 
     signal: Signal
@@ -55,7 +55,7 @@ def maps_of(signals: list[Signal], *, lazy: bool, uncalibrated: str) -> list[Fou
 
     Parameters
     ----------
-    signals : all that a file holds; images among them ride along with the maps
+    signals : all that a file holds; images among them go with the maps
     lazy : whether counts are read piece by piece; else they are checked now
     uncalibrated : what to do about a map without an energy axis
 

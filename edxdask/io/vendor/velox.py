@@ -2,7 +2,7 @@
 
 Velox keeps its spectrum image in a closed format and, unless the file was pruned, the stream it came from:
 ``Data/SpectrumStream/<id>/Data``, uint16, 65535 = next pixel, anything else = the channel of one photon.
-``open`` walks each stream once in slabs: it holds its photons against the file's own sum spectrum, notes
+``open`` walks each stream once in slabs: it compares its photons with the file's own sum spectrum, records
 where rows begin and counts photons per pixel. ``bands`` reads each photon once more and puts it in place.
 """
 
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 NAME, _STAGE = "velox", "reading the photon stream"
 SLAB = 1 << 20  # elements read at a time: 2 MB
-INDEX_ENTRIES = 1 << 20  # positions kept a map: 8 MB
+INDEX_ENTRIES = 1 << 20  # positions kept per map: 8 MB
 MAX_PIXELS = 1 << 28
 THREADS = 2  # a band is decoded while nothing else is done: the next one waits until this one is stored
-PARTS = 2 * THREADS  # of a band: two of equal rows are rarely of equal work
+PARTS = 2 * THREADS  # of a band: parts with equal rows rarely take equal time
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,7 @@ def _verify(
         raise _bad(
             path,
             stream,
-            f"it holds {spectrum.sum()} photons, and the file's own sum spectrum {account.sum()} (or others)",
+            f"it holds {spectrum.sum()} photons, and the file's own sum spectrum {account.sum()}, or others",
         )
     done = int(state[kernels.FRAME]) * pixels + int(state[kernels.PIXEL])
     if done >= frames * pixels - 1:  # Velox may leave out the mark after the last pixel
