@@ -183,7 +183,7 @@ class MemoryPlan:
             )
             raise MemoryBudgetError(
                 f"{step} does not fit memory_limit={format_bytes(self.limit)}, even with the photons on disk "
-                f"({parts}). Set memory_limit='{_mebibytes(self.from_disk)}' for that, or "
+                f"({parts}). Set memory_limit='{_mebibytes(self.from_disk)}', or "
                 f"'{_mebibytes(self.in_memory)}' to keep the photons in memory.{self._advice()}"
             )
         return self

@@ -89,7 +89,7 @@ for name in ("one", "two"):
 """,
         system,
     )
-    assert done.stderr.count("this system has no limits of processes") == 1
+    assert done.stderr.count("this system has no limits for processes") == 1
 
 
 def test_without_limits_of_the_kernel_a_reader_that_hangs_is_ended_from_within(tmp_path):

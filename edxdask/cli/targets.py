@@ -79,9 +79,7 @@ def claimed(out: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if (
-                WINDOWS
-            ):  # Windows cannot remove an open file, such as this one if another run has opened it by then
+            if WINDOWS:  # Windows removes no open file; if another run has opened this one, it stays
                 file.close()
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

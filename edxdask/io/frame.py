@@ -1,9 +1,9 @@
 """A chunk of counts as stored bytes, made from its photons: a Blosc frame, then crc32c.
 
 Blosc would get 32 MiB of dense counts, shuffle their bits into 16 planes per piece, and search all of them
-for repeats; all but one to three of those planes are zero. Here the planes are made from the photons, zstd sees
-those that hold a bit, and the zeros behind them are four bytes for every 128 KiB. Any
-Blosc reads the result: a frame of version 2, pieces not split, bits shuffled, each piece one zstd frame. The bytes
+for repeats; all but one to three of those planes are zero. Here the planes are made from the photons, zstd
+sees those that hold a bit, and the zeros behind them are four bytes for every 128 KiB. Any Blosc reads the
+result: a frame of version 2, pieces not split, bits shuffled, each piece one zstd frame. The bytes
 depend on the counts alone, whether they came as photons or dense.
 
 Sources of the layouts: README_CHUNK_FORMAT.rst of c-blosc 1.21; RFC 8878 for zstd.

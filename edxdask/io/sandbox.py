@@ -67,7 +67,7 @@ class _Server:
         self.connection, self.path, self.cpu_seconds = connection, path, cpu_seconds
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Open the file, send headers, then bands as requested; return the request that names another file."""
+        """Open the file, send headers, then the requested bands; return the request for another file."""
         self.allow_time()
         reader = _reader(self.path, request["reader"])
         self.send("reader", {"name": str(reader.name)})

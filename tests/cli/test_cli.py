@@ -252,7 +252,7 @@ def test_the_completion_script_completes_verbs():
         (("ingest", "a.bcf"), 2, "Missing option '-o'"),
         (("ingest", "a.bcf", "-o", "b", "--frames", "5:2"), 2, "write A:B with A < B"),
         (("simulate", "-o", "x", "--shape", "12"), 2, "write rows x columns"),
-        (("bin", "{store}", "-o", "{new}"), 2, "say how much to bin"),
+        (("bin", "{store}", "-o", "{new}"), 2, "give the number of pixels or channels"),
         (
             ("export", "{store}", "{new}.tiff", "--map", "Mg_Ka", "--spectrum"),
             2,

@@ -296,7 +296,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, scheduler):
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     _, text = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGINT
-    assert "the same command goes on from there" in text
+    assert "the same command resumes from there" in text
     (step,) = names(tmp_path / "checkpoint")
     (run,) = iterations(tmp_path)
     assert int(step.removeprefix("step-")) == run[1]  # not one round is lost

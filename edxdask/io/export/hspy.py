@@ -77,7 +77,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Fail now if the tree will not fit: rosettasciio lets HDF5 write it, and a full disk would crash that."""
+    """Fail now if the tree will not fit: HDF5 writes it for rosettasciio, and would crash on a full disk."""
     path.write_bytes(bytes(size))
 
 
