@@ -33,7 +33,7 @@ def normalised(composition: Mapping[str, float]) -> dict[str, float]:
             raise ParameterError(f"composition[{element!r}]", amount, "an amount of atoms, 0 or more")
     whole = sum(composition.values())
     if not whole > 0:
-        raise ParameterError("composition", dict(composition), "an amount above 0 of one element or more")
+        raise ParameterError("composition", dict(composition), "an amount above 0 of at least one element")
     return {element: float(amount) / whole for element, amount in composition.items()}
 
 
@@ -121,7 +121,9 @@ def _lines_of_sight(
     """Sine of the take-off angle and weight of each detector."""
     if detector is None:
         if any(tilt_deg) or in_sight is not None:
-            raise ParameterError("detector", detector, "a Detector: tilt and shadows depend on its azimuths")
+            raise ParameterError(
+                "detector", detector, "a Detector, as tilt and shadows depend on its azimuths"
+            )
         elevations = np.atleast_1d(np.asarray(elevation_deg, dtype=np.float64))
         if not ((elevations > 0) & (elevations <= 90)).all():
             raise ParameterError("elevation_deg", elevation_deg, "angles above 0 and up to 90 degrees")

@@ -36,8 +36,8 @@ def escape_probability(energy: np.ndarray | float) -> np.ndarray:
 def escape_response(energy: np.ndarray, lines_kev: np.ndarray, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
     """Escape peaks as a fraction of the counts in the parents' peaks: (lines, channels).
 
-    A row sums to p/(1-p), p being `escape_probability`, as far as it is on the axis; add it to the row of
-    `edxdask.physics.detector.line_response` and both together are what one line makes.
+    A row sums to p/(1-p), p being `escape_probability`, as far as it is on the axis; added to the row of
+    `edxdask.physics.detector.line_response` it gives all that one line makes.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def sum_peaks(
     Parameters
     ----------
     lines_kev, rates_per_s : energy and count rate of each line, in one detector
-    resolving_time_s : within which the electronics take two photons for one; 0.1 to 1 µs is usual
+    resolving_time_s : within which the electronics count two photons as one; 0.1 to 1 µs is usual
     strongest : how many of the strongest lines to pair
 
     Examples

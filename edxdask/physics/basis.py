@@ -92,7 +92,7 @@ def basis(
     seen : fraction of photons of an energy (keV) that leave the sample and are counted; without it a
         windowless detector and no absorption
     table : of ionisation cross-sections, "emtables" or "bote_salvat"; see `edxdask.physics.ionisation`
-    escape : add so many times each line's silicon escape peak to its column; 1 is what theory says
+    escape : factor on each line's silicon escape peak, which is added to its column; 1 is the theory
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """From lines to columns: what an element emits, in groups of lines, spread over the channels of an axis.
 
-The one place where lines become numbers on an energy axis. A group is the finest part that is ever fitted by
-itself: Kα, Kβ, or the lines of one subshell of L or M. Families (K, L, M) and whole elements are sums of
+The one place where lines become numbers on an energy axis. A group is the smallest part that is fitted
+separately: Kα, Kβ, or the lines of one subshell of L or M. Families (K, L, M) and whole elements are sums of
 groups. Groups are found once; their rows follow the axis, the width and the escape peaks, which a fit may
 move.
 """
@@ -83,7 +83,7 @@ def line_groups(
     seen: Seen,
     table: str = DEFAULT_TABLE,
 ) -> tuple[LineGroup, ...]:
-    """Find the groups of an element that show on an axis (keV), strongest shell first.
+    """Find the groups of an element with lines on an axis (keV), strongest shell first.
 
     Parameters
     ----------

@@ -25,8 +25,8 @@ GRID_MM, GRID_OPEN = 0.38, 0.77
 def fwhm_kev(energy: np.ndarray | float, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
     """Full width at half maximum (keV) of a peak at ``energy`` keV.
 
-    Fano statistics of the electron-hole pairs plus electronic noise; the noise is whatever makes the
-    width at Mn Kα come out as given.
+    Fano statistics of the electron-hole pairs plus electronic noise; the noise is chosen so that the
+    width at Mn Kα is the given one.
 
     Examples
     --------
@@ -98,10 +98,10 @@ def channel_edges(energy: np.ndarray) -> np.ndarray:
     """
     energy = np.asarray(energy, dtype=np.float64)
     if energy.ndim != 1 or energy.size < 2:
-        raise ParameterError("energy", energy.shape, "the centres of two channels or more")
+        raise ParameterError("energy", energy.shape, "the centres of at least two channels")
     step = (energy[-1] - energy[0]) / (energy.size - 1)
     if not step > 0:
-        raise ParameterError("energy", step, "an axis that rises, in keV")
+        raise ParameterError("energy", step, "a rising axis, in keV")
     return np.append(energy - step / 2, energy[-1] + step / 2)
 
 

@@ -1,7 +1,7 @@
-"""Where a spectrum begins to be of use: above the zero peak and what the detector cannot see.
+"""Where the usable part of a spectrum begins: above the zero peak and what the detector cannot see.
 
 Electronics that sample the baseline ("strobe"), and noise, leave a peak at 0 keV that can hold more counts
-than the sample. Nothing in it is a photon. Channels below the floor take part in nothing but totals.
+than the sample. Nothing in it is a photon. Channels below the floor take part in totals only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LEAST_JUMP = 6.0  # from one channel to the next, where a discriminator cuts
 
 @dataclass(frozen=True)
 class Floor:
-    """First channel of use.
+    """First usable channel.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Floor:
 
 
 def spectrum_floor(energy: np.ndarray, counts: np.ndarray | None = None) -> Floor:
-    """Find the first channel that can be used; everything that fits spectra asks here.
+    """Find the first usable channel; everything that fits spectra calls this.
 
     Parameters
     ----------

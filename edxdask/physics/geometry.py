@@ -30,9 +30,9 @@ class Detector:
     beryllium_um : thickness of a beryllium window
     active_mm, dead_layer_nm, contact_nm : active silicon, dead silicon, aluminium contact
     fwhm_mn_ka_ev : width of a peak at Mn Kα
-    elevation_deg, azimuth_deg : one angle a detector
+    elevation_deg, azimuth_deg : one angle per detector
     weights : solid angle of each, in any unit; empty: all the same
-    curve : energies (keV) and efficiencies, straight lines between them; nothing else counts then
+    curve : energies (keV) and efficiencies, straight lines between them; the other fields are then ignored
 
     Examples
     --------
@@ -58,7 +58,7 @@ class Detector:
         Raises
         ------
         ParameterError
-            If they are not those of a detector, or hold half of an efficiency curve.
+            If they are not those of a detector, or hold only half of an efficiency curve.
         """
         usual = cls()
         names = (ELEVATION, AZIMUTH, EFFICIENCY_ENERGY, EFFICIENCY)
@@ -123,7 +123,7 @@ def _check_curve(energies: Sequence[float], efficiencies: Sequence[float]) -> No
     energy, share = np.asarray(energies, dtype=np.float64), np.asarray(efficiencies, dtype=np.float64)
     if energy.ndim != 1 or energy.shape != share.shape or energy.size < 2 or not (np.diff(energy) > 0).all():
         raise ParameterError(
-            "curve", f"{energy.shape}, {share.shape}", "two rows of one length, energies (keV) that rise"
+            "curve", f"{energy.shape}, {share.shape}", "two rows of equal length, rising energies (keV)"
         )
     if not ((share >= 0) & (share <= 1)).all():
         raise ParameterError("curve", [float(share.min()), float(share.max())], "efficiencies from 0 to 1")

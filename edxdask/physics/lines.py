@@ -54,7 +54,7 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-# Beryllium metal: its valence electrons fill the K shell, which no atom's table knows. Energy (keV) from the
+# Beryllium metal: its valence electrons fill the K shell, which tables of atoms lack. Energy (keV) from the
 # X-ray Data Booklet (LBNL 2009), table 1-2; nothing else radiates, so the rate is 1.
 BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
 FAMILIES = ("K", "L", "M")
@@ -124,7 +124,7 @@ class Line:
 
     @property
     def centroid_kev(self) -> float:
-        """Mean energy weighted with the rates; where the peak of a detector that resolves none sits."""
+        """Mean energy weighted with the rates; where a detector that does not resolve them has its peak."""
         weight = sum(t.rate for t in self.transitions)
         return sum(t.rate * t.energy_kev for t in self.transitions) / weight
 
@@ -197,7 +197,7 @@ def _iupac_names() -> tuple[str, ...]:
 
 
 def _four_f_rates(number: int, subshell: str) -> dict[str, float]:
-    """Fraction of each transition from 4f in the decays of a subshell that shine, below Gd."""
+    """Fraction of each transition from 4f in the radiative decays of a subshell, below Gd."""
     names = FOUR_F_LINES[subshell]
     of_gadolinium = [xraylib.RadRate(GADOLINIUM, getattr(xraylib, f"{name}_LINE")) for name in names]
     full = sum(of_gadolinium)
@@ -237,7 +237,7 @@ def _line(element: str, siegbahn: str) -> Line | None:
 
 
 def parse_line(name: str) -> Line:
-    """Find the line a name stands for, by its Siegbahn or IUPAC name.
+    """Find a line by its Siegbahn or IUPAC name.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def line_energy(name: str) -> float:
 
 
 def line_centroid(name: str) -> float:
-    """Rate-weighted mean energy (keV) of a line: where its unresolved peak sits.
+    """Rate-weighted mean energy (keV) of a line: where its unresolved peak is.
 
     Examples
     --------
