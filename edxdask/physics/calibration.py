@@ -237,7 +237,7 @@ def _atoms(
 
 
 def _correct(counts: np.ndarray, made: Basis) -> tuple[np.ndarray, LinearFit, tuple[float, float, float]]:
-    """Find the factor on all columns, in rounds with the weights: first a wide one, then a narrow one on it."""
+    """Find the factor on all columns, in rounds with the weights: a wide one, then a narrow one on it."""
     fit = fit_weights(counts, made.matrix)
     chi2 = [_chi2(counts, fit.expected, len(made.columns))]
     lines = np.array([c.kind == "lines" for c in made.columns])

@@ -22,12 +22,12 @@ from edxdask.photons.random_starts import SPECTRA_KEYS, uniform_start
 SINGLE = np.float32
 OVERSAMPLING = 8
 MOST_PASSES = 12
-SUBSPACE_TOLERANCE = 1e-4  # a start need not be exact: the updates forget it
+SUBSPACE_TOLERANCE = 1e-4  # a start need not be exact: the updates correct it
 
 
 @dataclass(frozen=True, eq=False)
 class FirstFactors:
-    """What a factorization begins with.
+    """The factors that a factorization begins with.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class FirstFactors:
     abundance: PixelStates
 
     def with_unit_spectra(self) -> FirstFactors:
-        """Move the scale of the spectra to the abundances; the spectra here are left for a model to take."""
+        """Move the scale of the spectra to the abundances; the spectra here are for a model."""
         return FirstFactors(self.spectra, self.abundance.changed(UnitSpectra(self.spectra.sum(axis=1))))
 
 
@@ -112,8 +112,8 @@ class SignStep:
 def nndsvd(problem: Problem, rank: int, fill: float, dtype: np.dtype) -> FirstFactors:
     """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``.
 
-    Filled with the data's mean it is NNDSVDa; filled with much less it lets the updates leave zero where they
-    must and stay at sparse factors where they can.
+    Filled with the data's mean it is NNDSVDa; filled with much less, updates leave zero where needed
+    and stay at sparse factors elsewhere.
     """
     executor, channels = problem.executor, problem.channels
     executor.start(ZeroState(rank, dtype))

@@ -8,7 +8,7 @@ length, the slopes and the curvatures.
 import numpy as np
 from numba import njit
 
-SMALLEST_FIT = np.float32(1e-30)  # where no phase has anything: a constant, which moves no fraction
+SMALLEST_FIT = np.float32(1e-30)  # where no phase has counts: a constant, which changes no fraction
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,8 @@
 """Most likely abundances of known spectra, pixel by pixel: Newton's method with bounds.
 
 The Poisson likelihood of a pixel is convex in its few abundances. Expectation-maximization needs a
-thousand steps where an abundance goes to zero; Newton's, damped in the metric of those steps, some ten.
+thousand steps where an abundance goes to zero; Newton's method, damped in the metric of those steps, needs
+some ten.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ from numba import njit
 
 from edxdask.factorize.kernels.linear_systems import factor, solve
 
-FIRST_STEPS = 4  # of expectation-maximization, which get near from anywhere
+FIRST_STEPS = 4  # of expectation-maximization, which come close from any start
 MOST_TURNS = 200
 TOLERANCE = 1e-9  # of the optimality conditions, per photon
 AT_BORDER = 1e-9  # abundances below this fraction that would shrink go to zero
@@ -90,7 +91,7 @@ def _direction(a, slope, curve, total, miss, members, work, lower, right, out):
 
 @njit(cache=True, nogil=True)
 def _search(channel, count, columns, explained, a, slope, direction, trial):
-    """Go along the direction, bent at zero, as far as the likelihood agrees; False where it does not."""
+    """Go along the direction, bent at zero, as far as the likelihood gains; False where it does not."""
     value = _value(channel, count, columns, explained, a)
     rounding = ROUNDING * (abs(value) + a.sum())  # the sum's terms may be large and cancel
     length = 1.0

@@ -39,7 +39,7 @@ def solve(lower, size, vector):
 
 @njit(cache=True, nogil=True)
 def invert(matrix, size, lower, column, inverse):
-    """Inverse of a positive definite matrix; False where it is none."""
+    """Inverse of a positive definite matrix; False where it is not one."""
     if not factor(matrix, size, lower):
         return False
     for j in range(size):

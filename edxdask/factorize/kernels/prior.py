@@ -21,7 +21,7 @@ from edxdask.photons.kernels.jit import subroutine
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 LOWEST = np.float32(-np.inf)
-LINE = 16  # numbers a cache line
+LINE = 16  # numbers per cache line
 LEFT = LINE  # first pixel of a row of the ring: the dual field left of it is zero
 OPERATOR = np.float32(8.0)  # bound of the squared norm of the differences on a grid
 
@@ -150,7 +150,7 @@ def primal_dual(fraction, dual, model, width, steps, sigma, radius, shrink):
     """Take ``steps`` steps, in place, of the own piece; each argument but the numbers is (above, own, below).
 
     A row's primal step needs its own new dual field and the one above, so a single walk does both. Rows of
-    outer pieces are left out of steps that reach no own row any more.
+    outer pieces are left out of steps that no longer reach an own row.
     """
     k = fraction[1].shape[1]
     first = len(fraction[0]) // width

@@ -1,4 +1,4 @@
-"""Least squares on the simplex, pixel by pixel: a primal active-set method, exact after a few turns."""
+"""Least squares on the simplex, pixel by pixel: a primal active-set method, exact after a few steps."""
 
 import numpy as np
 from numba import njit

@@ -1,7 +1,7 @@
 """The backend of ordinary loops: what the vector kernels do, one photon at a time, for people to read.
 
-Sums are made in double precision throughout, so that it also is what the others are tested against. Each
-batch of pixels is first written out as a list of its photons; all else is loops over that list.
+All sums are made in double precision, so that it is also the reference in tests of the others. Each
+batch of pixels is first written out as a list of its photons; the rest is loops over that list.
 """
 
 from typing import NamedTuple

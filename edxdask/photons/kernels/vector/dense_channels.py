@@ -51,7 +51,7 @@ def _gains(ratios, logs):
 
     The factor is the count itself where not ``ratios``. With ``logs`` also Σ count · log(fit), into
     ``log_sums``. ``curve`` is as long as the rows of ``curve_table``; its Σ ratio / fit · row goes to
-    ``curve_gains``; where it is empty nothing is done. ``model`` and ``sums`` are ``Model`` and ``Sums`` of
+    ``curve_gains``; if it is empty, this is left out. ``model`` and ``sums`` are ``Model`` and ``Sums`` of
     ``scratch``; their abundances and gains have sixteen pixels side by side.
     """
 

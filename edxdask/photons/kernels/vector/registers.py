@@ -66,7 +66,7 @@ def _store_to(context, builder, array_type, array, start, vector):
 
 
 def _store_row(context, builder, array_type, array, row, vector):
-    """Write ``vector`` as row ``row`` of an array whose rows are as long."""
+    """Write ``vector`` as row ``row`` of an array with rows of that length."""
     start = builder.mul(row, ir.Constant(row.type, vector.type.count))
     _store_to(context, builder, array_type, array, start, vector)
 

@@ -1,4 +1,4 @@
-"""Multiplicative updates: one pass over a batch of pixels that stays near the processor."""
+"""Multiplicative updates: one pass over a batch of pixels that stays in the cache."""
 
 import math
 
@@ -75,7 +75,7 @@ def likelihood_batches(widths, counts, abundance, spectra, rules, floor, options
         pixel_groups = here.shape[0] if here.shape[1] > 0 else 0
         groups = batch_starts[t], batch_starts[t + 1]
         rows = (starts[groups[1]] - starts[groups[0]]) * len(phases)
-        # spectra are kept where there is room for all
+        # spectra are kept if all fit
         apart = len(phases) if rows <= strips.spectra_rows.shape[0] else 0
         copy_in(phases, abundance, first, last, work.amounts)
         before = add_rows(like, work.amounts, last - first, before)
@@ -216,7 +216,7 @@ def log_total(log_sums):
 
 
 def _room(block, channels, widths, wanted):
-    """Room for sums over pixels; none where they are not wanted."""
+    """Memory for sums over pixels; none where they are not needed."""
     held = block.dense_channels
     return empty_rows(channels, held, widths) if wanted else empty_rows(0, held[:0], widths)
 
