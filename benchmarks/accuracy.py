@@ -1,7 +1,7 @@
-"""How near to the truth: psnmf, which finds everything from the data, beside peers and the published figures.
+"""How close to the truth: psnmf, which finds everything from the data, beside peers and published figures.
 
 On simulated mantle maps (180 × 180, three seeds, 147 and 15 counts per pixel) and two cubes of an independent
-simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA; left out with a word where
+simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA; left out with a message where
 absent): spectral angles and mean squared errors of the abundance maps of bridgmanite, ferropericlase and
 Ca-perovskite, mean map angle, processor seconds, for
 
@@ -260,7 +260,7 @@ def with_true_maps(case: Case, spectra: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Most likely spectra and compositions of the photons drawn, on the basis that ``psnmf`` calibrates."""
     wish = physics_request(ELEMENTS, None, None, PHASES, True)
     if wish is None:
-        raise RuntimeError("elements that are named make a wish")
+        raise RuntimeError("named elements make a request")
     with photons_of(case.cube, step="calibration", demand=Demand(0, 0)) as problem:
         model = wish.guide(problem).model(case.composition, {})
     counts = case.cube[schema.COUNTS].values.reshape(-1, spectra.shape[1])

@@ -1,10 +1,10 @@
 """Ingest a Velox and a Bruker file of some gigabytes, and read the same files with rosettasciio.
 
-One line a figure: seconds of the work itself (the median of three processes; each reads a small file first,
+One line per figure: seconds of the work itself (the median of three processes; each reads a small file first,
 so that imports and compiled kernels are there, and then the file once), peak memory of the whole process
 tree, and ratios. The limits on speed compare equal work: decoding with rosettasciio's read (file to counts),
 ingest, which also compresses the cube into a store, with its read and save as .hspy (file to file). Ingest
-beside its read alone is printed too. Filling an array of 2 GB is most of its read where the machine hands out
+beside its read alone is printed too. Filling an array of 2 GB is most of its read where the machine gives
 memory for the first time (5.5 s on a virtual machine just started), and little where that memory was used
 before (1.0 to 1.4 s). Every route must give equal counts: each makes a digest.
 

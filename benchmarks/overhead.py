@@ -1,8 +1,8 @@
-"""What the driver costs beside the kernels, on threads and on worker processes, and how far that carries.
+"""What the driver costs beside the kernels, on threads and on worker processes, and for how many workers.
 
-Four parts, one line a figure:
+Four parts, one line per figure:
 
-- milliseconds per round on threads and on two worker processes where the kernels have next to nothing to do,
+- milliseconds per round on threads and on two worker processes where the kernels have almost nothing to do,
   with factors and statistics of real size: that is the driver's overhead
 - two worker processes on a large cube against two processes that run the bare kernel on the same halves, in
   turns in the same run, as the machine may be shared; large enough for rounds of over half a second, since
@@ -67,7 +67,7 @@ def factors() -> np.ndarray:
 
 
 def little_cube(rows: int) -> xr.Dataset:
-    """A cube with next to no photons."""
+    """A cube with almost no photons."""
     counts = np.zeros((rows, 4, CHANNELS), np.uint16)
     counts[:, :, 100] = 1
     return edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.005).chunk({"y": 1})
@@ -132,8 +132,8 @@ class Race:
     """Seconds of the rounds of two workers, and of the sweeps of two bare kernels on half of it each.
 
     Means over the same stretches of time. A round waits for its slower worker: where others use the machine
-    the workers lose more than independent kernels do, and kernels that wait for each other show how much is
-    the driver's doing.
+    the workers lose more than independent kernels do, and kernels that wait for each other show how much of
+    this is due to the driver.
     """
 
     photons: int
@@ -291,7 +291,7 @@ class Model:
 def show_scaling(costs: Costs, works: list[float]) -> None:
     rng = np.random.default_rng(0)
     print(
-        f"model: {1e3 * costs.task:.2f} ms per task, {1e3 * costs.answer:.2f} ms an answer, "
+        f"model: {1e3 * costs.task:.2f} ms per task, {1e3 * costs.answer:.2f} ms per answer, "
         f"{1e3 * costs.fixed:.1f} ms per round, factors "
         f"{costs.factors / 1e3:.0f} kB, statistics {costs.statistics / 1e3:.0f} kB, work ± {costs.spread:.0%}"
     )
@@ -386,7 +386,7 @@ def main() -> int:
         found = race(store, copies, args.seconds, turns)
     workers, bare = found.workers(), found.independent()
     print(
-        f"large cube of {1e-6 * found.photons:.0f} million photons: {1e-6 * workers:.0f} million a second on "
+        f"large cube, {1e-6 * found.photons:.0f} million photons: {1e-6 * workers:.0f} million per second on "
         f"two workers, {1e-6 * bare:.0f} by two bare kernels; {milliseconds(np.array(found.rounds))}"
     )
     print(f"  two workers / two bare kernels that wait for each other: {workers / found.waiting():.3g}")

@@ -32,7 +32,7 @@ ESPM_ENVIRONMENT = (
     "numpy==1.26.4 'setuptools<81'"
 )
 ALUMINIUM_DENSITY_G_CM3 = 2.70
-# What espm simulates with where nothing else is said
+# espm's defaults for simulations
 ESPM_DETECTOR = {"detector": "SDD_efficiency.txt", "fwhm_slope": 0.01, "fwhm_at_0_kev": 0.065}
 
 

@@ -1,9 +1,9 @@
-"""Compositions beside eXSpy's, and whether their errors are honest.
+"""Compositions compared with eXSpy's, and whether their errors are right.
 
-- FePt nanoparticles, a spectrum that rides in eXSpy's wheel: Cliff-Lorimer of this project and of eXSpy
+- FePt nanoparticles, a spectrum from eXSpy's wheel: Cliff-Lorimer of this project and of eXSpy
   (windows as in its guide, and a fitted model) with the same k-factors; our errors; processor seconds. Needs
   an environment with eXSpy: ``.venv-hyperspy`` of this checkout, or --hyperspy-python PATH; left out with a
-  word where there is none.
+  message where there is none.
 - Coverage: how often the 1 sigma intervals hold the truth, over 200 spectra of each of three phases of the
   mantle map at two doses, each fitted separately with energy axis, width and continuum unknown.
 

@@ -1,4 +1,4 @@
-"""A cube larger than memory through psnmf under memory limits: seconds, peak memory, prediction.
+"""psnmf on a cube larger than memory, with memory limits: seconds, peak memory, prediction.
 
 The cube is 4096 × 2048 × 4096 uint16, 68 GB, 60 counts per pixel, simulated into a store where --store
 does not exist yet (about 0.5 GB on disk). Each case runs in a separate process; its memory is watched from
@@ -7,7 +7,7 @@ outside, with all the processes it starts:
 - threads, 6 GiB in all: the photons stay in memory
 - two worker processes of 2.5 GiB each
 - threads, 1.5 GiB: the photons go to a cache on local disk
-- threads, a limit that cannot work: refused within seconds, naming one that would
+- threads, a limit that is too small: refused within seconds, with one that is enough
 
 "Predicted" is the largest memory plan that was made in the case (of one worker, where there are workers) and
 "peak" the high-water mark of the largest process that did the work; "all processes" adds up the client,
@@ -45,7 +45,7 @@ MOST_SECONDS, MOST_RATIO, REFUSAL_SECONDS = 720.0, 1.20, 20.0
 
 @dataclass(frozen=True)
 class Case:
-    """One method to run.
+    """One case to run.
 
     Attributes
     ----------

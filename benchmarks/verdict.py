@@ -25,7 +25,7 @@ def one_core() -> None:
 
 @dataclass
 class Verdict:
-    """Prints one line a figure and remembers which missed their target.
+    """Prints one line per figure and remembers which missed their target.
 
     Attributes
     ----------

@@ -5,8 +5,8 @@ Usage::
     python -m pip download --no-deps pyTEMlib -d wheels
     python scripts/build_ionisation_table.py wheels/pytemlib-*.whl
 
-The wheel (MIT licence) holds one JSON file a beam energy, with the ionisation cross-section of the
-subshell beside every line. Only those figures are taken, once a subshell: the columns ``emtables_*``.
+The wheel (MIT licence) holds one JSON file per beam energy, with the ionisation cross-section of the
+subshell beside every line. Only those figures are taken, once per subshell: the columns ``emtables_*``.
 
 The columns ``bote_salvat_*`` fix an error in them. Above 16 times the binding energy, the cross-section of
 Bote et al. (2009) is, with γ = 1 + T/mc², β² = 1 - 1/γ², X² = γ² - 1, U = T/E_b,
@@ -15,12 +15,12 @@ Bote et al. (2009) is, with γ = 1 + T/mc², β² = 1 - 1/γ², X² = γ² - 1, 
 
 The published tables hold γ^(+1/2) instead, which is why they jump by 1 % (Si K) to 50 % (Ra L2) where a
 subshell crosses 16 times its binding energy. They lack 4π a0² A/β² · U/(U+b) · g3 (γ^(-1/2) - γ^(1/2)), for
-which three parameters a subshell suffice; they are smooth in Z: ``bote_salvat_high_energy.csv`` lists enough.
-
-The published figures count all vacancies: beside direct ionisation those handed down by radiative, Auger and
+which three parameters per subshell suffice; they are smooth in Z: ``bote_salvat_high_energy.csv`` lists
+enough.
+The published figures count all vacancies: besides direct ionisation those passed down by radiative, Auger and
 Coster-Kronig transitions, with xraylib's probabilities (checked on Sn L3, Nd L2, Sm L3, Rb L3, Au M4 and M5,
-U M5, where direct ionisation plus these sums to the table within 2 %). So Coster-Kronig transitions hand down
-the correction too.
+U M5, where direct ionisation plus these sums to the table within 2 %). So Coster-Kronig transitions also pass
+down the correction.
 Beryllium is in no table: both columns are the formula above.
 """
 
@@ -113,7 +113,7 @@ def coster_kronig(number: int, source: str, target: str) -> float:
 def corrections(
     parameters: dict[str, np.ndarray], number: int, shells: list[str], beam: float
 ) -> dict[str, float]:
-    """Corrections of all subshells of an element (cm²), those handed down by Coster-Kronig included."""
+    """Corrections of all subshells of an element (cm²), including those passed down by Coster-Kronig."""
     found: dict[str, float] = {}
     for shell in sorted(shells):  # L1 before L2 before L3: sources are complete before they are used
         found[shell] = correction(parameters[shell], number, shell, beam) + sum(

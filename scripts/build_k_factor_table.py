@@ -1,4 +1,4 @@
-"""Build ``docs/k_factors.md``: our k-factors beside the lists of a vendor, and why they differ.
+"""Build ``docs/k_factors.md``: our k-factors compared with the lists of a vendor, and why they differ.
 
 Usage::
 
@@ -131,7 +131,7 @@ def spread(found: dict[str, float]) -> str:
 
 
 def element_rows(listed: KFactors, columns: dict[str, dict[str, dict[str, float]]]) -> str:
-    """One row of a table an element."""
+    """One row of a table per element."""
     rows = []
     for element in listed:
         cells = [

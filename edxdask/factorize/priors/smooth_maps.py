@@ -5,10 +5,10 @@ With f = A / N the fractions of a pixel of N counts, minimise over f >= 0, Σ_k 
     -Σ_ie y_ie log(Σ_k f_ik S_ke) + λ J(f)
 
 J is the total variation, its length taken over both directions and all phases at once, so that the
-phases have common edges; or half the squared differences (Laplacian). The problem is convex: the start does not matter and
-nothing is stopped early. A round reads the photons once for a quadratic model of the likelihood (proximal
-Newton) and takes ``INNER`` primal-dual steps on it (Condat, J. Optim. Theory Appl. 158 (2013) 460; Vũ, Adv.
-Comput. Math. 38 (2013) 667) with the dual field of the round before.
+phases have common edges; or half the squared differences (Laplacian). The problem is convex: the start does
+not matter and nothing is stopped early. A round reads the photons once for a quadratic model of the
+likelihood (proximal Newton) and takes ``INNER`` primal-dual steps on it (Condat, J. Optim. Theory Appl. 158
+(2013) 460; Vũ, Adv. Comput. Math. 38 (2013) 667) with the dual field of the round before.
 
 A prior reduces the contrast of small grains together with the noise. So the problem is solved a second time
 with J replaced by its Bregman distance from the first solution (Osher et al., Multiscale Model. Simul. 4
