@@ -119,9 +119,9 @@ def mantle(counts: int, seed: int, side: int) -> Case:
     cube = edxdask.simulate("mantle", shape=(side, side), counts=counts, seed=seed).load()
     name = f"mantle, seed {seed}"
     atoms = cube[schema.TRUTH_COMPOSITION].sel({schema.ELEMENT: ELEMENTS}).values
-    told = peers.espm_knows(cube)
+    stated = peers.espm_knows(cube)
     return Case(
-        name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True, told
+        name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True, stated
     )
 
 

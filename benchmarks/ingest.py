@@ -143,7 +143,7 @@ def check(kind: str, path: str) -> dict[str, Any]:
 
 
 def _digest(blocks: Iterator[Any]) -> str:
-    """Digest of photon blocks, whatever integer types they use."""
+    """Digest of photon blocks, the same for all integer types."""
     sha = hashlib.sha256()
     for block in blocks:
         for array, dtype in ((block.indptr, "<i8"), (block.channel, "<u2"), (block.count, "<u4")):

@@ -88,7 +88,7 @@ def _session_bytes(session: int) -> int:
             if int(fields[3]) == session:
                 total += _kilobytes(folder / "smaps_rollup", "Pss:") * 1024
         except (OSError, IndexError):
-            continue  # ended while we looked
+            continue  # ended meanwhile
     return total
 
 

@@ -10,8 +10,8 @@ Four parts, one line per figure:
 - milliseconds per round against the number of partitions: the scheduler's cost of one more
 - a discrete-event model of a round on 16 to 1024 workers from these measured costs and message sizes
 
-The model: the client hands out tasks one by one; the scheduler, one thread, treats each of them twice (when
-it is handed out and when it is done); a worker fetches the factors and works. Then up to 64 workers are asked
+The model: the client sends tasks one by one; the scheduler, one thread, treats each of them twice (when
+it is sent and when it is done); a worker fetches the factors and works. Then up to 64 workers are asked
 for their statistics, and answer through the scheduler, one after the other; those of more are added by tasks,
 in a tree of width 8 that ends at the client. Work differs by 5 % from worker to worker; nodes are ten-gigabit
 Ethernet apart. A worker has one partition. The costs of a task are lower quartiles, as others may use the
@@ -194,7 +194,7 @@ class Costs:
 
     Attributes
     ----------
-    task : seconds of the scheduler and client for one task, half of it when it is handed out
+    task : seconds of the scheduler and client for one task, half of it when it is sent
     answer : seconds that one worker more takes to be asked and to answer
     fixed : seconds of a round with no tasks
     factors, statistics : bytes of a message

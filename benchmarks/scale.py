@@ -104,7 +104,7 @@ class Watch:
                 self.names[int(folder.name)] = (folder / "cmdline").read_bytes().decode().replace("\0", " ")
                 self.marks[int(folder.name)] = int(mark.split()[1]) * 1024
             except (OSError, StopIteration, IndexError):
-                continue  # ended while we looked
+                continue  # ended meanwhile
 
 
 def run_watched(command: list[str]) -> tuple[Watch, str, float, int]:

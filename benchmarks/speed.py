@@ -84,7 +84,7 @@ def ours(store: str, side: int, repeats: int) -> dict[str, Any]:
             ds, phases=PHASES, init=(abundance, spectra), max_iter=OURS_ITERATIONS, tol=0, accelerate=False,
             workers=1, progress=lambda _, times=times: times.append(time.process_time()),
         )  # fmt: skip
-        laps.append((times[-1] - times[0]) / (len(times) - 1))  # looks at the objective are among them
+        laps.append((times[-1] - times[0]) / (len(times) - 1))  # evaluations of the objective are among them
     arranged, lap = photons.for_sweeps(block), []
     for _ in range(4 * repeats):
         work = abundance.copy()

@@ -225,7 +225,7 @@ def job_script(scheduler: str, *, memory: str | float | None = None, **settings:
 
 
 def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str, Any]) -> Any:
-    """Cluster without jobs; what neither ``settings`` nor dask's configuration say is set here."""
+    """Cluster without jobs; what ``settings`` and dask's configuration leave open is set here."""
     import dask
 
     with _interrupts_kept():

@@ -76,7 +76,7 @@ class MissingDependencyError(EdxdaskError, ImportError):
 
 
 class VendorFileError(EdxdaskError):
-    """A vendor file could not be read, whatever the cause: exception, crash, hang or wrong totals."""
+    """A vendor file could not be read: by an exception, a crash, a hang or wrong totals."""
 
     def __init__(self, path: str | Path, reader: str, stage: str, reason: str) -> None:
         self.path, self.reader, self.stage, self.reason = str(path), reader, stage, reason

@@ -120,7 +120,7 @@ def demo_verb(settings: Settings, out: str) -> None:
 
     folder = _folder(out)
     store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
-    with shown(settings) as progress, continued_by(again(option=None)):  # a demo starts anew each time
+    with shown(settings) as progress, continued_by(again(option=None)):  # a demo always starts again
         ds = simulate(shape=DEMO_SHAPE, out=store, overwrite=True, progress=progress)
         found = psnmf(ds, phases=3, elements=ds.attrs[schema.ELEMENTS], absent=DEMO_ABSENT, progress=progress)
         save(found, result, overwrite=True)

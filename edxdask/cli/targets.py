@@ -29,7 +29,7 @@ def check_target(out: str, source: str, *, overwrite: bool) -> None:
     StoreExistsError
         If it exists and may not be replaced.
     ForeignStoreError
-        If it exists and is no store.
+        If it exists and is not a store.
     """
     from edxdask.io.target import is_ours
 

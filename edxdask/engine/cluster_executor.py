@@ -302,7 +302,7 @@ def state_alone(partition: Partition, state: State) -> State:
 
 
 def pass_on(shared: Any) -> Any:
-    """Factors of a round, as a task whose result workers fetch from one another."""
+    """Factors of a round, as a task; workers fetch its result from one another."""
     return shared
 
 

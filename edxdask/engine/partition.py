@@ -1,6 +1,6 @@
 """Partitions: the photon blocks that one worker holds, read from a lazy cube band by band.
 
-Bands with few photons share a block, since every sweep does some work once per block.
+Bands with few photons are joined in one block, since every sweep does some work once per block.
 
 A ``PartitionJob`` is all a worker needs to make its partition, and make it again after a crash: the lazy
 array (paths and slices, no data) and the plan. Reading happens inside one task, chunk by chunk, so that a

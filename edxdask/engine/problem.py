@@ -47,7 +47,7 @@ PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Loaded photons of maps that share an energy axis.
+    """Loaded photons of maps with one energy axis.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Problem:
         return sum(view.stack.pixels for view in self.maps)
 
     def fingerprint(self) -> str:
-        """Name of the photons and their places, in whatever partitions: a cube and its mirror image differ.
+        """Name of the photons and their places, for any partitions: a cube and its mirror image differ.
 
         Reads the photons once.
         """

@@ -1,6 +1,6 @@
 """Copies of arrays into memory that was used before.
 
-A task of a cluster leaves the state before its own as it was, so each round writes the states anew. New
+A task of a cluster leaves the state before its own as it was, so each round writes new states. New
 memory from the system, returned a round later, would cost a tenth of a round: a page is cleared when
 it is first written, and a virtual machine's host is informed of every page that comes and goes.
 """
@@ -36,7 +36,7 @@ class _Lease:
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
-    """C-contiguous array of the same shape and dtype, whatever it holds."""
+    """C-contiguous array of the same shape and dtype, with any content."""
     if array.nbytes < LEAST_BYTES:
         return np.empty(array.shape, array.dtype)
     return np.asarray(_Lease(_take(array.nbytes), array))

@@ -125,22 +125,22 @@ def nmf(
         Cube, or collection of cubes on one energy axis.
     phases : int or list of str
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
-        name, but for those that ``absent``, ``compositions`` or an ``init`` with such names distinguish, and
-        the result lists the phases in the order of the names.
+        name, unless ``absent``, ``compositions`` or an ``init`` with these names identify it. The result
+        lists the phases in the order of the names.
     loss : {"kl", "frobenius"}
         "kl" for Poisson counts.
     init : str, tuple or Dataset, optional
         None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
         ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
     max_iter : int
-        Most iterations; with elements each of two fits does as many: one with shared columns, and
-        that with each phase's own.
+        Most iterations; with elements each of two fits does as many: one with columns common
+        to all phases, and one with separate columns for each.
     tol : float
         Stop when three iterations in a row gain less than this fraction of the objective.
     accelerate : bool
         KL begins with rounds on binned photons, unless ``init`` is given, and extrapolates with a guard.
-        False gives the plain updates, one by one those of scikit-learn, and evaluates the KL objective every
-        tenth iteration, as it does.
+        False gives the plain updates of scikit-learn, and evaluates the KL objective every tenth iteration,
+        as scikit-learn does.
     fixed : array of bool, optional
         (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``.
     forbidden : array of bool, optional

@@ -57,7 +57,7 @@ class Child:
         self._drain.start()
 
     def stop(self) -> None:
-        """End it, whatever it is doing."""
+        """End it at once."""
         self.process.kill()
         self.process.wait()
         self.connection.close()

@@ -134,7 +134,7 @@ def structure(path: Path) -> Outline:
     Raises
     ------
     OSError, ValueError, …
-        Whatever the library raises that reads the container.
+        Any error of the library that reads the container.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -301,7 +301,7 @@ def rosettasciio(path: Path) -> Outline:
         try:
             signals = importlib.import_module(plugin["api"]).file_reader(str(path), lazy=True)
             signs = [_signal(signal) for signal in signals]
-        except Exception as error:  # whatever a plugin raises is what we report
+        except Exception as error:  # any error of a plugin is what we report
             found.append((f"{plugin['name']}: {_failure(error)}", []))
             continue
         found.append((f"{plugin['name']}: {len(signs)} signals", signs))

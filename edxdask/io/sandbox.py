@@ -56,7 +56,7 @@ def _serve(connection: wire.Connection, request: dict[str, Any]) -> dict[str, An
         return server.serve(request)
     except EOFError:
         return None  # the parent is done with us
-    except BaseException as error:  # whatever it is, the parent gets one report and raises one error
+    except BaseException as error:  # for any error the parent gets one report and raises one error
         if not isinstance(error, BrokenPipeError):
             server.tell(error)
     return None

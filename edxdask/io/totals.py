@@ -53,8 +53,8 @@ class Totals:
     @property
     def notable(self) -> bool:
         """Whether they differ by more than 1 % of what the file says."""
-        told = self.expected or 0
-        return self.differ and abs(told - self.decoded) > NOTABLE * told
+        stated = self.expected or 0
+        return self.differ and abs(stated - self.decoded) > NOTABLE * stated
 
     @property
     def difference(self) -> str:
@@ -67,12 +67,12 @@ class Totals:
         >>> Totals(1000, False, "", (), 900).difference[:88]
         'the file says 1000 photons, 900 were decoded (10 % fewer, against its own sum spectrum).'
         """
-        told = self.expected or 0
-        text = f"the file says {told} photons, {self.decoded} were decoded"
+        stated = self.expected or 0
+        text = f"the file says {stated} photons, {self.decoded} were decoded"
         if not self.notable and not self.exact:
             return text
-        fewer = self.decoded < told
-        percent = 100 * abs(told - self.decoded) / max(told, 1)
+        fewer = self.decoded < stated
+        percent = 100 * abs(stated - self.decoded) / max(stated, 1)
         how = f"{percent:.3g} % {'fewer' if fewer else 'more'}, against its own sum spectrum"
         return f"{text} ({how}). {_FEWER if fewer else _MORE}. {_DO}. {_GOING_ON[self.exact]}"
 

@@ -210,7 +210,7 @@ def _check_apart(ds: xr.Dataset, lines: Sequence[str]) -> None:
         if not energy[0] <= centre - reach or not centre + reach <= energy[-1]:
             axis = f"{energy[0]:g} to {energy[-1]:g} keV"
             raise ParameterError(
-                "lines", name, f"a line whose whole peak ({centre:.4f} keV) is on the axis, {axis}"
+                "lines", name, f"a line with its whole peak ({centre:.4f} keV) on the axis, {axis}"
             )
     for (lower, first), (upper, second) in pairwise(placed):
         if upper - lower < APART_IN_FWHM * _fwhm(ds, lower):

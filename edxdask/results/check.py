@@ -111,7 +111,7 @@ def _check_dataset(ds: xr.Dataset, name: str) -> None:
     for variable in map(str, ds.data_vars):
         base = variable.removesuffix(schema.STD_SUFFIX)
         if base not in schema.VARIABLES:
-            continue  # images and whatever a user keeps beside a result
+            continue  # images and other data that a user keeps beside a result
         spec = schema.VARIABLES[base]
         array = ds[variable]
         if not _dims_fit(spec, set(map(str, array.dims))):

@@ -1,7 +1,7 @@
 """First factors: NNDSVD from the leading singular vectors, random numbers, or what the user gives.
 
 The singular vectors come from block power iterations: a pass over the photons returns Yᵀ(Y V), a
-(channels × p) array, so neither Y nor YᵀY is ever held.
+(channels × p) array, so Y and YᵀY are never held.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class SignStep:
     halo_names: tuple[str, ...] = ()
 
     def run(self, partition: Partition, state: State, shared: tuple[np.ndarray, float], halo: Halo) -> Stats:
-        """``shared`` is the signed scale (k,) and the value that stands for zero."""
+        """``shared`` is the signed scale (k,) and the value that replaces zero."""
         scale, fill = shared
         left = state[ABUNDANCE]
         np.maximum(left * scale.astype(left.dtype), left.dtype.type(fill), out=left)

@@ -25,7 +25,7 @@ class ElementalSpectra:
     Attributes
     ----------
     columns : (k, M, E), or (1, M, E) where they are common to all phases; each row sums to 1
-    atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
+    atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 means
     allowed : (k, M) bool; None allows all
     below : fraction of the photons below the first channel of use. Their column is the last one, and every
         phase has the same weight on it, so that these channels take part in totals only; 0: no such

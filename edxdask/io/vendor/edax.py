@@ -105,9 +105,9 @@ def _open_map(name: str, spectra: h5py.Dataset) -> VendorMap:
     if shape is None:
         raise ValueError(f"{spectra.name}: shape {spectra.shape} is not that of a map")
     for size, key in zip(shape, ("NumberOfLines", "NumberOfPoints", "NumberofChannels"), strict=True):
-        told = number(spectra.attrs.get(key))
-        if told is not None and int(told) != size:
-            raise ValueError(f"{spectra.name}: {key} says {int(told)}, the data have {size}")
+        stated = number(spectra.attrs.get(key))
+        if stated is not None and int(stated) != size:
+            raise ValueError(f"{spectra.name}: {key} says {int(stated)}, the data have {size}")
     record = _record(group)
     scale, offset = number(record.get("evPch")), number(record.get("eVOffset"))
     if scale is None or offset is None or not scale > 0:

@@ -2,7 +2,7 @@
 
 rosettasciio reads the headers (and one frame, binned to a single channel, which is cheap); the events are
 decoded here, because its dense decoder needs width × height × 4096 counters, wraps at 255 by default and
-drops whatever follows a damaged frame. Two walks through the file place every photon in its pixel: two bytes
+drops everything after a damaged frame. Two walks through the file place every photon in its pixel: two bytes
 per photon, for any size of map.
 
 What a file says about itself is checked: the length of its stream, the number of sweeps, and the spectrum

@@ -104,9 +104,9 @@ def _layout(eds: h5py.Group) -> tuple[int, int, int, float, float]:
         raise ValueError(
             f"{eds.name}: {spectrum.shape[0]} spectra do not fill a map of {rows} × {columns} pixels"
         )
-    told = scalar(header, "Number Channels")
-    if told is not None and int(told) != channels:
-        raise ValueError(f"{eds.name}: the header says {int(told)} channels, the spectra have {channels}")
+    stated = scalar(header, "Number Channels")
+    if stated is not None and int(stated) != channels:
+        raise ValueError(f"{eds.name}: the header says {int(stated)} channels, the spectra have {channels}")
     scale = _required(header, "Channel Width") / _EV_PER_KEV
     if not scale > 0:
         raise ValueError(f"{eds.name}: a channel width of {scale} keV; it must be above 0")

@@ -108,17 +108,17 @@ def _raw_length(path: Path) -> None:
     described = file_reader(str(path), lazy=True)[0]
     raws = [path.with_suffix(suffix) for suffix in (".raw", ".RAW")]
     size = next(raw for raw in raws if raw.exists()).stat().st_size
-    told = described["original_metadata"]
-    expected = told["offset"] + described["data"].size * described["data"].dtype.itemsize
+    stated = described["original_metadata"]
+    expected = stated["offset"] + described["data"].size * described["data"].dtype.itemsize
     if size != expected:
         raise ValueError(f"the .raw file holds {size} bytes, the .rpl file describes {expected}: correct one")
 
 
 def _ripple_energy(signal: Signal) -> Signal:
     """Plain Ripple files calibrate in one key, in eV; rosettasciio leaves that axis without a unit."""
-    told = signal["original_metadata"]
-    if "ev-per-chan" in told and "depth-scale" not in told and signal["data"].ndim == 3:
-        depth = 2 if told["record-by"] == "vector" else 0
+    stated = signal["original_metadata"]
+    if "ev-per-chan" in stated and "depth-scale" not in stated and signal["data"].ndim == 3:
+        depth = 2 if stated["record-by"] == "vector" else 0
         signal["axes"][depth]["units"] = "eV"
     return signal
 
@@ -156,9 +156,9 @@ def _is_tia(path: Path, start: bytes) -> bool:
 
 def _records_agree(signal: Signal) -> Signal:
     """Each TIA record states its type and length; rosettasciio applies the first one to all."""
-    told = signal["original_metadata"].get("ser_header_parameters", {})
+    stated = signal["original_metadata"].get("ser_header_parameters", {})
     for key in ("DataType", "ArrayLength"):
-        values = np.unique(np.asarray(told.get(key, ())))
+        values = np.unique(np.asarray(stated.get(key, ())))
         if values.size > 1:
             raise ValueError(f"its records differ in {key} ({values[:3].tolist()}): the file is damaged")
     return signal
@@ -196,16 +196,16 @@ def _is_spx(path: Path, start: bytes) -> bool:
 
 
 def _spx_is_whole(signal: Signal) -> Signal:
-    told = signal["original_metadata"]["Spectrum"].get("ChannelCount")
-    return _of_length(signal, told)
+    stated = signal["original_metadata"]["Spectrum"].get("ChannelCount")
+    return _of_length(signal, stated)
 
 
-def _of_length(signal: Signal, told: Any) -> Signal:
+def _of_length(signal: Signal, stated: Any) -> Signal:
     """Refuse a spectrum of another length than its header says: the rest would be lost silently."""
-    if told is not None and int(told) != signal["data"].size:
+    if stated is not None and int(stated) != signal["data"].size:
         held = signal["data"].size
         raise ValueError(
-            f"its header announces {int(told)} channels, it holds {held}: the file was cut short"
+            f"its header announces {int(stated)} channels, it holds {held}: the file was cut short"
         )
     return signal
 
@@ -221,13 +221,13 @@ def _has_an_end(path: Path) -> None:
 
 def _msa_as_told(signal: Signal) -> Signal:
     """Rosettasciio takes a missing scale for 1, checks no length, and knows only some kinds of spectra."""
-    told = signal["original_metadata"]
-    if told.get("XPERCHAN") is None:
+    stated = signal["original_metadata"]
+    if stated.get("XPERCHAN") is None:
         signal["axes"][0]["scale"] = None
-    kind = str(told.get("SIGNALTYPE") or "")
+    kind = str(stated.get("SIGNALTYPE") or "")
     if kind and not signal["metadata"]["Signal"].get("signal_type"):
         signal["metadata"]["Signal"]["signal_type"] = kind  # WDS, XRF, …: X-rays, but not of this kind
-    return _of_length(signal, told.get("NPOINTS"))
+    return _of_length(signal, stated.get("NPOINTS"))
 
 
 def _is_eds(path: Path, start: bytes) -> bool:

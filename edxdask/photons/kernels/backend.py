@@ -76,7 +76,7 @@ def _why_no_vectors() -> str:
     """Return why the vector kernels cannot be compiled; empty where they can."""
     try:
         importlib.import_module(f"{BACKENDS[VECTOR]}.probe").probe()
-    except Exception as error:  # whatever a compiler may raise; the caller gets the reason
+    except Exception as error:  # a compiler may raise anything; the caller gets the reason
         lines = str(error).strip().splitlines()
         return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
     return ""

@@ -15,7 +15,7 @@ from numba import njit
 
 HEADER = 22
 MAX_CHANNELS = 65536
-GROUP = 16  # channels that share a flag, so that gathering a pixel skips what it does not hold
+GROUP = 16  # channels with a common flag, so that gathering a pixel skips what it does not hold
 MAX_PACKED = 1 << 20  # more bytes than 65536 runs of one channel take
 
 # Places in the cursor. LEFT is -1 where the next thing is a row's pixel count; X is the last pixel's.
