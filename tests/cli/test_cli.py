@@ -271,7 +271,7 @@ def test_a_wrong_call_says_how_it_is_called(run, words, code, said, store, tmp_p
     ("words", "code", "said"),
     [
         (("info", "{new}"), 2, "there is no such store"),
-        (("info", "{folder}"), 1, "is no store"),
+        (("info", "{folder}"), 1, "is not a store"),
         (("info", "{text}"), 1, "text.bcf: its content is not that of"),
         (("ingest", "{new}.bcf", "-o", "{new}"), 2, "there is no such file"),
         (("demo", "-o", "{text}"), 2, "expected a folder, and this is a file"),
