@@ -93,7 +93,7 @@ def test_a_shorter_run_does_not_get_the_answer_of_the_longer_one(tmp_path, chang
     folder = tmp_path / "checkpoint"
     with pytest.raises(Stop):
         nmf(cube(), **OPTIONS, checkpoint=folder, progress=Watch(_120=stop))
-    with pytest.raises(EdxdaskError, match="stands after iteration 100, and this run would have ended after"):
+    with pytest.raises(EdxdaskError, match="is of iteration 100, and this run would have ended after"):
         nmf(cube(), **{**OPTIONS, **change}, checkpoint=folder)
     nmf(cube(), **OPTIONS, checkpoint=folder)
 

@@ -35,7 +35,7 @@ def listed():
 
 # What is no map or spectrum, or cannot be read by anyone, and what the user is told.
 REFUSED = {
-    "Nope.bcf": "not that of a Bruker file: it is damaged, or of another kind",
+    "Nope.bcf": "not that of a Bruker file: it is damaged, or another format",
     "30x30_16bit.npy": "its content has no known format",
     ".zip": "it is an archive: unpack it and give the file inside",
     ".img": "it holds an image: give the .pts file or the .asw project",

@@ -100,7 +100,7 @@ def _kind(data: xr.Dataset | xr.DataArray) -> str:
 
 def _hint(kind: str) -> str:
     if kind == "cube":
-        return "Take a spectrum or a map of it first: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
+        return "Make a spectrum or a map of it first: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
     return "Whole cubes go to .hspy and .rpl."
 
 
