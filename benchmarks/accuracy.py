@@ -1,21 +1,21 @@
-"""How near to the truth: psnmf with everything found by itself, beside peers and the published figures.
+"""How close to the truth: psnmf, which finds everything from the data, beside peers and published figures.
 
 On simulated mantle maps (180 × 180, three seeds, 147 and 15 counts per pixel) and two cubes of an independent
-simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA; left out with a word where
+simulator (spheres147.npz, spheres15.npz in ../shared/data or EDXDASK_TEST_DATA; left out with a message where
 absent): spectral angles and mean squared errors of the abundance maps of bridgmanite, ferropericlase and
 Ca-perovskite, mean map angle, processor seconds, for
 
 - psnmf(bin=None, smooth=None) and nmf of this project, psnmf also guided by physics: with the elements named
 - scikit-learn's NMF, multiplicative KL updates from NNDSVDa, 200 iterations
 - HyperSpy's NMF, with --hyperspy-python PATH of an environment that has it
-- espm's physics-guided NMF, with --espm-python PATH: it is told the same elements, and of film, beam and
+- espm's physics-guided NMF, with --espm-python PATH: it is given the same elements, and film, beam and
   detector besides; as many iterations as its guide has, or --espm-iterations
 - PCA with Poisson weights: mean map angle alone, it has no phases
 
     python benchmarks/accuracy.py [--seeds 0 1 2] [--only 147 15]
         [--hyperspy-python PATH] [--espm-python PATH [--espm-iterations 200 1000]] [--tiny]
 
-Below each table stand the errors of the guided compositions, and what the photons allow (``bounds.py``) where
+Below each table are the errors of the guided compositions, and what the photons allow (``bounds.py``) where
 abundances are known exactly: the Cramér-Rao bound on the root mean square error of unbiased estimates (one
 draw may have less), and the most likely spectra for the very photons drawn.
 
@@ -76,7 +76,7 @@ GUIDED = {
     (147, False): ((0.5, 1.0, 1.5), None, None),
     (15, False): ((0.8, 1.2, 1.8), None, None),
 }
-# of the independent simulator, which is espm's own: its detector is the one that espm has by itself
+# of the independent simulator, which is espm's own: its detector is espm's default
 SPHERES_FILM = {
     "beam_energy_kev": 200.0,
     "elevation_deg": 22.0,
@@ -97,7 +97,7 @@ class Case:
     ----------
     composition : (phase, element), atomic fractions in the order of ``ELEMENTS``
     simulated : by this project: the map the targets at 147 counts are for
-    espm : what espm is told of film, beam and detector
+    espm : what espm is given of film, beam and detector
     """
 
     name: str
@@ -119,9 +119,9 @@ def mantle(counts: int, seed: int, side: int) -> Case:
     cube = edxdask.simulate("mantle", shape=(side, side), counts=counts, seed=seed).load()
     name = f"mantle, seed {seed}"
     atoms = cube[schema.TRUTH_COMPOSITION].sel({schema.ELEMENT: ELEMENTS}).values
-    told = peers.espm_knows(cube)
+    stated = peers.espm_knows(cube)
     return Case(
-        name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True, told
+        name, counts, cube, cube[schema.TRUTH_SPECTRUM], cube[schema.TRUTH_ABUNDANCE], atoms, True, stated
     )
 
 
@@ -260,7 +260,7 @@ def with_true_maps(case: Case, spectra: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Most likely spectra and compositions of the photons drawn, on the basis that ``psnmf`` calibrates."""
     wish = physics_request(ELEMENTS, None, None, PHASES, True)
     if wish is None:
-        raise RuntimeError("elements that are named make a wish")
+        raise RuntimeError("named elements make a request")
     with photons_of(case.cube, step="calibration", demand=Demand(0, 0)) as problem:
         model = wish.guide(problem).model(case.composition, {})
     counts = case.cube[schema.COUNTS].values.reshape(-1, spectra.shape[1])
@@ -268,7 +268,7 @@ def with_true_maps(case: Case, spectra: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def check_guided(verdict: Verdict, case: Case, mine: Score, result: xr.Dataset) -> None:
-    """Print the guided compositions' errors and what stands beside targets."""
+    """Print the guided compositions' errors, and figures beside their targets."""
     where = f"{case.name}, {case.counts} counts/px, with elements"
     angles, errors, map_angle = GUIDED[case.counts, case.simulated]
     for i, name in enumerate(NAMES):
@@ -348,7 +348,7 @@ def main() -> int:
     parser.add_argument(
         "--espm-python",
         metavar="PATH",
-        help=f"python of an environment with espm, whose pins need their own: {peers.ESPM_ENVIRONMENT}; "
+        help=f"python of an environment with espm, separate because of its pins: {peers.ESPM_ENVIRONMENT}; "
         "PATH is then ENV/bin/python",
     )
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""What the photons hold, of a map whose truth is known, when every pixel's abundances are known as well.
+"""What the photons of a map with known truth allow, if the abundances of every pixel are also known.
 
-The most favourable case there can be: Cramér-Rao bounds for unbiased estimates of the weights of element and
-continuum columns, and what the maximum of the likelihood is for the very photons that were drawn. Pixels of
-the same fractions (rounded to 1/40) tell the same.
+The most favourable case: Cramér-Rao bounds for unbiased estimates of the weights of element and
+continuum columns, and the maximum of the likelihood for the same photons that were drawn. Pixels of
+the same fractions (rounded to 1/40) say the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edxdask.physics.conditions import Conditions
 from edxdask.physics.poisson import fit_weights
 
 ROUNDED = 40
-PHOTONS = 1e7  # a true spectrum is taken apart as if so many photons had drawn it
+PHOTONS = 1e7  # a true spectrum is fitted as if it had this many photons
 ROUNDS = 500  # of expectation-maximization, from the truth
 
 

@@ -2,16 +2,16 @@
 
 One core, k = 3, single precision, processor time: the sweeps over all photon blocks and the update of the
 spectra. Photons come from a simulated mantle map at 120 counts per pixel; beyond 10^7 the map is laid side by
-side with copies of itself, each in memory of its own. Channels are varied in two ways: a longer axis of the
+side with copies of itself, each in separate memory. Channels are varied by two methods: a longer axis of the
 same 10 eV channels, where a voxel-wise method pays for each of them; and finer channels on the same 20 keV,
-where photons that shared a channel become non-zeros of their own, so that time per non-zero is shown beside.
-A machine that is shared changes its speed within seconds: each lap is taken as a ratio to sweeps over one
+where photons that shared a channel become separate non-zeros, so that time per non-zero is also shown.
+A machine with other users changes its speed within seconds: each lap is taken as a ratio to sweeps over one
 small block just before and after it, and times are given for the speed that the machine began with.
 
     python benchmarks/cost.py [--largest 1e9] [--out FOLDER] [--repeats 5] [--tiny]
 
-Writes cost.csv and cost.png. 10^9 photons take about 3 GB. The exit code is 1 where time is no straight line
-in photons or, on the longer axis, not flat in channels (within 20 % of
+Writes cost.csv and cost.png. 10^9 photons take about 3 GB. The exit code is 1 where time is not a straight
+line in photons or, on the longer axis, not flat in channels (within 20 % of
 the line, and of the mean); --tiny checks only that everything runs.
 """
 
@@ -34,7 +34,7 @@ MAP_PHOTONS = 1e7  # drawn; more are copies
 WIDTH_KEV, RANGE_KEV = 0.01, 20.0
 LEAST_EXPONENT, MOST_EXPONENT, MOST_DEVIATION, MOST_SPREAD = 0.95, 1.05, 0.20, 0.20
 LEAST_SECONDS = 0.2  # of one measurement; short iterations are repeated
-REFERENCE_PHOTONS, REFERENCE_CHANNELS = 1e6, 1000  # of what every lap stands beside
+REFERENCE_PHOTONS, REFERENCE_CHANNELS = 1e6, 1000  # of the lap that every other is compared with
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Point:
 
 
 def draw(photons: float, channels: int, width: float) -> Any:
-    """Blocks of a simulated map with about so many photons."""
+    """Blocks of a simulated map with about this many photons."""
     import numpy as np
 
     from edxdask import photons as ph
@@ -67,7 +67,7 @@ def draw(photons: float, channels: int, width: float) -> Any:
 
 
 def copied(blocks: list[Any], photons: float) -> list[Any]:
-    """As many copies of the blocks, in memory of their own, as make up ``photons``."""
+    """As many copies of the blocks, in separate memory, as make up ``photons``."""
     from edxdask.photons import PhotonBlock, take_rows
 
     found, made = 0.0, []
@@ -244,7 +244,7 @@ def write(points: list[Point], folder: Path) -> None:
             [p.seconds / p.photons * 1e9 for p in mine],
             "o-",
             color=colour,
-            label=f"{label}, a photon",
+            label=f"{label}, per photon",
         )
         right.semilogx(
             [p.channels for p in mine],
@@ -252,7 +252,7 @@ def write(points: list[Point], folder: Path) -> None:
             "o--",
             color=colour,
             fillstyle="none",
-            label=f"{label}, a non-zero",
+            label=f"{label}, per non-zero",
         )
     right.set(xlabel="channels", ylabel="ns per iteration")
     ticks = sorted({p.channels for p in points if p.series == "longer"})

@@ -2,7 +2,7 @@
 
 PYTHON exspy_quantify.py RESULT.npz K_FE_KA K_PT_LA
 
-Two ways, both from its guide: counts in windows less the background beside them (the example of
+Two methods, both from its guide: counts in windows minus the background beside them (the example of
 ``quantification``), and a model of lines and background fitted to the spectrum.
 """
 
@@ -19,7 +19,7 @@ OTHERS = ["Cu", "C", "O", "Si"]  # grid and support, which a model has to know
 
 
 def windows(signal):
-    """Intensities from windows, as the guide's example has them."""
+    """Intensities from windows, as in the guide's example."""
     signal.set_lines(LINES)
     background = signal.estimate_background_windows(line_width=[5.0, 2.0])
     return signal.get_lines_intensity(background_windows=background)

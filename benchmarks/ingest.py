@@ -1,10 +1,10 @@
 """Ingest a Velox and a Bruker file of some gigabytes, and read the same files with rosettasciio.
 
-One line a figure: seconds of the work itself (the median of three processes; each reads a small file first,
+One line per figure: seconds of the work itself (the median of three processes; each reads a small file first,
 so that imports and compiled kernels are there, and then the file once), peak memory of the whole process
 tree, and ratios. The limits on speed compare equal work: decoding with rosettasciio's read (file to counts),
 ingest, which also compresses the cube into a store, with its read and save as .hspy (file to file). Ingest
-beside its read alone is printed too. Filling an array of 2 GB is most of its read where the machine hands out
+beside its read alone is printed too. Filling an array of 2 GB is most of its read where the machine gives
 memory for the first time (5.5 s on a virtual machine just started), and little where that memory was used
 before (1.0 to 1.4 s). Every route must give equal counts: each makes a digest.
 
@@ -42,7 +42,7 @@ SPEED_LIMIT = {"velox": 5.0, "bruker": None}
 REPEATS = 3
 
 
-# Tasks: each runs in a process of its own and prints one JSON object
+# Tasks: each runs in a separate process and prints one JSON object
 
 
 def write(kind: str, path: str, size: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def check(kind: str, path: str) -> dict[str, Any]:
 
 
 def _digest(blocks: Iterator[Any]) -> str:
-    """Digest of photon blocks, whatever integer types they use."""
+    """Digest of photon blocks, the same for all integer types."""
     sha = hashlib.sha256()
     for block in blocks:
         for array, dtype in ((block.indptr, "<i8"), (block.channel, "<u2"), (block.count, "<u4")):
@@ -165,7 +165,7 @@ TASKS = {
 
 
 def run(task: str, kind: str, path: Path, *more: str) -> tuple[dict[str, Any], Measurement]:
-    """Run one task in a process of its own."""
+    """Run one task in a separate process."""
     taken = measure([sys.executable, __file__, "--task", task, kind, str(path), *more])
     return json.loads(taken.output.splitlines()[-1]), taken
 

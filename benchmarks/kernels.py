@@ -1,9 +1,9 @@
 """Nanoseconds per non-zero count of every kernel, beside the limits of the machine and scikit-learn.
 
-One line a figure, on one thread, in processor time, as the machine may be shared. Data: the simulated
+One line per figure, on one thread, in processor time, as others may use the machine. Data: the simulated
 mantle map at 120 counts per pixel and 2048 channels. Two bounds are measured in the same run: *memory*
-streams exactly the bytes per sweep reads and writes, with next to no work; *arithmetic* does the work of a
-sweep (dot products, one division a fit, multiply-adds, rows read and written; no logarithms) on data that
+streams exactly the bytes per sweep reads and writes, with almost no work; *arithmetic* does the work of a
+sweep (dot products, one division per fit, multiply-adds, rows read and written; no logarithms) on data that
 stays in the first-level cache, in an order that never misses: for photons, and for entries of channels
 held dense. The tighter bound is the slower of the two; the fraction of it that a sweep reaches is printed
 for k = 3.
@@ -105,7 +105,7 @@ def cached_channels(width, turns, dense, model, sums, numerator):
 
 
 def arithmetic_bounds(turns: int, repeats: int) -> tuple[float, float]:
-    """Nanoseconds per photon, and an entry of a channel held dense, at k = 3 in single precision."""
+    """Nanoseconds per photon, and per entry of a channel held dense, at k = 3 in single precision."""
     width, single, floor = (0,) * 3, np.float32, np.float32(1e-7)
     shape, pixels = (CACHED_STEPS, LANES), (LANES, 4)
     channel = (np.arange(CACHED_STEPS * LANES) % CACHED_ROWS).astype(np.uint16).reshape(shape)

@@ -1,4 +1,4 @@
-"""Run a command and tell how long it took and how much memory it held, with all the processes it started.
+"""Run a command and report how long it took and how much memory it held, with all the processes it started.
 
 The peak is the larger of two figures. One is sampled from ``/proc``: the sum over processes of their
 proportional set size (Pss: memory that two processes share counts once). The other is the kernel's high-water
@@ -88,7 +88,7 @@ def _session_bytes(session: int) -> int:
             if int(fields[3]) == session:
                 total += _kilobytes(folder / "smaps_rollup", "Pss:") * 1024
         except (OSError, IndexError):
-            continue  # ended while we looked
+            continue  # ended meanwhile
     return total
 
 

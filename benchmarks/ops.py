@@ -1,9 +1,9 @@
 """Lazy operations on a store, beside the plain read of all its chunks.
 
-One line a figure: dense gigabytes per second through plain zarr (every chunk read and dropped, as many
+One line per figure: dense gigabytes per second through plain zarr (every chunk read and dropped, as many
 threads, same codec), through each operation, their ratio, and the peak memory of the whole process. Reads and
 operations alternate, and the ratio is the median over the pairs, so that other work on the machine falls on
-both; the ratio of processor seconds, which other work hardly touches, stands beside it.
+both; the ratio of processor seconds, which other work hardly touches, is printed beside it.
 
     python benchmarks/ops.py [--store PATH | --shape 1024x1024] [--threads 1 2] [--repeats 3] [--tiny]
 
@@ -132,7 +132,7 @@ def operation(name: str, ds: Any) -> Callable[[], Any]:
 
 
 def time_operation(name: str, store: str, threads: int, repeats: int) -> dict[str, Any]:
-    """Time the operation and the plain read in turn; runs in a process of its own."""
+    """Time the operation and the plain read in turn; runs in a separate process."""
     import dask
     import zarr
 
@@ -162,7 +162,7 @@ def time_operation(name: str, store: str, threads: int, repeats: int) -> dict[st
 
 
 def run_all(store: str, threads: list[int], repeats: int, names: list[str], *, limits: bool) -> bool:
-    """Print one line a figure; true where all limits are kept."""
+    """Print one line per figure; true where all limits are kept."""
     kept = True
     for n, name in itertools.product(threads, names):
         task = ["--task", name, "--store", store, "--threads", str(n), "--repeats", str(repeats)]

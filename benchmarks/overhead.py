@@ -1,8 +1,8 @@
-"""What the driver costs beside the kernels, on threads and on worker processes, and how far that carries.
+"""What the driver costs beside the kernels, on threads and on worker processes, and for how many workers.
 
-Four parts, one line a figure:
+Four parts, one line per figure:
 
-- milliseconds per round on threads and on two worker processes where the kernels have next to nothing to do,
+- milliseconds per round on threads and on two worker processes where the kernels have almost nothing to do,
   with factors and statistics of real size: that is the driver's overhead
 - two worker processes on a large cube against two processes that run the bare kernel on the same halves, in
   turns in the same run, as the machine may be shared; large enough for rounds of over half a second, since
@@ -10,8 +10,8 @@ Four parts, one line a figure:
 - milliseconds per round against the number of partitions: the scheduler's cost of one more
 - a discrete-event model of a round on 16 to 1024 workers from these measured costs and message sizes
 
-The model: the client hands out tasks one by one; the scheduler, one thread, treats each of them twice (when
-it is handed out and when it is done); a worker fetches the factors and works. Then up to 64 workers are asked
+The model: the client sends tasks one by one; the scheduler, one thread, treats each of them twice (when
+it is sent and when it is done); a worker fetches the factors and works. Then up to 64 workers are asked
 for their statistics, and answer through the scheduler, one after the other; those of more are added by tasks,
 in a tree of width 8 that ends at the client. Work differs by 5 % from worker to worker; nodes are ten-gigabit
 Ethernet apart. A worker has one partition. The costs of a task are lower quartiles, as others may use the
@@ -67,7 +67,7 @@ def factors() -> np.ndarray:
 
 
 def little_cube(rows: int) -> xr.Dataset:
-    """A cube with next to no photons."""
+    """A cube with almost no photons."""
     counts = np.zeros((rows, 4, CHANNELS), np.uint16)
     counts[:, :, 100] = 1
     return edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.005).chunk({"y": 1})
@@ -102,7 +102,7 @@ def round_cost(rows: int, seconds: float) -> np.ndarray:
 
 
 def bare_copy(pipe: Connection, store: str, copies: int) -> None:
-    """Run the bare kernel on some copies of the map whenever told to; answers with photons and seconds."""
+    """Run the bare kernel on some copies of the map on each request; answers with photons and seconds."""
     with photons_of(large_cube(store, copies), step="overhead", demand=Demand(0, 0), workers=1) as problem:
         start(problem)
         held = list(problem.executor.collect(partition_and_abundance))
@@ -132,8 +132,8 @@ class Race:
     """Seconds of the rounds of two workers, and of the sweeps of two bare kernels on half of it each.
 
     Means over the same stretches of time. A round waits for its slower worker: where others use the machine
-    the workers lose more than independent kernels do, and kernels that wait for each other tell how much is
-    the driver's doing.
+    the workers lose more than independent kernels do, and kernels that wait for each other show how much of
+    this is due to the driver.
     """
 
     photons: int
@@ -194,7 +194,7 @@ class Costs:
 
     Attributes
     ----------
-    task : seconds of the scheduler and client for one task, half of it when it is handed out
+    task : seconds of the scheduler and client for one task, half of it when it is sent
     answer : seconds that one worker more takes to be asked and to answer
     fixed : seconds of a round with no tasks
     factors, statistics : bytes of a message
@@ -280,7 +280,7 @@ class Model:
         self.end = max(self.end, self.link.serve(now, self.message))
 
     def run(self) -> tuple[float, float]:
-        """Seconds of the round, and the share of it in which the scheduler is busy."""
+        """Seconds of the round, and the fraction of it in which the scheduler is busy."""
         while self.events:
             now, _, action = heapq.heappop(self.events)
             action(now)
@@ -291,7 +291,7 @@ class Model:
 def show_scaling(costs: Costs, works: list[float]) -> None:
     rng = np.random.default_rng(0)
     print(
-        f"model: {1e3 * costs.task:.2f} ms per task, {1e3 * costs.answer:.2f} ms an answer, "
+        f"model: {1e3 * costs.task:.2f} ms per task, {1e3 * costs.answer:.2f} ms per answer, "
         f"{1e3 * costs.fixed:.1f} ms per round, factors "
         f"{costs.factors / 1e3:.0f} kB, statistics {costs.statistics / 1e3:.0f} kB, work ± {costs.spread:.0%}"
     )
@@ -311,7 +311,7 @@ def show_scaling(costs: Costs, works: list[float]) -> None:
     print(
         f"model: each worker costs the scheduler {1e3 * few:.1f} ms per round (more than {FEW_WORKERS} "
         f"workers: {1e3 * many:.1f} ms), so N of them need N × {2e3 * few:.1f} ms ({2e3 * many:.1f} ms) of "
-        "work each and round to leave it half idle. Beyond that: a worker a node with its cores as threads, "
+        "work each and round to leave it half idle. Beyond that: one worker per node, its cores as threads, "
         "which adds up their statistics, and several inner updates per task (SweepStep.inner)"
     )
 
@@ -386,7 +386,7 @@ def main() -> int:
         found = race(store, copies, args.seconds, turns)
     workers, bare = found.workers(), found.independent()
     print(
-        f"large cube of {1e-6 * found.photons:.0f} million photons: {1e-6 * workers:.0f} million a second on "
+        f"large cube, {1e-6 * found.photons:.0f} million photons: {1e-6 * workers:.0f} million per second on "
         f"two workers, {1e-6 * bare:.0f} by two bare kernels; {milliseconds(np.array(found.rounds))}"
     )
     print(f"  two workers / two bare kernels that wait for each other: {workers / found.waiting():.3g}")

@@ -32,7 +32,7 @@ ESPM_ENVIRONMENT = (
     "numpy==1.26.4 'setuptools<81'"
 )
 ALUMINIUM_DENSITY_G_CM3 = 2.70
-# What espm simulates with where nothing else is said
+# espm's defaults for simulations
 ESPM_DETECTOR = {"detector": "SDD_efficiency.txt", "fwhm_slope": 0.01, "fwhm_at_0_kev": 0.065}
 
 
@@ -88,11 +88,11 @@ def espm(
     phases: int,
     python: str,
     elements: Sequence[str],
-    told: Mapping[str, Any],
+    stated: Mapping[str, Any],
     *,
     iterations: int = ESPM_ITERATIONS,
 ) -> tuple[xr.Dataset, float, str]:
-    """espm's physics-guided NMF, in its own environment; ``told`` of film and detector, as by ``espm_knows``.
+    """espm's physics-guided NMF, in its own environment; ``stated`` is what ``espm_knows`` returns.
 
     The last value is a remark: iterations done.
     """
@@ -102,7 +102,7 @@ def espm(
         "energy_first_kev": float(energy[0]),
         "energy_last_kev": float(energy[-1]),
         "options": {**ESPM_OPTIONS, "max_iter": iterations},
-        **told,
+        **stated,
     }
     result, seconds, done = _elsewhere(python, "espm_nmf.py", cube, str(phases), json.dumps(settings))
     return result, seconds, f"{done} iterations"

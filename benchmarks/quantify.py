@@ -1,11 +1,11 @@
-"""Compositions beside eXSpy's, and whether their errors are honest.
+"""Compositions compared with eXSpy's, and whether their errors are right.
 
-- FePt nanoparticles, a spectrum that rides in eXSpy's wheel: Cliff-Lorimer of this project and of eXSpy
+- FePt nanoparticles, a spectrum from eXSpy's wheel: Cliff-Lorimer of this project and of eXSpy
   (windows as in its guide, and a fitted model) with the same k-factors; our errors; processor seconds. Needs
   an environment with eXSpy: ``.venv-hyperspy`` of this checkout, or --hyperspy-python PATH; left out with a
-  word where there is none.
+  message where there is none.
 - Coverage: how often the 1 sigma intervals hold the truth, over 200 spectra of each of three phases of the
-  mantle map at two doses, each fitted by itself with energy axis, width and continuum unknown.
+  mantle map at two doses, each fitted separately with energy axis, width and continuum unknown.
 
     python benchmarks/quantify.py [--repeats 200] [--hyperspy-python PATH] [--tiny]
 
@@ -95,7 +95,7 @@ def phases() -> list[tuple[str, np.ndarray, dict[str, float], xr.Dataset]]:
 
 
 def coverage(verdict: Verdict, repeats: int) -> None:
-    """Print the share of intervals that hold the truth, over all elements of a phase and by element."""
+    """Print the fraction of intervals that hold the truth, over all elements of a phase and by element."""
     print(f"1 sigma intervals over {repeats} spectra each; {load_average()}")
     for label, spectrum, truth, cube in phases():
         for photons in PHOTONS:
@@ -117,7 +117,7 @@ def coverage(verdict: Verdict, repeats: int) -> None:
             )
             share = float(np.mean(hits))
             verdict.at_least(
-                f"{label}, {photons:.0e} photons: share that holds the truth", share, LEAST, ".3f"
+                f"{label}, {photons:.0e} photons: fraction that holds the truth", share, LEAST, ".3f"
             )
             verdict.at_most(f"{label}, {photons:.0e} photons: the same", share, MOST, ".3f")
 

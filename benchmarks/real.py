@@ -1,18 +1,18 @@
-"""Two real maps of mantle minerals at 71 and 88 GPa, guided by physics, beside what was published of them.
+"""Two real maps of mantle minerals at 71 and 88 GPa, guided by physics, compared with published figures.
 
 Ingests 71GPa_left.hspy and 88GPa_crop.hspy (../shared/data or EDXDASK_TEST_DATA), runs psnmf with nothing but
 the number of phases, the elements, and what phases cannot hold, and prints each figure with its error, the
-published one and its limit; the lines found that nobody listed; and how well the summed fit meets the counts
-from 1 to 10 keV. What it says and what limits it: docs/real_data.md.
+published one and its limit; the lines found that nobody listed; and how well the summed fit agrees with the
+counts from 1 to 10 keV. Results and their limits: docs/real_data.md.
 
     python benchmarks/real.py [--figures DIR] [--tiny]
 
-A figure misses its limit where it lies beyond it by more than its own standard error. For Sm against Nd,
+A figure misses its limit where it is beyond it by more than its own standard error. For Sm against Nd,
 which Ca-perovskite alone holds, there is a second opinion: pixels rich in it are summed and quantified
 without any unmixing. If they agree with ours within two errors, and contradict the published ratio by more
 than three, the line says "differs" instead, and what was found.
 
-The exit code is 1 where a limit is missed; 0, with a word, where the files are absent. --tiny checks only
+The exit code is 1 where a limit is missed; 0, with a message, where the files are absent. --tiny checks only
 that everything runs, on a corner of each map.
 """
 
@@ -60,13 +60,13 @@ LIMITS = (("Brg", "Mg", 0.10), ("Brg", "Si", 0.10), ("Fp", "Mg/Fe", 0.10), ("CaP
           ("CaPv", "Ca", 0.15), ("CaPv", "Nd", 0.25), ("CaPv", "Sm", 0.25))  # fmt: skip
 FITTED_KEV, MOST_CHI2 = (1.0, 10.0), 2.0
 MATRIX = "Brg"
-RICH, AGREE, CONTRADICT = 0.6, 2.0, 3.0  # of a phase's largest share, pixels that are summed; sigma
+RICH, AGREE, CONTRADICT = 0.6, 2.0, 3.0  # of a phase's largest fraction, pixels that are summed; sigma
 TINY = {"bin": 6, "smooth": 1.0, "max_iter": 40}
 
 
 @dataclass(frozen=True)
 class Map:
-    """A file, and all that psnmf is told about it."""
+    """A file, and all that psnmf is given about it."""
 
     name: str
     file: str
@@ -75,7 +75,7 @@ class Map:
 
     @property
     def phases(self) -> int:
-        """The matrix and what lies in it."""
+        """The matrix and what is in it."""
         return len(self.absent) + 1
 
 
@@ -105,7 +105,7 @@ class Table:
         self.missed: list[str] = []
 
     def row(self, what: str, ours: str, published: str, limit: str, good: bool, why: str = "") -> None:
-        """Print one; ``why`` a figure that misses is nevertheless right."""
+        """Print one; ``why`` explains why a figure that misses its limit is right."""
         verdict = "ok" if good else ("differs" if why else "MISSED")
         if self.limits and verdict == "MISSED":
             self.missed.append(what)
@@ -134,12 +134,12 @@ def published(phase: str, what: str) -> float:
 
 def unlisted_of(result: xr.Dataset) -> list[str]:
     """Elements that psnmf found and nobody listed."""
-    told = (text.partition(":")[0].partition(" (or")[0] for text in result.attrs.get(schema.WARNINGS, ()))
-    return [name for name in told if not name.startswith("unknown")]
+    stated = (text.partition(":")[0].partition(" (or")[0] for text in result.attrs.get(schema.WARNINGS, ()))
+    return [name for name in stated if not name.startswith("unknown")]
 
 
 def second_opinion(cube: xr.Dataset, result: xr.Dataset, ours: Value) -> str:
-    """Say what Sm/Nd is in pixels rich in Ca-perovskite; nothing if that does not settle the matter."""
+    """Say what Sm/Nd is in pixels rich in Ca-perovskite; nothing if that does not decide the question."""
     share = result[schema.ABUNDANCE].sel(phase="CaPv")
     foreign = unlisted_of(result)
     sums = edxdask.quantify(
@@ -156,7 +156,7 @@ def second_opinion(cube: xr.Dataset, result: xr.Dataset, ours: Value) -> str:
 
 
 def compositions_71(cube: xr.Dataset, result: xr.Dataset, table: Table) -> None:
-    """Hold the compositions of the 71 GPa map against the published ones."""
+    """Compare the compositions of the 71 GPa map with the published ones."""
     for phase, what, limit in LIMITS:
         part = result.sel(phase=phase)
         ours, theirs = quantity(part, what), published(phase, what)
@@ -166,7 +166,7 @@ def compositions_71(cube: xr.Dataset, result: xr.Dataset, table: Table) -> None:
 
 
 def compositions_88(result: xr.Dataset, table: Table) -> None:
-    """Hold the ferropericlase of the 88 GPa map against what it should be."""
+    """Compare the ferropericlase of the 88 GPa map with what it should be."""
     part = result.sel(phase="Fp")
     silicon, magnesium = quantity(part, "Si"), quantity(part, "Mg")
     table.row("Fp Si", str(silicon), "0", "< 1", silicon.value < 1)
@@ -181,7 +181,7 @@ def misfit(counts: np.ndarray, expected: np.ndarray, energy: np.ndarray) -> floa
 
 
 def fits(cube: xr.Dataset, result: xr.Dataset, sums: tuple[xr.DataArray, xr.DataArray], table: Table) -> None:
-    """How well the summed fit meets the counts, and how much of that the shared factor does."""
+    """How well the summed fit agrees with the counts, and how much of that is due to the common factor."""
     counts, expected = sums
     found = misfit(counts.values, expected.values, counts.energy.values)
     table.row("chi2_red, 1 to 10 keV", f"{found:.2f}", "", f"< {MOST_CHI2:.0f}", found < MOST_CHI2)
@@ -192,7 +192,7 @@ def fits(cube: xr.Dataset, result: xr.Dataset, sums: tuple[xr.DataArray, xr.Data
         f"{name} {value:.2f}"
         for name, value in zip(("tables alone", "with a wide factor", "all"), basis.chi2_red, strict=True)
     )
-    print(f"  whole axis, degrees of freedom taken off: {steps}")
+    print(f"  whole axis, degrees of freedom subtracted: {steps}")
     most = np.exp(np.abs(np.log(basis.correction)).max())
     print(
         f"  axis moved by {1e3 * basis.axis.offset_kev:+.1f} eV, "
@@ -275,7 +275,7 @@ def main() -> int:
             f"skipped: {', '.join(missing)} not in {folder}; set EDXDASK_TEST_DATA to the folder of real data"
         )
         return 0
-    logging.getLogger("edxdask").setLevel(logging.ERROR)  # what it warns of is printed below
+    logging.getLogger("edxdask").setLevel(logging.ERROR)  # its warnings are printed below
     if options.figures is not None:
         options.figures.mkdir(parents=True, exist_ok=True)
     table = Table(limits=not options.tiny)

@@ -1,13 +1,13 @@
-"""A cube larger than memory through psnmf under memory limits: seconds, peak memory, prediction.
+"""psnmf on a cube larger than memory, with memory limits: seconds, peak memory, prediction.
 
 The cube is 4096 × 2048 × 4096 uint16, 68 GB, 60 counts per pixel, simulated into a store where --store
-does not exist yet (about 0.5 GB on disk). Each case runs in a process of its own; its memory is watched from
+does not exist yet (about 0.5 GB on disk). Each case runs in a separate process; its memory is watched from
 outside, with all the processes it starts:
 
 - threads, 6 GiB in all: the photons stay in memory
 - two worker processes of 2.5 GiB each
 - threads, 1.5 GiB: the photons go to a cache on local disk
-- threads, a limit that cannot work: refused within seconds, naming one that would
+- threads, a limit that is too small: refused within seconds, with one that is enough
 
 "Predicted" is the largest memory plan that was made in the case (of one worker, where there are workers) and
 "peak" the high-water mark of the largest process that did the work; "all processes" adds up the client,
@@ -45,7 +45,7 @@ MOST_SECONDS, MOST_RATIO, REFUSAL_SECONDS = 720.0, 1.20, 20.0
 
 @dataclass(frozen=True)
 class Case:
-    """One way to run.
+    """One case to run.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Watch:
     Attributes
     ----------
     marks : bytes by process, the kernel's own high-water mark
-    names : command lines, to tell workers from the rest
+    names : command lines, to separate workers from the rest
     all_bytes : largest sum over processes at one moment
     """
 
@@ -104,7 +104,7 @@ class Watch:
                 self.names[int(folder.name)] = (folder / "cmdline").read_bytes().decode().replace("\0", " ")
                 self.marks[int(folder.name)] = int(mark.split()[1]) * 1024
             except (OSError, StopIteration, IndexError):
-                continue  # ended while we looked
+                continue  # ended meanwhile
 
 
 def run_watched(command: list[str]) -> tuple[Watch, str, float, int]:
@@ -140,7 +140,7 @@ def make_store(path: str, shape: tuple[int, int], channels: int, counts: float) 
 
 
 def run_case(case: Case, store: str, cache: str) -> dict[str, Any]:
-    """Run psnmf as a case says; runs in a process of its own."""
+    """Run psnmf as a case says; runs in a separate process."""
     import edxdask
     from edxdask.budget import MemoryPlan
     from edxdask.cluster import client_for

@@ -1,12 +1,12 @@
 """Seconds of an NMF iteration and of a whole unmixing, beside scikit-learn on the same photons.
 
 One core each, the same start, single precision, k = 3, on a simulated mantle map of 512 × 512 × 2048 at 120
-counts per pixel. Times of iterations are processor time, so that other work on the machine falls on nobody;
-each is a median. An iteration guided by 12 elements stands beside a model-free one, and the whole of either
-call: where nothing stops it before, the guided one iterates twice as often (columns that phases share, then
-those of each phase's own), and its calibration costs the same on any map. The time to scikit-learn's own
-final objective (its default run: up to 200 iterations, tol=1e-4) is taken on a part of the map, both sides
-alike, and stands beside the size of that part. Last, the whole of ``psnmf`` from a store on two cores,
+counts per pixel. Times of iterations are processor time, so that other work on the machine has no effect;
+each is a median. An iteration guided by 12 elements is compared with a model-free one, and so is the
+whole call: where nothing stops it before, the guided one iterates twice as often (columns common to all
+phases, then separate ones), and its calibration costs the same on any map. The time to scikit-learn's own
+final objective (its default run: up to 200 iterations, tol=1e-4) is taken on a part of the map, for both
+sides, and is printed with the size of that part. Last, the whole of ``psnmf`` from a store on two cores,
 reading included, in seconds of the clock.
 
     python benchmarks/speed.py [--side 512] [--objective-side 256] [--repeats 3] [--tiny]
@@ -84,7 +84,7 @@ def ours(store: str, side: int, repeats: int) -> dict[str, Any]:
             ds, phases=PHASES, init=(abundance, spectra), max_iter=OURS_ITERATIONS, tol=0, accelerate=False,
             workers=1, progress=lambda _, times=times: times.append(time.process_time()),
         )  # fmt: skip
-        laps.append((times[-1] - times[0]) / (len(times) - 1))  # looks at the objective are among them
+        laps.append((times[-1] - times[0]) / (len(times) - 1))  # evaluations of the objective are among them
     arranged, lap = photons.for_sweeps(block), []
     for _ in range(4 * repeats):
         work = abundance.copy()
@@ -142,7 +142,7 @@ def bounds(store: str, side: int, repeats: int) -> dict[str, Any]:
 
 
 def their_iteration(store: str, side: int, repeats: int, form: str) -> dict[str, Any]:
-    """Processor seconds of one iteration of scikit-learn: a longer run less a shorter one."""
+    """Processor seconds of one iteration of scikit-learn: a longer run minus a shorter one."""
     counts, abundance, spectra = their_input(store, side, form)
 
     def run(iterations: int) -> float:
@@ -230,7 +230,7 @@ def our_objective(store: str, side: int, target: float) -> dict[str, Any]:
 
 
 def whole(store: str) -> dict[str, Any]:
-    """Seconds of ``psnmf`` from a store on two threads, everything found by itself."""
+    """Seconds of ``psnmf`` from a store on two threads, everything found from the data."""
     import edxdask
     from edxdask.factorize.psnmf import psnmf
 
@@ -268,19 +268,19 @@ def iterations(verdict: Verdict, store: str, side: int, repeats: int) -> dict[st
             f"  {theirs[form] / reach['bound']:.0f} times that of a sweep at the machine's tighter bound"
         )
         verdict.at_least(f"times ours, {form}", theirs[form] / iteration, target, ".0f")
-    verdict.at_least("kernel, share of the machine's tighter bound", reach["fraction"], BOUND_TARGET, ".2f")
+    verdict.at_least("kernel, fraction of the tighter bound", reach["fraction"], BOUND_TARGET, ".2f")
     return theirs
 
 
 def guided_cost(verdict: Verdict, store: str, side: int, repeats: int) -> None:
-    """Print what being guided costs, an iteration and a whole call."""
+    """Print the cost of guided fits, per iteration and per call."""
     base = ["--store", store, "--side", str(side), "--repeats", str(repeats)]
     found = child(__file__, "--task", "guided", *base)
     laps, calls = found["laps"], found["calls"]
     free, shared, own = (laps[name] for name in ("free nmf", "guided nmf", "guided physics"))
     print(
         f"guided nmf, {len(ELEMENTS)} elements, one core: {shared * 1e3:.1f} ms per iteration with columns "
-        f"shared by phases,\n  {own * 1e3:.1f} with columns of their own; model-free {free * 1e3:.1f}"
+        f"common to all phases,\n  {own * 1e3:.1f} with separate columns; model-free {free * 1e3:.1f}"
     )
     print(
         f"  whole calls: guided {calls['guided']:.2f} s (2 × {OURS_ITERATIONS} iterations, calibration, "

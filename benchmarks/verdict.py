@@ -1,4 +1,4 @@
-"""Figures beside their targets, and tasks in processes of their own: what the larger benchmarks share."""
+"""Figures beside their targets, and tasks in separate processes: used by the larger benchmarks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def one_core() -> None:
 
 @dataclass
 class Verdict:
-    """Prints one line a figure and remembers which missed their target.
+    """Prints one line per figure and remembers which missed their target.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Verdict:
 
 
 def child(program: str, *arguments: str) -> dict[str, Any]:
-    """Run ``program`` in a process of its own; the last line of its output is its answer, as JSON."""
+    """Run ``program`` in a separate process; the last line of its output is its answer, as JSON."""
     command = [sys.executable, program, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -1,9 +1,9 @@
-"""Nanoseconds per photon of several ways to write a sweep in C, beside our kernels: is there a faster one?
+"""Nanoseconds per photon of several methods to write a sweep in C, beside our kernels: is one faster?
 
 ``ways.c`` has the inner loops of a multiplicative update at k = 3, single precision, as a C compiler makes
-them: rows of the spectra put together and turned, or gathered by the processor; sums over pixels in double or
+them: rows of the spectra gathered and transposed, or gathered by the processor; sums over pixels in double or
 single precision, of channels that rise or in any order, or from a second copy of the counts that is sorted by
-channel; one division an entry or one for two. Everything stays in the caches, and nothing else is done. The
+channel; one division per entry or one for two. Everything stays in the caches, and nothing else is done. The
 last lines are the fastest of each, on the photons and dense channels of the mantle map.
 
     python benchmarks/ways.py [--side 192] [--tiny]
@@ -97,7 +97,7 @@ class Ways:
 
 
 def compiled(folder: str) -> ctypes.CDLL | None:
-    """``ways.c`` for this processor; None, with the reason printed, where that cannot be."""
+    """``ways.c`` for this processor; None, with the reason printed, where it cannot be compiled."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         print("no C compiler: nothing measured")
@@ -107,13 +107,13 @@ def compiled(folder: str) -> ctypes.CDLL | None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         first = done.stderr.strip().splitlines()[0] if done.stderr.strip() else "no message"
-        print(f"{compiler} could not compile {SOURCE.name}, probably for want of AVX-512: {first}")
+        print(f"{compiler} could not compile {SOURCE.name}, probably because AVX-512 is missing: {first}")
         return None
     return ctypes.CDLL(str(path))
 
 
 def fastest_photon(ways: Ways) -> float:
-    """Print every way to treat a photon; the nanoseconds of the fastest whole."""
+    """Print every method for a photon; the nanoseconds of the fastest whole."""
     update = {way: ways.nanoseconds(f"gains_{way}") for way in ROWS}
     keeping = {way: ways.nanoseconds(f"gains_{way}", kept=True) for way in ROWS}
     for way in ROWS:
@@ -144,7 +144,7 @@ def fastest_photon(ways: Ways) -> float:
 
 
 def fastest_entry(ways: Ways) -> float:
-    """Print every way to treat an entry of a channel held dense; the nanoseconds of the fastest."""
+    """Print every method for an entry of a channel held dense; the nanoseconds of the fastest."""
     found = {way: ways.nanoseconds(f"dense_{way}") for way in ("one_by_one", "two_ratios")}
     for way, seconds in found.items():
         print(f"entry of a dense channel, {way:<10} {seconds:6.3f} ns")
@@ -165,13 +165,13 @@ def main(arguments: list[str] | None = None) -> int:
         ways = Ways(library, turns, repeats)
         photon, entry = fastest_photon(ways), fastest_entry(ways)
     ours = arithmetic_bounds(turns, repeats)
-    print(f"our kernels, as near the processor: {ours[0]:.3f} ns/photon, {ours[1]:.3f} ns/entry")
+    print(f"our kernels, also in the caches: {ours[0]:.3f} ns/photon, {ours[1]:.3f} ns/entry")
     counts = simulate("mantle", shape=(side, side), counts=120, channels=2048).counts.values
     arranged = photons.for_sweeps(photons.from_dense(counts))
     held = np.count_nonzero(arranged.arrays.dense)
     dense = arranged.dense_channels.size
     print(f"mantle map, {held / arranged.nonzeros:.0%} of its non-zeros in {dense} dense channels")
-    for text, (each, one) in (("ours", ours), ("the fastest ways", (photon, entry))):
+    for text, (each, one) in (("ours", ours), ("the fastest loops", (photon, entry))):
         mixed = (each * (arranged.nonzeros - held) + one * arranged.arrays.dense.size) / arranged.nonzeros
         print(f"  {text}, and nothing else: {mixed:.3f} ns per non-zero")
     return 0

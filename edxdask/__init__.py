@@ -1,6 +1,6 @@
-"""edxdask: STEM-EDX spectrum images larger than memory, at the cost of their photons.
+"""edxdask: STEM-EDX spectrum images that are larger than memory; the cost follows the photons.
 
-Every name below loads on first use, so ``import edxdask`` costs next to nothing.
+Every name below loads on first use, so ``import edxdask`` is fast.
 """
 
 from __future__ import annotations

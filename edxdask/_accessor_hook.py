@@ -1,4 +1,4 @@
-"""Puts ``.edx`` on xarray's objects without loading xarray, nor the operations before their first use.
+"""Puts ``.edx`` on xarray's objects without loading xarray, or the operations before their first use.
 
 ``import edxdask`` must stay quick (the shell completes words with it) and must be enough for ``ds.edx``,
 whichever of the two packages is imported first. So if xarray is not there yet, its import is awaited.

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class LazyPackage(ModuleType):
-    """A package that imports a name's home when the name is first asked for.
+    """A package that imports a name's module when the name is first used.
 
     A module may be called like the function it offers (``edxdask.simulate``, ``edxdask.io.ingest``): the
     import of it would put it in the function's place, and must not.

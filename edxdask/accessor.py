@@ -1,6 +1,6 @@
 """``.edx`` on Datasets and DataTrees: the package's functions as methods of cubes, results and collections.
 
-Each method is the public function of that name called with the object; which of them fit is decided by what
+Each method is the public function of that name called with the object; which methods fit depends on what
 the object is. The package registers the class when it is imported, and loads this module at its first use.
 """
 

@@ -1,4 +1,4 @@
-"""Memory, planned before work starts: what there is, what a step will take, and whether that fits."""
+"""Memory, planned before work starts: what is free, what a step will take, and whether that fits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parse_bytes(text: str | float | int, *, name: str = "memory_limit") -> int:
 
 
 def format_bytes(size: float) -> str:
-    """Size in the unit a person would use.
+    """Size in a unit that people use.
 
     Examples
     --------
@@ -67,11 +67,11 @@ _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def return_large_arrays() -> bool:
-    """Make the C library hand freed arrays of a megabyte and more back to the system at once.
+    """Make the C library return freed arrays of a megabyte and more to the system at once.
 
-    Left alone, glibc raises that limit to 32 MiB when the first such array is freed, and keeps what threads
-    free: reading a 512 × 512 × 2048 map on two threads left 85 MiB so, and no prediction would hold. Holds
-    for the whole process from then on. Returns whether the C library can.
+    Otherwise glibc raises that limit to 32 MiB when the first such array is freed, and keeps what threads
+    free: reading a 512 × 512 × 2048 map on two threads left 85 MiB so, and predictions would be wrong. It is
+    set for the whole process from then on. Returns whether the C library can.
     """
     mallopt = getattr(c_library(), "mallopt", None)
     return mallopt is not None and mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES) == 1
@@ -95,7 +95,7 @@ class MemoryPlan:
     scratch : statistics, one band in flight and the factors, of all threads together
     limit : what the process may take
     threads : that work at once in the process
-    processes : that share the photons
+    processes : number of processes that hold the photons
     copies : binned and thinned copies of the photons that exist at the same time
     copies_state : arrays beside those; they never exist together with ``state``
     """
@@ -141,7 +141,7 @@ class MemoryPlan:
 
     @property
     def peak(self) -> int:
-        """Peak of what is done: what does not fit goes to disk, copies first."""
+        """Peak of the work as planned: what does not fit goes to disk, copies first."""
         held, least = (0, self.from_disk) if self.cached else (self.photons, self.copies_on_disk)
         most = self.base + held + max(self._work, self._copying)
         return most if most <= self.limit else least
@@ -169,7 +169,7 @@ class MemoryPlan:
         return replace(self, photons=photons, state=state, reading=0, copies=0, copies_state=0), spill
 
     def check(self, step: str) -> MemoryPlan:
-        """Return the plan if it fits, else say what would.
+        """Return the plan if it fits; else the error says what would fit.
 
         Raises
         ------
@@ -183,14 +183,14 @@ class MemoryPlan:
             )
             raise MemoryBudgetError(
                 f"{step} does not fit memory_limit={format_bytes(self.limit)}, even with the photons on disk "
-                f"({parts}). It needs memory_limit='{_mebibytes(self.from_disk)}' that way and "
+                f"({parts}). Set memory_limit='{_mebibytes(self.from_disk)}', or "
                 f"'{_mebibytes(self.in_memory)}' to keep the photons in memory.{self._advice()}"
             )
         return self
 
     def _advice(self) -> str:
         if self.processes > 1:
-            return " Or take more workers: each holds its share of the photons and the state."
+            return " Or take more workers: each holds its part of the photons and the state."
         if self.threads == 1:
             return ""
         alone = self.base + max(self.reading // self.threads, self.state + self.scratch // self.threads)

@@ -1,4 +1,4 @@
-"""Where work runs: the only room that makes a Client.
+"""Where work runs: the only module that makes a Client.
 
     with client_for("local", workers=4):
         result = edxdask.nmf(cube, phases=3)
@@ -29,7 +29,7 @@ QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
 QUEUE_DEFAULTS = {"cores": 1, "processes": 1, "walltime": "24:00:00"}
 SHIPPED = {"walltime": "00:30:00"}  # dask-jobqueue's own default, which would end a job after half an hour
 
-# The allocator keeps freed chunks unless told; it reads this once, before a worker starts.
+# The allocator keeps freed chunks unless this is set; it is read once, before a worker starts.
 # One numba thread per task: dask already fills the cores.
 WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -37,10 +37,10 @@ WORKER_ENVIRONMENT = {
     "NUMBA_NUM_THREADS": "1",
 }
 
-# Photons are planned to fit, or lie in a cache of our own: what dask would spill is needed again in the
-# next round, and a worker that it pauses would wait for ever, as nothing it holds can go. Its profiler looks
-# at Python's frames a hundred times per second: 2 % of a core, and kernels have no frames. Every process asks
-# itself 50 times per second whether it is late: half a percent of a core each, where twice is enough.
+# Photons are planned to fit, or are in our own cache: what dask would spill is needed again in the
+# next round, and a worker that it pauses would wait for ever, as nothing it holds can be freed. Its profiler
+# reads Python's frames a hundred times per second: 2 % of a core, and kernels have no frames. Every process
+# checks 50 times per second whether it is late: half a percent of a core each, where twice is enough.
 WORKER_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -52,7 +52,7 @@ WORKER_SETTINGS = {
 # A terminal sends Ctrl-C to every process of the program; workers that died of it could not save states.
 IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
-# A task is blamed for every worker that dies while it runs; where nodes go, three are soon gone.
+# A task is blamed for every worker that dies while it runs; where nodes are taken away, three die soon.
 ALLOWED_FAILURES = 20
 
 
@@ -111,7 +111,7 @@ def client_for(
     import dask
     from distributed import Client
 
-    before = dask.config.get("scheduler", None)  # a Client sets it, and what it leaves behind must not stay
+    before = dask.config.get("scheduler", None)  # a Client sets it, and it must not stay afterwards
     settled = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES, **WORKER_SETTINGS}
     with dask.config.set({"scheduler": before, **settled}):
         if "://" in scheduler:
@@ -143,14 +143,14 @@ def _check_settings(scheduler: str, memory: str | float | None, settings: dict[s
         if known is not None and name not in known:
             kind = "an address" if address else f"scheduler={scheduler!r}"
             listed = f"one of {', '.join(known)}" if known else "nothing"
-            raise ParameterError(name, value, f"no such setting: {kind} takes {listed} here")
+            raise ParameterError(name, value, f"only settings that exist: {kind} takes {listed} here")
     threads = settings.get("threads", 1)
     if scheduler == "local" and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise ParameterError("threads", threads, "threads of one worker, at least 1", "threads=2")
 
 
 def _security_settings() -> tuple[str, ...]:
-    """Names that ``distributed.security.Security`` takes, but the one that is always set here."""
+    """Names that ``distributed.security.Security`` takes, except the one that is always set here."""
     from distributed.security import Security
 
     return tuple(name for name in Security.__slots__ if name != "require_encryption")
@@ -225,7 +225,7 @@ def job_script(scheduler: str, *, memory: str | float | None = None, **settings:
 
 
 def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str, Any]) -> Any:
-    """Cluster without jobs; what neither ``settings`` nor dask's configuration say is set here."""
+    """Cluster without jobs; what ``settings`` and dask's configuration leave open is set here."""
     import dask
 
     with _interrupts_kept():
@@ -257,7 +257,7 @@ def _job_cluster(scheduler: str, memory: str | float | None, settings: dict[str,
 
 @contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Undo what importing dask-jobqueue does to Ctrl-C: end the program, with the exit code of a success."""
+    """Undo what importing dask-jobqueue does to Ctrl-C: it would end the program as if it had succeeded."""
     before = signal.getsignal(signal.SIGINT)
     yield
     if signal.getsignal(signal.SIGINT) is not before:
@@ -265,7 +265,7 @@ def _interrupts_kept() -> Iterator[None]:
 
 
 def _job_environment() -> list[str]:
-    # compiled kernels per node: on a file system that nodes share, their writers race
+    # compiled kernels per node: on a shared file system, their writers race
     folder = "export NUMBA_CACHE_DIR=${TMPDIR:-/tmp}/edxdask-numba-$USER"
     settings = {f"DASK_{key.upper().replace('.', '__')}": value for key, value in WORKER_SETTINGS.items()}
     return [*(f"export {name}={value}" for name, value in {**WORKER_ENVIRONMENT, **settings}.items()), folder]

@@ -35,7 +35,7 @@ def quantify(
 ) -> xr.Dataset | xr.DataTree:
     """Compositions with errors: of the phases of a result, or of a cube's sum, regions or pixels.
 
-    Lines and continuum are fitted together by maximum Poisson likelihood, so that lines that overlap share
+    Lines and continuum are fitted together by maximum Poisson likelihood, so that overlapping lines divide
     their counts; the covariance of the fit is carried into every number.
 
     Parameters
@@ -43,24 +43,24 @@ def quantify(
     data : Dataset or DataTree
         Result of a factorization (its phases get compositions), cube, or collection of either.
     elements : list of str, optional
-        All that show in the spectrum; None takes those that the data name.
+        All elements with lines in the spectrum; None takes those that the data name.
     method : {"cliff-lorimer", "zeta", "cross-section"}
-        Ratios; also mass thickness; also atoms per area.
+        The first gives ratios, the second also mass thickness, the third also atoms per area.
     lines : list of str, optional
-        Lines to go by, at most one per element ("Pt_La"); others are chosen by energy.
+        Lines to use, at most one per element ("Pt_La"); others are chosen by energy.
     k_factors : dict, optional
-        By line, for mass fractions, to a common factor: ``{"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}``, where the
-        second number is a standard error; None takes them from the emission tables and the detector.
+        By line, for mass fractions, up to a common factor: ``{"Fe_Ka": 1.2, "Si_Ka": (1.0, 0.03)}``; the
+        second number is a standard error. None takes them from the emission tables and the detector.
     standard : tuple, optional
         Film of known composition, ``(cube or spectrum, {"Mg": 1, "O": 1})``, to take k-factors from; where
         absorption is corrected, the standard's thickness and density are taken from its attributes.
     thickness : float, optional
-        Of the film in nm, for Cliff-Lorimer's absorption correction.
+        Thickness of the film in nm, for Cliff-Lorimer's absorption correction.
     density : float, optional
-        Of the film in g/cm³, for the same.
+        Density of the film in g/cm³, for the same.
     oxygen : str or dict, optional
         "stoichiometry", or charges such as ``{"Fe": 3}`` that differ from the usual: oxygen then balances the
-        charges of the others, whatever its line says.
+        charges of the others; its line is ignored.
     foreign : list of str
         Elements that are fitted but are no part of the sample: grid, holder, ion beam.
     per : str, mask or dict
@@ -72,15 +72,15 @@ def quantify(
     dose : float, optional
         Electrons on the whole map, for the absolute methods; None takes beam current and live time.
     solid_angle : float, optional
-        Of all detectors in sr, for the absolute methods without factors.
+        Solid angle of all detectors in sr, for the absolute methods without factors.
     beam_energy : float, optional
         In keV; None takes what the data say.
     detector : Detector, optional
         `edxdask.physics.geometry.Detector`; None takes what the attributes say (``detector_window``, or a
         curve in ``efficiency_energy_kev`` and ``efficiency``; ``elevation_deg``), else a windowless one.
     refine_axis : bool
-        Find energy axis, width and rates that do not hold from the data; a guided result keeps the axis and
-        width that its own fit has found.
+        Find the energy axis, the width, and rates that disagree with the tables from the data. A guided
+        result keeps the axis and width that its own fit has found.
 
     Returns
     -------
@@ -91,8 +91,8 @@ def quantify(
 
     Notes
     -----
-    *Guided phases.* Their spectra are a model's and have no noise: ``chi2_red`` is NaN, and no error is less
-    than that of the guided fit, which knows the counts.
+    *Guided phases.* Their spectra come from a model and have no noise: ``chi2_red`` is NaN, and no error is
+    less than that of the guided fit, which knows the counts.
 
     *Chunks.* Sums and regions are read once, now. With ``per="pixel"`` maps are lazy, one task per chunk, and
     every chunk must hold whole spectra.
@@ -145,7 +145,7 @@ def quantify(
     from edxdask.quantify.results import axis_of, quantify_result, root_of
 
     if not (isinstance(per, str) and per == "sum"):
-        raise ParameterError("per", per, "'sum' for a result: its phases are what is quantified")
+        raise ParameterError("per", per, "'sum' for a result, as its phases are quantified")
     root = root_of(data)
     return quantify_result(data, recipe_for(root, axis_of(root)), standard=known)
 
@@ -194,7 +194,7 @@ def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.D
 
 
 def _region(ds: xr.Dataset, mask: Any) -> tuple[Any, float]:
-    """Spectrum of a region, or of all; and its share of the pixels."""
+    """Spectrum of a region, or of all; and its fraction of the pixels."""
     from edxdask.ops import sum_spectrum
     from edxdask.ops.masks import as_mask
 

@@ -55,7 +55,7 @@ class ParameterError(EdxdaskError, ValueError):
         self.parameter, self.value, self.expected, self.fix = parameter, value, expected, fix
         super().__init__(f"{parameter}={value!r}: expected {expected}." + (f" {fix}" if fix else ""))
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # an error must survive the way from a worker
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # workers send errors to the client
         return type(self), (self.parameter, self.value, self.expected, self.fix)
 
 
@@ -76,7 +76,7 @@ class MissingDependencyError(EdxdaskError, ImportError):
 
 
 class VendorFileError(EdxdaskError):
-    """A vendor file could not be read, whatever the cause: exception, crash, hang or wrong totals."""
+    """A vendor file could not be read: by an exception, a crash, a hang or wrong totals."""
 
     def __init__(self, path: str | Path, reader: str, stage: str, reason: str) -> None:
         self.path, self.reader, self.stage, self.reason = str(path), reader, stage, reason
@@ -112,7 +112,7 @@ class StoreWriteError(StoreError):
 
 
 class IncompleteStoreError(StoreError):
-    """A store whose ingest did not finish; the message says how to go on."""
+    """A store whose ingest did not finish; the message says how to resume."""
 
 
 class ForeignStoreError(StoreError):
@@ -124,4 +124,4 @@ class NewerSchemaError(StoreError):
 
 
 class CorruptStoreError(StoreError):
-    """A store that says it is complete and is not, or whose chunks fail their checksum."""
+    """A store that claims to be complete and is not, or has chunks that fail their checksum."""

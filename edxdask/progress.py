@@ -1,11 +1,11 @@
-"""Progress of long work: stages report, whoever called decides what is shown.
+"""Progress of long work: stages report, the caller decides what is shown.
 
 A stage reports to a hook, any callable that accepts a ``Progress``; one thread calls it. The option
 ``progress`` of a public function says where reports go, and ``shown`` turns it into the hook:
 
 - None, the default: a bar on stderr where that is a terminal, a line with a bar in a Jupyter notebook, and
   nothing anywhere else (pipes, files, tests);
-- True: the same, and where nobody watches a line of text on stderr now and then, for the logs of batch jobs;
+- True: the same, and without a terminal a line of text on stderr now and then, for the logs of batch jobs;
 - False: nothing;
 - a callable: called with every ``Progress``, nothing is shown.
 """
@@ -50,7 +50,7 @@ ProgressOption = ProgressHook | bool | None
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Where reports of the call that is under way go; None: nowhere."""
+    """Where reports of the running call go; None: nowhere."""
 
     hook: ProgressHook | None
 
@@ -60,7 +60,7 @@ _CHOSEN: ContextVar[_Chosen | None] = ContextVar("edxdask_progress", default=Non
 
 @contextmanager
 def shown(progress: ProgressOption, label: str) -> Iterator[ProgressHook | None]:
-    """Give the hook that the work in this block reports to, None where nobody wants to know.
+    """Give the hook that the work in this block reports to, None where nobody listens.
 
     A call inside the block that leaves its own ``progress`` at None reports to the same hook, so that work
     made of several public functions has one display.

@@ -1,7 +1,7 @@
-"""What progress looks like: a bar in a terminal or a notebook, lines of text in a log.
+"""How progress is shown: a bar in a terminal or a notebook, lines of text in a log.
 
-Bars show one piece of work at a time, appear when the work has taken a second, and go when it is done. A
-thread of their own draws them, so that work that reports seldom is seen to be alive.
+Bars show one piece of work at a time, appear when the work has taken a second, and disappear at its end. A
+separate thread draws them, so that work that reports rarely still shows that it runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WINDOW = 20.0  # seconds that a rate is taken from: long enough to be steady, sh
 SURE = 1.0  # seconds of reports before time left is estimated
 REDRAW = {"terminal": 0.1, "notebook": 0.5}
 
-_TERMINAL = threading.Lock()  # there is one terminal: two threads that work side by side have one bar
+_TERMINAL = threading.Lock()  # there is one terminal: two threads at work have one bar
 
 
 def duration(seconds: float) -> str:
@@ -49,7 +49,7 @@ class Pace:
     """Rate and time left of the piece of work reported last.
 
     The rate is taken between reports of the last ``WINDOW`` seconds. What comes before the first report
-    (compiling, reading, what an earlier run had done) says nothing of the pace.
+    (compiling, reading, what an earlier run had done) says nothing about the rate.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,14 +64,14 @@ class Pace:
             self._marks.clear()
         now = self._clock()
         if len(self._marks) > 1 and now - self._marks[-2][0] < WINDOW / 100:
-            self._marks.pop()  # a thousand reports a second need no thousand marks
+            self._marks.pop()  # a thousand reports per second do not need a thousand marks
         self._marks.append((now, event.done))
         while len(self._marks) > 2 and self._marks[1][0] <= now - WINDOW:
             self._marks.popleft()
 
     @property
     def rate(self) -> float | None:
-        """Units per second; None until reports tell."""
+        """Units per second; None until there are reports."""
         if len(self._marks) < 2:
             return None
         (first, begun), (last, done) = self._marks[0], self._marks[-1]
@@ -164,7 +164,7 @@ class Picture:
     Attributes
     ----------
     fraction : of the work that is done; None where the total is not known
-    text : what stands behind the bar
+    text : what follows the bar
     """
 
     label: str
@@ -173,7 +173,7 @@ class Picture:
 
 
 class Canvas(Protocol):
-    """Something that a bar can be drawn on."""
+    """Something on which a bar can be drawn."""
 
     def draw(self, picture: Picture) -> None:
         """Show this instead of what is shown."""
@@ -185,7 +185,7 @@ class Canvas(Protocol):
 
 
 class Bar:
-    """Draws the newest report from a thread of its own, once the work has taken ``DELAY`` seconds."""
+    """Draws the newest report from a separate thread, once the work has taken ``DELAY`` seconds."""
 
     def __init__(self, canvas: Callable[[], Canvas | None], label: str, redraw: float) -> None:
         self._canvas, self._label, self._redraw = canvas, label, redraw
@@ -245,7 +245,7 @@ def _terminal() -> Canvas | None:
 
 
 class TerminalCanvas:
-    """One line at the bottom of a terminal, which goes at the end."""
+    """One line at the bottom of a terminal, removed at the end."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -257,7 +257,7 @@ class TerminalCanvas:
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}", markup=False),
         )
-        # what is printed meanwhile stands above the bar; a stdout that goes elsewhere must go on going there
+        # what is printed meanwhile is above the bar; a stdout that goes elsewhere must still go there
         at_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._bars = Bars(
             *columns,
@@ -289,7 +289,7 @@ class TerminalCanvas:
 
 
 class NotebookCanvas:
-    """One line in the output of a notebook's cell; at the end it says what took how long."""
+    """One line in the output of a notebook's cell; at the end it says how long the work took."""
 
     def __init__(self) -> None:
         self._handle: Any = None

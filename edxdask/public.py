@@ -1,6 +1,6 @@
-"""Public functions that join several stages; everything else is public where it stands.
+"""Public functions that join several stages; everything else is public in its own module.
 
-``edxdask.__init__`` hands these out on first use.
+``edxdask.__init__`` loads them on first use.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def collect(data: Mapping[str, xr.Dataset | str | Path]) -> xr.DataTree:
     Parameters
     ----------
     data : mapping of str to Dataset, str or Path
-        Cubes, or paths of stores of one map each, by the name each map is to have.
+        Cubes, or paths of stores of one map each, by the name that each map will have.
 
     Returns
     -------

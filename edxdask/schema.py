@@ -90,7 +90,7 @@ _VARIABLES = (
         CANDIDATE_KIND, (CANDIDATE,), False, "U", "1", "keep", "element, or escape, sum or unknown peak"
     ),
     Variable(CANDIDATE_LINE, (CANDIDATE,), False, "U", "1", "keep", "line that says most"),
-    Variable(LINE_ENERGY, (CANDIDATE,), False, "f", "keV", "keep", "where that line or peak stands"),
+    Variable(LINE_ENERGY, (CANDIDATE,), False, "f", "keV", "keep", "where that line or peak is"),
     Variable(SIGNIFICANCE, (CANDIDATE,), False, "f", "1", "keep", "sigma, misfit of shapes included"),
     Variable(EXPLAINED, (CANDIDATE,), False, "f", "counts", "keep", "counts that a candidate explains"),
     Variable(FAMILIES, (CANDIDATE,), False, "U", "1", "keep", "measured over expected, by family of lines"),
@@ -148,8 +148,8 @@ ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
     Attribute(BEAM_CURRENT, float, "probe current"),
-    Attribute(ELEVATION, list, "detector elevation above the sample plane, one value a detector"),
-    Attribute(AZIMUTH, list, "detector azimuth, one value a detector"),
+    Attribute(ELEVATION, list, "detector elevation above the sample plane, one value per detector"),
+    Attribute(AZIMUTH, list, "detector azimuth, one value per detector"),
     Attribute(TILT_ALPHA, float, "stage tilt about the holder's axis"),
     Attribute(TILT_BETA, float, "stage tilt across the holder's axis"),
     Attribute(FWHM, float, "detector width at Mn Ka"),
@@ -182,7 +182,7 @@ _ATTRIBUTES = (
     Attribute(QUANTIFICATION, str, "method of quantification"),
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
     Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
-    Attribute(FIT_SPLIT, list, "families whose lines the fit did not tie by their rates"),
+    Attribute(FIT_SPLIT, list, "families with lines that the fit did not tie by their rates"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),
@@ -225,7 +225,7 @@ def energy_coordinate(offset: float, scale: float, channels: int) -> xr.Variable
 
 
 def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
-    """Offset and scale (keV) of the energy axis as it stands now, after any slicing.
+    """Offset and scale (keV) of the energy axis as it is now, after any slicing.
 
     Raises
     ------
@@ -252,7 +252,7 @@ def energy_axis(cube: xr.Dataset | xr.DataArray) -> tuple[float, float]:
 def validate_cube(cube: Any, *, name: str = "data") -> xr.Dataset:
     """Return ``cube`` if it is a valid cube, else raise ``SchemaError`` that says what to fix.
 
-    Checks names, dimensions, kinds and the energy axis; looks at no counts.
+    Checks names, dimensions, kinds and the energy axis; reads no counts.
     """
     import xarray as xr
 
@@ -281,7 +281,7 @@ def validate_cube(cube: Any, *, name: str = "data") -> xr.Dataset:
 
 
 def dims_of(name: str, pixels: tuple[str, ...]) -> tuple[str, ...]:
-    """Dimensions of variable ``name`` in a cube whose pixel dimensions are ``pixels``.
+    """Dimensions of variable ``name`` in a cube with the pixel dimensions ``pixels``.
 
     Examples
     --------

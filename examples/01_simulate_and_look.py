@@ -1,4 +1,4 @@
-"""Simulate a map with known truth, look at its spectrum and at the maps of some lines.
+"""Simulate a map with known truth, and draw its spectrum and the maps of some lines.
 
 Writes sum_spectrum.png and line_maps.png to the folder given, else to out/examples.
 """
@@ -22,5 +22,5 @@ maps = cube.edx.line_map(["Mg_Ka", "Ca_Ka", "Fe_Ka"])  # above the background be
 print(edxdask.export(cube, folder / "sum_spectrum.png", overwrite=True))
 print(edxdask.export(maps, folder / "line_maps.png", overwrite=True))
 
-# The truth rides along, under the names that start with truth_.
+# The cube holds the truth, too, under names that start with truth_.
 print(cube.truth_composition.sel(phase="Fp").to_series().round(3))

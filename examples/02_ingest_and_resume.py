@@ -1,6 +1,7 @@
 """Turn files into a store: one map, several maps at once, and one that is interrupted and resumed.
 
-A Ripple file made here stands for the vendor's; Bruker, Velox, JEOL and the others are ingested just so.
+A Ripple file made here replaces the vendor's; Bruker, Velox, JEOL and the others are ingested in the same
+manner.
 """
 
 import sys
@@ -30,7 +31,7 @@ def stop_after_one_band(event):
     raise KeyboardInterrupt
 
 
-# Rows come in bands of 64. What was finished before an interruption, or a kill, or a full disk, is kept.
+# Rows come in bands of 64. Finished bands are kept after an interruption, a kill or a full disk.
 target = folder / "interrupted.zarr"
 try:
     edxdask.ingest(files[0], target, overwrite=True, progress=stop_after_one_band)

@@ -15,7 +15,7 @@ cube = edxdask.simulate(shape=(130, 200), counts=60.0, out=folder / "operations.
 smaller = cube.edx.crop(y=(0.0, 480.0), energy=(0.4, 9.0)).edx.bin(4)  # nm and keV
 print("cropped and binned:", dict(smaller.counts.sizes))
 
-# The energy axis refined on lines that are surely there; this one computes, it needs the sum spectrum.
+# Refine the energy axis on lines that are surely there. This operation computes: it needs the sum spectrum.
 calibrated = smaller.edx.calibrate(["O_Ka", "Si_Ka", "Fe_Ka"])
 print(calibrated.attrs["history"][-1])
 
@@ -25,11 +25,11 @@ inside = edxdask.Ellipse(centre=(260.0, 400.0), radii=(120.0, 200.0))
 both = edxdask.combine_masks(cube, [enough, inside], how="intersection")
 print(f"{int(both.sum())} of {both.size} pixels count")
 
-# A sum spectrum of these pixels, and a map between two energies above a background of your choice.
+# A sum spectrum of these pixels, and a map between two energies above a background that you choose.
 spectrum = cube.edx.sum_spectrum(mask=both)
 window = cube.edx.window_map(6.25, 6.55, background=[(5.9, 6.1), (6.7, 6.9)])
 print(edxdask.export(spectrum.compute(), folder / "ellipse.msa", overwrite=True))
 print(edxdask.export(window.compute(), folder / "fe_window.png", overwrite=True))
 
-# What was made of a cube can be kept as a store of its own.
+# What was made of a cube can be saved as a separate store.
 print(dict(edxdask.save(smaller, folder / "binned.zarr", overwrite=True).counts.sizes))

@@ -1,4 +1,4 @@
-"""Hand cubes, spectra and maps to other programs; the suffix says how."""
+"""Write cubes, spectra and maps for other programs; the suffix gives the format."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Several maps in one store: what is done to a collection is done to each of its maps."""
+"""Several maps in one store: operations on a collection work on each of its maps."""
 
 import sys
 from pathlib import Path

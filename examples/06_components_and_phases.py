@@ -1,4 +1,4 @@
-"""Unmix a map: principal components first, then phases; held against the truth of the simulation."""
+"""Unmix a map: principal components first, then phases, compared with the truth of the simulation."""
 
 import sys
 from pathlib import Path
@@ -9,8 +9,8 @@ folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/examples")
 folder.mkdir(parents=True, exist_ok=True)
 cube = edxdask.simulate(shape=(96, 96), counts=147.0, seed=2, out=folder / "mixed.zarr", overwrite=True)
 
-# Counts are scaled so that noise has variance 1 in every direction; of so few pixels and so many channels it
-# reaches (1 + √(channels / pixels))² = 1.75. Three components stand out.
+# Counts are scaled so that noise has variance 1 in every direction; with so few pixels and so many channels
+# it reaches (1 + √(channels / pixels))² = 1.75. Three components are above that.
 components = edxdask.pca(cube, components=4)
 print("variance along components:", components.explained_variance.values[:6].round(2))
 
@@ -25,6 +25,6 @@ phases = edxdask.fcls(cube, coarse, loss="kl")
 print(edxdask.score(phases, truth=cube))
 print(edxdask.export(phases.abundance, folder / "abundance.png", overwrite=True))
 
-# What the phases do not explain, as a lazy cube: lines that nobody thought of would stand here.
+# What the phases do not explain, as a lazy cube: unexpected lines would be here.
 left = edxdask.residual(cube, phases)
 print(left.residual)

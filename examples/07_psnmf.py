@@ -1,4 +1,4 @@
-"""Pan-sharpening: spectra from binned photons, maps from all of them, every choice found from the data.
+"""Pan-sharpening: spectra from binned photons, maps from all of them, all choices made from the data.
 
 Bin factor and strength of the spatial prior come from count splitting: one half of the photons is fitted,
 the other half judges.
@@ -17,7 +17,7 @@ result = edxdask.psnmf(cube, phases=3)
 print(result.attrs["history"][-1])
 print(edxdask.score(result, truth=cube))
 
-# The same map factorized pixel by pixel, to see what the binning and the prior are worth.
+# The same map factorized pixel by pixel, to see what binning and prior improve.
 print(edxdask.score(edxdask.nmf(cube, phases=3), truth=cube))
 
 print(edxdask.export(result.abundance, folder / "sharp_abundance.png", overwrite=True))

@@ -1,4 +1,4 @@
-"""Physics: which elements a map holds, and phases whose spectra are what these elements emit."""
+"""Physics: which elements a map holds, and phases with spectra of the lines of these elements."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ cube = edxdask.simulate("mantle", shape=(96, 96), counts=147, out=folder / "phys
 found = edxdask.find_elements(cube, known=["Mg", "Si"])
 print(found[["element", "significance"]].to_dataframe().round(1).to_string())
 
-# Ferropericlase holds no silicon and Ca-perovskite no magnesium: that tells which phase is which.
+# Ferropericlase holds no silicon and Ca-perovskite no magnesium: this identifies the phases.
 absent = {"Fp": "Si", "CaPv": "Mg"}
 result = edxdask.psnmf(cube, phases=3, bin=8, elements=cube.attrs["elements"], absent=absent)
 print((100 * result.composition).round(2).to_pandas().T.to_string())

@@ -5,8 +5,8 @@ Usage::
     python -m pip download --no-deps pyTEMlib -d wheels
     python scripts/build_ionisation_table.py wheels/pytemlib-*.whl
 
-The wheel (MIT licence) holds one JSON file a beam energy, with the ionisation cross-section of the
-subshell beside every line. Only those figures are taken, once a subshell: the columns ``emtables_*``.
+The wheel (MIT licence) holds one JSON file per beam energy, with the ionisation cross-section of the
+subshell beside every line. Only those figures are taken, once per subshell: the columns ``emtables_*``.
 
 The columns ``bote_salvat_*`` fix an error in them. Above 16 times the binding energy, the cross-section of
 Bote et al. (2009) is, with γ = 1 + T/mc², β² = 1 - 1/γ², X² = γ² - 1, U = T/E_b,
@@ -15,12 +15,12 @@ Bote et al. (2009) is, with γ = 1 + T/mc², β² = 1 - 1/γ², X² = γ² - 1, 
 
 The published tables hold γ^(+1/2) instead, which is why they jump by 1 % (Si K) to 50 % (Ra L2) where a
 subshell crosses 16 times its binding energy. They lack 4π a0² A/β² · U/(U+b) · g3 (γ^(-1/2) - γ^(1/2)), for
-which three parameters a subshell suffice; they are smooth in Z: ``bote_salvat_high_energy.csv`` lists enough.
-
-The published figures count all vacancies: beside direct ionisation those handed down by radiative, Auger and
+which three parameters per subshell suffice; they are smooth in Z: ``bote_salvat_high_energy.csv`` lists
+enough.
+The published figures count all vacancies: besides direct ionisation those passed down by radiative, Auger and
 Coster-Kronig transitions, with xraylib's probabilities (checked on Sn L3, Nd L2, Sm L3, Rb L3, Au M4 and M5,
-U M5, where direct ionisation plus these sums to the table within 2 %). So Coster-Kronig transitions hand down
-the correction too.
+U M5, where direct ionisation plus these sums to the table within 2 %). So Coster-Kronig transitions also pass
+down the correction.
 Beryllium is in no table: both columns are the formula above.
 """
 
@@ -45,7 +45,7 @@ FORMULAS_MEET_AT = 16.0  # times the binding energy, Bote et al. (2009)
 BERYLLIUM = {"edge_kev": 0.118366, "g": (0.00997, 9.31, -0.0444, 0.0331)}  # ibid., as the parameters' file
 HEADER = """\
 # Cross-sections (cm2 per atom) for an electron to leave a vacancy in a subshell, one row each: direct
-# ionisation and what radiative, Auger and Coster-Kronig transitions hand down.
+# ionisation and what radiative, Auger and Coster-Kronig transitions pass down.
 # Theory: D. Bote, F. Salvat, Phys. Rev. A 77 (2008) 042701; D. Bote et al., At. Data Nucl. Data Tables 95
 # (2009) 871. emtables_*: computed with emtables (A. Teurtrie), as published in {wheel}
 # (MIT licence, Copyright (c) 2024 Gerd Duscher). bote_salvat_*: with one sign fixed.
@@ -101,7 +101,7 @@ def correction(parameters: np.ndarray, number: int, shell: str, beam: float) -> 
 
 
 def coster_kronig(number: int, source: str, target: str) -> float:
-    """Return the share of vacancies in ``source`` that move to ``target`` of the same shell."""
+    """Return the fraction of vacancies in ``source`` that move to ``target`` of the same shell."""
     try:
         return float(
             xraylib.CosKronTransProb(number, getattr(xraylib, f"F{source[0]}{source[1]}{target[1]}_TRANS"))
@@ -113,7 +113,7 @@ def coster_kronig(number: int, source: str, target: str) -> float:
 def corrections(
     parameters: dict[str, np.ndarray], number: int, shells: list[str], beam: float
 ) -> dict[str, float]:
-    """Corrections of all subshells of an element (cm²), those handed down by Coster-Kronig included."""
+    """Corrections of all subshells of an element (cm²), including those passed down by Coster-Kronig."""
     found: dict[str, float] = {}
     for shell in sorted(shells):  # L1 before L2 before L3: sources are complete before they are used
         found[shell] = correction(parameters[shell], number, shell, beam) + sum(

@@ -1,4 +1,4 @@
-"""Build ``docs/k_factors.md``: our k-factors beside the lists of a vendor, and why they differ.
+"""Build ``docs/k_factors.md``: our k-factors compared with the lists of a vendor, and why they differ.
 
 Usage::
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "k_factors.md"
 TEMPLATE = Path(__file__).with_name("k_factors_template.md")
 BEAM_KEV, LOW_BEAM_KEV = 200.0, 60.0
-LINES = {"K": "Ka1", "L": "La1", "M": "Ma1"}  # of the list: one value a family, however many lines it has
+LINES = {"K": "Ka1", "L": "La1", "M": "Ma1"}  # of the list: one value per family, however many lines it has
 EDGES = {"Ka1": "K", "La1": "L3", "Lb1": "L2", "Ma1": "M5"}
 BROWN_POWELL_K = (
     0.52,
@@ -131,7 +131,7 @@ def spread(found: dict[str, float]) -> str:
 
 
 def element_rows(listed: KFactors, columns: dict[str, dict[str, dict[str, float]]]) -> str:
-    """One row of a table an element."""
+    """One row of a table per element."""
     rows = []
     for element in listed:
         cells = [

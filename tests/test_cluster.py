@@ -55,13 +55,13 @@ def test_tls_files_that_do_not_exist_are_named():
 @pytest.mark.parametrize(
     ("scheduler", "setting", "message"),
     [
-        ("local", {"queue": "short"}, "queue='short': .*no such.*'local' takes one of threads"),
-        ("local", {"n_workers": 3}, "n_workers=3: expected no such setting"),
+        ("local", {"queue": "short"}, "queue='short': .*settings that exist.*'local' takes one of threads"),
+        ("local", {"n_workers": 3}, "n_workers=3: expected only settings that exist"),
         ("local", {"threads": 0}, "threads=0: expected threads of one worker"),
-        ("threads", {"walltime": "1:00"}, "walltime='1:00': expected no such setting"),
+        ("threads", {"walltime": "1:00"}, "walltime='1:00': expected only settings that exist"),
         ("threads", {"memory": "1GiB"}, "memory='1GiB': expected None for threads"),
         ("tcp://127.0.0.1:1", {"memory": "1GiB"}, "memory='1GiB': expected None for an address"),
-        ("tls://127.0.0.1:1", {"tls_cafile": "a.pem"}, "tls_cafile='a.pem': .*no such.*tls_ca_file"),
+        ("tls://127.0.0.1:1", {"tls_cafile": "a.pem"}, "tls_cafile='a.pem': .*that exist.*tls_ca_file"),
     ],
 )  # fmt: skip
 def test_settings_that_a_scheduler_would_not_use_are_refused(scheduler, setting, message):

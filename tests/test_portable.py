@@ -89,7 +89,7 @@ for name in ("one", "two"):
 """,
         system,
     )
-    assert done.stderr.count("this system has no limits of processes") == 1
+    assert done.stderr.count("this system has no limits for processes") == 1
 
 
 def test_without_limits_of_the_kernel_a_reader_that_hangs_is_ended_from_within(tmp_path):
@@ -135,7 +135,7 @@ assert not Path("a.zarr.partial").exists() and not Path("r.zarr.lock").exists()
         "windows",
     )
     assert done.stdout.count("a.zarr is being written by process") == 2
-    assert done.stdout.count("another run works towards it") == 2
+    assert done.stdout.count("another run is writing to it") == 2
 
 
 def test_where_nothing_can_lock_the_log_says_so(tmp_path, monkeypatch, caplog):

@@ -1,6 +1,6 @@
-"""Writes files in Bruker's .bcf layout, of any size, with nothing but a row in memory.
+"""Writes files in Bruker's .bcf layout, of any size, with only one row in memory.
 
-The layout is what public readers agree on; both ours and rosettasciio's read these files alike
+Public readers agree on the layout; ours and rosettasciio's read the same from these files
 (tests/io/vendor/test_bruker.py). Chunk checksums, which no public reader knows, are left at zero.
 """
 
@@ -38,7 +38,7 @@ def write_bcf(
             total[:] += counts.sum(axis=0)
             yield encode_row({x: encode_pixel(counts[x]) for x in range(shape[1])})
 
-    def header() -> Iterator[bytes]:  # asked for last, when the sum is known
+    def header() -> Iterator[bytes]:  # called last, when the sum is known
         yield header_xml(shape, [total])
 
     files = {"SpectrumData0": stream(), "HeaderData": header()}
@@ -61,7 +61,7 @@ def _rows(shape: tuple[int, int], channels: int, mean: float, seed: int) -> Iter
 
 
 def stream_head(shape: tuple[int, int]) -> bytes:
-    """What stands before the first row."""
+    """The part before the first row."""
     return struct.pack("<4I", *shape, 4096, 1).ljust(0x1A0, b"\0")
 
 

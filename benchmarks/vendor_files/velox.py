@@ -209,7 +209,7 @@ def _spectrum(
 def _image(
     file: h5py.File, rng: np.random.Generator, shape: tuple[int, int], frames: int, detectors: int
 ) -> None:
-    """Write the HAADF image, one frame a scan, and what Velox needs to show it."""
+    """Write the HAADF image, one frame per scan, and what Velox needs to show it."""
     key = _key("image", 0)
     group = file.create_group(f"Data/Image/{key}")
     data = group.create_dataset("Data", (*shape, frames), np.uint16, chunks=(*shape, 1))
@@ -225,7 +225,7 @@ def _image(
 def _feature(
     file: h5py.File, segments: list[dict[str, Any]], shape: tuple[int, int], frames: int, detectors: int
 ) -> None:
-    """Write what ties streams, spectra and settings to one spectrum image."""
+    """Write what joins streams, spectra and settings to one spectrum image."""
     key = _key("si", 0)
     group = file.create_group(f"Data/SpectrumImage/{key}")
     group.create_dataset("Data", data=np.zeros((1, 1), np.uint8))  # Velox's own, closed form of the cube

@@ -1,4 +1,4 @@
-"""The command itself: its verbs by name, its options, and what becomes of an error."""
+"""The command itself: its verbs by name, its options, and how errors end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import click
 from edxdask.errors import EdxdaskError
 
 PROGRAM = "edxdask"
-INTERRUPTED, PIPE_CLOSED = 130, 1  # 128 + SIGINT; and what click itself makes of a closed pipe
+INTERRUPTED, PIPE_CLOSED = 130, 1  # 128 + SIGINT; and click's own code for a closed pipe
 
-# verb: where it lives, and its line in --help, which must not import it
+# verb: its module, and its line in --help, which must not import it
 VERBS = {
     "ingest": ("edxdask.cli.files", "Turn vendor files into a store."),
     "info": ("edxdask.cli.info", "Say what a store or a vendor file holds."),
@@ -33,7 +33,7 @@ VERBS = {
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
-    "score": ("edxdask.cli.factorize", "Hold a result against a simulation's truth."),
+    "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),
     "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
     "demo": ("edxdask.cli.make", "Simulate a map, unmix it, draw spectrum, lines and phases."),
     "completion": ("edxdask.cli.completion", "Print the script that lets a shell complete commands."),
@@ -42,7 +42,7 @@ VERBS = {
 
 @dataclass
 class Settings:
-    """What the options that every verb has were set to.
+    """Values of the options that every verb has.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def _shared_options() -> list[click.Option]:
 
 
 class Verb(click.Command):
-    """A verb; takes the options that all verbs share, too."""
+    """A verb; also takes the options that all verbs have."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -138,12 +138,12 @@ def _report(error: BaseException, settings: Settings) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
-        # whoever read our output has left, which is their right; Python would complain once more at exit
+        # who read our output has closed it, which is allowed; Python would complain again at exit
         _silence_stdout()
         return PIPE_CLOSED
     if isinstance(error, click.Abort | KeyboardInterrupt):
         said = any("Continue with" in note for note in getattr(error.__cause__ or error, "__notes__", ()))
-        _say("interrupted." + (f" To go on: {settings.resume}" if settings.resume and not said else ""))
+        _say("interrupted." + (f" To resume: {settings.resume}" if settings.resume and not said else ""))
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show()
@@ -159,23 +159,25 @@ def _report(error: BaseException, settings: Settings) -> int:
             _silence_stdout()
         return 1
     if isinstance(error, MemoryError):
-        _say(f"there is not enough memory for this: {error}. Take a smaller map, or a machine with more.")
+        _say(
+            f"there is not enough memory for this: {error}. Use a smaller map, or a machine with more memory."
+        )
         return 1
     if not isinstance(error, Exception):
         raise error
     hint = "" if settings.verbose else "; -v shows where"
-    _say(f"{type(error).__name__}: {error} (not an error edxdask knows{hint})")
+    _say(f"{type(error).__name__}: {error} (not an error that edxdask knows{hint})")
     return 1
 
 
 def _silence_stdout() -> None:
-    """Send what is still to be written nowhere: Python would try again, and complain, at exit."""
+    """Discard what is still to be written: Python would try again, and complain, at exit."""
     with contextlib.suppress(io.UnsupportedOperation):  # a stand-in for stdout, as tests have it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
-    """One line, red where there are colours."""
+    """Print one line, red where there are colours."""
     click.secho(f"{PROGRAM}: {' '.join(text.split())}", fg="red", err=True)
 
 

@@ -1,4 +1,4 @@
-"""A detector's efficiency from a file, onto the maps that a verb works on."""
+"""A detector's efficiency from a file, for the maps that a verb works on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EFFICIENCY_HELP = "CSV of energy (keV) and fraction of photons that the detector
 
 
 def with_efficiency(data: Any, path: str | None) -> Any:
-    """Give every map the efficiency that a file tells of, if there is a file."""
+    """Give every map the efficiency that a file lists, if there is a file."""
     from edxdask.results.collections import is_collection
 
     if path is None:
@@ -27,7 +27,7 @@ def with_efficiency(data: Any, path: str | None) -> Any:
 
 
 def read_curve(path: str) -> tuple[list[float], list[float]]:
-    """Energies and efficiencies, one pair a line; headings and comments are skipped."""
+    """Energies and efficiencies, one pair per line; headings and comments are skipped."""
     if not Path(path).is_file():
         raise MissingStoreError(f"{path}: there is no such file")
     pairs: list[tuple[float, float]] = []
@@ -48,6 +48,6 @@ def read_curve(path: str) -> tuple[list[float], list[float]]:
     rising = all(first[0] < second[0] for first, second in pairwise(pairs))
     if len(pairs) < 2 or not rising or not all(0 <= fraction <= 1 for _, fraction in pairs):
         raise ParameterError(
-            "--efficiency", path, "two lines or more, energies in keV that rise, fractions from 0 to 1"
+            "--efficiency", path, "two lines or more: rising energies in keV, fractions from 0 to 1"
         )
     return [energy for energy, _ in pairs], [fraction for _, fraction in pairs]

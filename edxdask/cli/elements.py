@@ -1,4 +1,4 @@
-"""``edxdask elements``: which elements a store holds, those nobody listed among them."""
+"""``edxdask elements``: which elements a store holds, including those that nobody listed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edxdask.errors import ParameterError
 
 @click.command("elements", cls=Verb)
 @click.argument("store", type=click.Path())
-@click.option("--known", help="Elements that are there, such as Mg,Si; default those the store lists.")
-@click.option("--result", type=click.Path(), help="Result of a factorization: look at what it left.")
-@click.option("--beam-energy", type=float, help="keV, where the store does not say.")
+@click.option("--known", help="Elements in the sample, such as Mg,Si; default: those the store lists.")
+@click.option("--result", type=click.Path(), help="Result of a factorization: search its residual.")
+@click.option("--beam-energy", type=float, help="keV, if the store does not say.")
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
-@click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that make an element.")
+@click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that an element needs.")
 @click.option("--figure", type=click.Path(), help="Draw the spectrum with its lines to .png, .pdf or .svg.")
 @click.option("--overwrite", is_flag=True, help="Replace the figure that is there.")
 @click.pass_obj
@@ -41,7 +41,7 @@ def elements_verb(
 
     if figure is not None:
         if result is not None:
-            raise ParameterError("--figure", figure, "no figure with --result, which has no fit of its own")
+            raise ParameterError("--figure", figure, "no figure with --result, which makes no fit")
         check_file("--figure", figure, FIGURES, overwrite=overwrite)
     data = open_store(store)
     found = find_elements(

@@ -19,7 +19,7 @@ AUTO, FIND = "auto", "find"
 
 
 class OrAuto(click.ParamType):
-    """A number, or ``auto`` where it is to be found from the data."""
+    """A number, or ``auto`` to find it from the data."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
@@ -32,7 +32,7 @@ class OrAuto(click.ParamType):
         try:
             return self.kind(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a number nor {AUTO!r}", param, ctx)
+            self.fail(f"{value!r} is not a number, and not {AUTO!r}", param, ctx)
 
 
 class PhasesOption(click.ParamType):
@@ -63,7 +63,7 @@ PHASES_HELP = "Number of phases, or their names, biggest first."
 
 
 def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that all factorizations share."""
+    """Add the options of all factorizations."""
     options = (
         click.argument("store", type=click.Path()),
         click.option("-o", "--out", required=True, type=click.Path(), help="Store of the result."),
@@ -115,7 +115,7 @@ def _guided(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of physics-guided factorizations."""
     options = (
         click.option(
-            "--elements", type=Elements(), help="Elements of the sample: spectra are made of theirs."
+            "--elements", type=Elements(), help="Elements of the sample: spectra are made of their lines."
         ),
         click.option(
             "--absent",
@@ -145,7 +145,7 @@ def _run(
     checkpointed: bool = True,
     efficiency: str | None = None,
 ) -> Any:
-    """Open, factorize on the scheduler asked for, save; an interrupted run goes on with the same command."""
+    """Open, factorize on the chosen scheduler, save; the same command resumes an interrupted run."""
     from edxdask.cluster import client_for
     from edxdask.io import open_store, save
     from edxdask.io.save import continued_by
@@ -186,10 +186,22 @@ def print_result(settings: Settings, out: str, result: Any) -> None:
 @_factorizer
 @_guided
 @click.option("--phases", type=PhasesOption(findable=False), default=3, show_default=True, help=PHASES_HELP)
-@click.option("--loss", type=click.Choice(["kl", "frobenius"]), default="kl", show_default=True)
-@click.option("--init", type=click.Choice(["nndsvda", "random"]), default="nndsvda", show_default=True)
-@click.option("--max-iter", type=int, default=500, show_default=True)
-@click.option("--tol", type=float, default=1e-7, show_default=True, help="Relative gain to stop at.")
+@click.option(
+    "--loss",
+    type=click.Choice(["kl", "frobenius"]),
+    default="kl",
+    show_default=True,
+    help="kl fits Poisson counts.",
+)
+@click.option(
+    "--init",
+    type=click.Choice(["nndsvda", "random"]),
+    default="nndsvda",
+    show_default=True,
+    help="How factors start.",
+)
+@click.option("--max-iter", type=int, default=500, show_default=True, help="Most iterations.")
+@click.option("--tol", type=float, default=1e-7, show_default=True, help="Relative gain at which to stop.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.pass_obj
 def nmf_verb(
@@ -232,9 +244,17 @@ def nmf_verb(
 @_factorizer
 @_guided
 @click.option("--phases", type=PhasesOption(findable=True), default=3, show_default=True, help=PHASES_HELP)
-@click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels a bin.")
-@click.option("--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the prior.")
-@click.option("--prior", type=click.Choice(["tv", "laplacian"]), default="tv", show_default=True)
+@click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels per side.")
+@click.option(
+    "--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the spatial prior."
+)
+@click.option(
+    "--prior",
+    type=click.Choice(["tv", "laplacian"]),
+    default="tv",
+    show_default=True,
+    help="Kind of spatial prior.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.pass_obj
 def psnmf_verb(
@@ -251,7 +271,7 @@ def psnmf_verb(
     keep_axis: bool,
     **where: Any,
 ) -> None:
-    """Unmix STORE (a cube or a collection): spectra from binned photons, maps from all of them."""
+    """Unmix STORE (a cube or a collection): spectra from bins, maps from all pixels."""
     from edxdask.factorize.psnmf import psnmf
 
     physics = {"elements": elements, "absent": dict(absent), "refine_axis": not keep_axis}
@@ -286,7 +306,7 @@ def pca_verb(settings: Settings, store: str, out: str, components: int, weightin
 @click.argument("truth", type=click.Path())
 @click.pass_obj
 def score_verb(settings: Settings, result: str, truth: str) -> None:
-    """Hold RESULT against the TRUTH that rides along in a simulated store."""
+    """Compare RESULT with TRUTH, the simulated store, which holds what is true."""
     from edxdask.io import open_store
     from edxdask.results.score import score
 

@@ -17,7 +17,7 @@ from edxdask.errors import ParameterError
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
-SPECTRA_APART = (".msa", ".emsa")  # one spectrum a file, so a result goes to several by itself
+SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
 
 class FrameRange(click.ParamType):
@@ -31,7 +31,7 @@ class FrameRange(click.ParamType):
             return value
         first, colon, last = str(value).partition(":")
         if not colon or not first.isdigit() or not last.isdigit() or int(first) >= int(last):
-            self.fail(f"{value!r} is no range of frames: write A:B with A < B, as in 0:10", param, ctx)
+            self.fail(f"{value!r} is not a range of frames: write A:B with A < B, as in 0:10", param, ctx)
         return int(first), int(last)
 
 
@@ -67,7 +67,7 @@ def ingest_verb(
     from edxdask.io import ingest
 
     if missing := [path for path in src if not Path(path).exists()]:
-        raise ParameterError("SRC", missing[0], "a vendor file, and there is no such file")
+        raise ParameterError("SRC", missing[0], "a vendor file; there is no such file")
     settings.resume = again()
     with shown(settings) as progress:
         ingest(
@@ -84,7 +84,7 @@ def ingest_verb(
 
 
 def again(option: str | None = "--resume") -> str:
-    """Return the command line that continues this one; ``option`` is what it needs for that."""
+    """Return the command line that continues this one, with ``option`` added."""
     given = [w for w in sys.argv[1:] if option is None or w not in ("--resume", "--overwrite")]
     return " ".join(map(shlex.quote, [PROGRAM, *given, *([option] if option else [])]))
 
@@ -124,7 +124,7 @@ def bin_verb(
     from edxdask.public import open as open_store
 
     if factor is None and energy is None:
-        raise click.UsageError("say how much to bin: -b 4, or --energy 2")
+        raise click.UsageError("give the number of pixels or channels to sum: -b 4, or --energy 2")
     check_target(out, store, overwrite=overwrite or resume)
     ds = open_store(store)
     binned = ds.edx.bin(factor, **({} if energy is None else {ENERGY: energy}))
@@ -162,7 +162,7 @@ def export_verb(
     from edxdask.report.export import export, spectra_of
 
     if lines and spectrum:
-        raise click.UsageError("either --map or --spectrum, one file holds one of them")
+        raise click.UsageError("either --map or --spectrum: one file holds one of them")
     data = one_map(store, name)
     cube = COUNTS in data
     if lines:
@@ -182,7 +182,7 @@ def export_verb(
 
 
 def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
-    """Map of one line, or stack of several; a line off the energy axis is named."""
+    """Map of one line, or stack of several; an error names a line off the energy axis."""
     from edxdask.physics.lines import line_centroid
 
     for line in lines:
@@ -195,7 +195,7 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
             raise ParameterError(
                 "--map",
                 line,
-                f"a line that lies, with its background, within the axis of {low:g} to {high:g} keV",
+                f"a line that is, with its background, on the axis of {low:g} to {high:g} keV",
                 f"This one is at {line_centroid(line):.4g} keV.",
             ) from error
     return ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()
@@ -210,7 +210,7 @@ def one_map(store: str, name: str | None) -> Any:
     data = open_store(store)
     if not is_collection(data):
         if name is not None:
-            raise ParameterError("--name", name, "nothing, as the store holds one map only")
+            raise ParameterError("--name", name, "no name, as the store holds one map only")
         return data
     if name is None and kind_of(data) is not Kind.CUBE:
         return data

@@ -1,4 +1,4 @@
-"""``edxdask info``: what a person wants to know of a store or a vendor file, without reading its counts."""
+"""``edxdask info``: what a person needs to know of a store or a vendor file, without reading its counts."""
 
 from __future__ import annotations
 

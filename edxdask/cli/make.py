@@ -35,10 +35,10 @@ class Shape(click.ParamType):
             return value
         sides = str(value).lower().replace("×", "x").split("x")
         if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
-            self.fail(f"{value!r} is no shape: write rows x columns, as in 180x180", param, ctx)
+            self.fail(f"{value!r} is not a shape: write rows x columns, as in 180x180", param, ctx)
         rows, columns = map(int, sides)
         if rows * columns > MOST_PIXELS:
-            self.fail(f"{value!r} has more than {MOST_PIXELS} pixels: no map is so large", param, ctx)
+            self.fail(f"{value!r} has more than {MOST_PIXELS} pixels, which is the limit", param, ctx)
         return rows, columns
 
 
@@ -48,7 +48,7 @@ class Shape(click.ParamType):
 @click.option("--shape", type=Shape(), default="180x180", show_default=True, help="Rows and columns.")
 @click.option("--channels", type=int, help="Length of the energy axis; default the recipe's.")
 @click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons per pixel.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another map.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Each seed gives another map.")
 @click.option("--beam-energy", type=float, default=200.0, show_default=True, help="keV.")
 @click.option("--resume", is_flag=True, help="Continue a simulation that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
@@ -91,7 +91,7 @@ def _folder(out: str) -> Path:
     """Make the folder of the demo."""
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
-        raise ParameterError("--out", out, "a folder, and this is a file", "Name another folder with -o.")
+        raise ParameterError("--out", out, "a folder; this is a file", "Name another folder with -o.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,7 +120,7 @@ def demo_verb(settings: Settings, out: str) -> None:
 
     folder = _folder(out)
     store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
-    with shown(settings) as progress, continued_by(again(option=None)):  # a demo starts anew each time
+    with shown(settings) as progress, continued_by(again(option=None)):  # a demo always starts again
         ds = simulate(shape=DEMO_SHAPE, out=store, overwrite=True, progress=progress)
         found = psnmf(ds, phases=3, elements=ds.attrs[schema.ELEMENTS], absent=DEMO_ABSENT, progress=progress)
         save(found, result, overwrite=True)

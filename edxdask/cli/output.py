@@ -21,7 +21,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(rows: Sequence[tuple[str, str]], *, title: str | None = None) -> None:
-    """Two columns, names and values; long values wrap, nothing is cut off."""
+    """Two columns, names and values; long values wrap, nothing is cut."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -32,7 +32,7 @@ def print_table(rows: Sequence[tuple[str, str]], *, title: str | None = None) ->
     for name, value in rows:
         table.add_row(Text(name), Text(value))
     console = Console(file=sys.stdout, highlight=False)
-    # a file or a pipe has no width of its own: a narrow guess would break lines that programs look for
+    # a file or a pipe has no width: a narrow guess would break lines that programs search for
     if not console.is_terminal:
         console.width = 200
     console.print(table)
@@ -43,7 +43,7 @@ def print_columns(
 ) -> None:
     """Print a table with headings; a first cell like the one above it stays empty.
 
-    Rows whose numbers are in ``faint`` are grey. Columns of numbers stand to the right.
+    Rows with their numbers in ``faint`` are grey. Columns of numbers are right-aligned.
     """
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Progress of verbs: the library's, with lines now and then where a file listens, and none with ``-q``."""
+"""Progress of verbs: as in the library; lines now and then in a file, none with ``-q``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from edxdask.progress import ProgressHook
 
 
 def shown(settings: Settings) -> AbstractContextManager[ProgressHook | None]:
-    """Show what the work in this block reports; calls in it need no ``progress`` of their own."""
+    """Show what the work in this block reports; calls in it need no ``progress``."""
     verb = click.get_current_context(silent=True)
     return progress.shown(not settings.quiet, PROGRAM if verb is None else verb.info_name or PROGRAM)

@@ -27,17 +27,27 @@ STOICHIOMETRY = "stoichiometry"
 @click.command("quantify", cls=Verb)
 @click.argument("store", type=click.Path())
 @click.option("-o", "--out", type=click.Path(), help="Store of the quantified result.")
-@click.option("--elements", type=Elements(), help="All that show; default those the store lists.")
-@click.option("--foreign", type=Elements(), help="Elements fitted, but no part of the sample: grid, holder.")
+@click.option(
+    "--elements", type=Elements(), help="All that have lines in the spectrum; default: those the store lists."
+)
+@click.option(
+    "--foreign", type=Elements(), help="Elements that are fitted but not in the sample: grid, holder."
+)
 @click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
-@click.option("--lines", type=Elements(), help="Lines to go by, such as Pt_La; others are chosen by energy.")
-@click.option("--factors", type=click.Path(), help="CSV or JSON of line and factor (and its error).")
+@click.option("--lines", type=Elements(), help="Lines to use, such as Pt_La; others are chosen by energy.")
+@click.option("--factors", type=click.Path(), help="CSV or JSON of lines and factors (and their errors).")
 @click.option("--efficiency", type=click.Path(), help=EFFICIENCY_HELP)
-@click.option("--thickness", type=float, help="Of the film, nm; with --density for absorption.")
-@click.option("--density", type=float, help="Of the film, g/cm3.")
+@click.option(
+    "--thickness", type=float, help="Thickness of the film, nm; with --density corrects absorption."
+)
+@click.option("--density", type=float, help="Density of the film, g/cm3.")
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
-@click.option("--solid-angle", type=float, help="Of all detectors, sr, for absolute methods without factors.")
-@click.option("--oxygen", is_flag=True, help="Oxygen by stoichiometry instead of by its line.")
+@click.option(
+    "--solid-angle",
+    type=float,
+    help="Solid angle of all detectors, sr, for absolute methods without factors.",
+)
+@click.option("--oxygen", is_flag=True, help="Find oxygen by stoichiometry, not by its line.")
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
 @click.option("--table", type=click.Path(), help="Write the table to .csv, .json or .txt.")
 @click.option("--figure", type=click.Path(), help="Draw the fits to .png, .pdf or .svg.")
@@ -130,7 +140,7 @@ def _json_factors(path: str) -> dict[str, Any]:
     try:
         given = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ParameterError("--factors", path, f"JSON, which this is not: {error}") from None
+        raise ParameterError("--factors", path, f"valid JSON; this is not: {error}") from None
     example = '{"Fe_Ka": 1.2, "Si_Ka": [1.0, 0.03]}'
     if not isinstance(given, dict):
         raise ParameterError("--factors", path, f"one object of lines and factors: {example}")

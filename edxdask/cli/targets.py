@@ -1,4 +1,4 @@
-"""Where a result may go: asked before hours of work, not after."""
+"""Where a result may go: checked before hours of work, not after."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def check_target(out: str, source: str, *, overwrite: bool) -> None:
     Raises
     ------
     ParameterError
-        If it is the source itself, or lies in a folder that does not exist.
+        If it is the source itself, or its folder does not exist.
     StoreExistsError
         If it exists and may not be replaced.
     ForeignStoreError
-        If it exists and is no store.
+        If it exists and is not a store.
     """
     from edxdask.io.target import is_ours
 
@@ -43,9 +43,13 @@ def check_target(out: str, source: str, *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise StoreExistsError(f"{out}: exists already; --overwrite replaces it, or name another target")
+        raise StoreExistsError(
+            f"{out}: exists already; --overwrite replaces it, or give another path with --out"
+        )
     if not is_ours(target):
-        raise ForeignStoreError(f"{out}: exists and is no store of ours, so it is left alone: name another")
+        raise ForeignStoreError(
+            f"{out}: exists and is not a store of edxdask, so it is left alone: give another path"
+        )
 
 
 def check_file(option: str, path: str, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
@@ -61,7 +65,7 @@ def check_file(option: str, path: str, suffixes: tuple[str, ...], *, overwrite: 
 
 @contextmanager
 def claimed(out: str) -> Iterator[None]:
-    """Keep a second run from working towards the same target; a killed run lets go by itself."""
+    """Keep a second run from writing to the same target; a killed run frees it."""
     path = Path(f"{out}.lock")
     try:
         opened = path.open("w")
@@ -73,13 +77,15 @@ def claimed(out: str) -> Iterator[None]:
         try:
             lock(file.fileno())
         except BlockingIOError as error:
-            raise StoreBusyError(f"{out}: another run works towards it now ({path} is locked)") from error
+            raise StoreBusyError(
+                f"{out}: another run is writing to it now ({path} is locked): wait, or give another path"
+            ) from error
         except OSError as error:  # Lustre mounted without flock
-            say_once(f"{path} cannot be locked ({error}): start no second run towards the same target")
+            say_once(f"{path} cannot be locked ({error}): start no second run with the same target")
         try:
             yield
         finally:
-            if WINDOWS:  # it removes no open file, and this one not if another run has opened it by then
+            if WINDOWS:  # Windows removes no open file; if another run has opened this one, it stays
                 file.close()
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

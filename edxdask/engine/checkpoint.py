@@ -1,4 +1,4 @@
-"""Checkpoints: every partition writes its own state, the client the factors; a rename makes it count.
+"""Checkpoints: every partition writes its own state, the client the factors; a rename makes it valid.
 
 States are stored by pixel number, so that a run may resume with other partitions, on another scheduler.
 """
@@ -29,7 +29,7 @@ _PIECE = re.compile(r"pixels-(\d+)-(\d+)\.npz$")
 
 @dataclass(frozen=True)
 class StateLoader:
-    """Makes a partition's state from a checkpoint; goes to the workers as it is."""
+    """Makes a partition's state from a checkpoint; is sent to the workers."""
 
     folder: Path
 
@@ -57,7 +57,7 @@ class StateLoader:
         if found != stop - first:
             raise EdxdaskError(
                 f"{self.folder}: checkpoint without pixels {first} to {stop - 1}; was it removed during the "
-                "run, or is it on a disk that this worker does not see? Start anew with another folder."
+                "run, or is it on a disk that this worker does not see? Start again with another folder."
             )
         return state
 
@@ -83,7 +83,7 @@ class Checkpoint:
     ----------
     folder : where; on a cluster, a folder that all workers see
     identity : what the run is (data, method, parameters); a checkpoint of another run is refused. When to
-        stop is no part of it: a run may go on longer than first asked for, but not less long (``Loop``)
+        stop is no part of it: a run may take more iterations than first requested, but not fewer (``Loop``)
     """
 
     folder: Path
@@ -156,7 +156,7 @@ class Checkpoint:
 
 
 def refuse_other_run(place: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Refuse what an earlier run left if it was not this run; both identities as JSON gives them back.
+    """Refuse what another run left; both identities as JSON gives them back.
 
     Raises
     ------
@@ -167,8 +167,8 @@ def refuse_other_run(place: Path, there: Mapping[str, Any], here: Mapping[str, A
     if changed:
         seen = ", ".join(f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in changed)
         raise EdxdaskError(
-            f"{place}: this checkpoint is of another run ({seen}). Give the same parameters to go on with "
-            "it, or remove the folder to start anew."
+            f"{place}: this checkpoint is of another run ({seen}). Give the same parameters to resume "
+            "it, or remove the folder to start again."
         )
 
 

@@ -2,16 +2,16 @@
 
 A worker that dies takes its partitions' photons and states with it; the scheduler makes both again from
 the lazy source and from the last checkpoint (``anchor``). Tasks prefer the worker that holds their
-partition and may go elsewhere: strict pinning hangs when that worker is gone (``worker_loss`` sees to it that
-this holds where all workers are gone for a while).
+partition and may go elsewhere: strict pinning hangs when that worker is gone (``worker_loss`` makes sure that
+this is also true where all workers are gone for a while).
 
-The scheduler keeps every task of a chain, and the factors each was given, for as long as its end is wanted.
+The scheduler keeps every task of a chain, and the factors each was given, as long as its end is needed.
 So chains are cut every ``CHAIN_ROUNDS`` rounds: at a checkpoint if there is one, else by sending the states
 through the client into new tasks (``_cut``), which needs no folder that all nodes see. The scheduler then
 holds the factors of so many rounds and the states once, and a lost worker costs so many rounds at most.
 
-What a round waits for is messages. On a few workers the statistics are asked for in one call to all of them,
-which each answers with the sum of what it holds: tasks that hand them out would take their way through the
+A round waits for messages. On a few workers the statistics are requested in one call to all of them,
+and each answers with the sum of what it holds: tasks that return them would pass through the
 scheduler once more (19 instead of 11 ms per round on two workers, 220 instead of 150 on 32). Those tasks,
 in a tree, are for many workers, and for the round in which one is lost.
 """
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 
 TREE_WIDTH = 8  # statistics added per task
 # So many workers answer the client each. What more of them say (up to 1 MB each: 32 phases, 4096 channels)
-# would keep one connection longer than tasks keep the scheduler, and is added on the way.
+# would keep one connection longer than tasks keep the scheduler, and is added by tasks.
 FEW_WORKERS = 64
-IN_FLIGHT = 2  # answers of ``collect`` on their way at once, to bound the client's memory
+IN_FLIGHT = 2  # answers of ``collect`` under way at once, to bound the client's memory
 CHAIN_ROUNDS = 64  # more than the rounds between two checkpoints
 CHAIN_SECONDS = 600.0
-ROSTER_SECONDS = 5.0  # how often to look which workers there are
+ROSTER_SECONDS = 5.0  # how often to check which workers there are
 INLINE_PARTITIONS = 16  # more partitions get the factors from one another, not each from the client
 
 
@@ -81,7 +81,7 @@ class Held:
 
 
 def stats_held(keys: Sequence[str], dask_worker: Worker) -> Held:
-    """Look for states on a worker, which ``distributed`` fills in."""
+    """Find states on a worker, which ``distributed`` fills in."""
     here = [key for key in keys if key in dask_worker.data]
     stats = [cast(Advanced, dask_worker.data[key]).stats for key in here]
     return Held(here, add_stats(stats) if stats else {})
@@ -184,7 +184,7 @@ class ClusterExecutor:
         if len(self._addresses) <= FEW_WORKERS:
             # the round before goes only now: the client sends every 10 ms, and tasks must not wait for that
             states = self._states = self.client.compute(states, optimize_graph=False)
-            self._answers = []  # of a round that took the other way: they would keep their chain
+            self._answers = []  # of a round that used the other method: they would keep their chain
             if (total := self._ask_workers()) is not None:
                 return total
         stats = [self._later(i, stats_of, state) for i, state in enumerate(states)]
@@ -197,7 +197,7 @@ class ClusterExecutor:
         return add_stats(self.client.gather(self._answers))
 
     def _ask_workers(self) -> Stats | None:
-        """Sum of statistics from those who hold them; None unless each is held, and once."""
+        """Sum of statistics from the workers that hold them; None unless each is held exactly once."""
         from distributed import wait
 
         wait(self._states)
@@ -208,7 +208,7 @@ class ClusterExecutor:
         return add_stats([answer.total for answer in answers if answer.keys])
 
     def _look_after_chain(self) -> None:
-        """Give partitions of lost workers a new home, and cut chains of tasks that grew long."""
+        """Give partitions of lost workers to others, and cut chains of tasks that grew long."""
         now = time.monotonic()
         if now - self._seen_at > ROSTER_SECONDS:
             self._seen_at = now
@@ -218,7 +218,7 @@ class ClusterExecutor:
             self._cut()
 
     def _find_homes(self, addresses: list[str]) -> None:
-        """Where a worker came for one that went, send it the partitions of that one."""
+        """Where a new worker replaced a lost one, send it the partitions of that one."""
         if not addresses or addresses == self._addresses:
             return
         self._addresses = addresses
@@ -278,10 +278,10 @@ class ClusterExecutor:
         return fresh, list(self.client.gather(sizes))
 
     def close(self) -> None:
-        """Let go of everything, files included."""
+        """Release everything, files included."""
         self._states, self._answers, self._parts, self._jobs = [], [], [], []
         if self._caches and self.client.status == "running":
-            # a worker that is just dying has lost its files to its nanny already
+            # the nanny of a dying worker has removed its files already
             self.client.run(remove_folders, sorted(self._caches), on_error="ignore")
 
 
@@ -302,7 +302,7 @@ def state_alone(partition: Partition, state: State) -> State:
 
 
 def pass_on(shared: Any) -> Any:
-    """Factors of a round, as a task whose result workers fetch from one another."""
+    """Factors of a round, as a task; workers fetch its result from one another."""
     return shared
 
 
@@ -312,7 +312,7 @@ def large_graphs() -> Any:
 
 
 def derive_copy(derivation: Derivation, source: Partition, heads: Sequence[PhotonBlock]) -> Partition:
-    """Make a partition from another, as a task; a cache without a place lies with the worker's own files."""
+    """Make a partition from another, as a task; a cache without a place is with the worker's own files."""
     if derivation.cache is not None:
         derivation = replace(derivation, cache=_here(derivation.cache))
     return derivation(source, heads)
@@ -324,7 +324,7 @@ def no_state(partition: Partition) -> State:
 
 
 def load_job(job: PartitionJob) -> Partition:
-    """Make a partition, as a task; a cache without a place lies with the worker's own files."""
+    """Make a partition, as a task; a cache without a place is with the worker's own files."""
     if job.cache is not None:
         job = replace(job, cache=_here(job.cache))
     return job.load()

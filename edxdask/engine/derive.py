@@ -1,4 +1,4 @@
-"""Partitions made from partitions: binned, thinned, or both, where the photons already are.
+"""Partitions made from partitions: binned, thinned, or both, on the workers that hold the photons.
 
 Bins need not end where partitions end. A bin belongs to the partition that holds its first row; the rows
 it lacks come as photons (``head``) from the partitions below.
@@ -42,7 +42,7 @@ class Thinning:
     rest: bool = False
 
     def __call__(self, block: PhotonBlock, first_pixel: int) -> PhotonBlock:
-        """Cut the part out of a block whose first pixel has that number."""
+        """Cut the part out of the block that begins at that pixel."""
         parts = thin(block, self.fraction, seed=self.seed, pixel_index=first_pixel)
         return parts[1 if self.rest else 0]
 

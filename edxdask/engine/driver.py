@@ -26,8 +26,8 @@ Round = Callable[[Shared, int], tuple[Shared, float]]
 class StopRule:
     """Stop after ``max_iter`` rounds, or when ``patience`` rounds in a row gained less than ``tol``.
 
-    The gain is relative to the objective's own size; between rounds whose objective is NaN, since nobody
-    looked, it is that of one round on average.
+    The gain is relative to the objective's own size; between rounds with an objective of NaN, since it was
+    not computed, it is that of one round on average.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class StopRule:
         return bool(np.all(gains < self.tol * np.abs(recent[1:])))
 
     def first_met(self, objectives: list[float]) -> int | None:
-        """Count the rounds after which the loop would have ended; None where it would go on.
+        """Count the rounds after which the loop would have ended; None where it would continue.
 
         Examples
         --------
@@ -73,7 +73,7 @@ class StopRule:
 
 @dataclass
 class Loop:
-    """How to run: everything a user may set about a run that does not change its result.
+    """How to run: all settings of a run that do not change its result.
 
     Attributes
     ----------
@@ -90,11 +90,11 @@ class Loop:
     seconds: float = 120.0
 
     def run(self, step_round: Round, shared: Shared) -> tuple[Shared, np.ndarray]:
-        """Repeat ``shared, objective = step_round(shared, iteration)`` from the newest checkpoint on.
+        """Repeat ``shared, objective = step_round(shared, iteration)``, starting from the newest checkpoint.
 
-        An objective is NaN where nobody looked.
+        An objective is NaN where it was not computed.
 
-        Ctrl-C ends the run after the round it falls into, when factors and states belong together.
+        Ctrl-C ends the run after the current round, when factors and states belong together.
         """
         objectives, shared = self._resume(shared)
         resumed = len(objectives)
@@ -122,12 +122,12 @@ class Loop:
         end = self.rule.first_met(objectives)
         if end is not None and end < iteration:
             raise EdxdaskError(
-                f"{self.label}: the checkpoint stands after iteration {iteration}, and this run would "
+                f"{self.label}: the checkpoint is of iteration {iteration}, and this run would "
                 f"have ended after {end} (max_iter={self.rule.max_iter}, tol={self.rule.tol:g}). Give the "
-                "max_iter and tol of the run that left it, or remove the checkpoint folder to start anew."
+                "max_iter and tol of the run that left it, or remove the checkpoint folder to start again."
             )
         self.executor.start(loader)
-        logger.info("%s: goes on after iteration %d", self.label, iteration)
+        logger.info("%s: resumes after iteration %d", self.label, iteration)
         return objectives, stored
 
     def _report(self, objectives: list[float], resumed: int) -> None:
@@ -145,7 +145,7 @@ class Loop:
                 self.executor, len(objectives), {**shared, "objectives": np.array(objectives)}
             )
         except OSError as error:
-            # The run is worth more than its checkpoint: go on, the previous one still stands.
+            # The run is worth more than its checkpoint: continue, the previous one is still there.
             logger.warning(
                 "%s: no checkpoint after iteration %d, the one before it is kept: %s",
                 self.label,
@@ -168,7 +168,7 @@ class Loop:
             )
         elif self._save(shared, objectives):
             logger.warning(
-                "%s: interrupted after iteration %d; checkpoint in %s: the same command goes on from there",
+                "%s: interrupted after iteration %d; checkpoint in %s: the same command resumes from there",
                 self.label,
                 done,
                 self.checkpoint.folder,

@@ -1,4 +1,4 @@
-"""Where partitions live and tasks run: the one interface, and the threads of this process behind it."""
+"""Where partitions are kept and tasks run: the one interface, and the threads of this process behind it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything, files included."""
+        """Release everything, files included."""
         ...
 
 
@@ -157,7 +157,7 @@ class ThreadExecutor:
         return fresh, [(part.nonzeros, part.photons) for part in fresh._partitions]
 
     def close(self) -> None:
-        """Let go of everything, files included."""
+        """Release everything, files included."""
         self._pool.shutdown(cancel_futures=True)
         self._partitions, self._states = [], []
         for folder in self._caches:

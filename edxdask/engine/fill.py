@@ -1,7 +1,7 @@
 """Channels that most pixels have counts in: sweeps hold them dense.
 
-Which they are follows from the data alone, not from chunks, bands or partitions, so that rounding is the same
-however the work is parted.
+The choice follows from the data alone, not from chunks, bands or partitions, so that rounding is the same
+however the work is split.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from edxdask.engine.layout import TilePlan
 from edxdask.engine.maps import MapView, tile_array
 from edxdask.photons import LEAST_DENSE_FILL
 
-PATCHES, SIDE = 16, 4  # squares of pixels that are looked at: 256 pixels know a fill of 0.2 to 0.025
+PATCHES, SIDE = 16, 4  # squares of pixels that are examined: 256 pixels give a fill of 0.2 to within 0.025
 STEPS = 0.7548776662466927, 0.5698402909980532  # of a sequence that covers a square evenly, however long
 
 
 def mean_counts(maps: Sequence[MapView]) -> np.ndarray:
     """Estimate the photons per pixel in each channel, (E,), from how many of some pixels have none.
 
-    A few pixels with very many photons do not count for more than others.
+    A few pixels with very many photons have no more weight than others.
     """
     images = [(view, image) for view in maps for image in range(view.stack.images)]
     filled, pixels = np.zeros(maps[0].counts.shape[-1]), 0
@@ -40,7 +40,7 @@ def mean_counts(maps: Sequence[MapView]) -> np.ndarray:
 
 
 def channels_to_hold_dense(mean: np.ndarray) -> np.ndarray:
-    """Channels of which more than ``LEAST_DENSE_FILL`` is filled where photons come at random.
+    """Channels with more than ``LEAST_DENSE_FILL`` of the pixels filled, if photons come at random.
 
     Examples
     --------

@@ -15,7 +15,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class HeldInterrupt:
-    """Whether Ctrl-C came, and what it would have done; a second one does it at once."""
+    """Whether Ctrl-C was pressed, and the handler it had; a second Ctrl-C calls that at once."""
 
     def __init__(self, handler: Handler | None) -> None:
         self._handler = handler

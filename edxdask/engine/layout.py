@@ -150,7 +150,7 @@ def _tiles(stacks: Sequence[ImageStack], bands: list[tuple[int, int, int, int]])
 def halo_sources(plans: Sequence[PartitionPlan], rows: int) -> list[tuple[list[int], list[int]]]:
     """For each partition, the partitions that hold the ``rows`` rows above and below it, nearest first.
 
-    Only rows of the same image count: an image's border stays a border.
+    Only rows of the same image are used: an image's border stays a border.
     """
 
     def walk(start: int, step: int) -> list[int]:

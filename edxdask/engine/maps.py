@@ -1,4 +1,4 @@
-"""Cubes and collections as the engine sees them: valid maps on one energy axis, their pixels numbered."""
+"""Cubes and collections as the engine uses them: valid maps on one energy axis, their pixels numbered."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FEWEST_SAMPLES, MOST_SAMPLES = 12, 64  # chunks read to predict the photons; 64 of 32 MiB take 3 s
 ENOUGH = 0.02  # relative standard error of the photons per pixel that is good enough
 # Dense copies of a chunk that exist at once while it is read: decoded, placed, and the one before it, which
-# the reader's thread still holds. Measured 2.9 to 3.3 a thread.
+# the reader's thread still holds. Measured 2.9 to 3.3 per thread.
 DENSE_COPIES = 3
 DRAWN = 128  # pixels drawn to predict the size of a copy: to a few per cent
 KERNELS = 16 * 2**20  # code and tables that load when they are first used, measured
@@ -83,7 +83,7 @@ class CopySet:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What reading will bring.
+    """What reading will need.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ def plan_memory(
 
 
 def _largest_copies(demand: Demand, mean: np.ndarray, pixels: int) -> tuple[int, int]:
-    """Bytes of copies, and of the states beside them, where both together are most."""
+    """Bytes of copies, and of the states beside them, where their sum is largest."""
     sizes = [(0, 0)]
     for together in demand.copies:
         held = sum(copy_bytes(mean, copy, pixels) for copy in together.held)
@@ -153,8 +153,8 @@ def _largest_copies(demand: Demand, mean: np.ndarray, pixels: int) -> tuple[int,
 def copy_bytes(mean: np.ndarray, copy: PhotonCopy, pixels: int) -> int:
     """Bytes that a copy of the photons takes in memory.
 
-    Pixels are drawn at random about the ``mean`` photons per pixel in each channel and made into a block: no
-    real map fills more channels with the same photons, so that a prediction is rather too high.
+    Pixels are drawn at random about the ``mean`` photons per pixel in each channel and made into a block: a
+    real map does not fill more channels with the same photons, so predictions are rather too high.
 
     Examples
     --------

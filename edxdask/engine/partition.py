@@ -1,6 +1,6 @@
 """Partitions: the photon blocks that one worker holds, read from a lazy cube band by band.
 
-Bands with few photons share a block, since every sweep does some work once per block.
+Bands with few photons are joined in one block, since every sweep does some work once per block.
 
 A ``PartitionJob`` is all a worker needs to make its partition, and make it again after a crash: the lazy
 array (paths and slices, no data) and the plan. Reading happens inside one task, chunk by chunk, so that a
@@ -91,7 +91,7 @@ class Tile:
 
     Attributes
     ----------
-    plan : where the rows lie
+    plan : where the rows are
     start : first pixel of the tile within its partition
     held : blocks in the order of their rows
     """
@@ -131,7 +131,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class PartitionJob:
-    """A partition that can be made anywhere: plan and one lazy ``(rows, width, energy)`` array a tile.
+    """A partition that can be made anywhere: plan and one lazy ``(rows, width, energy)`` array per tile.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ def partition_mark(partition: Partition, state: object) -> int:
 
 
 def place_marks(first: int, count: int) -> np.ndarray:
-    """Odd-looking numbers of successive places (the finalizer of splitmix64)."""
+    """Scrambled numbers of successive places (the finalizer of splitmix64)."""
     x = np.arange(first, first + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     return x ^ (x >> np.uint64(31))

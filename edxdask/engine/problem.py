@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_PREFIX = "edxdask-photons-"
-PARTITIONS_PER_THREAD = 2  # of this process: the last ones even out
+PARTITIONS_PER_THREAD = 2  # of this process: small last ones balance the work
 PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and a pause before the next one
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Loaded photons of maps that share an energy axis.
+    """Loaded photons of maps with one energy axis.
 
     Attributes
     ----------
@@ -79,14 +79,14 @@ class Problem:
         return sum(view.stack.pixels for view in self.maps)
 
     def fingerprint(self) -> str:
-        """Name of the photons and their places, in whatever partitions: tells a cube from its mirror image.
+        """Name of the photons and their places, for any partitions: a cube and its mirror image differ.
 
         Reads the photons once.
         """
         return f"{sum(self.executor.collect(partition_mark)) % 2**64:016x}"
 
     def identity(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Collect what must be the same for a checkpoint to be this run's."""
+        """Collect what must be equal in a checkpoint of this run."""
         return {
             "method": method,
             "pixels": self.pixels,
@@ -106,7 +106,7 @@ class Problem:
         per_pixel: int = 0,
         beside: Problem | None = None,
     ) -> Iterator[Problem]:
-        """Binned or thinned photons as a problem of their own, let go of at the end.
+        """Binned or thinned photons as a separate problem, released at the end.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Problem:
         memory, spill = beside.memory.beside(size, state // self.memory.processes)
         if not spill:
             return memory, None
-        logger.info("a copy of the photons, %s, goes to a cache on disk", format_bytes(size))
+        logger.info("a copy of the photons, %s, is kept in a cache on disk", format_bytes(size))
         return memory, cache_folder(self.cache, active_client() is not None)
 
     @contextmanager
@@ -158,7 +158,7 @@ class Problem:
 
     @contextmanager
     def window(self, data: xr.Dataset) -> Iterator[Problem]:
-        """Photons of a part of one of the maps as a problem of their own, let go of at the end."""
+        """Photons of a part of one of the maps as a separate problem, released at the end."""
         maps = maps_of(data)
         size = copy_bytes(self.mean, PhotonCopy(), sum(m.stack.pixels for m in maps))
         memory, spill = self.memory.beside(size // self.memory.processes, 0)
@@ -182,7 +182,7 @@ def photons_of(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
 ) -> Iterator[Problem]:
-    """Partitions of ``data`` on the active Client, else on threads; let go of at the end.
+    """Partitions of ``data`` on the active Client, else on threads; released at the end.
 
     Raises
     ------
@@ -240,7 +240,7 @@ def _loaded(
     jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill) for plan in plans]
     nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
     if photons == 0:
-        raise SchemaError(f"{step}: the cube holds no photons at all; is it the right file or crop?")
+        raise SchemaError(f"{step}: the cube holds no photons; is it the right file or crop?")
     energy = maps[0].cube.coords[schema.ENERGY]
     return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache)
 

@@ -1,8 +1,8 @@
 """Copies of arrays into memory that was used before.
 
-A task of a cluster leaves the state before its own as it was, so each round writes the states anew. Memory
-fresh from the system for that, and given back a round later, cost a tenth of a round: a page is cleared when
-it is first written, and a virtual machine's host is told of every page that comes and goes.
+A task of a cluster leaves the state before its own as it was, so each round writes new states. New
+memory from the system, returned a round later, would cost a tenth of a round: a page is cleared when
+it is first written, and a virtual machine's host is informed of every page that comes and goes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-LEAST_BYTES = 1 << 20  # lesser arrays the allocator uses again by itself
+LEAST_BYTES = 1 << 20  # the allocator itself reuses smaller arrays
 MOST_SPARE = 4  # pieces of memory that are kept for copies to come
 
 _spare: deque[np.ndarray] = deque(maxlen=MOST_SPARE)  # its methods are atomic
 
 
 class _Lease:
-    """Owner of an array's memory; with the last view of the array it goes, and the memory is spare again."""
+    """Owner of an array's memory, which is free for reuse when the last view of the array is deleted."""
 
     def __init__(self, memory: np.ndarray, like: np.ndarray) -> None:
         self._memory = memory
@@ -31,12 +31,12 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        if _spare is not None:  # as it is while the interpreter ends
+        if _spare is not None:  # while the interpreter ends
             _spare.append(self._memory)
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
-    """C-contiguous array of the same shape and dtype, whatever it holds."""
+    """C-contiguous array of the same shape and dtype, with any content."""
     if array.nbytes < LEAST_BYTES:
         return np.empty(array.shape, array.dtype)
     return np.asarray(_Lease(_take(array.nbytes), array))

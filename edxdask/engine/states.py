@@ -1,7 +1,7 @@
-"""Handle of the arrays that lie beside the photons: what a step leaves there has a name.
+"""Handle of the arrays that are kept beside the photons: what a step leaves there has a name.
 
 Per-pixel arrays of a large map stay in the partitions, where steps change them. Whoever makes such arrays
-gets a ``PixelStates`` and passes it on; once the partitions hold something else, it refuses to answer.
+gets a ``PixelStates`` and passes it on; once the partitions hold something else, it raises an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class PixelStates:
 
     Attributes
     ----------
-    problem : whose photons they lie beside
+    problem : the problem that holds their photons
     version : of the executor's states
     """
 
@@ -37,7 +37,7 @@ class PixelStates:
 
     @classmethod
     def now(cls, problem: Problem) -> PixelStates:
-        """Take hold of the states that a step has just left."""
+        """Make the handle of the states that a step has just left."""
         return cls(problem, problem.executor.version)
 
     def changed(self, alter: StateChange) -> PixelStates:
@@ -52,7 +52,7 @@ class PixelStates:
         return self.problem.executor.collect(ask, *args)
 
     def check(self) -> None:
-        """Refuse a handle whose states are gone.
+        """Refuse a handle if its states are gone.
 
         Raises
         ------

@@ -52,9 +52,9 @@ class BlockStep(Protocol):
 
 
 class Copies(UserDict[str, np.ndarray]):
-    """A state to change while the one before stays as it was.
+    """A state to change while the previous one stays as it was.
 
-    An array is copied when it is asked for, whole or by rows, and not at all where nobody asks.
+    An array is copied when a step requests it, whole or by rows, and otherwise not at all.
     """
 
     def __init__(self, before: State) -> None:
@@ -150,7 +150,7 @@ def edges_of(partition: Partition, state: State, rows: int, names: Sequence[str]
 def join_halo(
     above: Sequence[Edges], below: Sequence[Edges], up_pixels: int, down_pixels: int, names: Sequence[str]
 ) -> Halo:
-    """Halo of one partition from the edges of its neighbours, nearest first, cut to the rows asked for."""
+    """Halo of one partition from the edges of its neighbours, nearest first, cut to the rows needed."""
     up = {n: np.concatenate([e.bottom[n] for e in reversed(above)])[-up_pixels:] for n in names if above}
     down = {n: np.concatenate([e.top[n] for e in below])[:down_pixels] for n in names if below}
     return Halo(up, down)

@@ -1,6 +1,6 @@
 """``PhotonNMF``: the factorization of photons as scikit-learn's users know it, ``fit`` and ``transform``.
 
-Pixels are rows without places, so nothing spatial is done: no bins, no prior.
+Pixels are rows without positions, so nothing spatial is done: no bins, no prior.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     A scikit-learn estimator around the engine of ``edxdask.nmf``: takes pixels × channels, in memory, as a
     NumPy array or SciPy sparse matrix, and works in a ``Pipeline`` and in HyperSpy's ``decomposition``. For
-    maps that are larger than memory, or where neighbours help, take ``edxdask.nmf`` or ``edxdask.psnmf``.
+    maps that are larger than memory, or where neighbours help, use ``edxdask.nmf`` or ``edxdask.psnmf``.
 
     Whole numbers of any dtype are counts, and taken as they are. Other numbers of at least 0 (rates, scaled
     or weighted counts) are factorized too, rounded to steps of about 2e-10 of the largest; memory and time
     follow the numbers that are not zero. Negative numbers and NaN are refused. HyperSpy's EDS signals scale
-    counts unless told otherwise: ``s.decomposition(False, None, algorithm=PhotonNMF(3))`` hands them over as
-    they are, which ``loss="kl"`` is for; scaled ones are for ``loss="frobenius"``.
+    counts unless this is set: ``s.decomposition(False, None, algorithm=PhotonNMF(3))`` passes them as
+    they are, for ``loss="kl"``; scaled counts are for ``loss="frobenius"``.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ``beta_loss="kullback-leibler"`` and ``"frobenius"`` of scikit-learn's ``NMF``.
     init : {None, "nndsvda", "random"} or tuple, default=None
         How to begin: "nndsvda" is scikit-learn's, with zeros filled by the mean of X. None is the same where
-        that mean is at most 1, and beyond fills by its square root, so that a unit of X does not matter. A
-        tuple ``(W, H)`` holds the factors to begin with.
+        that mean is at most 1; above, it fills with the square root of the mean. A tuple ``(W, H)`` holds the
+        factors to begin with.
     max_iter : int, default=500
         The most iterations.
     tol : float, default=1e-7
@@ -67,7 +67,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     random_state : int, RandomState or None, default=None
         For ``init="random"``.
     accelerate : bool, default=True
-        Extrapolate, with a guard. False gives the plain updates, one by one those of scikit-learn's
+        Extrapolate, with a guard. False gives the plain updates of scikit-learn's
         ``NMF(solver="mu")``.
     precision : {"single", "double"}, default="single"
         Of the iterations. Results are float32 for X of float32, else float64.
@@ -198,14 +198,14 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.reconstruction_err_ = float(np.sqrt(2 * scale * max(error, 0.0)))
         if self.n_iter_ == self.max_iter and self.tol > 0:
             warnings.warn(
-                f"PhotonNMF took all of max_iter={self.max_iter} iterations; more may fit better.",
+                f"PhotonNMF used all of max_iter={self.max_iter} iterations; more may fit better.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return (amounts * step).astype(dtype)
 
     def transform(self, X: Any) -> np.ndarray:
-        """Find how much of each spectrum is in the rows of X: at least 0, and the best there is by ``loss``.
+        """Find how much of each spectrum is in the rows of X: at least 0, and the best by ``loss``.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     @property
     def _n_features_out(self) -> int:
-        """What ``get_feature_names_out`` counts."""
+        """Number of names that ``get_feature_names_out`` gives."""
         return len(self.components_)
 
     def _check_options(self) -> None:

@@ -71,7 +71,7 @@ def fcls(
     cache: str | Path | None = None,
     progress: ProgressOption = None,
 ) -> Data:
-    """Find abundances of known spectra in a cube or collection: at least 0, and 1 in sum, exactly.
+    """Find abundances of known spectra in a cube or collection: at least 0, with a sum of exactly 1.
 
     Runs on the active dask Client if there is one, else on threads.
 
@@ -83,8 +83,8 @@ def fcls(
         (phase, energy) of any positive scale: a result, a DataArray or an array. Labels are kept.
     loss : {"frobenius", "kl"}
         "frobenius" minimises the squared difference of each pixel from its photons divided among the spectra
-        (an active-set method, exact after a few turns); "kl" maximises the Poisson likelihood (Newton's
-        method with bounds), which keeps every pixel's photons by itself. Photons in channels where all
+        (an active-set method, exact after a few steps); "kl" maximises the Poisson likelihood (Newton's
+        method with bounds), which keeps the photons of every pixel. Photons in channels where all
         spectra are zero say nothing to it and are not in its ``total``.
     precision : {"double", "single"}
         Of the abundances.
@@ -142,7 +142,7 @@ def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]
     Raises
     ------
     ParameterError, SchemaError
-        If they cannot be spectra of this cube, or cannot be told apart.
+        If they cannot be spectra of this cube, or cannot be distinguished.
     """
     energy = cube.coords[schema.ENERGY]
     if isinstance(spectra, xr.Dataset) or is_collection(spectra):
@@ -180,7 +180,7 @@ def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]
 
 
 def _check_distinct(table: np.ndarray, labels: Sequence[str]) -> None:
-    """Refuse spectra of which one is a mixture of others: their abundances would be anything."""
+    """Refuse spectra if one is a mixture of others: their abundances would be arbitrary."""
     unit = table / np.linalg.norm(table, axis=1, keepdims=True)
     cosines = unit @ unit.T
     if np.linalg.cond(cosines) < MOST_CONDITION:
@@ -189,7 +189,7 @@ def _check_distinct(table: np.ndarray, labels: Sequence[str]) -> None:
     raise ParameterError(
         "spectra",
         list(labels),
-        "spectra of which none is a mixture of others",
+        "spectra where none is a mixture of others",
         f"The closest are {labels[i]!r} and {labels[j]!r}: leave one out.",
     )
 
@@ -240,7 +240,7 @@ class LikelihoodStep:
 def _solved(
     problem: Problem, step: BlockStep, spectra: np.ndarray, dtype: np.dtype
 ) -> tuple[PixelStates, float]:
-    """Run the step over all pixels: where the abundances lie, and the objective."""
+    """Run the step over all pixels: where the abundances are, and the objective."""
     problem.executor.start(ZeroState(len(spectra), dtype))
     stats = problem.executor.advance(step, spectra)
     if stats["failed"]:

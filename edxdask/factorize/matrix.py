@@ -80,7 +80,7 @@ def cube_of(matrix: Any) -> tuple[xr.Dataset, float]:
         for piece in pieces
     ]
     dims = (schema.Y, schema.X, schema.ENERGY)
-    axis = schema.energy_coordinate(0.0, 0.01, channels)  # a place holder: nothing here looks at energies
+    axis = schema.energy_coordinate(0.0, 0.01, channels)  # a place holder: nothing here uses energies
     return xr.Dataset({schema.COUNTS: (dims, da.concatenate(arrays))}, {schema.ENERGY: axis}), unit
 
 
@@ -117,7 +117,7 @@ def best_amounts(problem: Problem, spectra: np.ndarray, loss: Loss) -> np.ndarra
     missed = int(problem.executor.advance(LikelihoodStep(), spectra)["failed"])
     if missed:
         warnings.warn(
-            f"{missed} rows of X are not fitted to the last digit; are two components nearly the same?",
+            f"{missed} rows of X are not fitted to the last digit: are two components nearly the same?",
             ConvergenceWarning,
             stacklevel=4,
         )

@@ -125,22 +125,22 @@ def nmf(
         Cube, or collection of cubes on one energy axis.
     phases : int or list of str
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
-        name, but for those that ``absent``, ``compositions`` or an ``init`` with such names tell apart, and
-        the result lists the phases in the order of the names.
+        name, unless ``absent``, ``compositions`` or an ``init`` with these names identify it. The result
+        lists the phases in the order of the names.
     loss : {"kl", "frobenius"}
         "kl" for Poisson counts.
     init : str, tuple or Dataset, optional
         None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
         ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
     max_iter : int
-        Most iterations; with elements each of two fits does so many, that with columns which phases share and
-        that with each phase's own.
+        Most iterations; with elements each of two fits does as many: one with columns common
+        to all phases, and one with separate columns for each.
     tol : float
         Stop when three iterations in a row gain less than this fraction of the objective.
     accelerate : bool
         KL begins with rounds on binned photons, unless ``init`` is given, and extrapolates with a guard.
-        False gives the plain updates, one by one those of scikit-learn, and evaluates the KL objective every
-        tenth iteration, as it does.
+        False gives the plain updates of scikit-learn, and evaluates the KL objective every tenth iteration,
+        as scikit-learn does.
     fixed : array of bool, optional
         (phases,) or (phases, channels): entries of the spectra that keep their value in ``init``.
     forbidden : array of bool, optional
@@ -162,8 +162,8 @@ def nmf(
     cache : path, optional
         Folder of that cache.
     checkpoint : path, optional
-        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` goes on; other
-        parameters are refused.
+        Folder; the same call resumes from it, and removes it when done. A larger ``max_iter`` continues the
+        run; other parameters are refused.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
@@ -233,7 +233,7 @@ def nmf(
 
 @dataclass(frozen=True)
 class FitPlan:
-    """What shapes a fit besides the data.
+    """What determines a fit besides the data.
 
     Attributes
     ----------
@@ -341,7 +341,7 @@ def _physics(
     wanted: WantedPhases,
     refine_axis: bool,
 ) -> PhysicsRequest | None:
-    """Check what is asked of the physics; None, and none of it loaded, where nothing is."""
+    """Check the physics parameters; None, and nothing loaded, where there are none."""
     if elements is None and not absent and not compositions:
         return None
     from edxdask.factorize.guidance.request import physics_request

@@ -114,14 +114,14 @@ def pca(
         "poisson" for Keenan's optimal scaling, None for the counts as they are.
     center : bool
         Subtract the mean of the scaled pixels first. HyperSpy's default decomposition, with
-        ``normalize_poissonian_noise=True``, does not, and so this does not: the first component is then
-        about the mean spectrum.
+        ``normalize_poissonian_noise=True``, does not, so False is the default here: the first component
+        is then about the mean spectrum.
     scree : int
         Eigenvalues returned.
     moments : {"gram", "passes"}, optional
         "gram" adds up YᵀY (channels × channels) in one pass; "passes" multiplies the photons with narrow
         blocks, pass by pass, and holds no such matrix. None takes the first where it fits the memory and is
-        as quick; the log says which and why.
+        as fast; the log says which and why.
     workers : int, optional
         Threads; None takes one per processor that this program may use. A cluster has its own number.
     memory_limit : str or float, optional
@@ -185,7 +185,7 @@ def _check_options(weighting: Any, center: Any, scree: Any, moments: Any) -> Non
 
 
 def choose_moments(problem: Problem) -> Moments:
-    """Take YᵀY in one pass where it fits and pays, else products with narrow blocks; log the reason."""
+    """Choose YᵀY in one pass where it fits and is fast, else products with narrow blocks; log the reason."""
     size = 8 * problem.channels**2
     per_pixel = problem.nonzeros / problem.pixels
     need, room = size * (len(problem.plans) + 3), problem.memory.limit - problem.memory.peak

@@ -1,12 +1,12 @@
 """Pan-sharpening NMF: spectra from binned photons, maps from all of them.
 
 After Chen, Alexander & Hébert, Nano Lett. 24 (2024) 10177: bin, factorize, start the maps of all pixels from
-what the bins gave, join the spectra of the first with the maps of the second. Four things are done better
+what the bins gave, join the spectra of the first with the maps of the second. Four things are better
 here, each shown in ``benchmarks/accuracy.py``: spectra are limited to what a detector can resolve
 (``spectra.resolved``), maps follow from a penalised likelihood instead of an early stop (``priors``), bin
 factor, number of phases and strength of the penalty are found by count splitting (``pansharpening``), and
-spectra are found once more from pixels of similar fractions. Where elements are named, a fifth: spectra are
-made of what these emit (``guidance``).
+spectra are found once more from pixels of similar fractions. With named elements there is a fifth: spectra
+are made of what these emit (``guidance``).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data, with_shared
 
-BINS_PER_PHASE = 4  # fewer than these leave nothing to tell phases by
+BINS_PER_PHASE = 4  # fewer than these are not enough to separate phases
 CODE = 10 * 2**20  # of the kernels that bin, thin and smooth, measured
 EXPECTED_BIN = 2  # at least, where the bin factor is found from the data: larger bins take less memory
 
@@ -127,8 +127,8 @@ def psnmf(
 ) -> Data:
     """Unmix a cube, or a collection with shared spectra, by pan-sharpening NMF.
 
-    Runs on the active dask Client if there is one, else on threads. Where elements are named, spectra are
-    what these emit, and the result says what the phases are made of; where not, spectra may have any shape
+    Runs on the active dask Client if there is one, else on threads. With named elements, spectra are
+    what these emit, and the result says what the phases are made of. Without, spectra may have any shape
     that the detector resolves.
 
     Parameters
@@ -137,19 +137,19 @@ def psnmf(
         Cube, or collection of cubes on one energy axis.
     phases : int, list of str or None
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
-        name, but for those that ``absent`` or ``compositions`` tell apart, and the result lists the phases in
-        the order of the names. None finds the number.
+        name, unless ``absent`` or ``compositions`` identify it. The result lists the phases in the order of
+        the names. None finds the number.
     bin : int, optional
         Pixels per bin along rows and columns in the first factorization; None finds it.
     elements : list of str, optional
-        Symbols, all that the sample holds, or "find" to look for them; needs the beam energy in
+        Symbols, all that the sample holds, or "find" to find them; needs the beam energy in
         ``data.attrs``, where ``detector_window`` ("none", "polymer", "beryllium"), or a curve in
         ``efficiency_energy_kev`` and ``efficiency``, say what the detector counts. Lines of others (grid,
-        holder, ion beam) get columns of their own and are named in the attribute ``warnings``.
+        holder, ion beam) get separate columns and are named in the attribute ``warnings``.
     absent : dict, optional
-        Elements that a phase cannot hold, ``{"Fp": "Si", "CaPv": ["Mg"]}``; the phase that shows least of
-        them takes the label. A number stands for a phase by its size, 0 the biggest. Where ``phases`` are
-        names, labels are among them.
+        Elements that a phase cannot hold, ``{"Fp": "Si", "CaPv": ["Mg"]}``; the phase with the least of
+        them gets the label. A number means a phase by its size, 0 the biggest. If ``phases`` are
+        names, labels must be among them.
     compositions : dict, optional
         Phases of known composition in atoms, ``{"Brg": {"Mg": 1, "Si": 1, "O": 3}}``.
     refine_axis : bool
@@ -157,15 +157,15 @@ def psnmf(
     smooth : float, optional
         Strength of the spatial prior on the maps; None finds it, 0 leaves the prior out.
     prior : {"tv", "laplacian"}
-        "tv" lets edges survive.
+        "tv" (total variation) keeps edges sharp.
     closure : {"counts", "thickness"}
-        "counts": every pixel keeps its photons, whatever its thickness. "thickness": all pixels are as thick,
-        so a phase that yields more photons makes a pixel brighter, which helps to tell phases apart.
+        "counts": every pixel keeps its photons, for any thickness. "thickness": all pixels are equally
+        thick, so a phase that yields more photons makes a pixel brighter, which helps to separate phases.
     max_iter : int
         Most rounds of the first factorization.
     tol : float
-        It stops when three rounds in a row gain less than this fraction of the objective. Past 1e-5 it
-        follows the noise (at 15 counts per pixel 400 rounds instead of 80 take Fp from 1.4 to 5.4 deg).
+        It stops when three rounds in a row gain less than this fraction of the objective. Below 1e-5 it
+        fits the noise (at 15 counts per pixel 400 rounds instead of 80 take Fp from 1.4 to 5.4 deg).
     workers : int, optional
         Threads; None takes one per processor that this program may use. A cluster has its own number.
     memory_limit : str or float, optional
@@ -174,7 +174,7 @@ def psnmf(
         Folder of that cache.
     checkpoint : path, optional
         Folder in which finished steps are kept; the same call resumes from it, and removes it when done. A
-        larger ``max_iter`` goes on; other parameters are refused.
+        larger ``max_iter`` continues; other parameters are refused.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
@@ -183,8 +183,8 @@ def psnmf(
     Returns
     -------
     Dataset or DataTree
-        As from ``nmf``, and the curves that choices were made from: ``bin_score``, ``phases_score``,
-        ``smooth_score``; the values taken are attributes ``bin``, ``smooth``. With elements, also
+        As from ``nmf``, and the curves behind the choices: ``bin_score``, ``phases_score``,
+        ``smooth_score``; the chosen values are attributes ``bin``, ``smooth``. With elements, also
         ``composition(phase, element)`` in atomic fraction with ``composition_std``, and the calibration in
         the attributes. A collection gives a DataTree.
 
@@ -293,7 +293,7 @@ def _check_bins(bin: int | None, stacks: list[ImageStack], phases: int) -> None:
     if bin is not None and bins(bin) < BINS_PER_PHASE * phases:
         most = max((b for b in range(1, bin) if bins(b) >= BINS_PER_PHASE * phases), default=1)
         raise ParameterError(
-            "bin", bin, f"at most {most}: {phases} phases cannot be told apart in {bins(bin)} bins"
+            "bin", bin, f"at most {most}: {phases} phases cannot be separated in {bins(bin)} bins"
         )
 
 

@@ -13,7 +13,7 @@ from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
 from edxdask.results.collections import Data, nodes_of
 
-MOST_SAMPLES = 200_000  # pixels an estimator learns from; more change its answer less than noise does
+MOST_SAMPLES = 200_000  # pixels an estimator learns from; more would change its result less than noise does
 NO_CLUSTER = -1
 SAME = 1e-6  # scores are single precision
 
@@ -109,7 +109,7 @@ def ica(
     """Rotate the components of a PCA so that they are statistically independent (FastICA).
 
     The product of scores and loadings stays what it was, so ``reconstruct`` gives the same cube. Loadings
-    come with unit length and a positive largest entry; components are ordered by the energy of their scores.
+    have unit length and a positive largest entry; components are ordered by the energy of their scores.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def _rotated(
     entry: str,
     seed: int,
 ) -> xr.Dataset | xr.DataTree:
-    dropped = [schema.EXPLAINED_VARIANCE, schema.EXPLAINED_VARIANCE_RATIO]  # of directions that are gone
+    dropped = [schema.EXPLAINED_VARIANCE, schema.EXPLAINED_VARIANCE_RATIO]  # of directions with no variance
     split = scores.split(mixed.astype(np.float32))
 
     def spectra(dataset: xr.Dataset) -> xr.Dataset:
@@ -261,12 +261,12 @@ def cluster_pixels(
     clusters : int
         Number of groups.
     method : {"kmeans", "gaussian"}
-        "gaussian" for a mixture of normal distributions, whose groups may overlap and be long and thin.
+        "gaussian" for a mixture of normal distributions; its groups may overlap and be long and thin.
     per_photon : bool
-        Divide the scores by the pixel's photons, so that pixels are grouped by what they are made of and not
-        by how thick they are.
+        Divide the scores by the pixel's photons, so that pixels are grouped by composition and not by
+        thickness.
     seed : int
-        Of the start, and of the pixels that are learnt from: 200,000 of them where there are more (k-means
+        Of the start, and of the pixels that are used to learn: 200,000 of them where there are more (k-means
         then runs in mini-batches over all).
 
     Returns
@@ -334,7 +334,7 @@ def _labels(samples: np.ndarray, clusters: int, method: str, seed: int) -> np.nd
             model.fit(learnt)
         except ConvergenceWarning as warning:
             raise EdxdaskError(
-                f"cluster_pixels: no {clusters} clusters found ({warning}): ask for fewer"
+                f"cluster_pixels: no {clusters} clusters found ({warning}): give a smaller number"
             ) from warning
     return np.asarray(model.predict(scaled))
 

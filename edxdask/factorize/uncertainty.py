@@ -68,8 +68,8 @@ def with_uncertainty(
     """Add ``spectrum_std`` and, on request, ``abundance_std`` to a result.
 
     Spectra: in each channel the (phase × phase) information Σ y A_k A_l / ŷ² over the photons is inverted,
-    and the errors carried on to spectra of unit sum. Abundances: in each pixel Σ S_k S_l / ŷ over channels
-    is inverted, and carried on to fractions.
+    and the errors are converted to spectra of unit sum. Abundances: in each pixel Σ S_k S_l / ŷ over channels
+    is inverted, and converted to fractions.
 
     Parameters
     ----------
@@ -91,15 +91,15 @@ def with_uncertainty(
     Returns
     -------
     Dataset or DataTree
-        The result with the errors beside its values; NaN where the counts tell nothing, as in channels with
+        The result with the errors beside its values; NaN where the counts say nothing, as in channels with
         fewer photons than phases and in pixels without any.
 
     Notes
     -----
-    What these errors leave out: spectra take the abundances as known and abundances the spectra, so that
-    errors the two share are missing; phases that never occur pure have solutions of equal likelihood, which
-    no curvature shows; a prior (``smooth``) makes abundances better than said here; an entry held at zero
-    has the error it would have if it were free.
+    These errors leave some things out. Errors of spectra take the abundances as known, and errors of
+    abundances the spectra, so errors that both have in common are missing. Phases that never occur pure have
+    many solutions of equal likelihood, which no curvature shows. A prior (``smooth``) makes abundances
+    better than these errors say. An entry held at zero has the error that it would have if it were free.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""What a report about a file may repeat of it: words that programs which read files know, and no others.
+"""What a report about a file may repeat from it: words that readers of such files know, and no others.
 
 A file from a laboratory may hold the names of people and samples anywhere: in names of groups, in keys, in
-the text of an error. So the rule lists what may pass, not what may not. A name passes where it stands in the
+the text of an error. So the rule lists what may pass, not what may not. A name passes where it is in the
 code of a reader (ours or rosettasciio's) or in ``data/layout_names.txt``, as such a word cannot come from the
-file; of a message, the words pass that stand in that code or in ``data/message_words.txt``.
+file; of a message, the words pass that are in that code or in ``data/message_words.txt``.
 """
 
 from __future__ import annotations

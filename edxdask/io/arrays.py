@@ -45,7 +45,7 @@ def from_array(
     ----------
     counts : array
         NumPy or dask array of 2 to 4 dimensions, energy last: ``(x, energy)``, ``(y, x, energy)`` or
-        ``(tilt, y, x, energy)``. Whole numbers, 0 to 2**32 - 1; of a dask array only the dtype is looked at.
+        ``(tilt, y, x, energy)``. Whole numbers, 0 to 2**32 - 1; of a dask array only the dtype is checked.
     energy_offset : float
         Energy of channel 0, keV.
     energy_scale : float

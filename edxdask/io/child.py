@@ -2,7 +2,7 @@
 
 Starting one takes 0.6 s, nearly all of it the import of numba; a small map is read in less. So a child that
 has read a file to its end without a fault is kept for a while and given the next one. A child in which
-anything went wrong is ended at once, as is one whose time is over, and the kernel ends all with their parent.
+anything went wrong, or that ran out of time, is ended at once, and the kernel ends all with their parent.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Child:
         self._drain.start()
 
     def stop(self) -> None:
-        """End it, whatever it is doing."""
+        """End it at once."""
         self.process.kill()
         self.process.wait()
         self.connection.close()
@@ -66,14 +66,14 @@ class Child:
             logger.debug("vendor reader, stderr: %s", b"".join(self._noise).decode(errors="replace"))
 
     def _listen(self, stream: IO[bytes]) -> None:
-        """Read what the child says on stderr, so that it never waits for a reader; keep the end of it."""
+        """Read the child's stderr, so that it never waits for a reader; keep the end of it."""
         while piece := stream.read1(4096):  # type: ignore[attr-defined]  # Popen's pipe is buffered
             self._noise.append(piece)
         stream.close()
 
 
 def _inherits(handle: int) -> dict[str, Any]:
-    """Arguments of Popen with which a child has this handle, and a session (or group) of its own."""
+    """Arguments of Popen with which a child has this handle, and a separate session (or group)."""
     if sys.platform != "win32":
         return {"pass_fds": [handle], "start_new_session": True}
     os.set_handle_inheritable(handle, True)
@@ -82,7 +82,7 @@ def _inherits(handle: int) -> dict[str, Any]:
 
 
 class _Shelf:
-    """Room for one child that waits for work."""
+    """Place for one child that waits for work."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class _Shelf:
         self._timer: threading.Timer | None = None
 
     def take(self) -> Child | None:
-        """Child that waits, if there is one and it is ours: a fork of this process must not talk to it."""
+        """Child that waits, if there is one and this process started it: a fork must not send to it."""
         with self._lock:
             child, self._child = self._child, None
             if self._timer is not None:
@@ -104,7 +104,7 @@ class _Shelf:
         return child
 
     def put(self, child: Child) -> None:
-        """Keep a child; one that is there already goes."""
+        """Keep a child; a child that was kept before is ended."""
         child.used = True
         self.clear()
         with self._lock:

@@ -59,7 +59,7 @@ def diagnose(path: str | Path, *, out: str | Path | None = None, overwrite: bool
 
     For a file that cannot be read, or is read wrongly: the report can be sent with an issue. It holds no
     counts, no names of people or samples and no text that a user wrote; names of groups and keys, and words
-    of errors, stand in it only where the code of a reader knows them.
+    of errors, are in it only where the code of a reader knows them.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ def diagnose(path: str | Path, *, out: str | Path | None = None, overwrite: bool
 
 def _file_at(path: Path) -> Path:
     if not path.exists():
-        raise ParameterError("path", str(path), "a vendor file, and there is no such file")
+        raise ParameterError("path", str(path), "a vendor file; there is no such file")
     if not path.is_file():
         fix = "Give the files inside one by one; of a store, `edxdask info` says what it holds."
-        raise ParameterError("path", str(path), "a file, and this is a folder", fix)
+        raise ParameterError("path", str(path), "a file; this is a folder", fix)
     return path
 
 
@@ -156,7 +156,7 @@ def _file(path: Path) -> Iterator[str]:
 
 
 def _first_bytes(start: bytes) -> str:
-    """Bytes as hex digits; letters and digits of a kind nobody knows could be a user's, and show as "··"."""
+    """Bytes as hex digits; letters and digits of an unknown format could be a user's, and show as "··"."""
     known = bool(magic_of(start))
     plain = [f"{b:02x}" if known or not (chr(b).isalnum() or b > 0x7F) else "··" for b in start]
     return " ".join(plain)
@@ -178,7 +178,7 @@ def _shown_reason(error: VendorFileError, path: Path) -> str:
 
 
 def _read(path: Path) -> list[str]:
-    """Stages of our own reader, each with what came of it."""
+    """Stages of our own reader, each with its result."""
     lines: list[str] = []
     try:
         with RemoteReader(path, ReadOptions()) as remote:
@@ -212,7 +212,7 @@ def _header(header: MapHeader) -> Iterator[str]:
 
 
 def _decoded(remote: RemoteReader, number: int, header: MapHeader) -> str:
-    """Decode all bands; say how many, and whether they add up to the file's own total."""
+    """Decode all bands; say how many, and whether their sum is the file's own total."""
     total, bands = 0, 0
     for _, block in remote.bands(number, _ROWS):
         total, bands = total + block.total, bands + 1

@@ -1,9 +1,9 @@
 """A chunk of counts as stored bytes, made from its photons: a Blosc frame, then crc32c.
 
-Blosc would get 32 MiB of dense counts, shuffle their bits into 16 planes a piece, and search all of them for
-repeats; all but one to three of those planes are zero. Here the planes are made from the photons, zstd sees
-those that hold a bit, and the zeros behind them are four bytes for every 128 KiB. What comes out is what any
-Blosc reads: a frame of version 2, pieces not split, bits shuffled, each piece one zstd frame. The bytes
+Blosc would get 32 MiB of dense counts, shuffle their bits into 16 planes per piece, and search all of them
+for repeats; all but one to three of those planes are zero. Here the planes are made from the photons, zstd
+sees those that hold a bit, and the zeros behind them are four bytes for every 128 KiB. Any Blosc reads the
+result: a frame of version 2, pieces not split, bits shuffled, each piece one zstd frame. The bytes
 depend on the counts alone, whether they came as photons or dense.
 
 Sources of the layouts: README_CHUNK_FORMAT.rst of c-blosc 1.21; RFC 8878 for zstd.
@@ -55,11 +55,11 @@ def encode_chunk(
     Parameters
     ----------
     block
-        Photons of the chunk's pixels that lie in the array, in C order.
+        Photons of the chunk's pixels that are in the array, in C order.
     shape
         Of that part, energy last.
     chunk_shape
-        Of whole chunks; what lies outside the array is zero.
+        Of whole chunks; what is outside the array is zero.
     itemsize
         Bytes of a count, which must hold the largest.
     """
@@ -85,7 +85,7 @@ def _pieces(
     bits = np.zeros(-(-elements // size), np.uint32)
     piece_bits(photons, pieces, bits)
     last = elements - (bits.size - 1) * size
-    # a last piece that is no whole number of bytes a plane is not shuffled, says Blosc
+    # Blosc does not shuffle a last piece without a whole number of bytes per plane
     plain = bits.size - 1 if last % 8 else bits.size
     lengths = np.full(bits.size, size // 8)
     lengths[-1] = last // 8
@@ -115,7 +115,7 @@ def _blocks(data: np.ndarray, *, last: bool) -> bytes:
     frame = zstd.compress(data, LEVEL)
     marks = frame[4]
     single = bool(marks & _SINGLE_SEGMENT)
-    # magic, marks, the window's size, the content's size; no checksum and no dictionary was asked for
+    # magic, marks, the window's size, the content's size; no checksum and no dictionary
     at = start = 5 + (not single) + ((int(single), 2, 4, 8)[marks >> 6])
     while not frame[at] & 1:
         header = int.from_bytes(frame[at : at + 3], "little")

@@ -1,4 +1,4 @@
-"""Where the chunks of a cube lie: plain arithmetic, shared by writer, manifest and reader.
+"""Where the chunks of a cube are: plain arithmetic, used by writer, manifest and reader.
 
 A *band* is one row of chunks along the last pixel dimension; it is the unit of progress and of resume.
 """

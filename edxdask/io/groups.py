@@ -38,7 +38,7 @@ def begin_group(store: Path, name: str) -> None:
 
 
 def plain_attrs(attrs: Any) -> dict[str, Any]:
-    """Attributes as JSON holds them; what is not a number (NaN, inf) is not known and left out."""
+    """Attributes as JSON holds them; what is not a number (NaN, inf) is unknown and left out."""
     plain = json.loads(as_json({str(k): v for k, v in attrs.items()}))
     return {k: v for k, v in plain.items() if not (isinstance(v, float) and not math.isfinite(v))}
 
@@ -60,7 +60,7 @@ def finish_group(folder: Path, attrs: Any) -> None:
 
 
 def write_rest(folder: Path, rest: xr.Dataset, *, keep: str | None = None) -> None:
-    """Write the variables of ``rest`` into a group, replacing what is there but the array ``keep``."""
+    """Write the variables of ``rest`` into a group, replacing everything there except the array ``keep``."""
     for path in folder.iterdir():
         if path.is_dir() and path.name != keep and (path / "zarr.json").exists() and _is_array(path):
             shutil.rmtree(path)

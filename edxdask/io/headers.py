@@ -1,4 +1,4 @@
-"""What a vendor reader hands on is checked here: a header that cannot be true, a block that is none."""
+"""Checks what a vendor reader sends: a header that cannot be true, a block that is not valid."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def header_of(message: Message) -> MapHeader:
             dtype_max=int(fields["dtype_max"]),
         )
     except (KeyError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(f"the header is not whole ({type(error).__name__}: {error})") from error
+        raise ValueError(f"the header is not complete ({type(error).__name__}: {error})") from error
     _check(header)
     return header
 
@@ -71,11 +71,11 @@ def _check(header: MapHeader) -> None:
 
 
 def _attrs(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Attributes as the schema types them; a value that is not finite is not known and left out."""
+    """Attributes as the schema types them; a value that is not finite is unknown and left out."""
     typed: dict[str, Any] = {}
     for key, value in attrs.items():
         if key not in ATTRIBUTES:
-            raise ValueError(f"attribute {key!r} is none of the schema's")
+            raise ValueError(f"attribute {key!r} is not in the schema")
         if value is None:
             continue
         kind = ATTRIBUTES[key].type
@@ -89,7 +89,7 @@ def _attrs(attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 def block_of(message: Message, header: MapHeader, pixels: int) -> PhotonBlock:
-    """Photons of ``pixels`` pixels from a message; ``ValueError`` where they are no photon block."""
+    """Photons of ``pixels`` pixels from a message; ``ValueError`` where they are not a photon block."""
     if len(message.arrays) != 3 or message.fields.get("channels") != header.channels:
         raise ValueError("it sent no photons")
     indptr, channel, count = message.arrays

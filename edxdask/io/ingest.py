@@ -1,7 +1,7 @@
 """Turns vendor files into stores: streaming, checked against the file's own totals, resumable.
 
 A band of 64 rows goes from the reader's process into the store before the next one is decoded, so that
-memory follows the photons of a band, and a kill costs one band.
+memory follows the photons of a band, and a killed run loses one band.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def ingest(
         "sum" for one map of all detectors, "separate" for one map each (a collection).
     resume : bool
         Continue an unfinished ingest of the same source with the same options; finished bands are not decoded
-        again, and the store is the same, bit by bit, as one made in one go.
+        again, and the store is the same, bit by bit, as one made without a break.
     overwrite : bool
         Replace the store at ``out``, once the new one is complete.
     progress : callable, bool or None
@@ -87,7 +87,7 @@ def ingest(
     Raises
     ------
     VendorFileError
-        If a file cannot be read, or holds other totals than it says.
+        If a file cannot be read, or its counts differ from its own total.
     StoreExistsError, StoreBusyError, StoreWriteError
         If ``out`` exists, is being written, or cannot be.
 
@@ -126,7 +126,7 @@ def ingest_with(
     reader: str | None = None,
     limits: Limits | None = None,
 ) -> xr.Dataset | xr.DataTree:
-    """Ingest with a given reader ("module:attribute") and limits; ``ingest`` finds both by itself."""
+    """Ingest with a given reader ("module:attribute") and limits; ``ingest`` finds both."""
     if isinstance(src, xr.Dataset | xr.DataTree):
         return save(src, out, overwrite=overwrite, resume=resume, progress=progress)
     if hasattr(src, "axes_manager"):
@@ -169,7 +169,7 @@ def _options(frames: Any, detectors: Any) -> ReadOptions:
 
 
 def _paths(src: Any) -> tuple[list[Path], bool]:
-    """Paths of the source, and whether they make a collection whatever they hold."""
+    """Paths of the source, and whether they always make a collection."""
     if isinstance(src, str | Path):
         return [Path(src)], False
     if not isinstance(src, list | tuple) or not all(isinstance(s, str | Path) for s in src):
@@ -237,7 +237,7 @@ class _Run:
             scratch.replace(finished)
 
     def close(self) -> None:
-        """Mark a collection as complete; a store of one map is by now."""
+        """Mark a collection as complete; a store of one map is complete already."""
         if self.collection:
             with self.target.writing():
                 begin_group(self.target.store, "")

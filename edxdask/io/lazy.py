@@ -1,6 +1,6 @@
-"""Stored counts as a lazy array, one block a chunk.
+"""Stored counts as a lazy array, one block per chunk.
 
-The graph holds a path, not an open file: every process opens the array once, by itself, so that the
+The graph holds a path, not an open file: every process opens the array once, so that the
 same graph runs on threads and on workers elsewhere.
 """
 
@@ -42,7 +42,7 @@ def _photons(folder: str, mark: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class StoredCounts:
-    """Counts of one map on disk; indexing reads them, and nothing else does.
+    """Counts of one map on disk; only indexing reads them.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class StoredCounts:
                     )
 
     def _blame(self, index: Index) -> str:
-        """Which chunk cannot be read, and what to do."""
+        """Say which chunk cannot be read, and what to do."""
         array = zarr.open_array(Path(self.folder) / COUNTS, mode="r")
         for chunk in self._chunks(index):
             try:

@@ -1,6 +1,6 @@
-"""What is known of the counts without reading them: photons of every chunk, sum spectrum of every band.
+"""What is known about the counts without reading them: photons of every chunk, sum spectrum of every band.
 
-While a store is written, the *journal* holds one small file a finished band; it is what resume goes by.
+While a store is written, the *journal* holds one small file per finished band; resume uses it.
 At the end it becomes the store's ``manifest`` group. The existence of a chunk's file says nothing:
 chunks without photons are not stored.
 """
@@ -130,7 +130,7 @@ class Journal:
         return {int(p.stem) for p in self.folder.iterdir() if re.fullmatch(r"\d+\.npz", p.name)}
 
     def record(self, band: int, records: Iterable[ChunkRecord]) -> None:
-        """Note a band as finished: atomic, and on the disk when this returns."""
+        """Record a band as finished: atomic, and on the disk when this returns."""
         ordered = sorted(records, key=lambda r: r.column)
         target = self.folder / f"{band:08d}.npz"
         scratch = target.with_suffix(".tmp")

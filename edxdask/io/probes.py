@@ -1,6 +1,6 @@
-"""What ``edxdask diagnose`` looks at in the child process: the container's structure, rosettasciio's answer.
+"""What ``edxdask diagnose`` examines in the child process: the container's structure, rosettasciio's answer.
 
-Both are readers to the child: they send one "map" whose metadata are what was found, so that a file which
+The child uses both as readers: they send one "map" with what was found as its metadata, so that a file which
 crashes or hangs a library ends in one error here too. What is sent is an outline, [line, [lines below it]].
 A line holds no values of the file but sizes; names and messages in it are marked, and ``redacted`` makes of
 them, on our side, what ``allowed.py`` lets pass.
@@ -88,7 +88,7 @@ def redacted(lines: Outline, path: Path) -> Outline:
     lines : list of (str, list)
         What a probe found.
     path : Path
-        The file, whose own name goes wherever it stands.
+        The file; its own name is removed everywhere.
     """
 
     def shown(match: re.Match[str]) -> str:
@@ -102,12 +102,12 @@ def redacted(lines: Outline, path: Path) -> Outline:
 
 
 def names_of(path: Path) -> tuple[str, ...]:
-    """All that a message may call the file by."""
+    """All names that a message may use for the file."""
     return str(path), str(path.resolve()), str(path.parent), path.name, path.stem
 
 
 def indented(lines: Outline) -> list[str]:
-    """Outline as indented lines; neighbours that are alike stand once, with their number.
+    """Outline as indented lines; neighbours that are alike are listed once, with their number.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def structure(path: Path) -> Outline:
     Raises
     ------
     OSError, ValueError, …
-        Whatever the library raises that reads the container.
+        Any error of the library that reads the container.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -305,7 +305,7 @@ def rosettasciio(path: Path) -> Outline:
             except NotImplementedError:  # formats that it decodes at once
                 signals = reader(str(path))
             signs = [_signal(signal) for signal in signals]
-        except Exception as error:  # whatever a plugin raises is what is asked for
+        except Exception as error:  # any error of a plugin is what we report
             found.append((f"{plugin['name']}: {_failure(error)}", []))
             continue
         found.append((f"{plugin['name']}: {len(signs)} signals", signs))
@@ -343,13 +343,13 @@ class _Found:
     header: MapHeader
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Have none: nobody asks."""
+        """Have none: it is never used."""
         yield from ()
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A way to look at a file, as a reader of the child process.
+    """A method to examine a file, as a reader of the child process.
 
     Attributes
     ----------
@@ -368,7 +368,7 @@ class Probe:
         return path.is_file()
 
     def open(self, path: Path, options: ReadOptions) -> list[_Found]:
-        """Look at the file; one "map" that holds what was found."""
+        """Examine the file; one "map" that holds what was found."""
         metadata = {REPORT: self.look(path)}
         return [_Found(MapHeader("report", (1, 1), 1, 0.0, 0.01, vendor_metadata=metadata))]
 

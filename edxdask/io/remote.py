@@ -1,4 +1,4 @@
-"""Our side of the child process that reads a vendor file: limits, time, and one error for all that fails."""
+"""Our side of the child process that reads a vendor file: limits, time, and one error for all failures."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Limits:
 
     @classmethod
     def for_file(cls, path: Path) -> Limits:
-        """Limits that suit a file's size and this machine; the environment may say otherwise."""
+        """Limits that suit a file's size and this machine; environment variables change them."""
         size = path.stat().st_size if path.is_file() else 0
         seconds = _from_environment(SECONDS_VARIABLE) or 60 + size / 1e6
         memory = _from_environment(MEMORY_VARIABLE)
-        # 73 B an event and 200 times the file were measured; more than the machine has helps nobody
+        # 73 B per event and 200 times the file were measured; more than the machine has is useless
         most = max(4 << 30, 64 * size)
         limit = int(memory * 2**30) if memory else min(most, max(1 << 30, int(0.8 * available_memory())))
         return cls(seconds, limit)
@@ -72,14 +72,14 @@ def _from_environment(name: str) -> float | None:
 
 
 def _say_what_is_weaker() -> None:
-    """Say once where this system cannot hold the process that reads a file to its limits."""
+    """Warn once if this system cannot limit the process that reads a file."""
     if resource_module() is None:
         say_once(
-            "this system has no limits of processes: a damaged vendor file may take all memory before it is "
-            "given up; its processor time is watched from within"
+            "this system has no limits for processes: a damaged vendor file may take all memory before it is "
+            "stopped; only its processor time is limited"
         )
     elif not sys.platform.startswith("linux"):
-        say_once("this system keeps no limit of memory: a damaged vendor file may take all of it")
+        say_once("this system has no limit for memory: a damaged vendor file may take all of it")
 
 
 class RemoteReader:
@@ -103,11 +103,11 @@ class RemoteReader:
         self.path, self.options = path, options
         self.limits = limits or Limits.for_file(path)
         self._spec = reader
-        self._waits = False  # the child has done all that was asked
+        self._waits = False  # the child has done all requests
 
     def __enter__(self) -> RemoteReader:
         _say_what_is_weaker()
-        # what a reader of the caller's leaves behind in a child nobody knows
+        # the state of a child after a caller's own reader is unknown
         self._start(get_child() if self._spec is None else Child())
         try:
             self._open()
@@ -135,9 +135,9 @@ class RemoteReader:
             self._child.stop()
 
     def bands(self, number: int, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Yield first row and photons of every band of map ``number`` whose first row is not in ``skip``.
+        """Yield first row and photons of every band of map ``number``, but for first rows in ``skip``.
 
-        The child decodes the next band only when the one before has been dealt with.
+        The child decodes the next band only when the previous one is finished.
         """
         header = self.headers[number]
         awaited = [first for first in range(0, header.shape[0], rows) if first not in skip]
@@ -151,7 +151,7 @@ class RemoteReader:
                 break
             first: Any = message.fields.get("first")
             if first not in awaited:
-                self.fail(f"it sent rows from {first}, which nobody asked for")
+                self.fail(f"it sent rows from {first}, which were not requested")
             height = min(rows, header.shape[0] - first)
             try:
                 block = block_of(message, header, height * header.shape[1])
@@ -172,7 +172,7 @@ class RemoteReader:
         self._child, self._expired = child, False
         self.reader, self.stage = "vendor", _STAGE_OPEN
         self.headers: list[MapHeader] = []
-        self._refused = ""  # why another reader, asked before this one, did not read the file
+        self._refused = ""  # why another reader, tried before this one, did not read the file
         self._say(
             "open",
             {
@@ -222,13 +222,13 @@ class RemoteReader:
         except EOFError as error:
             self.fail(self._cause_of_death(), cause=error)
         except (wire.WireError, MemoryError) as error:
-            self.fail(str(error) or "it sent more than fits memory", cause=error)
+            self.fail(str(error) or "it sent more than fits in memory", cause=error)
         finally:
             timer.cancel()
         if message.kind == "error":
             self._raise_told(message.fields)
         if message.kind not in kinds:
-            self.fail(f"it sent {message.kind!r} out of turn")
+            self.fail(f"it sent {message.kind!r} out of order")
         return message
 
     def _expire(self) -> None:
@@ -258,4 +258,4 @@ class RemoteReader:
             return f"it crashed ({signal.Signals(-status).name})"
         if status >= _WINDOWS_CRASH:
             return f"it crashed ({status:#x})"
-        return f"it ended by itself with exit status {status}"
+        return f"it ended with exit status {status}"

@@ -1,10 +1,10 @@
 """The child process that reads a vendor file: ``python -m edxdask.io.sandbox``.
 
-Vendor code may raise anything, crash, hang or eat all memory; here it can. This side sets its own limits
-and answers requests; ``remote.py`` is the other side. Imports stay few: the child's memory counts.
+Vendor code may raise anything, crash, hang or take all memory; here it does no harm. This side sets its own
+limits and answers requests; ``remote.py`` is the other side. Imports stay few: the child's memory counts.
 
 The limits of memory and processor time are the kernel's on Linux. Without Python's ``resource`` (Windows)
-time is limited by a thread that looks at it, and memory is not; macOS limits time but not memory.
+time is limited by a thread that checks it, and memory is not; macOS limits time but not memory.
 ``remote.py`` says so once.
 """
 
@@ -49,14 +49,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(connection: wire.Connection, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Serve the file that ``request`` names; return the request for the next one, if it came to that."""
+    """Serve the file that ``request`` names; return the request for the next one, if there is one."""
     _limit_memory(int(request["memory_bytes"]))
     server = _Server(connection, Path(request["path"]), float(request["cpu_seconds"]))
     try:
         return server.serve(request)
     except EOFError:
         return None  # the parent is done with us
-    except BaseException as error:  # whatever it is, the parent is told once and raises one error
+    except BaseException as error:  # for any error the parent gets one report and raises one error
         if not isinstance(error, BrokenPipeError):
             server.tell(error)
     return None
@@ -67,7 +67,7 @@ class _Server:
         self.connection, self.path, self.cpu_seconds = connection, path, cpu_seconds
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Open the file, send the headers, then bands as asked for; return what names another file."""
+        """Open the file, send headers, then the requested bands; return the request for another file."""
         self.allow_time()
         reader = _reader(self.path, request["reader"])
         self.send("reader", {"name": str(reader.name)})
@@ -115,9 +115,9 @@ class _Server:
         self.allow_time()
 
     def allow_time(self) -> None:
-        """Let the next step use its share of processor time, then SIGXCPU ends us.
+        """Let the next step use its processor time, then SIGXCPU ends us.
 
-        Processor time, and not time by the clock, as a busy machine must not make a good file fail.
+        Processor time, and not time by the clock: a good file must not fail on a busy machine.
         """
         resource = resource_module()
         if resource is None:
@@ -176,13 +176,13 @@ def _header_fields(header: MapHeader) -> dict[str, Any]:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill us when the parent ends, however it ends."""
+    """Let the kernel kill us when the parent ends for any reason."""
     prctl = getattr(c_library(), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:  # no such call: look every second
+    else:  # no such call: check every second
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    if os.getppid() != parent and not WINDOWS:  # it ended before we asked
+    if os.getppid() != parent and not WINDOWS:  # it ended before this call
         os._exit(1)
 
 
@@ -218,7 +218,7 @@ _watch = _Watch()
 def _limit_memory(limit: int) -> None:
     resource = resource_module()
     if resource is None or not sys.platform.startswith("linux"):
-        return  # macOS takes the limit and does not keep it
+        return  # macOS accepts the limit and does not enforce it
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)

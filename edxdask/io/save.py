@@ -30,13 +30,13 @@ from edxdask.schema import COUNTS, energy_axis, pixel_dims, validate_cube
 
 logger = logging.getLogger(__name__)
 
-TILE_BYTES = 192 << 20  # of one computed piece; two are alive at a time
+TILE_BYTES = 192 << 20  # of one computed piece; two exist at a time
 _COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
 
 
 @contextlib.contextmanager
 def continued_by(command: str) -> Iterator[None]:
-    """Let a save in this block that stops name ``command`` as what continues it, not the call in Python."""
+    """In this block, a save that stops names ``command`` to continue, not the call in Python."""
     token = _COMMAND.set(command)
     try:
         yield
@@ -114,7 +114,7 @@ def _maps(data: Any) -> tuple[dict[str, xr.Dataset], bool]:
         raise ParameterError("data", type(data).__name__, "a Dataset or a DataTree")
     deep = [node.path for node in data.subtree if node.path.count("/") > 1]
     if deep or not data.children:
-        raise ParameterError("data", deep or "no children", "a DataTree of one level, one map a child")
+        raise ParameterError("data", deep or "no children", "a DataTree of one level, one map per child")
     root = data.to_dataset(inherit=False)
     maps = {name: _valid(child.to_dataset(), f"data[{name!r}]") for name, child in data.children.items()}
     return ({"": root} if root.variables else {}) | maps, True
@@ -125,7 +125,7 @@ def _valid(ds: xr.Dataset, name: str) -> xr.Dataset:
 
 
 def _identity(ds: xr.Dataset) -> dict[str, Any]:
-    """Describe the data for resume; dask names a lazy array after what it is computed from."""
+    """Describe the data for resume; dask's name of a lazy array depends on what it is computed from."""
     if COUNTS not in ds:
         return {"variables": sorted(map(str, ds.variables))}
     counts = ds[COUNTS]
@@ -138,7 +138,7 @@ def _identity(ds: xr.Dataset) -> dict[str, Any]:
 
 
 def _content(counts: xr.Variable) -> str:
-    """Checksum of counts that are no dask array."""
+    """Checksum of counts that are not a dask array."""
     grid = ChunkGrid(tuple(counts.shape[:-1]), counts.shape[-1])
     digest = hashlib.blake2b(str(counts.dtype).encode(), digest_size=16)
     for band, column in np.ndindex(grid.bands, grid.columns):
@@ -178,7 +178,7 @@ def reporter(writer: MapWriter, label: str, progress: ProgressHook | None) -> Ca
 
 
 def _jobs(counts: xr.Variable, writer: MapWriter) -> Iterator[Job]:
-    """Jobs over all missing bands, one a tile."""
+    """Jobs over all missing bands, one per tile."""
     grid = writer.grid
     tile = _tile(counts, grid)
     steps = [range(0, n, t) for n, t in zip(grid.pixels, tile, strict=True)]
@@ -188,7 +188,7 @@ def _jobs(counts: xr.Variable, writer: MapWriter) -> Iterator[Job]:
             continue
         data = counts[rows]
         if counts.chunks is not None:
-            # culled once a row of tiles: culling the whole graph for every tile costs chunks squared
+            # culled once per row of tiles: culling the whole graph for every tile costs chunks squared
             (data,) = dask.optimize(data.data)
         for left in steps[-1]:
             last = slice(left, min(left + tile[-1], grid.pixels[-1]))
@@ -218,7 +218,7 @@ def _tile(counts: xr.Variable, grid: ChunkGrid) -> tuple[int, ...]:
 
 
 def _missing(writer: MapWriter, region: tuple[slice, ...]) -> list[tuple[int, int]]:
-    """Chunks (band, column) of a region whose band is not done."""
+    """Chunks (band, column) of a region, of bands that are not done."""
     sides = writer.grid.chunk_pixels
     spans = [range(s.start // c, -(-s.stop // c)) for s, c in zip(region, sides, strict=True)]
     places = (writer.grid.place(index) for index in itertools.product(*spans))

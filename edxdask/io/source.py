@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-# Formats that keep the counts in another file than the one that is named.
+# Formats with the counts in another file than the one that is given.
 # A suffix, or a pattern behind the file's stem, or (with a star first) a pattern below its folder.
 _COMPANIONS = {
     ".rpl": (".raw", ".RAW"),
@@ -40,7 +40,7 @@ def identity_of(path: Path) -> list[dict[str, Any]]:
 
 
 class BackgroundHash:
-    """SHA-256 of a file, computed beside the decoding; a context manager that never outlives its block."""
+    """SHA-256 of a file, computed beside the decoding; a context manager; the work ends with its block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Opens stores: one plain Zarr group a map, or a group of such groups for a collection."""
+"""Opens stores: one plain Zarr group per map, or a group of such groups for a collection."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_store(path: str | Path) -> xr.Dataset | xr.DataTree:
     Raises
     ------
     MissingStoreError, ForeignStoreError, IncompleteStoreError, NewerSchemaError, CorruptStoreError
-        Nothing there; not a store of ours; not written to the end; too new; damaged.
+        Nothing there; not a store of edxdask; not written to the end; too new; damaged.
     """
     root = Path(path)
     check_store(root)
@@ -67,7 +67,7 @@ def check_store(path: Path) -> dict[str, Any]:
     if path.is_dir() and is_partial(path) and read_plan(path) is not None:
         raise IncompleteStoreError(f"{path} is an unfinished store. {_how_to_resume(path)}")
     if not (path / "zarr.json").is_file():
-        raise ForeignStoreError(f"{path} is no store: it has no zarr.json. {_how_to_get_one(path)}")
+        raise ForeignStoreError(f"{path} is not a store: it has no zarr.json. {_how_to_get_one(path)}")
     try:
         attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
         attributes.get(FORMAT_KEY)
@@ -171,7 +171,7 @@ def _counts(folder: Path, rest: xr.Dataset) -> xr.Variable:
 
 
 def _check_whole(folder: Path) -> None:
-    """Refuse arrays beside counts that lack a chunk: all of theirs are stored, and Zarr would read zeros."""
+    """Refuse arrays beside counts that lack a chunk: all are stored, and Zarr would read zeros."""
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or path.name == COUNTS:
             continue
@@ -207,9 +207,9 @@ def _check_chunks(folder: Path, grid: ChunkGrid) -> Manifest:
 
 
 def store_of(counts: xr.DataArray) -> Path | None:
-    """Folder of the map that ``counts`` is, unchanged; None if anything was done to it.
+    """Folder of the map if ``counts`` are its stored counts; None if they were changed.
 
-    Its manifest then knows photons and non-zero counts without reading any.
+    Its manifest then gives photons and non-zero counts without reading any.
     """
     source = counts.encoding.get("source")
     if source is None or counts.chunks is None or not (Path(source) / COUNTS / "zarr.json").exists():
@@ -220,7 +220,7 @@ def store_of(counts: xr.DataArray) -> Path | None:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a map is, without its counts being read.
+    """A map as its metadata describe it; no counts are read.
 
     Attributes
     ----------

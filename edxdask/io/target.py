@@ -1,9 +1,9 @@
 """The place a store is written to: its lock, its plan, and the swap that makes it appear at once.
 
-While ``map.zarr`` is written, everything lies in ``map.zarr.partial`` beside it:
+While ``map.zarr`` is written, everything is in ``map.zarr.partial`` beside it:
 
-- ``lock``: held as long as the writer lives; the system lets go of it even if the writer is killed
-- ``plan.json``: what is being written, from what; resume goes on only with the same plan
+- ``lock``: held as long as the writer runs; the system releases it even if the writer is killed
+- ``plan.json``: what is being written, from what; resume works only with the same plan
 - ``journal/``: the finished bands
 - ``store/``: the store itself, renamed to ``map.zarr`` at the very end
 """
@@ -61,7 +61,7 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def is_partial(folder: Path) -> bool:
-    """Whether ``folder`` is one that a writer of this package leaves behind."""
+    """Whether ``folder`` is an unfinished store of this package."""
     try:
         return {p.name for p in folder.iterdir()} <= _OWN
     except NotADirectoryError:
@@ -119,7 +119,7 @@ class Target:
                 )
             self._acquire()
         try:
-            self._check_out()  # another writer may have finished while we waited for nothing
+            self._check_out()  # another writer may have finished meanwhile
             with self.writing():
                 self._prepare()
         except BaseException:
@@ -132,7 +132,7 @@ class Target:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and not any(self.partial.glob(f"{_JOURNAL}/*/*.npz")):
-            self._clear()  # nothing was finished: nothing is worth keeping
+            self._clear()  # nothing was finished: there is nothing to keep
             self._tidy()
         self._release()
         if isinstance(error, KeyboardInterrupt):
@@ -145,24 +145,24 @@ class Target:
         return self.partial / _JOURNAL / f"map-{name}"
 
     def finished(self, name: str, done: int, of: int) -> None:
-        """Take note of how many bands are safe, for messages."""
+        """Record how many bands are safe, for messages."""
         self._done, self._of = done, of
 
     def safe(self) -> str:
         """How much is safe, in words."""
         if not self._of:
             return "nothing was finished yet"
-        return f"{self._done} of {self._of} bands of the present map are safe in {self.partial}"
+        return f"{self._done} of {self._of} bands of the current map are safe in {self.partial}"
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn what the operating system says while writing into ``StoreWriteError``."""
+        """Turn errors of the operating system while writing into ``StoreWriteError``."""
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
             fix = (
-                "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Mend that"
+                "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Fix that"
             )
             raise StoreWriteError(
                 f"{self.out} could not be written: {reason}; {self.safe()}. "
@@ -170,7 +170,7 @@ class Target:
             ) from error
 
     def commit(self) -> None:
-        """Make the store appear at ``out``; the one it replaces goes only then."""
+        """Make the store appear at ``out``; the one it replaces is removed only then."""
         with self.writing():
             if not self.complete:
                 self._settle()
@@ -207,13 +207,13 @@ class Target:
             return
         if not is_ours(self.out):
             raise ForeignStoreError(
-                f"{self.out} exists and is no edxdask store; it is left alone: choose another name"
+                f"{self.out} exists and is not a store of edxdask, so it is left alone: choose another name"
             )
         plan = read_plan(self.partial)
         if self._resume and plan is not None and not self.store.exists():
             self.complete = plan.get("identity") == self._identity
         if self._resume and plan is not None:
-            self._overwrite |= plan.get("overwrite") is True  # it was said when this was begun
+            self._overwrite |= plan.get("overwrite") is True  # it was given when this was begun
         if not self._overwrite and not self.complete:
             raise StoreExistsError(
                 f"{self.out} exists: choose another name, or pass overwrite=True (--overwrite)"
@@ -250,9 +250,9 @@ class Target:
     def _tidy(self) -> None:
         """Remove the folder if nothing but our lock is left in it."""
         if {p.name for p in self.partial.iterdir()} == {_LOCK}:
-            if WINDOWS:  # it removes no open file; if another process has opened this one by then, it stays
+            if WINDOWS:  # Windows removes no open file; if another process has opened this one, it stays
                 self._release()
-            with contextlib.suppress(OSError):  # someone else has just begun to write there
+            with contextlib.suppress(OSError):  # another process has just begun to write there
                 (self.partial / _LOCK).unlink()
                 self.partial.rmdir()
 
@@ -267,7 +267,7 @@ class Target:
             if not self._overwrite:
                 raise StoreExistsError(
                     f"{self.partial} holds an unfinished store: resume=True (--resume) continues it, "
-                    "overwrite=True (--overwrite) starts anew"
+                    "overwrite=True (--overwrite) starts again"
                 )
         self._clear()
         self.store.mkdir()
@@ -287,7 +287,7 @@ class Target:
             "resume",
             True,
             f"the source and options that {self.partial} was begun with ({detail})"[:2000],
-            "Start anew with overwrite=True (--overwrite), or give what it was begun with.",
+            "Start again with overwrite=True (--overwrite), or give the first source and options.",
         )
 
     def _clear(self) -> None:
@@ -317,7 +317,7 @@ def _exchange(new: Path, old: Path) -> None:
         code = ctypes.get_errno()
         if code not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
             raise OSError(code, os.strerror(code), str(old))
-    aside = old.with_name(old.name + ".old")  # if we die between the two, the old store is still there
+    aside = old.with_name(old.name + ".old")  # if we are killed between the two, the old store is still there
     old.rename(aside)
     new.rename(old)
     shutil.rmtree(aside)

@@ -1,4 +1,4 @@
-"""Photons that a file says it holds beside those that were decoded, and what a difference means."""
+"""Photons in a file's own total compared with those that were decoded, and what a difference means."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _DO = (
     "else"
 )
 _GOING_ON = {
-    True: "Nothing was stored, since whole files of this format agree to the last photon; no option goes on",
+    True: "Nothing was stored, since whole files of this format agree to the last photon; no option helps",
     False: "The map was stored as decoded, since sum spectra of this format may differ for good reasons",
 }
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What a file says of its photons and what was decoded.
+    """What a file says about its photons and what was decoded.
 
     Attributes
     ----------
-    expected : photons by the file's own sum spectrum, None where it keeps none
+    expected : photons by the file's own sum spectrum, None where it has none
     exact : whether a whole file agrees to the last photon
-    unverified : which counts the file cannot vouch for, and why
-    remarks : what else the user must know of how the counts were read
+    unverified : which counts the file's total does not cover, and why
+    remarks : what else the user must know about how the counts were read
     decoded : photons that were decoded
     """
 
@@ -53,8 +53,8 @@ class Totals:
     @property
     def notable(self) -> bool:
         """Whether they differ by more than 1 % of what the file says."""
-        told = self.expected or 0
-        return self.differ and abs(told - self.decoded) > NOTABLE * told
+        stated = self.expected or 0
+        return self.differ and abs(stated - self.decoded) > NOTABLE * stated
 
     @property
     def difference(self) -> str:
@@ -67,12 +67,12 @@ class Totals:
         >>> Totals(1000, False, "", (), 900).difference[:88]
         'the file says 1000 photons, 900 were decoded (10 % fewer, against its own sum spectrum).'
         """
-        told = self.expected or 0
-        text = f"the file says {told} photons, {self.decoded} were decoded"
+        stated = self.expected or 0
+        text = f"the file says {stated} photons, {self.decoded} were decoded"
         if not self.notable and not self.exact:
             return text
-        fewer = self.decoded < told
-        percent = 100 * abs(told - self.decoded) / max(told, 1)
+        fewer = self.decoded < stated
+        percent = 100 * abs(stated - self.decoded) / max(stated, 1)
         how = f"{percent:.3g} % {'fewer' if fewer else 'more'}, against its own sum spectrum"
         return f"{text} ({how}). {_FEWER if fewer else _MORE}. {_DO}. {_GOING_ON[self.exact]}"
 
@@ -83,7 +83,7 @@ class Totals:
 
     @property
     def lines(self) -> list[str]:
-        """All that the user is told and the store keeps."""
+        """All that the user sees and the store keeps."""
         lines = [*self.remarks, *([self.difference] if self.differ else [])]
         if self.unverified:
             lines.append(f"not all counts could be verified: {self.unverified}")

@@ -23,7 +23,7 @@ def verify(path: str | Path) -> int:
     Raises
     ------
     CorruptStoreError
-        If a chunk is damaged or missing, or holds other photons than the manifest says.
+        If a chunk is damaged or missing, or has not the photons that the manifest says.
     """
     root = Path(path)
     data = open_store(root)

@@ -27,12 +27,12 @@ else:
 
 
 def connection_from(handle: int) -> Connection:
-    """Return our end of the pipe that the process which started us left open for us."""
+    """Return our end of the pipe that the parent process left open."""
     return Connection(handle)
 
 
 class WireError(Exception):
-    """What came over the wire is no message."""
+    """What was received is not a message."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def send(
 
 
 def receive(connection: Connection, *, max_bytes: int) -> Message:
-    """Wait for one message; raises ``EOFError`` where the other side is gone, ``WireError`` on nonsense."""
+    """Wait for one message; raises ``EOFError`` if the other side is gone, ``WireError`` on bad data."""
     try:
         text = json.loads(connection.recv_bytes(_MAX_TEXT))
         arrays = tuple(_receive_array(connection, spec, max_bytes) for spec in text["arrays"])
@@ -80,7 +80,7 @@ def _receive_array(connection: Connection, spec: dict[str, Any], max_bytes: int)
     if dtype.kind not in _KINDS or min(shape, default=0) < 0:
         raise ValueError(f"array of {dtype} and shape {shape}")
     if nbytes > max_bytes:
-        raise ValueError(f"an array of {nbytes} bytes; at most {max_bytes} are taken")
+        raise ValueError(f"an array of {nbytes} bytes; at most {max_bytes} are accepted")
     array = np.empty(shape, dtype=dtype)
     if nbytes:
         got = connection.recv_bytes_into(_bytes_of(array))

@@ -112,7 +112,9 @@ class MapWriter:
             except BaseException as error:
                 self._salvage(pending)
                 if isinstance(error, _DiskError):
-                    with self.target.writing():  # it says how much is safe, so it comes after the salvage
+                    with (
+                        self.target.writing()
+                    ):  # the message says how much is safe, so it comes after that is known
                         raise error.cause from None
                 raise
 
@@ -172,12 +174,12 @@ class MapWriter:
             pending.update({pool.submit(self._run, job): job for job in too_large})
 
     def _salvage(self, pending: dict[Future[list[ChunkRecord]], Job]) -> None:
-        """After a failure, keep what the other threads still bring to an end."""
+        """After a failure, keep what the other threads still finish."""
         for future in pending:
             future.cancel()
         for future in wait(pending).done:
             if not future.cancelled() and future.exception() is None:
-                with contextlib.suppress(StoreWriteError):  # the first failure is the one to tell
+                with contextlib.suppress(StoreWriteError):  # the first failure is the one to report
                     self._keep(future.result(), None)
 
     def _file(self, band: int, column: int) -> Path:
@@ -206,7 +208,7 @@ class MapWriter:
             dtype=dtype,
             compressors=codecs_of_counts(),
             fill_value=0,
-            # flat names: a folder a chunk would double the inodes, which clusters ration
+            # flat names: a folder per chunk would double the inodes, which clusters limit
             chunk_key_encoding={"name": "default", "separator": "."},
             dimension_names=(*self.dims, ENERGY),
             attributes={**variable_attrs(COUNTS)},
@@ -221,8 +223,8 @@ class MapWriter:
             raise ParameterError(
                 "resume",
                 True,
-                f"a cube of shape {array.shape}, as it was begun with",
-                "Start anew with overwrite=True (--overwrite).",
+                f"a cube of shape {array.shape}, as at the start",
+                "Start again with overwrite=True (--overwrite).",
             )
         return array
 
@@ -233,7 +235,7 @@ class MapWriter:
         """
         if self._array.dtype == np.uint32:
             return
-        logger.info("a count above 65535 turned up: %s becomes uint32", self._counts_folder)
+        logger.info("there is a count above 65535: %s becomes uint32", self._counts_folder)
         shutil.rmtree(self._scratch, ignore_errors=True)
         wide = self._create(self._scratch / _WIDE, "uint32")
         for band, column in np.ndindex(self.grid.bands, self.grid.columns):
@@ -250,7 +252,7 @@ class MapWriter:
         self._array = zarr.open_array(self._counts_folder, mode="r+")
 
     def _recover(self) -> None:
-        """Finish or undo a widening that was interrupted: the old array goes only when the new is whole."""
+        """Finish or undo an interrupted widening: the old array is removed when the new one is complete."""
         if (self._scratch / _WIDE).exists() and not self._counts_folder.exists():
             (self._scratch / _WIDE).rename(self._counts_folder)
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -266,12 +268,12 @@ def _checked(dense: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise SchemaError(f"counts have dtype {dense.dtype}; counts of photons are whole numbers")
     low, high = int(dense.min()), int(dense.max())
     if low < 0 or high > 0xFFFFFFFF:
-        raise SchemaError(f"counts lie between {low} and {high}; a store holds 0 to {0xFFFFFFFF}")
+        raise SchemaError(f"counts are between {low} and {high}; a store holds 0 to {0xFFFFFFFF}")
     return dense.astype(np.uint16 if high <= 0xFFFF else np.uint32, copy=False)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    """Write a file that is there whole, and on the disk, or not at all."""
+    """Write a complete file, safe on the disk, or none."""
     scratch = path.with_name(f"{path.name}.partial")
     with scratch.open("wb") as file:
         file.write(content)

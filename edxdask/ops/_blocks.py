@@ -1,6 +1,6 @@
-"""How the lazy operations meet dask: one task per chunk, from the read to the small result.
+"""How the lazy operations use dask: one task per chunk, from the read to the small result.
 
-A dense chunk is born and dies inside one task, because ``map_blocks`` on the array that reads is fused
+A dense chunk exists only inside one task, because ``map_blocks`` on the array that reads is fused
 with the read. Only what a chunk was reduced to travels, so peak memory is the number of threads times a chunk
 or two.
 """
@@ -87,7 +87,7 @@ def fold(array: da.Array, groups: Mapping[int, np.ndarray], dtype: np.dtype, *, 
     """Sum ``array`` over runs of equal ids along the axes of ``groups``; ids of -1 (at an end) are left out.
 
     Every chunk is folded as it is read. Where a run crosses a border of chunks, the two chunks each give a
-    partial sum, and only those partial sums meet: of the counts themselves nothing is exchanged or copied.
+    partial sum, and only those partial sums are added: the counts themselves are not exchanged or copied.
     ``spectra`` says that the last axis is energy and the numbers are counts (then a numba kernel sums).
     """
     array, groups = _without_dropped_chunks(array, groups)
@@ -117,11 +117,11 @@ def _meta(ndim: int, dtype: np.dtype) -> np.ndarray:
 def _without_dropped_chunks(
     array: da.Array, groups: Mapping[int, np.ndarray]
 ) -> tuple[da.Array, dict[int, np.ndarray]]:
-    """Leave out chunks that hold nothing but ids of -1, so that none is read for nothing."""
+    """Leave out chunks that hold only ids of -1, so that they are not read."""
     kept = {}
     for axis, ids in groups.items():
         ends = np.cumsum(array.chunks[axis])
-        last = int(ends[np.searchsorted(ends, int((ids >= 0).sum()))])  # ids of -1 stand at the end
+        last = int(ends[np.searchsorted(ends, int((ids >= 0).sum()))])  # ids of -1 are at the end
         kept[axis] = ids[:last]
         if last < ids.size:
             array = array[(slice(None),) * axis + (slice(0, last),)]

@@ -1,4 +1,4 @@
-"""Binning: neighbouring pixels, or channels, become one."""
+"""Binning: neighbouring pixels, or channels, are summed into one."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def bin_cube(
 ) -> xr.Dataset | xr.DataTree:
     """Sum neighbouring pixels (and channels, if asked) into one.
 
-    Counts and totals are summed, abundances and images averaged, ``valid`` holds where all members do;
-    spectra follow the energy axis. Coordinates become the centres of the bins. Counts get 32 bits where
-    16 might not hold the sum.
+    Counts and totals are summed, abundances and images averaged, ``valid`` is true if it is for all
+    members; spectra follow the energy axis. Coordinates become the centres of the bins. Counts get 32 bits
+    where 16 might not hold the sum.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def bin_cube(
     factor : int, optional
         Pixels per bin along ``y`` and ``x``.
     boundary : {"trim", "exact", "pad"}
-        What becomes of rows that fill no bin: "trim" leaves them out (and says so in the history), "exact"
-        refuses, "pad" keeps the bin that is not full.
+        What to do with rows that do not fill a bin: "trim" leaves them out (and says so in the history),
+        "exact" refuses, "pad" keeps the bin that is not full.
     **factors : int
-        Bins by dimension, such as ``y=4, x=2, energy=2``; these win over ``factor``.
+        Bins by dimension, such as ``y=4, x=2, energy=2``; these override ``factor``.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def bin_cube(
     Raises
     ------
     ParameterError
-        If a factor or dimension cannot be, or ``boundary="exact"`` and something is left over.
+        If a factor or dimension is not possible, or ``boundary="exact"`` and rows are left over.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Calibration: offset and scale of the energy axis, refined on lines the sample is known to hold."""
+"""Calibration: offset and scale of the energy axis, refined on known lines of the sample."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LEAST_SNR = 5.0  # a fainter peak says little about where it is
 APART_IN_FWHM = 1.5  # closer lines push each other's centroids
 FIT_IN_FWHM = 1.3  # half-width of the fit: the whole peak and some background on both sides
 LARGEST_STRETCH = 0.02
-# Lines that the user names say where the axis is, nothing else does: only the width is held by what is usual.
+# Only the lines that the user names fix the axis; the width is held near usual values.
 UNKNOWN = np.where(np.arange(USUAL.size) < 2, np.inf, USUAL)
 
 
 @dataclass(frozen=True)
 class Peak:
-    """A fitted peak: where the tables put the line, where the axis shows it, and how surely (keV)."""
+    """A fitted peak: where the tables put the line, where the axis shows it, and the error (keV)."""
 
     line: str
     true_kev: float
@@ -45,11 +45,11 @@ def calibrate_energy(
     spectrum: xr.DataArray | None = None,
     max_shift: float = 0.05,
 ) -> xr.Dataset:
-    """Cube whose energy axis puts the peaks of known lines where they belong.
+    """Correct the energy axis so that the peaks of known lines are at their energies.
 
     The peaks (Gaussians integrated over the channels, each on a straight background) are fitted to the sum
-    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that finds the
-    axis everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says
+    spectrum by maximum Poisson likelihood together with offset, scale and width, by the fit that is used
+    everywhere (`edxdask.physics.energy_axis`). One line alone moves only the offset. The history says
     by how much, and how well the lines agree.
 
     Parameters
@@ -57,11 +57,11 @@ def calibrate_energy(
     data : Dataset
         Cube.
     lines : list of str
-        Lines of the sample that stand free of others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart.
+        Lines of the sample that overlap no others, such as ``["Mg_Ka", "Ca_Ka"]``; best far apart.
     spectrum : DataArray, optional
         Sum spectrum on the cube's energy axis, if there is one already.
     max_shift : float
-        Farthest, in keV, that a line may be from its place, and the axis may move anywhere.
+        Largest distance, in keV, of a line from its energy, and largest move of any channel.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def calibrate_energy(
     Raises
     ------
     ParameterError
-        If lines overlap, lie off the axis, are too faint or farther off than ``max_shift``, or disagree.
+        If lines overlap, are off the axis, are too faint or farther off than ``max_shift``, or disagree.
 
     Notes
     -----
@@ -132,7 +132,7 @@ class PeakWindow:
 
 
 def _window(spectrum: xr.DataArray, line: str, at: float, moved: float, fwhm_mn_ka_ev: float) -> PeakWindow:
-    """Cut out the channels of a line's peak, which stands at ``at`` keV, and move them by ``moved`` keV."""
+    """Cut out the channels of a line's peak, which is at ``at`` keV, and move them by ``moved`` keV."""
     energy = spectrum[ENERGY].values
     true = line_centroid(line)
     near = np.abs(energy - at) <= FIT_IN_FWHM * fwhm_kev(true, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
@@ -151,7 +151,7 @@ def fit_peak(spectrum: xr.DataArray, line: str, *, fwhm_mn_ka_ev: float, max_shi
     fit = fit_weights(window.counts, window.columns(axis))
     if not fit.weights[0] >= LEAST_SNR * _error_of_area(fit):
         raise ParameterError(
-            "lines", line, f"a line whose peak stands {LEAST_SNR:g} σ above its background", "Leave it out."
+            "lines", line, f"a line with a peak {LEAST_SNR:g} σ above its background", "Leave it out."
         )
     seen = start - axis.offset_kev
     if abs(seen - true) > max_shift:
@@ -159,7 +159,7 @@ def fit_peak(spectrum: xr.DataArray, line: str, *, fwhm_mn_ka_ev: float, max_shi
             "lines",
             line,
             f"a peak within max_shift={max_shift:g} keV of {true:.4f} keV",
-            f"The nearest one stands at {seen:.4f} keV: is it this line, and the axis in keV?",
+            f"The nearest one is at {seen:.4f} keV: is it this line, and is the axis in keV?",
         )
     return Peak(line, true, seen, axis.error(OFFSET))
 
@@ -180,7 +180,7 @@ def _highest(energy: np.ndarray, counts: np.ndarray, true: float, fwhm: float, m
 
 
 def _axis_of(spectrum: xr.DataArray, peaks: Sequence[Peak], fwhm_mn_ka_ev: float) -> EnergyAxis:
-    """Axis on which all peaks stand where the tables have them; one peak alone moves the offset only."""
+    """Axis on which all peaks are where the tables have them; one peak alone moves the offset only."""
     if len(peaks) == 1:
         return EnergyAxis(offset_kev=peaks[0].true_kev - peaks[0].seen_kev, fwhm_mn_ka_ev=fwhm_mn_ka_ev)
     moved = float(np.mean([p.true_kev - p.seen_kev for p in peaks]))
@@ -210,7 +210,7 @@ def _check_apart(ds: xr.Dataset, lines: Sequence[str]) -> None:
         if not energy[0] <= centre - reach or not centre + reach <= energy[-1]:
             axis = f"{energy[0]:g} to {energy[-1]:g} keV"
             raise ParameterError(
-                "lines", name, f"a line whose whole peak ({centre:.4f} keV) is on the axis, {axis}"
+                "lines", name, f"a line with its whole peak ({centre:.4f} keV) on the axis, {axis}"
             )
     for (lower, first), (upper, second) in pairwise(placed):
         if upper - lower < APART_IN_FWHM * _fwhm(ds, lower):
@@ -242,5 +242,5 @@ def _check_axis(peaks: Sequence[Peak], found: EnergyAxis, max_shift: float) -> N
             "lines",
             peaks[worst].line,
             f"lines that agree within {max_shift / 5:g} keV, not {miss[worst]:+.4f} keV",
-            "Leave it out: another line may lie under it.",
+            "Leave it out: another line may be under it.",
         )

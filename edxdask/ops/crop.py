@@ -23,9 +23,9 @@ def crop_cube(data: xr.DataTree, *, energy: Range | None = None, **ranges: Range
 def crop_cube(
     data: xr.Dataset | xr.DataTree, *, energy: Range | None = None, **ranges: Range
 ) -> xr.Dataset | xr.DataTree:
-    """Keep the pixels and channels whose centres lie in the ranges, ends included.
+    """Keep the pixels and channels with centres in the ranges, ends included.
 
-    Every variable is cut along. Spectra that a simulation was drawn from are cut, not normalised again, so
+    Every variable is cut too. The true spectra of a simulation are cut, not normalised again, so
     that total × abundance × spectrum is still what was expected.
 
     Parameters
@@ -46,7 +46,7 @@ def crop_cube(
     Raises
     ------
     ParameterError
-        If a dimension is unknown or nothing lies in the range.
+        If a dimension is unknown or nothing is in the range.
 
     Notes
     -----
@@ -93,7 +93,7 @@ def _text(extent: Range) -> str:
 
 
 def _indices(ds: xr.Dataset, dim: str, extent: Range) -> slice | np.ndarray:
-    """Rows whose coordinate lies in the range: a slice, or their numbers where the axis is not in order."""
+    """Rows with a coordinate in the range: a slice, or their numbers where the axis is not in order."""
     if dim not in (*pixel_dims(ds), ENERGY):
         raise ParameterError(
             dim, extent, f"one of the cube's dimensions, {', '.join(pixel_dims(ds))}, energy"

@@ -1,4 +1,4 @@
-"""Which elements a map holds, those that nobody listed among them."""
+"""Which elements a map holds, including those that nobody listed."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def find_elements(
     known : list of str, optional
         Elements that are there: fitted and judged in any case; None takes those that the cube lists.
     among : list of str, optional
-        Elements to look for; None takes all that one may meet.
+        Elements to search for; None takes all that a sample may hold.
     result : Dataset or DataTree, optional
-        Of a factorization of ``data``: only what it left unexplained is looked at. Of a collection, each map
-        is held against its own part of the result.
+        Of a factorization of ``data``: only what it left unexplained is searched. Of a collection, each map
+        is compared with its own part of the result.
     mask : mask, optional
-        Pixels to look at, as in ``sum_spectrum``; for one cube.
+        Pixels to search, as in ``sum_spectrum``; for one cube.
     threshold : float
         Sigma that make an element.
     beam_energy : float, optional
@@ -87,7 +87,7 @@ def find_elements(
     refine_axis : bool
         Refine energy axis and width first; not with ``result``, which has its own axis.
     per : {"sum", "map"}
-        Of a collection: "sum" looks at the photons of all maps together, "map" at each map by itself.
+        Of a collection: "sum" searches the photons of all maps together, "map" each map separately.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def find_elements(
 
     if per == "map" and is_collection(data):
         return xr.DataTree.from_dict({f"/{name}": table([name]) for name in cubes}, name=data.name)
-    check_same_axis(cubes, "per='map' looks at each map by itself")
+    check_same_axis(cubes, "per='map' searches each map separately")
     return table(list(cubes))
 
 

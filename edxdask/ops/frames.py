@@ -43,8 +43,8 @@ def sum_frames(
 
     Notes
     -----
-    *Chunks.* Any. Frames outside the range are not read. Partial sums of up to four chunks meet at a time, so
-    a thread needs about five chunks at the width of the sum.
+    *Chunks.* Any. Frames outside the range are not read. Partial sums of up to four chunks are added at a
+    time, so a thread needs about five chunks at the width of the sum.
 
     Examples
     --------

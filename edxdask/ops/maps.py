@@ -19,7 +19,7 @@ from edxdask.schema import ENERGY, FWHM, LINE, TOTAL, pixel_dims, validate_cube,
 Window = tuple[float, float]
 WINDOW_MAP, LINE_MAP = "window_map", "line_map"
 WIDTH_IN_FWHM = 1.2  # where signal over √background of a Gaussian peak is largest; holds 84 % of it
-GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussian lies farther out
+GAP_IN_FWHM = 1.2  # from the line to its background windows: 0.5 % of a Gaussian is farther out
 BACKGROUND_IN_FWHM = 0.6
 
 
@@ -33,7 +33,7 @@ def total_map(data: xr.Dataset | xr.DataTree) -> xr.DataArray | xr.DataTree:
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, or collection of cubes: each map by itself.
+        Cube, or collection of cubes: each map separately.
 
     Returns
     -------
@@ -76,14 +76,14 @@ def window_map(
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, or collection of cubes: each map by itself.
+        Cube, or collection of cubes: each map separately.
     lo : float
         Lower end of the window, keV.
     hi : float
         Upper end of the window, keV; a channel centred there is outside.
     background : sequence of (float, float), optional
-        Two windows, one below and one above; a straight line through their mean counts per channel is taken
-        off. None: counts as they are, whole numbers.
+        Two windows, one below and one above; a straight line through their mean counts per channel is
+        subtracted. None: counts as they are, whole numbers.
 
     Returns
     -------
@@ -138,20 +138,20 @@ def line_map(
 ) -> xr.DataArray | xr.DataTree:
     """Map the counts in a window around a line, above the background beside it.
 
-    Overlapping lines are not told apart: that is what a fit or a factorization is for.
+    Overlapping lines are not separated: use a fit or a factorization for that.
 
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, or collection of cubes: each map by itself.
+        Cube, or collection of cubes: each map separately.
     line : str or sequence of str
-        "Mg_Ka", or several lines, which are then read in one pass and stand along a dimension ``line``.
+        "Mg_Ka", or several lines, which are then read in one pass and put along a dimension ``line``.
     width : float, optional
         Width of the window, keV; None: 1.2 times the detector's width at that energy, from the cube's
         ``fwhm_mn_ka_ev`` (130 eV where it has none).
     background : bool or sequence of (float, float)
-        True: a window of 0.6 widths on either side, centred 1.5 widths from the line; two windows of your
-        own, (lo, hi) in keV; False: counts as they are, whole numbers.
+        True: a window of 0.6 widths on either side, centred 1.5 widths from the line; or two windows
+        (lo, hi) in keV; False: counts as they are, whole numbers.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def _checked_background(window: Window, background: Sequence[Window] | None) -> 
 
 
 def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
-    """First channel, and one past the last, whose centre lies in ``lo <= energy < hi``."""
+    """First channel with its centre in ``lo <= energy < hi``, and one past the last."""
     energy = ds[ENERGY].values
     slack = 1e-6 * (energy[-1] - energy[0]) / max(energy.size - 1, 1)
     first, stop = np.searchsorted(energy, np.asarray(window) - slack)
@@ -246,7 +246,7 @@ def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
 
 
 def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
-    """First window of each plan, less a straight line through its other two: (pixels…, plan).
+    """First window of each plan, minus a straight line through its other two: (pixels…, plan).
 
     The line's sum over the window is its number of channels times the line's value at the window's middle.
     All in the task that reads, as a task per map and chunk would cost a fifth of the time of five maps.

@@ -23,15 +23,15 @@ How = Literal["union", "intersection", "difference"]
 
 @runtime_checkable
 class Region(Protocol):
-    """A region of interest: it knows which pixels of a cube lie in it."""
+    """A region of interest: it knows which pixels of a cube are in it."""
 
     def mask(self, data: xr.Dataset) -> xr.DataArray:
-        """Boolean (y, x), true where the centre of a pixel lies inside."""
+        """Boolean (y, x), true where the centre of a pixel is inside."""
         ...
 
 
 class _Shape:
-    """A region given by the positions of pixels; subclasses say which positions lie inside."""
+    """A region given by the positions of pixels; subclasses say which positions are inside."""
 
     @overload
     def mask(self, data: xr.Dataset) -> xr.DataArray: ...
@@ -48,7 +48,7 @@ class _Shape:
         Returns
         -------
         DataArray or DataTree
-            ``mask`` (y, x), true where the centre of a pixel lies inside; a collection of a collection.
+            ``mask`` (y, x), true where the centre of a pixel is inside; a collection of a collection.
         """
         if is_collection(data):
             return on_each_map(self.mask, data)
@@ -63,7 +63,7 @@ class _Shape:
 
 @dataclass(frozen=True)
 class Rectangle(_Shape):
-    """Pixels whose ``y`` and ``x`` lie within ranges, ends included.
+    """Pixels whose ``y`` and ``x`` are within ranges, ends included.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def combine_masks(
         What is combined. Of a collection each may also be a mapping by name of the map, or a collection of
         masks such as ``valid_mask`` gives.
     how : {"union", "intersection", "difference"}
-        "difference" takes all the others away from the first.
+        "difference" removes all the others from the first.
 
     Returns
     -------
@@ -277,7 +277,7 @@ def valid_mask(data: xr.Dataset | xr.DataTree, *, min_counts: int = 1) -> xr.Dat
     data : Dataset or DataTree
         Cube, or collection of cubes: one mask for each map.
     min_counts : int
-        Fewest photons of a pixel that counts.
+        Smallest number of photons of a valid pixel.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Spectra: one spectrum out of many pixels."""
+"""Spectra: one spectrum from many pixels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sum_spectrum(
     data : Dataset or DataTree
         Cube, or collection of cubes: one spectrum of each map.
     mask : array of bool, Rectangle, Ellipse, Polygon, mapping or DataTree, optional
-        True where a pixel counts: a boolean array over pixel dimensions (over some of them: it then holds for
+        True for pixels that are used: a boolean array over pixel dimensions (one over some of them holds for
         all others), lazy or not, or a region. Of a collection also one mask by name of the map, or the
         collection of masks that ``valid_mask`` gives.
 
@@ -47,8 +47,8 @@ def sum_spectrum(
 
     Notes
     -----
-    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums meet as a tree. Chunks outside
-    the bounding box of a mask that is in memory are not read.
+    *Chunks.* Any, also of energy. One task per chunk sums what it reads; sums are added as a tree. Chunks
+    outside the bounding box of a mask that is in memory are not read.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def _counts_and_mask(ds: xr.Dataset, counts: da.Array, mask: xr.DataArray) -> tu
         counts = counts[box]
         full = full[tuple(part if n > 1 else slice(None) for part, n in zip(box, full.shape, strict=False))]
     sizes = tuple(c if full.shape[axis] > 1 else (1,) for axis, c in enumerate(counts.chunks[:-1]))
-    if isinstance(full, da.Array):  # the mask follows the counts, never the other way round
+    if isinstance(full, da.Array):  # the mask is rechunked like the counts, never the reverse
         return counts, full.rechunk((*sizes, (1,)))
     return counts, da.from_array(full, chunks=(*sizes, (1,)), name=False)
 

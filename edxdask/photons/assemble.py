@@ -1,4 +1,4 @@
-"""Blocks joined: chunks that lie side by side."""
+"""Blocks joined: chunks that are side by side."""
 
 from __future__ import annotations
 

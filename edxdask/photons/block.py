@@ -56,7 +56,7 @@ class PhotonBlock:
 
 
 def from_dense(dense: np.ndarray) -> PhotonBlock:
-    """Photon block of a dense array whose last axis is energy; the pixels are its other axes, in C order.
+    """Photon block of a dense array; its last axis is energy, the others are the pixels, in C order.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Random starts that depend on a pixel's number alone."""
+"""Random starts that depend only on the number of a pixel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from edxdask.photons.kernels.random import STREAM_START
 from edxdask.photons.kernels.uniform_rows import fill_uniform
 
-SPECTRA_KEYS = 1 << 48  # keys of channels, apart from those of any pixel
+SPECTRA_KEYS = 1 << 48  # keys of channels, different from those of all pixels
 
 
 def uniform_start(seed: int, keys: np.ndarray, draws: int) -> np.ndarray:

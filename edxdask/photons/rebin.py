@@ -1,4 +1,4 @@
-"""Blocks out of blocks: bins, sums, joins and cuts, all exact."""
+"""Blocks from blocks: bins, sums, joins and cuts, all exact."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edxdask.photons.kernels.photon_lists import bin_pixels, take_pixels
 
 
 def bin_block(block: PhotonBlock, shape: tuple[int, int], factor: int | tuple[int, int]) -> PhotonBlock:
-    """Sum ``(by, bx)`` bins of a block whose pixels are ``(rows, columns)`` in C order.
+    """Sum ``(by, bx)`` bins of a block of ``(rows, columns)`` pixels in C order.
 
-    Bins start at the first row and column. Bins at the far edges hold what is left, so that bands of rows
-    whose edges are multiples of ``by`` give exactly the bins of the whole.
+    Bins start at the first row and column. Bins at the far edges hold the remaining pixels, so that bands of
+    rows with edges at multiples of ``by`` give exactly the bins of the whole.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def bin_block(block: PhotonBlock, shape: tuple[int, int], factor: int | tuple[in
     if rows * columns != block.pixels:
         raise ParameterError("shape", shape, f"rows × columns of a block of {block.pixels} pixels")
     if by < 1 or bx < 1:
-        raise ParameterError("factor", factor, "bins of one pixel or more")
+        raise ParameterError("factor", factor, "bins of at least one pixel")
 
     def fill(indptr: np.ndarray, channel: np.ndarray, count: np.ndarray) -> None:
         bin_pixels(
@@ -51,7 +51,7 @@ def concat_blocks(blocks: Sequence[PhotonBlock]) -> PhotonBlock:
     [[1, 0], [1, 0]]
     """
     if not blocks:
-        raise ParameterError("blocks", blocks, "one block or more")
+        raise ParameterError("blocks", blocks, "at least one block")
     channels = blocks[0].channels
     for block in blocks:
         if block.channels != channels:
@@ -96,7 +96,7 @@ Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
 def _built(pixels: int, most: int, photons: int, channels: int, fill: Fill) -> PhotonBlock:
-    """Block that ``fill`` writes into room for ``most`` entries, cut to what it used.
+    """Block that ``fill`` writes into space for ``most`` entries, cut to what it used.
 
     Sums are made in 32 bits where the number of photons shows that none can overflow, else in 64.
     """

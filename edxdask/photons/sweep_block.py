@@ -1,4 +1,4 @@
-"""Blocks as sweeps take them: channels that most pixels have counts in dense, the others as photons.
+"""Blocks as sweeps use them: channels that most pixels have counts in dense, the others as photons.
 
 A cube is nearly all zeros, but not evenly: its strong lines fill a few per cent of the channels nearly
 everywhere, and hold half of the non-zeros.
@@ -15,7 +15,7 @@ from edxdask.photons.kernels.arrangement import arrange, count_entries, padded_p
 from edxdask.photons.kernels.contract import BlockArrays
 from edxdask.photons.rebin import take_rows
 
-# Measured on mantle maps, one thread, k = 3, single precision: an entry of a dense channel costs 0.4 ns an
+# Measured on mantle maps, one thread, k = 3, single precision: an entry of a dense channel costs 0.4 ns per
 # iteration, a photon 1.3; it takes 1 byte, a photon 3.
 LEAST_DENSE_FILL = 0.3
 

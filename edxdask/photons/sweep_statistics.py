@@ -1,4 +1,4 @@
-"""What a sweep over one block gives back, and what every sweep needs before it starts."""
+"""What a sweep over one block returns, and what every sweep needs before it starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edxdask.errors import ParameterError
 from edxdask.photons.kernels.contract import UpdateRules
 
 MAX_PHASES = 32
-# scikit-learn's clamp: a fit below it counts as it, so that neither a ratio nor a logarithm is infinite.
+# scikit-learn's clamp: a smaller fit is replaced by it, so that no ratio and no logarithm is infinite.
 EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -21,10 +21,10 @@ class Sweep:
 
     Attributes
     ----------
-    numerator : (k, E) float64, Σ_i r(i, e) A(i, k); (k, 0) where no spectra statistics were asked for
+    numerator : (k, E) float64, Σ_i r(i, e) A(i, k); (k, 0) without spectra statistics
     column_sums : (k,) float64, Σ_i A(i, k) after the update
     column_sums_entry : (k,) float64, the same before it
-    log_term : Σ y log ŷ before the update; NaN where it was not asked for
+    log_term : Σ y log ŷ before the update; NaN where it was not requested
     """
 
     numerator: np.ndarray
@@ -52,7 +52,7 @@ class FroSweep:
 
     Attributes
     ----------
-    numerator : (k, E) float64, AᵀX after the update; (k, 0) where no spectra statistics were asked for
+    numerator : (k, E) float64, AᵀX after the update; (k, 0) without spectra statistics
     gram : (k, k) float64, AᵀA after the update, likewise
     cross : <X, A S> before the update
     quadratic : |A S|² before the update
@@ -82,12 +82,12 @@ class FroSweep:
 
 @dataclass(frozen=True)
 class CheckedFactors:
-    """Checked factors, and what an update goes by.
+    """Checked factors, and the rules of an update.
 
     Attributes
     ----------
     rules : how abundances change, by phase
-    spectra : (k, E), what is not zero raised to the least
+    spectra : (k, E), entries above zero raised to the least
     """
 
     phases: int
@@ -99,8 +99,9 @@ class CheckedFactors:
 def least_of(dtype: np.dtype) -> float:
     """Return the least fraction of a phase's spectrum, and its least counts in a pixel, that are not zero.
 
-    The product of two that are smaller is no normal number, over which a processor takes ten times as long;
-    and updates make what is to become zero smaller and smaller, without an end. From here it can come back.
+    The product of two smaller numbers is not a normal number, and a processor takes ten times as long for it.
+    Updates make entries that tend to zero smaller and smaller, without end; from this value they can come
+    back.
 
     Examples
     --------
@@ -119,7 +120,7 @@ def check_factors(
     inner: int,
     frozen: np.ndarray | None,
 ) -> CheckedFactors:
-    """Refuse what the kernels cannot take, since they check nothing themselves."""
+    """Refuse what the kernels cannot use, since they check nothing themselves."""
     if abundance.dtype not in (np.float32, np.float64) or not abundance.flags.c_contiguous:
         seen = f"{abundance.dtype} array, C-contiguous: {abundance.flags.c_contiguous}"
         raise ParameterError(
@@ -149,6 +150,6 @@ def check_factors(
 
 
 def check_width(name: str, width: int) -> None:
-    """Refuse more phases or columns than the kernels are written for."""
+    """Refuse more phases or columns than the kernels support."""
     if not 1 <= width <= MAX_PHASES:
         raise ParameterError(name, width, f"1 to {MAX_PHASES} rows, one per phase")

@@ -1,7 +1,7 @@
 """Sweeps of the multiplicative updates over one block, and products of its counts with narrow matrices.
 
-Each function takes a ``PhotonBlock`` or a ``SweepBlock`` and gives the same numbers for both; who sweeps more
-than once arranges it first (``for_sweeps``, ``hold_dense``). The work is done by the kernels of the backend.
+Each function takes a ``PhotonBlock`` or a ``SweepBlock`` and gives the same numbers for both; for several
+sweeps, arrange it first (``for_sweeps``, ``hold_dense``). The work is done by the kernels of the backend.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edxdask.photons.kernels.square_sum import square_sum
 from edxdask.photons.sweep_block import Block, SweepBlock, counts_of, for_sweeps
 from edxdask.photons.sweep_statistics import EPSILON, FroSweep, Sweep, check_factors, check_width
 
-SMALLEST_FIT = 1e-18  # where no phase has anything: a constant that moves no fraction, and has a square
+SMALLEST_FIT = 1e-18  # where no phase has counts: a constant that changes no fraction, and has a square
 
 
 def kl_sweep(
@@ -41,16 +41,16 @@ def kl_sweep(
     block
         Counts of ``n`` pixels and ``E`` channels.
     abundance
-        (n, k), C-contiguous, float32 or float64; changed in place. Zeros stay zeros, which is how an
-        entry is forbidden; others stop at 1e-19 counts in single precision (``least_of``).
+        (n, k), C-contiguous, float32 or float64; changed in place. Zeros stay zeros, which
+        forbids an entry; others stop at 1e-19 counts in single precision (``least_of``).
     spectra
         (k, E) of the same dtype; rows of any positive sum.
     inner
         Abundance updates before the statistics; a pixel's photons stay in the cache.
     update_abundance, spectra_statistics, log_term
-        What is wanted; logarithms are a quarter of the work.
+        What to compute; logarithms are a quarter of the work.
     frozen
-        (k,) phases whose abundance is kept.
+        (k,) phases that keep their abundance.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def likelihood_model(
 
 
 def extrapolate_ratios(now: np.ndarray, before: np.ndarray, momentum: float) -> None:
-    """Move ``now`` on along its path from ``before``, which becomes what ``now`` was; both C-contiguous.
+    """Move ``now`` further along its step from ``before``, which becomes what ``now`` was; both C-contiguous.
 
     By ratios, ``now · (now / before) ** momentum``: zeros stay zeros, no number more than halves or doubles.
 

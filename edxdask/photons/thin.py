@@ -1,4 +1,4 @@
-"""Count splitting: two independent Poisson cubes out of one.
+"""Count splitting: two independent Poisson cubes from one.
 
 Each photon goes to the first part with probability ``fraction``. If the counts are Poisson, so are the parts,
 independently, with the fraction and its complement of the mean: one can be fitted, the other judges.
@@ -28,7 +28,7 @@ def thin(
         Same seed, same split.
     pixel_index
         (n,) index of each pixel in the whole map, or that of the first if they follow one another. The split
-        of a pixel depends on nothing else, so not on how the map was cut into blocks.
+        of a pixel depends on nothing else: not on how the map was cut into blocks.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Absorption of X-rays in the sample, a flat film, on their way to the detectors."""
+"""Absorption of X-rays in the sample, a flat film, on their path to the detectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edxdask.physics.lines import atomic_number
 
 LOWEST_TABULATED_KEV = 0.1  # of xraylib's attenuation tables; below, the value at this energy is used
 NM_PER_CM = 1e7
-FEW = 100  # energies below which xraylib's threads cost more than they give: 4 ms a call on busy cores
+FEW = 100  # energies below which xraylib's threads cost more than they give: 4 ms per call on busy cores
 LEAST_SINE = 1e-6  # of a take-off angle: keeps paths finite; no photon gets through
 
 
@@ -33,7 +33,7 @@ def normalised(composition: Mapping[str, float]) -> dict[str, float]:
             raise ParameterError(f"composition[{element!r}]", amount, "an amount of atoms, 0 or more")
     whole = sum(composition.values())
     if not whole > 0:
-        raise ParameterError("composition", dict(composition), "an amount above 0 of one element or more")
+        raise ParameterError("composition", dict(composition), "an amount above 0 of at least one element")
     return {element: float(amount) / whole for element, amount in composition.items()}
 
 
@@ -62,7 +62,7 @@ def mass_attenuation(element: str, energy: np.ndarray | float) -> np.ndarray:
 
 @lru_cache(maxsize=2048)
 def _tabulated(z: int, energies: bytes) -> np.ndarray:
-    """Look up what one guided fit asks for thousands of times, of a few elements at the same energies."""
+    """Keep what one guided fit needs thousands of times, of a few elements at the same energies."""
     keys = np.frombuffer(energies)
     if keys.size < FEW:
         return np.array([xraylib.CS_Total(z, e) for e in keys.tolist()])
@@ -88,7 +88,7 @@ def film_transmission(
     tilt_deg: tuple[float, float] = (0.0, 0.0),
     in_sight: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Share of photons that leave a film towards the detectors; mean over detectors.
+    """Fraction of photons that leave a film towards the detectors; mean over detectors.
 
     Emission is even through the depth, so (1 - exp(-t))/t with t = (μ/ρ) ρ d / sin(take-off): the
     thin-film factor of J. I. Goldstein et al., SEM/1977 I (1977) 315.
@@ -101,7 +101,7 @@ def film_transmission(
     elevation_deg : of the detectors, over a film that is not tilted
     detector : angles and solid angles of the detectors, instead of ``elevation_deg``
     tilt_deg : alpha and beta of the stage; they need ``detector``, which knows azimuths
-    in_sight : share of each detector that the holder does not shadow; also needs ``detector``
+    in_sight : fraction of each detector that the holder does not shadow; also needs ``detector``
     """
     for name, value in (("thickness_nm", thickness_nm), ("density_g_cm3", density_g_cm3)):
         if not (np.isfinite(value) and value > 0):
@@ -121,7 +121,9 @@ def _lines_of_sight(
     """Sine of the take-off angle and weight of each detector."""
     if detector is None:
         if any(tilt_deg) or in_sight is not None:
-            raise ParameterError("detector", detector, "a Detector: tilt and shadows depend on its azimuths")
+            raise ParameterError(
+                "detector", detector, "a Detector, as tilt and shadows depend on its azimuths"
+            )
         elevations = np.atleast_1d(np.asarray(elevation_deg, dtype=np.float64))
         if not ((elevations > 0) & (elevations <= 90)).all():
             raise ParameterError("elevation_deg", elevation_deg, "angles above 0 and up to 90 degrees")
@@ -131,5 +133,5 @@ def _lines_of_sight(
     sines = np.maximum(np.abs(np.sin(np.deg2rad(angles))), LEAST_SINE)
     seen = np.ones(angles.size) if in_sight is None else np.asarray(in_sight, dtype=np.float64)
     if seen.shape != angles.shape or not ((seen >= 0) & (seen <= 1)).all():
-        raise ParameterError("in_sight", in_sight, f"{angles.size} shares from 0 to 1")
+        raise ParameterError("in_sight", in_sight, f"{angles.size} fractions from 0 to 1")
     return sines, detector.shares() * seen

@@ -15,7 +15,7 @@ SI_K_EDGE_KEV = 1.8389  # xraylib
 
 
 def escape_probability(energy: np.ndarray | float) -> np.ndarray:
-    """Share of photons of ``energy`` keV stopped in silicon whose Si Kα photon leaves through the front.
+    """Fraction of photons of ``energy`` keV stopped in silicon whose Si Kα photon leaves through the front.
 
     ½ ω (1 - 1/r) [1 - (μ_K/μ) ln(1 + μ/μ_K)], with μ and μ_K the attenuation in silicon of the photon and of
     Si Kα, ω the fluorescence yield and r the jump of the K edge: S. J. B. Reed, N. G. Ware, J. Phys. E 5
@@ -34,10 +34,10 @@ def escape_probability(energy: np.ndarray | float) -> np.ndarray:
 
 
 def escape_response(energy: np.ndarray, lines_kev: np.ndarray, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
-    """Escape peaks as a share of the counts in the parents' peaks: (lines, channels).
+    """Escape peaks as a fraction of the counts in the parents' peaks: (lines, channels).
 
-    A row sums to p/(1-p), p being `escape_probability`, as far as it lies on the axis; add it to the row of
-    `edxdask.physics.detector.line_response` and both together are what one line makes.
+    A row sums to p/(1-p), p being `escape_probability`, as far as it is on the axis; added to the row of
+    `edxdask.physics.detector.line_response` it gives all that one line makes.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def sum_peaks(
     Parameters
     ----------
     lines_kev, rates_per_s : energy and count rate of each line, in one detector
-    resolving_time_s : within which the electronics take two photons for one; 0.1 to 1 µs is usual
+    resolving_time_s : within which the electronics count two photons as one; 0.1 to 1 µs is usual
     strongest : how many of the strongest lines to pair
 
     Examples

@@ -29,7 +29,7 @@ class Column:
 
     Attributes
     ----------
-    name : "Fe", "Fe_L" where families have columns of their own, "continuum_0"
+    name : "Fe", "Fe_L" where families have separate columns, "continuum_0"
     element : symbol, None of the continuum
     family : "K", "L" or "M"; None where the column holds all lines of the element
     kind : "lines" or "continuum"
@@ -89,10 +89,10 @@ def basis(
     fwhm_mn_ka_ev : width at Mn Kα
     families : one column for each of an element's K, L and M lines instead of one for all
     continuum : 0, 1 or 2 shapes of bremsstrahlung (Lifshin's)
-    seen : fraction of photons of an energy (keV) that leave the sample and are counted; as it stands a
+    seen : fraction of photons of an energy (keV) that leave the sample and are counted; without it a
         windowless detector and no absorption
     table : of ionisation cross-sections, "emtables" or "bote_salvat"; see `edxdask.physics.ionisation`
-    escape : add so many times each line's silicon escape peak to its column; 1 is what theory says
+    escape : factor on each line's silicon escape peak, which is added to its column; 1 is the theory
 
     Raises
     ------

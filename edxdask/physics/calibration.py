@@ -1,9 +1,10 @@
 """A basis that fits a sum spectrum: energy axis, width, strength of line families, and a smooth rest.
 
-Four things are found from the summed counts, most certain first: where the peaks stand and how wide they are
-(`edxdask.physics.energy_axis`); how strong an element's L and M lines are against its K lines, which tables
-know to 10 to 30 %; and a smooth factor shared by all columns for what efficiency, windows, absorption, the
-continuum's shape and the peaks' leave over. As stiff as the data allow, it is 1 where the basis is right.
+Four things are found from the summed counts, most certain first: where the peaks are and how wide they are
+(`edxdask.physics.energy_axis`); how strong an element's L and M lines are relative to its K lines, which
+tables know to 10 to 30 %; and a smooth factor, common to all columns, for the remaining errors of efficiency,
+windows, absorption and shapes of continuum and peaks. The factor is as stiff as the data allow, and 1 if the
+basis is right.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ FAMILY_PRIOR = 0.3  # relative; strength of L and M against K, in the tables
 # in the residual; then near enough for shapes of peaks and absorption edges under them.
 WIDE_FWHM, NARROW_FWHM = 3.0, 0.5
 STIFFNESS = 10.0 ** np.arange(-1, 9)  # of the factor; the data choose (Akaike)
-LEAST_MISS, MOST_SIGMA = 0.1, 2.5  # of a family that still rides with its element
+LEAST_MISS, MOST_SIGMA = 0.1, 2.5  # of a family that is still tied to its element
 LEAST_REFERENCE = 0.1  # relative error up to which a harder family is the reference of its element
 
 
 @dataclass(frozen=True, eq=False)
 class CalibratedBasis:
-    """What was found; ``families`` makes the matrix that goes with it.
+    """What was found; ``families`` makes the matrix that belongs to it.
 
     Attributes
     ----------
@@ -50,9 +51,9 @@ class CalibratedBasis:
     columns : (M,) families
     reference : family by element on which its atoms are counted
     strength : (M,) factor of each family's column, 1 for the references
-    loose : (M,) bool, families whose strength the tables do not predict
-    correction : (E,) smooth factor shared by all columns, 1 on average over the lines. It shapes spectra; how
-        many atoms a line stands for is left to the tables
+    loose : (M,) bool, families with a strength that the tables do not predict
+    correction : (E,) smooth factor common to all columns, 1 on average over the lines. It shapes spectra; how
+        many atoms a line means is left to the tables
     fit : of the sum spectrum, from the floor on
     mean_composition : atomic fractions of the elements listed
     chi2_red : of the summed fit: without a factor, with one too wide to follow a peak, with the whole
@@ -75,7 +76,7 @@ class CalibratedBasis:
     chi2_red: tuple[float, float, float]
 
     def families(self, composition: dict[str, float] | None = None) -> Basis:
-        """Columns of families as the tables have them, on the axis found."""
+        """Columns of families as in the tables, on the axis that was found."""
         made = _families(self.energy[self.floor.first :], self.elements, self.conditions, composition)
         matrix = np.zeros((len(made.columns), self.energy.size))
         matrix[:, self.floor.first :] = made.matrix
@@ -111,13 +112,13 @@ def calibrate(
     ----------
     counts, energy : (E,) sum spectrum and channel centres in keV
     elements : listed by the user
-    extra : elements whose lines are there but are not part of the sample
+    extra : elements with lines in the spectrum that are not part of the sample
     refine_axis : find offset, gain and width
 
     Raises
     ------
     EdxdaskError
-        If the axis or width that fits best is absurd.
+        If the axis or width that fits best is impossible.
     """
     counts = np.asarray(counts, dtype=np.float64)
     floor = spectrum_floor(energy, counts)
@@ -138,7 +139,7 @@ def calibrate(
     below = np.where(np.arange(energy.size) < floor.first, counts, 0.0) / max(counts.sum(), 1.0)
     return CalibratedBasis(
         energy=axis.energy(energy),
-        axis=replace(axis, escape=0.0),  # left to the factor: spectra of phases are made without escape peaks
+        axis=replace(axis, escape=0.0),  # the factor does it: spectra of phases are made without escape peaks
         floor=floor,
         below=below,
         conditions=measured,
@@ -165,8 +166,8 @@ def _refined(
 ) -> EnergyAxis:
     """Offset, gain and width that fit the families of all elements best.
 
-    As in ``find_elements`` and ``quantify``, the continuum bends and escape peaks are as strong as they are:
-    with Lifshin's shapes alone, the axis would make up for what windows and absorption do to them.
+    As in ``find_elements`` and ``quantify``, the continuum may bend and the strength of escape peaks is free:
+    with Lifshin's shapes alone, the axis would compensate for what windows and absorption do to them.
     """
     beam, seen = conditions.beam_energy, conditions.seen(composition)
     energy = start.energy(nominal)
@@ -194,10 +195,10 @@ def _refined(
 def _strengths(made: Basis, fit: LinearFit) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
     """Find each element's reference family, the strength of its others, and which of these are loose.
 
-    The strength that the data say, and 1 from the tables, are weighed by their errors. Where they differ by
-    more than both allow, the tables predict nothing.
+    The strength from the data and that of the tables (1) are weighted by their errors. If they differ by
+    more than both errors allow, only the data are used.
     """
-    # a weight at its bound of 0 has no error of its own: that of all others known
+    # a weight at its bound of 0 has no error here: use that of all others known
     alone = 1 / np.sqrt(np.maximum((made.matrix**2 / np.maximum(fit.expected, 0.5)).sum(axis=1), 1e-300))
     error = np.where(fit.weights > 0, np.sqrt(np.maximum(np.diag(fit.covariance), 0)), alone)
     strength = np.ones(len(made.columns))
@@ -206,7 +207,7 @@ def _strengths(made: Basis, fit: LinearFit) -> tuple[dict[str, str], np.ndarray,
     for element in made.elements:
         members = made.members(element)
         weight, sigma = fit.weights[members], error[members]
-        # hardest first: one so precise settles the element, also where it says that there is none
+        # hardest first: one so precise decides on the element, also if it says that there is none
         sure = [i for i in range(members.size) if sigma[i] < LEAST_REFERENCE * weight.max()]
         first = sure[0] if sure else int(np.argmax(fit.weights[members] * made.matrix[members].sum(axis=1)))
         reference[element] = str(made.columns[members[first]].family)
@@ -236,7 +237,7 @@ def _atoms(
 
 
 def _correct(counts: np.ndarray, made: Basis) -> tuple[np.ndarray, LinearFit, tuple[float, float, float]]:
-    """Find the factor on all columns, in rounds with the weights: a wide one, a narrow one on top of it."""
+    """Find the factor on all columns, in rounds with the weights: a wide one, then a narrow one on it."""
     fit = fit_weights(counts, made.matrix)
     chi2 = [_chi2(counts, fit.expected, len(made.columns))]
     lines = np.array([c.kind == "lines" for c in made.columns])
@@ -275,10 +276,10 @@ def _splines(energy: np.ndarray, apart: float) -> np.ndarray:
 
 
 def smooth_factor(counts: np.ndarray, expected: np.ndarray, splines: np.ndarray) -> tuple[np.ndarray, float]:
-    """Factor exp(θ·splines) that brings ``expected`` to ``counts``, as stiff as the data allow.
+    """Factor exp(θ·splines) that turns ``expected`` into ``counts``, as stiff as the data allow.
 
     Penalised Poisson likelihood with second differences of θ; stiffness by Akaike's criterion, in which the
-    deviance is scaled so that a misfit no smooth factor fixes does not count as signal.
+    deviance is scaled so that a misfit that no smooth factor can fix does not count as signal.
     """
     second = np.diff(np.eye(len(splines)), n=2, axis=0)
     penalty = second.T @ second

@@ -1,4 +1,4 @@
-"""What is said of each element found: its families, how sure it is, and what else it could be."""
+"""What is reported of each element found: its families, its significance, and what else it could be."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from edxdask.physics.selection import (
 )
 
 CandidateKind = Literal["element", "escape", "sum", "unknown"]
-AS_GOOD = 0.8  # share of a candidate's gain from which another element is an alternative
+AS_GOOD = 0.8  # fraction of a candidate's gain from which another element is an alternative
 AS_CLOSE = 16.0  # or squared sigma by which it is worse
 SAME_PEAK = 0.3  # cosine of two columns that explain the same peak
-CLEAR_FAMILY = 5.0  # sigma from which a family may lead
+CLEAR_FAMILY = 5.0  # sigma that the leading family needs
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class FamilyFound:
 
     Attributes
     ----------
-    name : "K", "L", "M", or "K+L" where they were fitted as theory has them
+    name : "K", "L", "M", or "K+L" where they were fitted in the ratio of theory
     line : strongest, "Fe_Ka"
     energy_kev : of that line
     counts, std : in all lines of the family, and their uncertainty
     ratio : measured over expected from the leading family, which has 1
-    agrees : ratio within a factor of 3, or too weak to tell
+    agrees : ratio within a factor of 3, or too weak to compare
     """
 
     name: str
@@ -62,7 +62,7 @@ class Candidate:
     name : element, or "escape of Ca_Ka", "sum of Mg_Ka and Si_Ka", "unknown at 7.28 keV"
     kind : "element", "escape", "sum" or "unknown"
     element : symbol, None unless an element
-    line, energy_kev : strongest line that tells, and where
+    line, energy_kev : strongest significant line, and where
     counts : explained
     significance : sigma, misfit of shapes included
     families : what was found of each family on the axis
@@ -171,7 +171,7 @@ def _unit(model: Explanation, made: Offer) -> np.ndarray:
 
 
 def _artefacts(model: Explanation, threshold: float) -> list[Candidate]:
-    """Escape and sum peaks that stand out of the noise."""
+    """Escape and sum peaks that are above the noise."""
     found = []
     for name, at, counts in strongest(model):
         probability = float(escape_probability(at))
@@ -202,7 +202,7 @@ def _peak(
 
 
 def _unknown(model: Explanation, threshold: float) -> list[Candidate]:
-    """Peaks that nothing explains: a peak at every channel, the highest first."""
+    """Unexplained peaks: a peak is tried at every channel, the highest first."""
     width = float(fwhm_kev(2.0, fwhm_mn_ka_ev=model.axis.fwhm_mn_ka_ev))
     at = np.arange(model.energy[0] + width, model.energy[-1] - 3 * width, width / 4)
     rows = line_response(model.energy, at, fwhm_mn_ka_ev=model.axis.fwhm_mn_ka_ev)

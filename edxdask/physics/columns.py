@@ -1,7 +1,7 @@
 """From lines to columns: what an element emits, in groups of lines, spread over the channels of an axis.
 
-The one place where lines become numbers on an energy axis. A group is the finest part that is ever fitted by
-itself: Kα, Kβ, or the lines of one subshell of L or M. Families (K, L, M) and whole elements are sums of
+The one place where lines become numbers on an energy axis. A group is the smallest part that is fitted
+separately: Kα, Kβ, or the lines of one subshell of L or M. Families (K, L, M) and whole elements are sums of
 groups. Groups are found once; their rows follow the axis, the width and the escape peaks, which a fit may
 move.
 """
@@ -22,7 +22,7 @@ from edxdask.physics.lines import Transition, lines_of
 
 Seen = Callable[[np.ndarray], np.ndarray]
 LINE_REACH_FWHM = 4.0  # a line further outside the axis than this adds less than 1e-20 of itself
-# A family is worth columns of its own if its strongest line on the axis has this fraction of the element's.
+# A family gets separate columns if its strongest line on the axis has this fraction of the element's.
 LEAST_FAMILY = 1e-4
 BARN_CM2 = 1e-24
 
@@ -83,7 +83,7 @@ def line_groups(
     seen: Seen,
     table: str = DEFAULT_TABLE,
 ) -> tuple[LineGroup, ...]:
-    """Find the groups of an element that show on an axis (keV), strongest shell first.
+    """Find the groups of an element with lines on an axis (keV), strongest shell first.
 
     Parameters
     ----------

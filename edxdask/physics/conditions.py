@@ -1,4 +1,4 @@
-"""Under what conditions a cube was measured: beam, detector and film, as far as its attributes tell."""
+"""The conditions of a measurement: beam, detector and film, as far as the attributes of a cube say."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Conditions:
         return replace(self, detector=replace(self.detector, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
 
     def seen(self, composition: Mapping[str, float] | None = None) -> Seen:
-        """Share of photons that a film of this composition lets out, and the detector counts."""
+        """Fraction of photons that leave a film of this composition, and that the detector counts."""
 
         def share(energy: np.ndarray) -> np.ndarray:
             counted = efficiency(energy, detector=self.detector)

@@ -11,7 +11,7 @@ from edxdask.physics.lines import atomic_number
 # with α = 1/137.036 and r_e = 2.8179403e-13 cm (CODATA 2018).
 KRAMERS_CM2 = 16.0 * np.pi / (3.0 * np.sqrt(3.0)) * (2.8179403e-13**2) / 137.036
 
-# Real 200 keV maps of mantle minerals show 2.0 to 2.4 times the Kramers continuum between 2 and 10 keV, for
+# Real 200 keV maps of mantle minerals show 2.0 to 2.4 times the Kramers continuum between 2 and 10 keV, as
 # part of it comes from the column, the holder and electrons scattered onto the grid.
 MEASURED_OVER_KRAMERS = 2.0
 
@@ -38,7 +38,7 @@ def bremsstrahlung(
 ) -> np.ndarray:
     """Cross-section (cm²/keV per atom) to emit a photon of ``energy`` keV.
 
-    Kramers' law, Z²/(β² e), with Lifshin's fall towards the beam energy; ``quadratic`` is the share of his
+    Kramers' law, Z²/(β² e), with Lifshin's fall towards the beam energy; ``quadratic`` is the fraction of his
     second shape. Good to a factor of two: it leaves out screening and the angle of emission.
     """
     linear, square = continuum_shapes(energy, beam_energy=beam_energy)

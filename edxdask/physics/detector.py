@@ -1,4 +1,4 @@
-"""The detector: width of its peaks, what share of photons it counts, and how a line falls into channels."""
+"""The detector: width of its peaks, fraction of photons it counts, and how a line falls into channels."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ GRID_MM, GRID_OPEN = 0.38, 0.77
 def fwhm_kev(energy: np.ndarray | float, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
     """Full width at half maximum (keV) of a peak at ``energy`` keV.
 
-    Fano statistics of the electron-hole pairs plus electronic noise; the noise is whatever makes the
-    width at Mn Kα come out as given.
+    Fano statistics of the electron-hole pairs plus electronic noise; the noise is chosen so that the
+    width at Mn Kα is the given one.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def fwhm_kev(energy: np.ndarray | float, *, fwhm_mn_ka_ev: float = 130.0) -> np.
 
 
 def window_transmission(energy: np.ndarray, detector: Detector) -> np.ndarray:
-    """Share of photons of ``energy`` keV that pass the window of a detector."""
+    """Fraction of photons of ``energy`` keV that pass the window of a detector."""
     energy = np.asarray(energy, dtype=np.float64)
     if detector.window == "beryllium":
         beryllium = mass_attenuation("Be", energy) * xraylib.ElementDensity(4)
@@ -63,12 +63,12 @@ def efficiency(
     contact_nm: float = 30.0,
     detector: Detector | None = None,
 ) -> np.ndarray:
-    """Share of photons of ``energy`` keV that a silicon drift detector counts.
+    """Fraction of photons of ``energy`` keV that a silicon drift detector counts.
 
     They must pass the window, an aluminium contact and a dead layer of silicon, and stop in the active
     silicon. Without ``detector`` there is no window, and the thicknesses are typical of windowless detectors
     on (S)TEM columns. Nothing is counted below 0.1 keV, where electronic noise hides photons and the
-    attenuation tables end, nor outside a given curve.
+    attenuation tables end, or outside a given curve.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def efficiency(
 
 
 def channel_edges(energy: np.ndarray) -> np.ndarray:
-    """Edges (keV) of equal channels whose centres are ``energy``.
+    """Edges (keV) of equal channels with their centres at ``energy``.
 
     Examples
     --------
@@ -98,15 +98,15 @@ def channel_edges(energy: np.ndarray) -> np.ndarray:
     """
     energy = np.asarray(energy, dtype=np.float64)
     if energy.ndim != 1 or energy.size < 2:
-        raise ParameterError("energy", energy.shape, "the centres of two channels or more")
+        raise ParameterError("energy", energy.shape, "the centres of at least two channels")
     step = (energy[-1] - energy[0]) / (energy.size - 1)
     if not step > 0:
-        raise ParameterError("energy", step, "an axis that rises, in keV")
+        raise ParameterError("energy", step, "a rising axis, in keV")
     return np.append(energy - step / 2, energy[-1] + step / 2)
 
 
 def line_response(energy: np.ndarray, lines_kev: np.ndarray, *, fwhm_mn_ka_ev: float = 130.0) -> np.ndarray:
-    """Share of each line's photons that falls into each channel: (lines, channels).
+    """Fraction of each line's photons that falls into each channel: (lines, channels).
 
     The Gaussian is integrated over the channel, not sampled in its centre, so that nothing is lost when
     channels are as wide as the peak.

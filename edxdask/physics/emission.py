@@ -1,6 +1,6 @@
 """Emission cross-sections: photons of a line per atom and per electron through unit area.
 
-emission = (vacancies in the subshell, those handed down from inner ones included) × fluorescence yield
+emission = (vacancies in the subshell, including those passed down from inner ones) × fluorescence yield
 × radiative rate. Vacancies: `edxdask.physics.ionisation`; yields and rates: xraylib.
 """
 
@@ -100,7 +100,7 @@ def emission(
     element : symbol
     beam_energy : keV
     coster_kronig : count vacancies that moved between the subshells of L and of M before they decayed, as
-        the published tables do; False takes them out
+        the published tables do; False leaves them out
     table : of ionisation cross-sections, "emtables" or "bote_salvat"; see `edxdask.physics.ionisation`
 
     Examples
@@ -115,7 +115,7 @@ def emission(
     lines = tuple(t for t in transitions_of(element, table != AS_PUBLISHED) if light[t.subshell] > 0)
     energy = np.array([t.energy_kev for t in lines], dtype=np.float64)
     sigma = np.array([light[t.subshell] * t.rate for t in lines], dtype=np.float64)
-    energy.flags.writeable = sigma.flags.writeable = False  # the cache hands out the same arrays to all
+    energy.flags.writeable = sigma.flags.writeable = False  # the cache gives the same arrays to all callers
     return Emission(element, lines, energy, sigma)
 
 

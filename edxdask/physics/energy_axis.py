@@ -1,8 +1,8 @@
-"""The energy axis and the width of peaks as a spectrum has them: the one fit of both.
+"""The energy axis and the width of peaks of a spectrum: the only fit of both.
 
-A basis that is slightly wrong is worse than none: an offset of 8 eV turns spectra by 10 degrees. Offset,
+A basis that is slightly wrong is worse than none: an offset of 8 eV changes spectra by 10 degrees. Offset,
 gain, width, bends of the axis and the strength of escape peaks are found by Fisher scoring together with
-the weights of any columns, and held by what is known of real detectors. ``calibrate_energy``,
+the weights of any columns, and kept near what is known of real detectors. ``calibrate_energy``,
 ``find_elements``, guided factorization and ``quantify`` differ in their columns and channels, and in which
 parameters are free; not in this.
 """
@@ -26,14 +26,14 @@ BEND = tuple(f"bend_{i}" for i in range(len(BENDS)))
 PARAMETERS = (OFFSET, GAIN, WIDTH, ESCAPE, *BEND)
 LINEAR = (OFFSET, GAIN, WIDTH)
 # What is known before looking at the data (1 σ): offset in keV, gain, width at Mn Kα in eV, escape peaks over
-# theory's, bends in keV. Few counts leave the axis where it is instead of throwing it about. A real map (71
+# theory's, bends in keV. With few counts the axis then stays where it is. A real map (71
 # GPa) has its lines of Mg to Ca 6 eV too high and Cu 6 eV too low.
 USUAL = np.array([0.02, 4e-3, 12.0, 0.5, *(0.004,) * len(BENDS)])
 FIRST = np.array([0.0, 1.0, DEFAULT_FWHM_EV, 1.0, *(0.0,) * len(BENDS)])
 SMALL = np.array([1e-4, 1e-5, 0.1, 0.01, *(1e-4,) * len(BENDS)])  # for derivatives
 LOW = np.array([-0.1, 0.98, 119.0, 0.0, *(-0.012,) * len(BENDS)])  # silicon resolves no less than 117 eV
 HIGH = np.array([0.1, 1.02, 250.0, 2.0, *(0.012,) * len(BENDS)])
-# More than this, and it is not the instrument that is off: elements are missing, or the axis is another's.
+# Beyond this the instrument is not the cause: elements are missing, or the axis belongs to another map.
 MOST_OFFSET_KEV, MOST_GAIN = 0.025, 5e-3
 MOST_MISPLACED = 0.05  # fraction of the counts
 ROUNDS, SETTLED = 8, 1e-3  # of what is usual
@@ -43,17 +43,17 @@ LEAST_VARIANCE = 0.5  # counts
 
 @dataclass(frozen=True)
 class EnergyAxis:
-    """What turns channels into energies, as corrections of what the file says, and the detector's width.
+    """Energies of channels, as corrections of the axis in the file, and the detector's width.
 
     Attributes
     ----------
     offset_kev : to add at energy 0
     gain : to multiply with, 1 for none
     fwhm_mn_ka_ev : width at Mn Kα
-    escape : escape peaks over what theory says; 0 where a vendor's program took them away
-    bend_kev : to add at the energies of ``BENDS``, straight lines between: electronics are not quite linear
+    escape : escape peaks relative to theory; 0 where a vendor's program removed them
+    bend_kev : to add at the energies of ``BENDS``, straight lines between: electronics are not exactly linear
     errors : 1 σ of each of ``PARAMETERS``, 0 of those that were not fitted
-    misplaced : fraction of the counts that stand in other channels than the fit has them: on the axis to
+    misplaced : fraction of the counts that are in other channels than the fit has them: on the axis to
         begin with, and on this one
     """
 
@@ -101,7 +101,7 @@ class EnergyAxis:
         return np.array([self.offset_kev, self.gain, self.fwhm_mn_ka_ev, self.escape, *self.bend_kev])
 
     def moved_to(self, vector: np.ndarray) -> EnergyAxis:
-        """Axis with these ``PARAMETERS``, no farther than any detector's."""
+        """Axis with these ``PARAMETERS``, limited to what detectors have."""
         offset, gain, width, escape, *bend = np.clip(vector, LOW, HIGH).tolist()
         return replace(
             self, offset_kev=offset, gain=gain, fwhm_mn_ka_ev=width, escape=escape, bend_kev=tuple(bend)
@@ -126,7 +126,7 @@ def fit_axis(
     doubt: np.ndarray | None = None,
     rounds: int = ROUNDS,
 ) -> EnergyAxis:
-    """Find offset, gain, width … together with all weights, held by what is known before.
+    """Find offset, gain, width … together with all weights, kept near what is known before.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def fit_axis(
     Returns
     -------
     EnergyAxis
-        With errors. Misfit beyond counting errors makes the axis less certain than the counts say.
+        With errors. Misfit beyond counting errors makes these larger than the counts alone say.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def _step(
 
 
 def misplaced(counts: np.ndarray, expected: np.ndarray) -> float:
-    """Fraction of counts that stand in other channels than expected, beyond what chance moves.
+    """Fraction of counts that are in other channels than expected, beyond what chance moves.
 
     Examples
     --------
@@ -227,14 +227,14 @@ def misplaced(counts: np.ndarray, expected: np.ndarray) -> float:
 
 
 def is_far(axis: EnergyAxis) -> bool:
-    """Whether an axis was moved farther than an instrument is off."""
+    """Whether an axis was moved farther than instruments are usually off."""
     return abs(axis.offset_kev) > MOST_OFFSET_KEV or abs(axis.gain - 1) > MOST_GAIN
 
 
 def check_axis(axis: EnergyAxis, advice: str) -> None:
-    """Refuse an axis that cannot be; ``advice`` says what the user can do.
+    """Refuse an impossible axis; ``advice`` says what the user can do.
 
-    It is at the end of what any detector has, or farther off than instruments are and still fits badly.
+    It is at the limit of what detectors have, or farther off than instruments are and still fits badly.
     """
     vector = axis.vector[: len(LINEAR)]
     at_end = (vector <= LOW[: len(LINEAR)]).any() or (vector >= HIGH[: len(LINEAR)]).any()
@@ -243,12 +243,12 @@ def check_axis(axis: EnergyAxis, advice: str) -> None:
             f"the elements listed fit best with the energy axis moved by {1e3 * axis.offset_kev:+.1f} eV, "
             f"stretched by {100 * (axis.gain - 1):+.2f} % and peaks {axis.fwhm_mn_ka_ev:.0f} eV wide at "
             f"Mn Ka, and {100 * axis.misplaced[1]:.0f} % of the counts are still not where the fit has them: "
-            f"absurd. Are elements and energy axis (keV) right? {advice}"
+            f"this is not possible. Are elements and energy axis (keV) right? {advice}"
         )
 
 
 def axis_warning(axis: EnergyAxis, name: str) -> str | None:
-    """Say where an axis was moved farther than an instrument is off, and by what evidence; None if not."""
+    """Say if an axis was moved farther than instruments are off, and on what evidence; None if not."""
     if not is_far(axis):
         return None
     offset = f"{1e3 * axis.offset_kev:+.1f} ± {1e3 * axis.error(OFFSET):.1f} eV"

@@ -1,8 +1,8 @@
-"""Which elements a spectrum holds, those that nobody listed among them.
+"""Which elements a spectrum holds, including those that nobody listed.
 
-Families of lines of every element are offered to a Poisson fit, the most telling first; what no longer tells
-is taken out again. An element stays if its lines stand above both noise and what a wrong peak shape or
-continuum would leave behind, and if no line that must be there is absent.
+Families of lines of every element are offered to a Poisson fit, the most significant first; what is not
+significant any more is taken out again. An element stays if its lines are above both noise and
+what a wrong peak shape or continuum would leave behind, and if no line that must be there is absent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COARSE = 20.0  # sigma an element needs to take part in the calibration
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was found in a spectrum, and the fit that says so.
+    """What was found in a spectrum, and the fit behind it.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Found:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Symbols of the elements found, most significant first; without listed ones that do not show."""
+        """Symbols of the elements found, most significant first; without listed ones that are not seen."""
         return tuple(c.element for c in self.candidates if c.element is not None and c.significant)
 
 
@@ -79,9 +79,9 @@ def find_in_spectrum(
     energy : (E,) channel centres, keV
     beam_energy : keV
     axis : energy axis and width to begin with
-    known : elements that are there for sure: fitted and judged, never taken out
-    among : elements to look for; None: all that one may meet
-    threshold : sigma that make an element
+    known : elements that are surely there: fitted and judged, never removed
+    among : elements to search for; None: all that a sample may hold
+    threshold : sigma that an element needs
     refine_axis : refine energy axis and width
     seen : fraction of photons of an energy (keV) that are counted
 
@@ -89,7 +89,7 @@ def find_in_spectrum(
     ------
     ParameterError
         If an element is unknown or has no line on the axis, the spectrum is empty, or the beam energy is not
-        one in keV.
+        in keV.
 
     Examples
     --------
@@ -153,12 +153,12 @@ def unlisted(
 ) -> tuple[Candidate, ...]:
     """Find what a fit left unexplained: elements that are in ``counts`` and not in ``expected``.
 
-    The fit is taken as it is but for a wide correction, so that its peaks may be wrong by some per cent
-    without becoming elements.
+    The fit is kept, except for a wide correction, so that its peaks may be wrong by some per cent
+    without being taken for elements.
 
     Parameters
     ----------
-    counts, expected : (E,) measured, and as the fit has them
+    counts, expected : (E,) measured, and expected by the fit
     energy : (E,) channel centres, keV
     beam_energy : keV
     axis : energy axis and width of the fit
@@ -204,7 +204,7 @@ def _check_beam(beam_energy: float | None) -> None:
 def _checked(
     counts: np.ndarray, energy: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, Floor]:
-    """Check a spectrum; give counts and energies of the channels of use, and where these begin."""
+    """Check a spectrum; give counts and energies of the usable channels, and where these begin."""
     counts, energy = np.asarray(counts, dtype=np.float64), np.asarray(energy, dtype=np.float64)
     if counts.ndim != 1 or counts.shape != energy.shape:
         raise ParameterError("counts", counts.shape, f"one spectrum, as long as energy, {energy.shape}")

@@ -1,7 +1,7 @@
-"""Where a spectrum begins to be of use: above the zero peak and what the detector cannot see.
+"""Where the usable part of a spectrum begins: above the zero peak and what the detector cannot see.
 
 Electronics that sample the baseline ("strobe"), and noise, leave a peak at 0 keV that can hold more counts
-than the sample. Nothing in it is a photon. Channels below the floor take part in nothing but totals.
+than the sample. Nothing in it is a photon. Channels below the floor take part in totals only.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOWEST_KEV = 0.15  # below lie noise and, of an element that the detector sees at all, no line
-ZERO_PEAK_KEV = 0.08  # a zero peak stands no farther from 0
+LOWEST_KEV = 0.15  # below are noise and, of an element that the detector sees at all, no line
+ZERO_PEAK_KEV = 0.08  # a zero peak is no farther from 0
 VALLEY_END_KEV = 0.25  # its foot ends before C Kα
 LEAST_PEAK, PEAK_SIGMA = 2.0, 5.0  # over the lowest counts beside it, and sigma
 CHANCE_SIGMA = 3.0
@@ -20,7 +20,7 @@ LEAST_JUMP = 6.0  # from one channel to the next, where a discriminator cuts
 
 @dataclass(frozen=True)
 class Floor:
-    """First channel of use.
+    """First usable channel.
 
     Attributes
     ----------
@@ -35,12 +35,12 @@ class Floor:
 
 
 def spectrum_floor(energy: np.ndarray, counts: np.ndarray | None = None) -> Floor:
-    """Find the first channel that can be used; everything that fits spectra asks here.
+    """Find the first usable channel; everything that fits spectra calls this.
 
     Parameters
     ----------
     energy : (E,) channel centres, keV
-    counts : (E,) summed spectrum, in which a zero peak is looked for; None: the detector alone decides
+    counts : (E,) summed spectrum, in which a zero peak is searched; None: the detector alone decides
 
     Examples
     --------

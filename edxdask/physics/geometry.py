@@ -1,4 +1,4 @@
-"""Where detectors stand, what covers them, and at which angle they see a tilted film.
+"""Where detectors are, what covers them, and at which angle they see a tilted film.
 
 Axes: z points up the column, x along the holder, towards its tip. Azimuths count from x, counter-clockwise
 seen from the gun. `alpha` turns the film about x; `beta` turns it about the axis that is across the holder
@@ -30,9 +30,9 @@ class Detector:
     beryllium_um : thickness of a beryllium window
     active_mm, dead_layer_nm, contact_nm : active silicon, dead silicon, aluminium contact
     fwhm_mn_ka_ev : width of a peak at Mn Kα
-    elevation_deg, azimuth_deg : one angle a detector
+    elevation_deg, azimuth_deg : one angle per detector
     weights : solid angle of each, in any unit; empty: all the same
-    curve : energies (keV) and efficiencies, straight lines between them; nothing else counts then
+    curve : energies (keV) and efficiencies, straight lines between them; the other fields are then ignored
 
     Examples
     --------
@@ -53,12 +53,12 @@ class Detector:
 
     @classmethod
     def of(cls, attrs: Mapping[Hashable, Any]) -> Detector:
-        """Detector that the attributes of a cube tell of: windowless and at 22° where they do not.
+        """Detector that the attributes of a cube describe: windowless and at 22° where they do not.
 
         Raises
         ------
         ParameterError
-            If they are not those of a detector, or hold half of an efficiency curve.
+            If they are not those of a detector, or hold only half of an efficiency curve.
         """
         usual = cls()
         names = (ELEVATION, AZIMUTH, EFFICIENCY_ENERGY, EFFICIENCY)
@@ -109,7 +109,7 @@ class Detector:
             raise ParameterError("weights", self.weights, f"{count} solid angles, 0 or more, not all 0")
 
     def shares(self) -> np.ndarray:
-        """Share of each detector in the solid angle; they sum to 1."""
+        """Fraction of the solid angle that each detector has; they sum to 1."""
         weights = np.array(self.weights or (1.0,) * len(self.elevation_deg))
         return weights / weights.sum()
 
@@ -123,7 +123,7 @@ def _check_curve(energies: Sequence[float], efficiencies: Sequence[float]) -> No
     energy, share = np.asarray(energies, dtype=np.float64), np.asarray(efficiencies, dtype=np.float64)
     if energy.ndim != 1 or energy.shape != share.shape or energy.size < 2 or not (np.diff(energy) > 0).all():
         raise ParameterError(
-            "curve", f"{energy.shape}, {share.shape}", "two rows of one length, energies (keV) that rise"
+            "curve", f"{energy.shape}, {share.shape}", "two rows of equal length, rising energies (keV)"
         )
     if not ((share >= 0) & (share <= 1)).all():
         raise ParameterError("curve", [float(share.min()), float(share.max())], "efficiencies from 0 to 1")
@@ -135,7 +135,7 @@ def takeoff_angle(
     """Angle (deg) between a film tilted by ``alpha_deg`` and ``beta_deg`` and the line from it to a detector.
 
     sin(take-off) = d·n, with d the direction of the detector and n = cos β (cos α z - sin α y) + sin β x the
-    normal of the film, which is z without tilt. Negative where the detector looks at the film's lower side.
+    normal of the film, which is z without tilt. Negative where the detector sees the film's lower side.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def half_angle_deg(solid_angle_sr: float) -> float:
 
 
 def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndarray) -> np.ndarray:
-    """Share in sight of each detector at a tilt, from a table (tilts, detectors), by straight lines.
+    """Fraction in sight of each detector at a tilt, from a table (tilts, detectors), by straight lines.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndar
     """
     tilts, table = np.asarray(tilts_deg, dtype=np.float64), np.asarray(shares, dtype=np.float64)
     if table.ndim != 2 or table.shape[0] != tilts.size or not (np.diff(tilts) > 0).all():
-        raise ParameterError("shares", table.shape, f"one row a tilt ({tilts.size}), tilts that rise")
+        raise ParameterError("shares", table.shape, f"one row per tilt ({tilts.size}), and rising tilts")
     if not tilts[0] <= tilt_deg <= tilts[-1]:
         raise ParameterError(
             "tilt_deg", tilt_deg, f"an angle within the table, {tilts[0]:g} to {tilts[-1]:g}"

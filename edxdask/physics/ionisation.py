@@ -1,7 +1,7 @@
 """Ionisation of inner shells by electrons: cross-sections of Bote and Salvat at any energy of the beam.
 
-They count every vacancy that the electron leaves behind: beside those it makes itself the few to 40 % that
-radiative, Auger and Coster-Kronig transitions hand down to outer subshells, as the published tables do.
+They count every vacancy that the electron leaves behind: besides its own, the few to 40 % that
+radiative, Auger and Coster-Kronig transitions pass down to outer subshells, as the published tables do.
 ``data/ionisation.csv`` holds them at four energies, in two versions (see `TABLES`); in between, the ratio
 to a closed formula is interpolated.
 """
@@ -59,11 +59,11 @@ def fano_coordinate(beam_energy: float) -> float:
 
 
 def reference_shape(beam_energy: float, edge_kev: float) -> float:
-    """Dependence of an ionisation cross-section on beam energy, to a factor.
+    """Dependence of an ionisation cross-section on beam energy, up to a factor.
 
     The relativistic binary-encounter Bethe formula in its version for inner shells (Y.-K. Kim, J. P. Santos,
     F. Parente, Phys. Rev. A 62 (2000) 052710; M. Guerra et al., Int. J. Mass Spectrom. 313 (2012) 1), times
-    1 + (edge/beam)², which stands for the distorted waves near threshold. Cross-sections of Bote and Salvat
+    1 + (edge/beam)², which represents the distorted waves near threshold. Cross-sections of Bote and Salvat
     divided by it are straight in a Fano plot: from any three of the four tabulated energies, a straight line
     predicts the fourth within 5 % for each subshell of each element.
     """
@@ -94,11 +94,11 @@ def ionisation_cross_section(
 ) -> float:
     """Cross-section (cm²) for an electron of ``beam_energy`` keV to leave a vacancy in a subshell of an atom.
 
-    Vacancies handed down from inner subshells are counted.
+    Vacancies passed down from inner subshells are counted.
 
     Exact at the tabulated energies; between them, straight lines in a Fano plot of the ratio to
     `reference_shape`.
-    0 where the table has no such subshell: it is not occupied, or emits nothing of note.
+    0 where the table has no such subshell: it is not occupied, or emits almost nothing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Columns to look for elements with: each family of lines of each element, and a continuum no peak fits.
+"""Columns to find elements with: each family of lines of each element, and a continuum too smooth for peaks.
 
 Made of the same groups of lines as `edxdask.physics.basis`: escape peaks are part of their parents' columns,
 lines above the axis have their flanks and escape peaks on it, and the continuum bends, but only over several
@@ -28,17 +28,17 @@ from edxdask.physics.lines import atomic_number, element_symbols, family_of
 
 logger = logging.getLogger(__name__)
 
-# No sample, grid, holder or column holds these: gases that bind to nothing and go into no ion source, and
-# elements without a stable isotope but Th and U. Whoever handles them names them.
+# No sample, grid, holder or column holds these: gases that do not bind and are not used in ion sources, and
+# elements without a stable isotope, except Th and U. Users who have them name them.
 NEVER_FOUND = {
     *("H", "He", "Li", "Be", "Ne", "Kr", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"),
     *("Np", "Pu", "Am", "Cm", "Bk", "Cf"),
 }
-# Knots of the continuum's correction lie this far apart: 6 to 20 widths of a peak, which no peak can fit.
+# Knots of the continuum's correction are this far apart: 6 to 20 widths of a peak, which no peak can fit.
 KNOT_KEV, KNOT_GROWTH = 0.5, 0.25
 FIRST_4F = 58  # cerium: M alpha is a strong line from here on
 ABOVE_KEV = 2.0  # a peak's flank, or escape peak, comes from no further above the axis
-LEAST_FLANK = 1e-3  # fraction of a family whose lines are above the axis that must be on it
+LEAST_FLANK = 1e-3  # of a family with lines above the axis, the fraction that must be on it
 LEAST_EDGE_KEV = 0.1  # attenuation tables begin
 
 
@@ -48,8 +48,8 @@ class Library:
 
     Attributes
     ----------
-    matrix : (M, E), each summing to 1 but for its escape peaks and what falls off the axis
-    per_atom : (M,) counts an atom of the element gives in that family: the ratios theory expects
+    matrix : (M, E), each sums to 1, apart from its escape peaks and what is off the axis
+    per_atom : (M,) counts per atom of the element in that family: the ratios of theory
     elements, families : (M,) of each column
     line_kev : (M,) of the strongest line on the axis
     groups : (M,) groups of lines of each column
@@ -89,7 +89,7 @@ class Library:
 
 @lru_cache(maxsize=1024)
 def best_lines(element: str, family: str) -> tuple[tuple[str, float, float], ...]:
-    """Name, energy (keV) and share of a family's lines, strongest first; the beam changes them little."""
+    """Name, energy (keV) and fraction of a family's lines, strongest first; the beam changes them little."""
     lines = [
         (line_cross_section(f"{element}_{n.siegbahn}", beam_energy=200.0), n)
         for n in family_of(element, family)
@@ -102,7 +102,7 @@ def best_lines(element: str, family: str) -> tuple[tuple[str, float, float], ...
 
 
 def elements_on(energy: np.ndarray, *, beam_energy: float) -> tuple[str, ...]:
-    """Elements with a line on an axis (keV) that one may meet without having named them."""
+    """Elements with a line on an axis (keV) that a sample may hold without being listed."""
     return tuple(
         e for e in element_symbols() if e not in NEVER_FOUND and shows(e, energy, beam_energy=beam_energy)
     )
@@ -118,7 +118,7 @@ def shows(element: str, energy: np.ndarray, *, beam_energy: float) -> bool:
 def listed_elements(
     attrs: Mapping[Hashable, Any], energy: np.ndarray, *, beam_energy: float
 ) -> tuple[str, ...]:
-    """Elements that data list, as far as they show: operators list oxygen where the axis begins above it."""
+    """Elements that data list, if they have lines on the axis: operators list oxygen on any axis."""
     names = dict.fromkeys(attrs.get(schema.ELEMENTS, ()))
     found = tuple(n for n in names if energy.size and shows(n, energy, beam_energy=beam_energy))
     if len(found) < len(names):
@@ -130,7 +130,7 @@ def listed_elements(
 def library(
     energy: np.ndarray, elements: Sequence[str], *, beam_energy: float, axis: EnergyAxis, seen: Seen
 ) -> Library:
-    """Build the columns of ``elements`` on ``energy`` (keV), with what lines above it leave on it."""
+    """Build the columns of ``elements`` on ``energy`` (keV), with the flanks of lines above it."""
     width = axis.fwhm_mn_ka_ev
     step = (energy[-1] - energy[0]) / (energy.size - 1)
     beyond = np.append(energy, energy[-1] + step * np.arange(1, int(ABOVE_KEV / step) + 1))
@@ -181,7 +181,7 @@ def spline_columns(energy: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def edge_columns(energy: np.ndarray, elements: Sequence[str], shape: np.ndarray) -> np.ndarray:
-    """Multiply ``shape`` (E,) with what a layer of each element lets through, if its K edge is on the axis.
+    """Multiply ``shape`` (E,) with the transmission of a layer of each element, if its K edge is on the axis.
 
     The layer's thickness makes one absorption length just above the edge; thinner ones are sums of this
     and of ``shape``.

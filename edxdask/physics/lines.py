@@ -39,7 +39,7 @@ SIEGBAHN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Mz": ("M5N3", "M4N2"),
     }
 )
-# Names of single transitions, for whoever asks for one.
+# Names of single transitions.
 SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "Ka1": ("KL3",),
@@ -54,13 +54,13 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-# Beryllium metal: its valence electrons fill the K shell, which no atom's table knows. Energy (keV) from the
-# X-ray Data Booklet (LBNL 2009), table 1-2; there is no other way to radiate, so the rate is 1.
+# Beryllium metal: its valence electrons fill the K shell, which tables of atoms lack. Energy (keV) from the
+# X-ray Data Booklet (LBNL 2009), table 1-2; nothing else radiates, so the rate is 1.
 BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
 FAMILIES = ("K", "L", "M")
-# xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. They go
-# with the number of 4f electrons (of the free atom), from their share in Gd on; and their energies are those
-# of the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
+# xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. Their
+# rates go with the number of 4f electrons (of the free atom), scaled from Gd; their energies are those of
+# the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
 FOUR_F_ELECTRONS: Mapping[int, int] = MappingProxyType({58: 1, 59: 3, 60: 4, 61: 5, 62: 6, 63: 7})
 FOUR_F_LINES: Mapping[str, tuple[str, ...]] = MappingProxyType({"M5": ("M5N7", "M5N6"), "M4": ("M4N6",)})
 GADOLINIUM, GADOLINIUM_4F = 64, 7
@@ -74,7 +74,7 @@ class Transition:
     ----------
     iupac : vacancy first, "KL3"
     energy_kev : energy of the photon
-    rate : share of the radiative decays of that subshell
+    rate : fraction of the radiative decays of that subshell
     """
 
     iupac: str
@@ -124,7 +124,7 @@ class Line:
 
     @property
     def centroid_kev(self) -> float:
-        """Mean energy weighted with the rates; where the peak of a detector that resolves none sits."""
+        """Mean energy weighted with the rates; where a detector that does not resolve them has its peak."""
         weight = sum(t.rate for t in self.transitions)
         return sum(t.rate * t.energy_kev for t in self.transitions) / weight
 
@@ -197,7 +197,7 @@ def _iupac_names() -> tuple[str, ...]:
 
 
 def _four_f_rates(number: int, subshell: str) -> dict[str, float]:
-    """Share of each transition from 4f in the decays of a subshell that shine, below Gd."""
+    """Fraction of each transition from 4f in the radiative decays of a subshell, below Gd."""
     names = FOUR_F_LINES[subshell]
     of_gadolinium = [xraylib.RadRate(GADOLINIUM, getattr(xraylib, f"{name}_LINE")) for name in names]
     full = sum(of_gadolinium)
@@ -213,7 +213,7 @@ def transitions_of(element: str, four_f: bool = False) -> tuple[Transition, ...]
     Parameters
     ----------
     element : symbol
-    four_f : with Mα and Mβ of Ce to Eu, which xraylib lacks; the other decays of M4 and M5 make way for them
+    four_f : with Mα and Mβ of Ce to Eu, which xraylib lacks; other decays of M4 and M5 are reduced for them
     """
     number = atomic_number(element)
     extra = {n for names in FOUR_F_LINES.values() for n in names} if number in FOUR_F_ELECTRONS else set()
@@ -237,7 +237,7 @@ def _line(element: str, siegbahn: str) -> Line | None:
 
 
 def parse_line(name: str) -> Line:
-    """Find the line a name stands for, by its Siegbahn or IUPAC name.
+    """Find a line by its Siegbahn or IUPAC name.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def line_energy(name: str) -> float:
 
 
 def line_centroid(name: str) -> float:
-    """Rate-weighted mean energy (keV) of a line: where its unresolved peak sits.
+    """Rate-weighted mean energy (keV) of a line: where its unresolved peak is.
 
     Examples
     --------
@@ -289,7 +289,7 @@ def line_centroid(name: str) -> float:
 
 
 def lines_of(element: str, e_min: float = 0.0, e_max: float = float("inf")) -> tuple[Line, ...]:
-    """Lines of an element whose energy (keV) lies in ``e_min <= energy <= e_max``, by energy.
+    """Lines of an element with ``e_min <= energy <= e_max`` (keV), by energy.
 
     Examples
     --------

@@ -9,9 +9,9 @@ from scipy.optimize import nnls
 from scipy.special import xlogy
 
 EM_ROUNDS, NEWTON_ROUNDS = 10, 100
-TOLERANCE = 1e-10  # relative gain of the objective at which the fit stands
+TOLERANCE = 1e-10  # relative gain of the objective at which the fit has converged
 LEAST_MODEL = 1e-9  # expected counts below which a channel counts as empty
-LEAST_VARIANCE = 1e-3  # counts; keeps one photon in an empty channel from ruling a step
+LEAST_VARIANCE = 1e-3  # counts; so that one photon in an empty channel does not dominate a step
 SHORTEST_STEP = 1e-6
 
 
@@ -22,7 +22,7 @@ class LinearFit:
     Attributes
     ----------
     weights : (M,)
-    covariance : (M, M); 0 for weights that stand at their bound of 0
+    covariance : (M, M); 0 for weights that are at their bound of 0
     expected : (E,)
     deviance : twice the log-likelihood ratio to the data
     """
@@ -34,7 +34,7 @@ class LinearFit:
 
 
 def deviance(counts: np.ndarray, expected: np.ndarray) -> float:
-    """Twice the log-likelihood that ``expected`` lacks against the counts themselves."""
+    """Twice the log-likelihood of the counts themselves, minus twice that of ``expected``."""
     safe = np.maximum(expected, LEAST_MODEL)
     return float(2 * np.sum(safe - counts + xlogy(counts, counts / safe)))
 
@@ -55,7 +55,7 @@ def fit_weights(
     counts : (E,)
     matrix : (M, E), non-negative rows
     start : (M,) weights to begin with
-    fixed : (E,) expected counts that are there whatever the weights
+    fixed : (E,) expected counts that do not depend on the weights
 
     Examples
     --------
@@ -83,7 +83,7 @@ def _newton(counts: np.ndarray, unit: np.ndarray, base: np.ndarray, weights: np.
     """Fisher scoring; steps are halved until they gain.
 
     Each step solves the weighted least squares under the bounds, so that columns that are nearly multiples of
-    one another share their counts and do not stop it.
+    one another divide their counts and do not stop it.
     """
     last = deviance(counts, weights @ unit + base)
     for _ in range(NEWTON_ROUNDS):

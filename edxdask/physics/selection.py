@@ -12,26 +12,26 @@ from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.library import Library, best_lines, edge_columns
 from edxdask.physics.poisson import LEAST_MODEL, LinearFit, fit_weights
 
-# What a fit leaves of a peak whose shape, place or width is a little wrong, as a share of the peak, with the
+# What a fit leaves of a peak with a slightly wrong shape, place or width, as a fraction of the peak, with the
 # doubts about the ratios of lines in a family; more, at the minor lines of K, where photons came out of
-# something thick, such as a grid's bar, for Kα is absorbed more than Kβ. And of a continuum whose bends no
-# column follows.
+# something thick, such as a grid's bar, as Kα is absorbed more than Kβ. And of a continuum with bends
+# that no column follows.
 # From the residuals of maps at 71 and 88 GPa with 2e6 and 7e5 counts.
 PEAK_MISFIT = 0.02
 FAMILY_MISFIT = {"K": 0.02, "L": 0.04, "M": 0.15}
 MINOR_MISFIT, MINOR_THICK_MISFIT = 0.03, 0.15
 CONTINUUM_MISFIT = 0.01
-SOFT_MISFIT, SOFT_KEV = 0.1, 0.2  # more below 1 keV, where edges of sample and detector crowd
+SOFT_MISFIT, SOFT_KEV = 0.1, 0.2  # more below 1 keV, where sample and detector have many edges
 PEAK_WIDTHS = 1.5  # of a peak's FWHM: channels that a Gaussian's square fills evenly
-# An expected family that is this much weaker than another implies speaks against the element. Photons of less
-# energy may have been absorbed, those of more energy not.
+# A family that is this much weaker than another family predicts is evidence against the element. Photons of
+# lower energy may have been absorbed, those of higher energy not.
 LEAST_RATIO, MOST_RATIO = 0.3, 3.0
-# Where two elements explain the same, the better known lines win.
+# Where two elements explain the same, the one with the better known lines is chosen.
 PLAUSIBLE = {"K": 1.0, "L": 0.95, "M": 0.8}
-CLEAR = 3.0  # sigma that a measured family must lie below what is expected
+CLEAR = 3.0  # sigma by which a measured family must be below the expected one
 SUM_LINES = 12  # strongest peaks that are paired
 MOST_ROUNDS = 60
-OVERLAP = 0.05  # columns that share less than this are judged independently in one round
+OVERLAP = 0.05  # columns with less than this in common are judged independently in one round
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Explanation:
     terms : chosen
     artefacts : whether sum peaks are part of it
     peaks : (E,) peaks that are part of ``base``
-    edges : elements at whose absorption edges the continuum may fall
+    edges : elements; the continuum may fall at their absorption edges
     fit : weights of all columns
     sums : (E,) sum peaks
     """
@@ -79,7 +79,7 @@ class Explanation:
     sums: np.ndarray | None = field(default=None)
 
     def column(self, term: Term) -> np.ndarray:
-        """Shape of a term, (E,); several families stand as theory has them."""
+        """Shape of a term, (E,); several families have the ratios of theory."""
         chosen = list(term.columns)
         return self.lines.per_atom[chosen] @ self.lines.matrix[chosen] / self.lines.per_atom[chosen].sum()
 
@@ -123,7 +123,7 @@ class Explanation:
 
     @property
     def blur(self) -> float:
-        """Width (channels) over which a misfit of a peak is felt."""
+        """Width (channels) over which a misfit of a peak acts."""
         step = float(self.energy[1] - self.energy[0])
         return float(fwhm_kev(2.0, fwhm_mn_ka_ev=self.axis.fwhm_mn_ka_ev)) / step
 
@@ -145,7 +145,7 @@ def refitted(model: Explanation) -> Explanation:
 def _with_edges(model: Explanation) -> Explanation:
     """Let the continuum fall at absorption edges of the elements with the strongest peaks, and fit again.
 
-    What a thick part near the sample (a grid's bar, the frame) sends out has passed some of it: a map on a
+    Photons from a thick part near the sample (a grid's bar, the frame) have passed some of it: a map on a
     copper grid shows the K edge of Cu, and that of Fe where there is much of it.
     """
     names = dict.fromkeys(name.partition("_")[0] for name, _, _ in strongest(model))
@@ -206,7 +206,7 @@ class Scores:
 def misfit_variance(model: Explanation, *, without: str | None = None) -> np.ndarray:
     """Variance (E,) of counts by wrong shapes of all but element ``without``.
 
-    What is wrong is wrong over a peak's width, so that channels by themselves get a width's share each.
+    What is wrong is wrong over a peak's width, so that each single channel gets the fraction of one width.
     """
     wrong, smooth = np.zeros(model.energy.size), model.background
     for index, term in enumerate(model.terms):
@@ -234,7 +234,7 @@ def misfit_counts(model: Explanation, columns: np.ndarray, *, without: str | Non
 
 
 def _doubt(model: Explanation, term: Term) -> np.ndarray:
-    """Share of a term's counts that may be wrong, by channel: (E,)."""
+    """Fraction of a term's counts that may be wrong, by channel: (E,)."""
     out = np.zeros(model.energy.size)
     whole = model.lines.per_atom[list(term.columns)].sum()
     for c in term.columns:
@@ -249,7 +249,7 @@ def _doubt(model: Explanation, term: Term) -> np.ndarray:
 
 
 def _is_thick(model: Explanation, term: Term) -> bool:
-    """Whether an element's K lines come with few of its lines of less energy, which were absorbed."""
+    """Whether an element has K lines but few lines of lower energy, which were absorbed."""
     alone = {t.columns[0]: model.weight(i) for i, t in enumerate(model.terms) if len(t.columns) == 1}
     lead = model.weight(model.terms.index(term)) / model.lines.per_atom[list(term.columns)].sum()
     others = [c for c in model.lines.members(term.element) if c not in term.columns and c in alone]
@@ -268,7 +268,7 @@ def scores(model: Explanation) -> Scores:
     information = np.maximum(np.sum(weighted * rows, axis=1), LEAST_MODEL)
     left = information - np.einsum("mk,kl,ml->m", cross, inverse, cross)
     slope = weighted @ residual - cross @ (inverse @ (active / variance @ residual))
-    free = left > 1e-3 * information  # the rest is explained by what is there
+    free = left > 1e-3 * information  # the rest is explained already
     counts = np.where(free, slope / np.where(free, left, 1.0), 0.0)
     sigma = np.where(free, 1.0 / np.sqrt(np.where(free, left, 1.0)), np.inf)
     return Scores(counts, sigma, np.zeros(len(rows)))
@@ -276,13 +276,13 @@ def scores(model: Explanation) -> Scores:
 
 @dataclass(frozen=True)
 class Offer:
-    """An element that would explain something.
+    """An element that would explain counts.
 
     Attributes
     ----------
     element : symbol
     terms : as it would enter the fit
-    gain : squared sigma of all its families, times how plausible the leading one is
+    gain : squared sigma of all its families, times the plausibility of the leading one
     """
 
     element: str
@@ -291,7 +291,7 @@ class Offer:
 
 
 def offer(model: Explanation, element: str, found: Scores, *, threshold: float) -> Offer | None:
-    """Weigh what an element has to offer; None if too little, or if a line that must be there is absent."""
+    """Evaluate an element; None if it explains too little, or if a line that must be there is absent."""
     columns = model.lines.members(element)
     atoms = found.counts[columns] / model.lines.per_atom[columns]
     sigma = found.sigma[columns] / model.lines.per_atom[columns]
@@ -299,7 +299,7 @@ def offer(model: Explanation, element: str, found: Scores, *, threshold: float) 
     inside = model.lines.leads[columns] & (model.lines.line_kev[columns] < model.energy[-1])
     if not (inside & (tells > threshold)).any():
         return None
-    lead = int(np.argmax(inside & (tells > threshold)))  # the most energetic that tells: least absorbed
+    lead = int(np.argmax(inside & (tells > threshold)))  # the most energetic significant one: least absorbed
     if (LEAST_RATIO * atoms[lead] - np.maximum(atoms[:lead], 0.0) > CLEAR * sigma[:lead]).any():
         return None
     tied, single, gain = [int(columns[lead])], [], float(tells[lead] ** 2)
@@ -319,7 +319,7 @@ def offer(model: Explanation, element: str, found: Scores, *, threshold: float) 
 
 
 def select(model: Explanation, known: tuple[str, ...], *, threshold: float) -> Explanation:
-    """Add elements, most telling first, then take out those that no longer tell."""
+    """Add elements, most significant first, then take out those that are no longer significant."""
     pool = tuple(dict.fromkeys(model.lines.elements.tolist()))
     listed = [Term(e, (int(c),)) for e in known for c in model.lines.members(e)]
     model = refitted(replace(model, terms=tuple(listed)))
@@ -332,7 +332,7 @@ def select(model: Explanation, known: tuple[str, ...], *, threshold: float) -> E
         if best:
             model = refitted(replace(model, terms=(*model.terms, *(t for o in best for t in o.terms))))
         dropped = _weak(model, known, threshold=threshold)
-        banned |= dropped  # in and out again, for ever, otherwise
+        banned |= dropped  # otherwise in and out again for ever
         if dropped:
             model = refitted(replace(model, terms=tuple(t for t in model.terms if t.element not in dropped)))
         if not best and not dropped:
@@ -341,7 +341,7 @@ def select(model: Explanation, known: tuple[str, ...], *, threshold: float) -> E
 
 
 def _independent(model: Explanation, offers: list[Offer]) -> list[Offer]:
-    """Pick the best offer, and others in order whose columns do not meet those before them."""
+    """Pick the best offer, and others in order if their columns do not overlap those before them."""
     chosen: list[Offer] = []
     taken = np.zeros(model.energy.size)
     for each in sorted(offers, key=lambda o: -o.gain):
@@ -360,14 +360,14 @@ def standing(model: Explanation, element: str) -> Scores:
     rows = model.matrix[places]
     counts = model.fitted.weights[places] * rows.sum(axis=1)
     noise = np.sqrt(np.diag(model.fitted.covariance)[places]) * rows.sum(axis=1)
-    # at its bound of 0 a weight has no covariance: what a photon more would cost
+    # at its bound of 0 a weight has no covariance: the cost of one more photon
     bound = 1.0 / np.sqrt(np.sum(rows**2 / np.maximum(model.expected, LEAST_MODEL), axis=1))
     noise = np.where(noise > 0, noise, bound)
     return Scores(counts, noise, misfit_counts(model, rows, without=element))
 
 
 def _weak(model: Explanation, known: tuple[str, ...], *, threshold: float) -> set[str]:
-    """Elements that no longer tell, or whose lines of more energy turned out to be absent."""
+    """Elements that are no longer significant, or have absent lines at higher energy."""
     elements = {t.element for t in model.terms} - set(known)
     return {e for e in elements if _is_weak(model, e, standing(model, e), threshold)}
 

@@ -1,4 +1,4 @@
-"""From amounts of atoms to compositions, covariance carried along: arrays in, arrays out."""
+"""From amounts of atoms to compositions, with covariances: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CHARGES: Mapping[str, float] = {
 
 
 def charges_of(elements: Sequence[str], given: Mapping[str, float] | None) -> np.ndarray:
-    """Charge of each element that oxygen balances; 0 of oxygen itself.
+    """Charge of each element that oxygen balances; 0 for oxygen itself.
 
     Raises
     ------
     ParameterError
-        If one has no usual charge and none is given; it is named.
+        If an element has no usual charge and none is given; the error names it.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def charges_of(elements: Sequence[str], given: Mapping[str, float] | None) -> np
     for element in elements:
         if element not in known:
             raise ParameterError(
-                "oxygen", element, "elements whose charge is known", f"Give it: oxygen={{{element!r}: 3}}."
+                "oxygen", element, "elements of known charge", f"Give it: oxygen={{{element!r}: 3}}."
             )
     return np.array([float(known[e]) for e in elements])
 

@@ -22,12 +22,12 @@ from edxdask.quantify.recipe import QuantificationRecipe
 logger = logging.getLogger(__name__)
 
 FREE = (*LINEAR, ESCAPE)  # parameters of the axis that the fit finds
-# A family is split if that gains this much deviance per weight it adds; chance gains 1.
+# A family is split if the deviance falls by this much per added weight; by chance it falls by 1.
 GAIN_PER_SPLIT = 12.0
-LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot tell its rates
-LEAST_EXPECTED = 0.5  # counts of a channel in χ²: below, its distribution is nothing like normal
+LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot determine its rates
+LEAST_EXPECTED = 0.5  # least counts of a channel in χ²: below, its distribution is far from normal
 WINDOW_FWHM = 1.2  # width of a peak's window, where signal over √background of a Gaussian is largest
-WINDOW_SHARE = 0.8427  # of a Gaussian that lies in it: erf(1.2 √ln 2)
+WINDOW_SHARE = 0.8427  # of a Gaussian that is in it: erf(1.2 √ln 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class LineFit:
     ----------
     model : columns
     counts, expected, continuum : (E,)
-    weights, covariance : (M,), (M, M) of all columns; also of those that stand at their bound of 0
+    weights, covariance : (M,), (M, M) of all columns; also of those that are at their bound of 0
     chi2_red : Pearson's χ² over degrees of freedom
     """
 
@@ -97,7 +97,7 @@ def fit_spectrum(
     seen: Seen = efficiency,
     refine_axis: bool = True,
 ) -> LineFit:
-    """Fit one spectrum; with ``refine_axis`` also its energy axis and its width, and rates that do not hold.
+    """Fit one spectrum; with ``refine_axis`` also its energy axis and width, and rates that do not fit.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def fit_spectrum(
 def starting_model(
     energy: np.ndarray, recipe: QuantificationRecipe, counts: np.ndarray
 ) -> tuple[LineModel, Floor]:
-    """Build the model that a recipe asks for; ``counts`` (E,) say where the channels of use begin.
+    """Build the model that a recipe describes; ``counts`` (E,) say where the channels of use begin.
 
     Energy axis and width are those of the recipe: as the file has them, or as an earlier fit found them.
     """
@@ -135,17 +135,17 @@ def starting_model(
 
 
 def settled_model(counts: np.ndarray, model: LineModel, recipe: QuantificationRecipe) -> LineModel:
-    """Model as the recipe wants it settled on a summed spectrum: axis, width and rates, or rates alone."""
+    """Fit to a summed spectrum what the recipe leaves open: axis, width and rates, or rates alone."""
     if recipe.axis_found:
         return with_splits(counts, model)
     return refined(counts, model) if recipe.refine_axis else model
 
 
 def refined(counts: np.ndarray, model: LineModel) -> LineModel:
-    """Model with energy axis and width as in ``counts``, and families split where their rates do not hold.
+    """Model with energy axis and width as in ``counts``, and families split where rates do not fit.
 
-    An axis that goes far may be after lines that nobody listed (grid copper taken for hafnium moved that of a
-    real map by 0.1 keV): it is then found once more with columns for what else is there.
+    An axis that moves far may follow lines that nobody listed (grid copper taken for hafnium moved that of a
+    real map by 0.1 keV). It is then found once more, with columns for what else is there.
     """
     known = model.axis
     more: tuple[str, ...] = ()
@@ -187,7 +187,7 @@ def fit_model(counts: np.ndarray, model: LineModel, *, variance: np.ndarray | No
     Parameters
     ----------
     counts : (E,) of the model's channels
-    variance : (E,) of the counts where they are no Poisson counts, as of a phase's spectrum
+    variance : (E,) of the counts where they are not Poisson counts, as for a phase's spectrum
     """
     matrix = model.matrix
     fit = fit_weights(counts, matrix)
@@ -210,7 +210,7 @@ def _covariance(fit: LinearFit, matrix: np.ndarray, lines: int, variance: np.nda
     """Inverse Fisher information of all lines, and of the splines of the continuum above 0.
 
     A line at its bound has the error it would have if it were free. Where the counts have another variance
-    than Poisson's, both sides of it stand around the inverse (a sandwich).
+    than Poisson's, both sides of it are around the inverse (a sandwich).
     """
     size = matrix.sum(axis=1)
     kept = np.arange(len(matrix)) < lines
@@ -227,7 +227,7 @@ def _covariance(fit: LinearFit, matrix: np.ndarray, lines: int, variance: np.nda
 
 
 def with_splits(counts: np.ndarray, model: LineModel) -> LineModel:
-    """Split families whose lines the data cannot tie by their rates, the one that gains most first."""
+    """Split families with lines that the data do not tie by their rates, largest gain first."""
     fit = fit_model(counts, model)
     error = np.sqrt(np.diag(fit.covariance))
     worst = fit_weights(counts, model.matrix, start=fit.weights).deviance
@@ -247,7 +247,7 @@ def with_splits(counts: np.ndarray, model: LineModel) -> LineModel:
         if not promising:
             break
         best = max(promising, key=lambda key: gains[key])
-        logger.info("rates of %s %s do not hold: its lines are fitted apart", *best)
+        logger.info("rates of %s %s in the tables do not fit: its lines are fitted separately", *best)
         model, worst = tried[best], scores[best]
         strong = promising - {best}
     return model

@@ -1,4 +1,4 @@
-"""Which line an element is quantified by."""
+"""Which line is used to quantify an element."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.lines import lines_of, parse_line
 
 # Main lines, with the range (keV) in which each is taken before the next: below, the sample absorbs and lines
-# crowd; above, a silicon detector lets photons through. What no range holds is taken where it lies.
+# crowd; above, a silicon detector lets photons through. A line outside all ranges is taken where it is.
 PREFERRED: tuple[tuple[str, float, float], ...] = (("Ka", 0.9, 15.0), ("La", 0.9, 15.0), ("Ma", 0.9, 15.0))
 MAIN = ("Ka", "La", "Ma")
 
@@ -21,7 +21,7 @@ def choose_lines(
     lines: Iterable[str] | None = None,
     factors: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
-    """Line of each element: as asked for, else one that a factor is given for, else by energy.
+    """Line of each element: as given, else one that a factor is given for, else by energy.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def choose_lines(
         energy = parse_line(name).energy_kev
         if not low < energy < high:
             raise ParameterError(
-                "lines", name, f"a line between {low:.3g} and {high:.3g} keV; it lies at {energy:.3g} keV"
+                "lines", name, f"a line between {low:.3g} and {high:.3g} keV; it is at {energy:.3g} keV"
             )
         out[element] = name
     return out
@@ -55,7 +55,7 @@ def _by_element(names: Iterable[str], elements: Sequence[str], strict: str | Non
         element = parse_line(name).element
         if element in elements:
             if strict and element in out:
-                raise ParameterError(strict, name, f"one line an element; {out[element]} is there too")
+                raise ParameterError(strict, name, f"one line per element; {out[element]} is there too")
             out.setdefault(element, name)
         elif strict:
             raise ParameterError(strict, name, f"lines of the elements {', '.join(elements)}")

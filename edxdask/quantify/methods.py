@@ -1,7 +1,7 @@
 """Cliff-Lorimer, ζ-factors and cross-sections: from intensities of lines to atoms of elements.
 
-All three say n_A = f_A I_A / T_A, with f the factor of the line, I its photons and T the share of them that
-leaves the film. Cliff-Lorimer knows f to a common scale (k_A = f_A M_A), the others in absolute terms:
+All three say n_A = f_A I_A / T_A, with f the factor of the line, I its photons and T the fraction of them
+that leaves the film. Cliff-Lorimer gives f up to a common scale (k_A = f_A M_A), the others absolutely:
 ρt C_A = ζ_A I_A / D_e (M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89) and n_A = I_A / (D_e σ_A)
 (K. E. MacArthur et al., Microsc. Microanal. 22 (2016) 71). T depends on the composition: both are iterated.
 """
@@ -98,7 +98,7 @@ def given_factors(recipe: QuantificationRecipe, lines: Sequence[str]) -> LineFac
     Raises
     ------
     ParameterError
-        If a line has none; it is named.
+        If a line has none; the error names it.
     """
     given, name = recipe.factors or {}, FACTOR_NAMES[recipe.method]
     values, errors = [], []
@@ -141,7 +141,7 @@ def standard_factors(
         if not composition.get(element, 0.0) > 0:
             raise ParameterError("standard", dict(composition), f"a standard that holds {element}")
         if not photons > 0:
-            raise ParameterError("standard", line, "a line that shows in the standard's spectrum")
+            raise ParameterError("standard", line, "a line with photons in the standard's spectrum")
         shares.append(float(composition[element]))
     return LineFactors(np.array(shares) / intensities, covariance / np.outer(intensities, intensities))
 
@@ -155,7 +155,7 @@ def solve(
     *,
     dose: float | None = None,
 ) -> Quantified:
-    """Composition from intensities, absorption iterated until no fraction changes any more.
+    """Composition from intensities, with absorption iterated until no fraction changes.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def solve(
 
 
 def _mass_thickness(recipe: QuantificationRecipe, found: Quantified) -> float | None:
-    """Of the film, in nm × g/cm³; None where absorption is not to be corrected."""
+    """Of the film, in nm × g/cm³; None where absorption is not corrected."""
     if recipe.method != "cliff-lorimer":
         return found.mass_thickness[0] if found.mass_thickness and recipe.angles_known else None
     if recipe.thickness is None or recipe.density is None:

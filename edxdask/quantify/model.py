@@ -1,9 +1,9 @@
 """What a spectrum is fitted with: lines in tied groups, each with one weight, and a continuum.
 
 A family of lines (K, L, M of an element) has one weight, its lines tied by their rates; where the data say
-that the rates do not hold, it is split into the groups of `edxdask.physics.columns`: Kα and Kβ, or subshells.
-The continuum is Lifshin's shape times a smooth correction: cubic B-splines in the logarithm of the energy
-whose weights, at least 0, are fitted with those of the lines, so that its error is carried into them.
+that the rates do not fit, it is split into the groups of `edxdask.physics.columns`: Kα and Kβ, or subshells.
+The continuum is Lifshin's shape times a smooth correction: cubic B-splines in the logarithm of the energy.
+Their weights, at least 0, are fitted with those of the lines, so that the lines' errors include theirs.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class LineModel:
     ----------
     nominal : (E,) channel centres as the file has them, keV
     axis : energy axis, width and escape peaks
-    groups : what lines there are
-    split : families whose groups have weights of their own, as (element, family)
+    groups : the groups of lines
+    split : families with a weight for each group, as (element, family)
     group_rows : (groups, E)
     continuum : (splines, E)
     beam_energy, seen : keV; fraction of photons of an energy that is counted
@@ -74,11 +74,11 @@ class LineModel:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Elements whose lines it holds."""
+        """Elements with lines in it."""
         return tuple(dict.fromkeys(g.element for g in self.groups))
 
     def with_elements(self, more: Sequence[str]) -> LineModel:
-        """Give a model that holds the lines of other elements, too."""
+        """Give a model that also holds the lines of other elements."""
         width = self.axis.fwhm_mn_ka_ev
         groups = basis_lines(
             self.axis.energy(self.nominal),
@@ -90,7 +90,7 @@ class LineModel:
         return replace(self, groups=(*self.groups, *groups)).at(self.axis)
 
     def splitting(self, split: Sequence[tuple[str, str]]) -> LineModel:
-        """Give the same model with these families split, too."""
+        """Give the same model with these families also split."""
         return replace(self, split=self.split | set(split))
 
     def share(self, element: str, wanted: Sequence[str]) -> np.ndarray:

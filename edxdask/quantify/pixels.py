@@ -39,7 +39,7 @@ class PixelModel:
 def quantify_pixels(
     ds: xr.Dataset, spectrum: np.ndarray, recipe: QuantificationRecipe, *, standard: Standard | None = None
 ) -> xr.Dataset:
-    """Quantify every pixel; lazy but for the sum spectrum, which gives axis, width, rates and continuum.
+    """Quantify every pixel; lazy except for the sum spectrum, which gives axis, width, rates and continuum.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def pixel_model(fit: LineFit, lines: Sequence[str], first: int) -> PixelModel:
         unique = sorted(set(of_family))
         rate = fit.weights[unique]
         if len(unique) == 1 or not rate.min() > 0:
-            rate = np.ones(len(unique))  # the sum spectrum does not tell: as tables have it
+            rate = np.ones(len(unique))  # the sum spectrum does not say: as in the tables
         row = rate @ matrix[unique]
         rows.append(row / row.sum())
         shares.append(per_column[:, unique] @ rate / row.sum())

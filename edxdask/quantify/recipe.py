@@ -31,8 +31,8 @@ Factors = Mapping[str, float | tuple[float, float]]
 class QuantificationRecipe:
     """Everything a quantification needs beside counts; see `edxdask.quantify` for the meaning.
 
-    ``axis`` is where the fit of the energy axis begins; where ``axis_found``, an earlier fit has found it,
-    and it stays.
+    ``axis`` is where the fit of the energy axis begins; with ``axis_found``, an earlier fit has found it,
+    and it is kept.
     """
 
     elements: tuple[str, ...]
@@ -60,18 +60,18 @@ class QuantificationRecipe:
         return tuple(e for e in self.elements if e not in left_out)
 
     def seen(self, energy: np.ndarray) -> np.ndarray:
-        """Share of photons of an energy (keV) that a detector counts."""
+        """Fraction of photons of an energy (keV) that a detector counts."""
         return efficiency(energy, detector=self.detector)
 
     def transmission(
         self, composition: Mapping[str, float], energy: np.ndarray, mass_thickness: float
     ) -> np.ndarray:
-        """Share of photons that leave a film of ``mass_thickness`` (g/cm² × 1e-7, or nm × g/cm³)."""
+        """Fraction of photons that leave a film of ``mass_thickness`` (g/cm² × 1e-7, or nm × g/cm³)."""
         if not self.angles_known:
             raise ParameterError(
                 schema.ELEVATION,
                 None,
-                "angles of the detectors, without which absorption is unknown",
+                "angles of the detectors, which the absorption correction needs",
                 "Pass detector=Detector(elevation_deg=(22.0,)), or set the attribute.",
             )
         return film_transmission(
@@ -103,7 +103,7 @@ def make_recipe(
     refine_axis: bool,
     axis: EnergyAxis | None = None,
 ) -> QuantificationRecipe:
-    """Check what was asked for, and fill in what the attributes of the data know.
+    """Check the parameters, and fill in what the attributes of the data know.
 
     ``axis`` is what an earlier fit of the same counts has found; None: there was none.
     """
@@ -156,7 +156,7 @@ def _beam_energy(attrs: Mapping[Any, Any], beam_energy: float | None) -> float:
     value = attrs.get(schema.BEAM_ENERGY) if beam_energy is None else beam_energy
     if value is None:
         raise ParameterError(
-            "beam_energy", None, "the energy of the beam in keV; the file does not say it", "Pass it: 200."
+            "beam_energy", None, "the energy of the beam in keV, which the file does not say", "Pass it: 200."
         )
     return check_beam_energy(float(value))
 
@@ -199,7 +199,7 @@ def _dose(attrs: Mapping[Any, Any], dose: float | None) -> float:
         raise ParameterError(
             "dose",
             None,
-            f"electrons on the whole map; {' and '.join(missing)} of the data would tell, and are missing",
+            f"electrons on the whole map; {' and '.join(missing)} of the data would say, and are missing",
             "Pass dose=current (nA) × live time (s) × 6.2415e9.",
         )
     if not (np.isfinite(dose) and dose > 0):

@@ -21,7 +21,7 @@ SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
 
 
 def root_of(result: xr.Dataset | xr.DataTree) -> xr.Dataset:
-    """Spectra of phases, which all maps of a result share."""
+    """Spectra of phases, common to all maps of a result."""
     root = shared_part(result)
     if schema.SPECTRUM not in root:
         have = ", ".join(map(str, root.data_vars)) or "nothing"
@@ -34,10 +34,10 @@ def quantify_result(
 ) -> xr.Dataset | xr.DataTree:
     """Add the compositions of its phases to a result.
 
-    A phase's spectrum times all its counts is what is fitted. Errors are those of Poisson counts; where the
+    Each phase's spectrum times its counts is fitted. Errors are those of Poisson counts; where the
     result has ``spectrum_std`` (``with_uncertainty``), they follow from it instead. A guided result has
-    spectra of a model, without noise: chi-squared would say nothing of them and is NaN, and no error is less
-    than the guided fit's own.
+    spectra of a model, without noise: chi-squared would say nothing about them and is NaN, and no error is
+    less than the guided fit's own.
     """
     root = root_of(result)
     check_result(result)
@@ -46,7 +46,7 @@ def quantify_result(
     variances = None
     if SPECTRUM_STD in root:
         errors = root[SPECTRUM_STD].transpose(schema.PHASE, schema.ENERGY).values.astype(np.float64)
-        # where counts are too few to tell, that of the counts themselves
+        # where counts are too few, that of the counts themselves
         variances = (errors * photons[:, None]) ** 2
         variances = np.where(np.isfinite(variances), variances, spectra * photons[:, None])
     found = quantify_spectra(
@@ -75,7 +75,7 @@ def axis_of(root: xr.Dataset) -> EnergyAxis | None:
     """Energy axis and width that a guided fit has found and its result has kept; None of other results.
 
     The axis that ``quantify`` itself has left in a result depends on the elements it was given, and is
-    found anew.
+    found again.
     """
     return EnergyAxis.of(root.attrs) if is_guided(root) else None
 
@@ -86,9 +86,9 @@ def is_guided(result: xr.Dataset) -> bool:
 
 
 def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
-    """Raise errors to those of a guided fit: relative ones, of atoms its own where they are all it found."""
+    """Raise errors to those of a guided fit: relative errors, or those of atoms if it found only these."""
     x, std = (root[name].reindex({schema.ELEMENT: found[schema.ELEMENT].values}) for name in COMPOSITIONS)
-    shown = x > std  # of what is next to nothing, a relative error says nothing
+    shown = x > std  # of amounts near zero, a relative error says nothing
     relative = (std / x.where(shown)).transpose(schema.PHASE, ...)
     raised = {schema.CHI2_RED: xr.full_like(found[schema.CHI2_RED], np.nan)}
     for name in (schema.COMPOSITION, schema.MASS_FRACTION, schema.LINE_INTENSITY, schema.AREAL_DENSITY):
@@ -107,7 +107,7 @@ def _with_errors_of_the_fit(found: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
 
 
 def _photons_and_areas(result: xr.Dataset | xr.DataTree, root: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Add up the counts of each phase, and the share of all pixels it fills, over all maps."""
+    """Add up the counts of each phase, and the fraction of all pixels it fills, over all maps."""
     maps = [ds for _, ds in nodes_of(result)[1] if schema.ABUNDANCE in ds and schema.TOTAL in ds]
     if not maps:
         raise SchemaError("the result has no 'abundance' and 'total': the counts of its phases are unknown")
@@ -157,7 +157,7 @@ def partition_coefficient(
 
     Notes
     -----
-    The error is that of the four intensities: factors that are wrong by a constant drop out of K.
+    The error is that of the four intensities: factors that are wrong by a constant cancel in K.
 
     Examples
     --------

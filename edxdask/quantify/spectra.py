@@ -82,7 +82,7 @@ def make_plan(recipe: QuantificationRecipe, fit: LineFit, standard: Standard | N
     others = tuple(e for e in recipe.elements if e not in recipe.measured)
     order = (*recipe.measured, *others)
     if not recipe.measured:
-        raise ParameterError("foreign", recipe.foreign, "at least one element that is of the sample")
+        raise ParameterError("foreign", recipe.foreign, "at least one element of the sample")
     low, high = float(fit.model.nominal[0]), float(fit.model.nominal[-1])
     lines = choose_lines(order, low, high, lines=recipe.lines, factors=recipe.factors)
     names = tuple(lines[e] for e in order)
@@ -135,7 +135,7 @@ def quantify_spectra(
     counts : (spectra, E)
     energy : (E,) keV
     dim, labels : of the spectra in the result
-    dose_shares : (spectra,) share of the electrons of the whole map behind each
+    dose_shares : (spectra,) fraction of the electrons of the whole map behind each
     variances : (spectra, E) where counts are not Poisson's
     """
     counts = np.asarray(counts, dtype=np.float64)
@@ -226,7 +226,7 @@ def _curve(fit: LineFit, name: str) -> np.ndarray:
 
 
 def notes(plan: LinePlan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor) -> dict[str, object]:
-    """Attributes that say how it was done, what the axis was found to be, and what was not listed."""
+    """Attributes with the method, the axis that was found, and what was not listed."""
     model = fits[0].model
     moved = None if plan.recipe.axis_found else axis_warning(model.axis, VERB.rstrip(": "))
     if moved is not None:

@@ -1,4 +1,4 @@
-"""Lines that nobody listed and that spoil a fit, told before anyone relies on it."""
+"""Lines that nobody listed and that spoil a fit: a warning before anyone relies on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 VERB = "quantify: "  # what its warnings begin with
 BAD_CHI2 = 2.0
-EXCESS_SIGMA = 3.0  # of the counts under a peak, from which it is worth a look
+EXCESS_SIGMA = 3.0  # of the counts under a peak, from which it is worth checking
 MEDIAN_CHI2 = 0.4549  # of one degree of freedom
 MOST_NAMED = 5
 
@@ -27,7 +27,7 @@ MOST_NAMED = 5
 def badly_fitted(fit: LineFit) -> bool:
     """Whether a peak's width of channels holds more counts than the fit says, with χ²_red above 2.
 
-    Over the whole axis a peak that is missing drowns in thousands of channels that are well.
+    Over the whole axis a missing peak is hidden by thousands of channels that fit well.
     """
     expected = np.maximum(fit.expected, LEAST_EXPECTED)
     sums = np.cumsum(
@@ -44,7 +44,7 @@ def badly_fitted(fit: LineFit) -> bool:
 def dispersion(fit: LineFit) -> float:
     """Variance of the counts over Poisson's, at least 1: a factorization may scatter a phase's spectrum more.
 
-    It is that of most channels, by the median, whatever the few under a missing peak say.
+    It is the median over channels, so the few under a missing peak do not matter.
     """
     used = fit.expected >= LEAST_EXPECTED
     pull = (fit.counts - fit.expected)[used] ** 2 / fit.expected[used]
@@ -54,7 +54,7 @@ def dispersion(fit: LineFit) -> float:
 def unlisted_lines(fit: LineFit, recipe: QuantificationRecipe) -> tuple[Candidate, ...]:
     """Elements and peaks in a spectrum that is badly fitted and that the recipe does not list.
 
-    The search starts from the axis of the file: with a strong line missing, that of the fit may be astray
+    The search starts from the axis of the file: with a strong line missing, that of the fit may be wrong
     (grid copper taken for hafnium moved that of a real map by 0.1 keV).
     """
     if not badly_fitted(fit):
@@ -75,7 +75,7 @@ def unlisted_lines(fit: LineFit, recipe: QuantificationRecipe) -> tuple[Candidat
 
 
 def warnings_of(fits: Sequence[LineFit], labels: Sequence[str], recipe: QuantificationRecipe) -> list[str]:
-    """Say for each spectrum what it holds beyond what is listed; also in the log."""
+    """Say for each spectrum which lines it holds that are not listed; also in the log."""
     texts = []
     for fit, label in zip(fits, labels, strict=True):
         more = unlisted_lines(fit, recipe)
@@ -86,14 +86,14 @@ def warnings_of(fits: Sequence[LineFit], labels: Sequence[str], recipe: Quantifi
         texts.append(
             f"{VERB}{label} holds what is not listed: {', '.join(named)}. The fit is bad there (reduced χ² "
             f"{fit.chi2_red:.3g} in all) and compositions may be wrong: add to elements what is there, "
-            "and to foreign what is no part of the sample"
+            "and to foreign what is not in the sample"
         )
         logger.warning("%s", texts[-1])
     return texts
 
 
 def with_warnings(earlier: Mapping[Any, Any], found: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes of a result and of its quantification; what an earlier quantification warned of is gone."""
+    """Attributes of a result and of its quantification; warnings of an earlier quantification are removed."""
     texts = [text for text in earlier.get(schema.WARNINGS, []) if not text.startswith(VERB)]
     texts += found.get(schema.WARNINGS, [])
     merged = {k: v for k, v in {**earlier, **found}.items() if k != schema.WARNINGS}

@@ -1,4 +1,4 @@
-"""Figure of a spectrum with the elements found in it, the fit that says so, and what it leaves."""
+"""Figure of a spectrum with the elements found in it, the fit behind them, and the residual."""
 
 from __future__ import annotations
 

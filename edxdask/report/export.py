@@ -29,7 +29,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
 }
-CUBE_HINT = "Take a spectrum or a map of it for others: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
+CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
 ARRAYS = (*SPECTRA, "csv", *STACKS, *PICTURES)
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
@@ -82,9 +82,9 @@ def export(
         these.
     path : str or Path
         Target. Where a format holds one thing and there are several (phases in ``.msa``, maps of a collection
-        in ``.hspy``), each goes to a file of its own with its name added: ``spectra_Fp.msa``.
+        in ``.hspy``), each goes to a separate file with its name added: ``spectra_Fp.msa``.
     format : str, optional
-        Suffix to go by where ``path`` has another.
+        Suffix of the format, if ``path`` has another.
     overwrite : bool
         Replace an existing file.
     progress : callable, bool or None

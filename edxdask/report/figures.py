@@ -29,7 +29,7 @@ from edxdask.schema import ENERGY
 
 _LABEL_ROOM, _LEADER_ROOM = 36.0, 26.0  # pt kept free above the peaks for upright labels and their leaders
 _LABEL_GAP = 1.25  # of the font's height, between upright labels
-_NEAR_PEAK = 0.06  # keV; half the window in which a line's peak is looked for
+_NEAR_PEAK = 0.06  # keV; half the window in which a line's peak is searched
 
 
 def sum_spectrum_figure(
@@ -139,7 +139,7 @@ def name_lines(
     top: float,
     colors: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the names upright above the peaks, each tied to its own by a leader; leaders never cross."""
+    """Write the names upright above the peaks, each joined to its peak by a line; these never cross."""
     height, width = _make_headroom(figure, axes, floor, top)
     gap = SMALL * _LABEL_GAP
     peaks = {n: counts[np.abs(energy - e) <= _NEAR_PEAK].max(initial=0.0) for n, e in lines.items()}

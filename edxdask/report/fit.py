@@ -30,7 +30,7 @@ class FitPanel:
 
     Attributes
     ----------
-    energy, counts, expected, continuum : (E,); continuum None where the fit does not tell it
+    energy, counts, expected, continuum : (E,); continuum None where the fit does not give it
     lines : energy (keV) by name of those to label
     colors : by element
     title : text above it
@@ -76,7 +76,7 @@ def summed_figure(
     Parameters
     ----------
     counts, expected : (energy,)
-    elements : whose lines are named, in black
+    elements : elements with named lines, in black
     others : elements that are named in colours, as those that nobody listed
     title : text above the graph
     """

@@ -1,4 +1,4 @@
-"""Where labels go so that none covers another, and how lines and lengths are written."""
+"""Places of labels, so that none covers another, and how lines and lengths are written."""
 
 from __future__ import annotations
 

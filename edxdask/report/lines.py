@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from edxdask.physics.lines import lines_of
 
 MAIN_LINES = ("Ka", "La", "Ma")
-RESOLVED_KEV = 0.2  # Kβ this far above Kα is a peak of its own that readers ask about
+RESOLVED_KEV = 0.2  # Kβ this far above Kα is a separate peak that readers ask about
 
 
 def label_lines(elements: Iterable[str], low: float, high: float) -> dict[str, float]:
     """Energies (keV) by name of the lines worth a label between ``low`` and ``high``.
 
-    Kα, Lα and Mα of every element, and Kβ where it stands clear of Kα.
+    Kα, Lα and Mα of every element, and Kβ where it is separate from Kα.
 
     Examples
     --------

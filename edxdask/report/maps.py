@@ -32,7 +32,9 @@ from edxdask.report.style import (
 )
 
 _BAR_ROOM, _TITLE_ROOM = 20 * MM, 9 * MM  # beside a map for its colour bar, above it for its title
-_CLIP = 99.8  # percentile of a map that gets the brightest colour, so that one hot pixel does not rule it
+_CLIP = (
+    99.8  # percentile of a map that gets the brightest colour, so that one hot pixel does not set the scale
+)
 
 
 def map_figure(
@@ -62,9 +64,9 @@ def map_figure(
 
 
 def _make_room_for_bars(figure: Figure) -> None:
-    """Widen ``figure`` until the texts of its colour bars are on it; the layout misjudges them.
+    """Widen ``figure`` until the texts of its colour bars are on it; the layout makes them too short.
 
-    It takes the slack beside a map that is bounded in height for room that the bar does not need.
+    It takes free space beside a map of limited height for space that the bar does not need.
     """
     for _ in range(6):
         figure.draw_without_rendering()
@@ -142,7 +144,7 @@ def _grid(count: int, shape: float, columns: int | None) -> tuple[int, int]:
         return abs(math.log(PAGE / height / (4 / 3))) + 0.1 * (rows * across - count)
 
     if columns is None and count == 3 and shape <= 1.2:
-        columns = 3  # in a row: nothing else leaves no place empty
+        columns = 3  # in a row: otherwise a place would be empty
     most = int(PAGE / (_BAR_ROOM + 20 * MM))
     across = columns or min(range(1, min(count, most) + 1), key=badness)
     return math.ceil(count / across), across

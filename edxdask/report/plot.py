@@ -1,4 +1,4 @@
-"""The figure of whatever is at hand: cube, phases, components, clusters, found elements, compositions."""
+"""The figure of any data: cube, phases, components, clusters, found elements, compositions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
 
-MOST_PANELS = 60  # maps or graphs on one figure: more are beyond what a picture's pixels can show
+MOST_PANELS = 60  # maps or graphs on one figure: a picture has too few pixels for more
 TITLE_ROOM = 0.3  # inches
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
 def plot(data: Data, *, title: str | None = None) -> Figure:
-    """Draw what is at hand.
+    """Draw a cube or a result.
 
     Phases and components: their maps, and below them their spectra. A cube: its photons per pixel and its sum
     spectrum with the lines of its elements; a collection of cubes: the sum spectra. Found elements and

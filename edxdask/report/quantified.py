@@ -18,14 +18,14 @@ from edxdask.report.lines import label_lines
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
-MOST = 60  # pairs on one figure: more are beyond what a picture's pixels can be counted in
+MOST = 60  # pairs on one figure: a picture has too few pixels for more
 TITLE_LETTERS = 100  # a line of the text above a graph
 
 
 def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = None) -> Figure:
     """Draw what ``quantify`` returned: for each spectrum its fit, and residuals in sigma below.
 
-    Above each stand the reduced chi-squared and the composition in at.%, two digits of its error in brackets;
+    Above each are the reduced chi-squared and the composition in at.%, two digits of its error in brackets;
     foreign elements are named in grey. Phases of a guided fit have no noise, so no chi-squared either.
 
     Parameters

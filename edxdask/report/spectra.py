@@ -69,7 +69,7 @@ def draw_spectra(figure: FigureBase, rows: Sequence[SpectrumRow], *, log: bool |
         if logarithmic and (row.values > 0).any():
             peak = float(row.values.max())
             axes.set_yscale("log", nonpositive="clip")
-            # four decades: below them lie zeros and what a factorization could not tell from zero
+            # four decades: below them are zeros and what a factorization could not distinguish from zero
             axes.set_ylim(max(float(row.values[row.values > 0].min()), 1e-4 * peak), 1.5 * peak)
         else:
             axes.axhline(0.0, color=INK, linewidth=0.4)

@@ -1,4 +1,4 @@
-"""The look of every figure: sizes in print millimetres, one font size scale, one palette.
+"""The style of every figure: sizes in print millimetres, one font size scale, one palette.
 
 Figures are built with matplotlib's object interface: no pyplot, no global settings, safe in threads.
 """

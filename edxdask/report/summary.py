@@ -67,6 +67,6 @@ def _composition_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def warnings_of(result: Data) -> list[str]:
-    """Give what a person should know before using a result, of all its maps, each text once."""
+    """Give the warnings of all maps of a result, each text once."""
     nodes = [result, *(one for _, one in nodes_of(result)[1])]
     return list(dict.fromkeys(text for node in nodes for text in node.attrs.get(schema.WARNINGS, [])))

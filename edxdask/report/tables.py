@@ -1,7 +1,7 @@
 """Tables of cubes and results: rows for programs, a pandas DataFrame or lines of text for people.
 
-Rows are named as the schema names things, with plain numbers: fractions are fractions. The DataFrame and the
-lines of text have per cent and names for readers.
+Rows have the names of the schema and plain numbers: fractions are fractions. The DataFrame and the lines of
+text have per cent and names for readers.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def table(data: Data) -> pd.DataFrame:
 
     Notes
     -----
-    Reads the maps of a result. Photons of a cube come from its store; of one that is in no store (any more)
+    Reads the maps of a result. Photons of a cube come from its store; if it is not (or no longer) in a store,
     they are counted, one read.
 
     Examples

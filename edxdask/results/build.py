@@ -15,7 +15,7 @@ from edxdask.results.collections import ALONE
 
 
 class Pixels(Protocol):
-    """Where the pixels of one map stand among those of all maps."""
+    """Where the pixels of one map are among those of all maps."""
 
     @property
     def first_pixel(self) -> int:
@@ -66,10 +66,10 @@ def make_result(
     spectra : array
         Spectra (k, E) in any scale.
     abundance : array
-        Abundances (pixels, k), in the scale that ``abundance @ spectra`` are counts; given up
-        to this function.
+        Abundances (pixels, k), scaled so that ``abundance @ spectra`` are counts; this
+        function changes it in place.
     objectives : array
-        Loss of all iterations, NaN where nobody looked: these are left out, but for the last.
+        Loss of all iterations, NaN where it was not computed: these are left out, but for the last.
     phases : sequence of str, optional
         Labels; given labels keep their order.
     attrs : mapping
@@ -82,7 +82,7 @@ def make_result(
     sums = spectra.sum(axis=1, dtype=np.float64)
     safe = np.where(sums > 0, sums, 1.0)
     unit = spectra.astype(np.float64) / safe[:, None]
-    counts = abundance  # of a large map, the largest array there is: scaled where it lies
+    counts = abundance  # of a large map, the largest array there is: scaled where it is
     counts *= sums.astype(abundance.dtype)
     order = np.arange(len(unit))
     if phases is None:

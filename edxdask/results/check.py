@@ -1,6 +1,6 @@
 """Results against the schema: dimensions, kinds of numbers, labels, and fractions that sum to 1.
 
-Only what is in memory is looked at: of lazily backed variables names, dimensions and kinds are checked,
+Only what is in memory is checked: of lazily backed variables names, dimensions and kinds are checked,
 nothing is computed.
 """
 
@@ -111,7 +111,7 @@ def _check_dataset(ds: xr.Dataset, name: str) -> None:
     for variable in map(str, ds.data_vars):
         base = variable.removesuffix(schema.STD_SUFFIX)
         if base not in schema.VARIABLES:
-            continue  # images and whatever a user keeps beside a result
+            continue  # images and other data that a user keeps beside a result
         spec = schema.VARIABLES[base]
         array = ds[variable]
         if not _dims_fit(spec, set(map(str, array.dims))):
@@ -147,7 +147,7 @@ def _in_memory(array: xr.DataArray) -> bool:
 
 
 def _check_fractions(ds: xr.Dataset, name: str, *, whole: bool) -> None:
-    """Fractions of the photons lie between 0 and 1 and sum to 1 where photons are expected."""
+    """Fractions of the photons are between 0 and 1 and sum to 1 where photons are expected."""
     if not {schema.ABUNDANCE, schema.TOTAL} <= set(ds.data_vars):
         return
     abundance, total = ds[schema.ABUNDANCE], ds[schema.TOTAL]

@@ -1,7 +1,7 @@
 """Collections: the maps of a cube or an ``xarray.DataTree``, one after the other.
 
-A single map is a collection of one, under the name "". Everything that asks whether data are one map or many
-asks here.
+A single map is a collection of one, under the name "". All code that must know whether data are one
+map or many uses this module.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from edxdask.errors import ParameterError, SchemaError
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-ALONE = ""  # name of a map that is no part of a collection
-ROOT_MAP = "map"  # name of a map that stands at the root of a DataTree
+ALONE = ""  # name of a map that is not in a collection
+ROOT_MAP = "map"  # name of a map that is at the root of a DataTree
 Data = xr.Dataset | xr.DataTree
 
 
 def is_collection(data: Any) -> TypeIs[xr.DataTree]:
-    """Tell a collection from a single map or result."""
+    """Say whether this is a collection, and not a single map or result."""
     return isinstance(data, xr.DataTree)
 
 
@@ -79,7 +79,7 @@ def on_each_map(
     data : Dataset or DataTree
         Cube or collection of cubes.
     each : mapping, optional
-        Keywords whose values differ from map to map: by keyword, then by name of the map.
+        Keywords with values that differ from map to map: by keyword, then by name of the map.
     """
     made: dict[str, xr.Dataset] = {}
     cubes = cubes_in(data)
@@ -119,9 +119,9 @@ def value_for_each_map(value: Any, data: xr.DataTree, *, name: str) -> dict[str,
 
 
 def check_same_axis(cubes: Mapping[str, xr.Dataset], advice: str) -> None:
-    """Refuse maps whose energy axes differ by more than a thousandth of a channel.
+    """Refuse maps if their energy axes differ by more than a thousandth of a channel.
 
-    ``advice`` says what the user can do about it.
+    ``advice`` says what the user can do.
     """
     (first_name, first), *rest = cubes.items()
     a, channels = schema.energy_axis(first), first.sizes[schema.ENERGY]
@@ -154,19 +154,19 @@ def nodes_of(result: Data, *, name: str = "result") -> tuple[xr.Dataset, list[tu
 
 
 def shared_part(result: Data) -> xr.Dataset:
-    """Give what all maps of a result share: its root in a collection, all of it where there is one map."""
+    """Give what is common to all maps of a result: the root of a collection; of one map, all of it."""
     return result.to_dataset(inherit=True) if is_collection(result) else result
 
 
 def with_shared(result: Data, variables: Mapping[str, Any], attrs: Mapping[str, Any] | None = None) -> Data:
-    """Add variables and attributes to what all maps of a result share; the input stays as it is."""
+    """Add variables and attributes to what is common to all maps of a result; the input stays as it is."""
     if not is_collection(result):
         return result.assign(variables).assign_attrs(attrs or {})
     return with_shared_part(result, shared_part(result).assign(variables).assign_attrs(attrs or {}))
 
 
 def with_shared_part(result: Data, shared: xr.Dataset) -> Data:
-    """Put ``shared`` in the place of what all maps of a result share; the input stays as it is."""
+    """Replace what is common to all maps of a result by ``shared``; the input stays as it is."""
     if not is_collection(result):
         return shared
     nodes = {f"/{path}": node.to_dataset(inherit=False) for path, node in result.subtree_with_keys}

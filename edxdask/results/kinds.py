@@ -9,7 +9,7 @@ from edxdask.results.collections import Data, is_collection
 
 
 class Kind(StrEnum):
-    """What is at hand, in the words of an error message."""
+    """Kinds of data, in the words of an error message."""
 
     CUBE = "a cube of counts"
     PHASES = "a result of a factorization"
@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 def kind_of(data: Data) -> Kind:
-    """Tell what ``data`` is by the variables that it, or the maps of a collection, hold.
+    """Find what ``data`` is from the variables that it, or the maps of a collection, hold.
 
     Examples
     --------

@@ -106,7 +106,7 @@ def reconstruct(result: xr.Dataset | xr.DataTree) -> xr.Dataset | xr.DataTree:
     """Give the counts that a result expects, in every pixel and channel.
 
     For NMF-like results ``total · abundance · spectrum``, for a PCA ``score · loading``, which undoes its
-    weights and may be negative. Of selected phases, such as ``result.sel(phase=["Fp"])``, the counts due to
+    weights and may be negative. For selected phases, such as ``result.sel(phase=["Fp"])``, the counts of
     these.
 
     Parameters
@@ -164,7 +164,7 @@ def residual(
         Result of the same pixels and channels.
     normalise : bool
         Divide by the Poisson standard deviation √expected: noise alone then has variance 1. NaN where
-        nothing, or less than nothing (a PCA can), is expected and something was found.
+        0 or less (which a PCA can give) is expected and something was found.
 
     Returns
     -------
@@ -220,13 +220,13 @@ def residual(
 
 
 def check_same_pixels(counts: xr.DataArray, piece: MapFactors, factors: Factors) -> None:
-    """Refuse a cube whose pixels or channels are not those of a result."""
+    """Refuse a cube with other pixels or channels than a result."""
     wanted = (*piece.pixel_dims, schema.ENERGY)
     shape = (*piece.amounts.shape[1:], factors.spectra.shape[1])
     if tuple(counts.dims) != wanted or counts.shape != shape:
         raise SchemaError(
             f"counts have {dict(counts.sizes)}, the result {dict(zip(wanted, shape, strict=True))}: give the "
-            "cube that was factorized, binned and cropped in the same way"
+            "cube that was factorized, binned and cropped alike"
         )
     check_same_energy(counts, factors.energy, name="counts")
 
@@ -246,7 +246,7 @@ def check_same_energy(array: xr.DataArray, energy: xr.DataArray, *, name: str) -
     if off > 1e-3 * step:
         raise SchemaError(
             f"the energy axis of {name} ({mine[0]:.5g} to {mine[-1]:.5g} keV) is not the expected one "
-            f"({theirs[0]:.5g} to {theirs[-1]:.5g} keV): crop or calibrate both in the same way"
+            f"({theirs[0]:.5g} to {theirs[-1]:.5g} keV): crop or calibrate both alike"
         )
 
 

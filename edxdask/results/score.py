@@ -1,4 +1,4 @@
-"""How near a result is to a known truth: spectral angles, errors of maps, angles of pixels, compositions."""
+"""How close a result is to a known truth: spectral angles, errors of maps, angles of pixels, compositions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Score:
     composition_error: xr.DataArray | None = None
 
     def __repr__(self) -> str:
-        """Table, one line a phase."""
+        """Table, one line per phase."""
         width = max(5, *(len(p) for p in self.phases))
         other = max(7, *(len(m) for m in self.matched))
         lines = [f"{'phase':<{width}}  {'matched':<{other}}  {'angle/deg':>9}  {'map MSE':>9}"]
@@ -89,7 +89,7 @@ def score(
     truth_abundance: xr.DataArray | np.ndarray | Mapping[str, Any] | None = None,
     truth_composition: xr.DataArray | None = None,
 ) -> Score:
-    """Compare a result with the truth its data were drawn from.
+    """Compare a result with the truth of its simulated data.
 
     Phases are matched first, so that the sum of spectral angles is least (Hungarian method). The angle of a
     pixel between expected and noiseless spectrum follows from products of the spectra with one another, so
@@ -148,7 +148,7 @@ def score(
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known: spectra, abundances by map, compositions."""
+    """The known truth: spectra, abundances by map, compositions."""
 
     spectrum: Any
     abundance: Mapping[str, Any]

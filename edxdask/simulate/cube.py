@@ -21,7 +21,7 @@ from edxdask.simulate.recipe import Recipe
 
 DEFAULT_GRAIN_PX = 30.0  # a handful of grains on 180 × 180 pixels
 SMALLEST_GRAIN_PX = 4.0
-MAP_OVER_GRAIN = 6.0  # maps smaller than that scale their grains down
+MAP_OVER_GRAIN = 6.0  # smaller maps have smaller grains
 CHUNK_PX = 64
 LARGEST_COUNTS = 1e8  # photons per pixel; uint32 holds what 12 σ above that can put into a channel
 
@@ -44,7 +44,7 @@ def simulate(
     grain: float | None = None,
     chunks: int | tuple[int, int] = CHUNK_PX,
 ) -> xr.Dataset:
-    """Simulate a spectrum image whose phases, spectra and compositions are known.
+    """Simulate a spectrum image with known phases, spectra and compositions.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _chunks(chunks: Any, shape: tuple[int, int]) -> tuple[tuple[int, ...], tuple
 
 
 def _indices(spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel indices of a block, from where dask says it lies along y and x."""
+    """Pixel indices of a block, from where dask says it is along y and x."""
     (top, bottom), (left, right) = spans
     return np.arange(top, bottom), np.arange(left, right)
 

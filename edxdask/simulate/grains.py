@@ -24,14 +24,14 @@ SAMPLED_PIXELS = 1 << 18  # on which means over a map are measured when it is pl
 
 
 def random_table(seed: int, stream: int, rows: int, columns: int) -> np.ndarray:
-    """Uniform numbers (rows, columns); ``stream`` tells uses within the geometry apart."""
+    """Uniform numbers (rows, columns); ``stream`` separates uses within the geometry."""
     return uniforms(seed, STREAM_GEOMETRY + 1000 * (stream + 1), rows * columns).reshape(rows, columns)
 
 
 def scatter_points(shape: tuple[int, int], n: int, *, seed: int, stream: int) -> np.ndarray:
-    """``n`` points (y, x) spread over a map: random cells of a grid, one point a cell.
+    """``n`` points (y, x) spread over a map: random cells of a grid, one point per cell.
 
-    No two points share a cell, so that no seed heaps all grains in a corner.
+    No two points are in one cell, so that no seed puts all grains in a corner.
     """
     rows = max(1, round(np.sqrt(1.5 * n * shape[0] / shape[1])))
     columns = int(np.ceil(1.5 * n / rows))
@@ -53,7 +53,7 @@ def irregular_grains(
 ) -> np.ndarray:
     """Table of grains at ``centres`` (n, 2): (n, GRAIN_COLUMNS).
 
-    Diameters spread by ±35 %, peaks lie within ``peak`` (the first grain reaches its upper end), outlines
+    Diameters spread by ±35 %, peaks are within ``peak`` (the first grain reaches its upper end), outlines
     carry harmonics 2 to 7 of amplitudes that fall with their order, times ``roughness``.
     """
     n = centres.shape[0]

@@ -33,7 +33,7 @@ class MantleGeometry:
     def fields(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Abundance (matrix, Fp, CaPv) and an even total."""
         grains = np.stack([grain_field(y, x, self.ferropericlase), grain_field(y, x, self.perovskite)])
-        # where grains lie above one another they share the thickness that one of them would have
+        # grains above one another divide the thickness that one of them would have
         both = grains.sum(axis=0)
         grains *= LARGEST_ABUNDANCE / np.maximum(both, LARGEST_ABUNDANCE)
         abundance = np.concatenate([1.0 - grains.sum(axis=0, keepdims=True), grains])

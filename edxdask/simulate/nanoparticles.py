@@ -1,7 +1,7 @@
 """Gold particles on copper oxide on a carbon film of varying thickness, with patches of silica.
 
 After the experimental sample of H. Chen et al., Nano Lett. 24 (2024) 10177. The photons of a pixel follow the
-thickness of what lies there, so totals vary over the map.
+thickness of what is there, so totals vary over the map.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ FILM_NM = (8.0, 24.0)  # carbon, thinnest and thickest
 OXIDE_NM = (45.0, 70.0)  # copper oxide, peaks of its grains
 GOLD_NM = (8.0, 16.0)
 SILICA_NM = 30.0  # where the contamination is thickest
-OXIDE_COVERAGE = 0.25  # share of the map under copper oxide, about
+OXIDE_COVERAGE = 0.25  # approximate fraction of the map under copper oxide
 GOLD_PER_OXIDE = 3
 OXIDE_SIZE, GOLD_SIZE = 1.3, 0.4  # diameters over ``grain``
 
 
 @dataclass(frozen=True, eq=False)
 class ParticleGeometry:
-    """Thickness of each material, turned into shares of the photons."""
+    """Thickness of each material, turned into fractions of the photons."""
 
     oxide: np.ndarray
     gold: np.ndarray
@@ -79,7 +79,7 @@ def _on(hosts: np.ndarray, n: int, *, seed: int) -> np.ndarray:
 
 
 def build(shape: tuple[int, int], *, seed: int, grain: float, yields: tuple[float, ...]) -> ParticleGeometry:
-    """Place oxide grains of 1.3 × ``grain`` pixels, and three gold particles a grain on them."""
+    """Place oxide grains of 1.3 × ``grain`` pixels, and three gold particles per grain on them."""
     covered = OXIDE_COVERAGE * shape[0] * shape[1]
     number = max(2, round(covered / (np.pi / 4 * (OXIDE_SIZE * grain) ** 2)))
     oxide = irregular_grains(

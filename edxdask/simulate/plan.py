@@ -1,4 +1,4 @@
-"""From a few numbers to all that a chunk needs. A worker rebuilds the plan once; tasks carry only numbers."""
+"""From a few numbers to all that a chunk needs. A worker makes the plan once; tasks carry only numbers."""
 
 from __future__ import annotations
 

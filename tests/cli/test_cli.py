@@ -252,7 +252,7 @@ def test_the_completion_script_completes_verbs():
         (("ingest", "a.bcf"), 2, "Missing option '-o'"),
         (("ingest", "a.bcf", "-o", "b", "--frames", "5:2"), 2, "write A:B with A < B"),
         (("simulate", "-o", "x", "--shape", "12"), 2, "write rows x columns"),
-        (("bin", "{store}", "-o", "{new}"), 2, "say how much to bin"),
+        (("bin", "{store}", "-o", "{new}"), 2, "give the number of pixels or channels"),
         (
             ("export", "{store}", "{new}.tiff", "--map", "Mg_Ka", "--spectrum"),
             2,
@@ -271,19 +271,19 @@ def test_a_wrong_call_says_how_it_is_called(run, words, code, said, store, tmp_p
     ("words", "code", "said"),
     [
         (("info", "{new}"), 2, "there is no such store"),
-        (("info", "{folder}"), 1, "is no store"),
+        (("info", "{folder}"), 1, "is not a store"),
         (("info", "{text}"), 1, "text.bcf: its content is not that of"),
         (("ingest", "{new}.bcf", "-o", "{new}"), 2, "there is no such file"),
-        (("demo", "-o", "{text}"), 2, "expected a folder, and this is a file"),
+        (("demo", "-o", "{text}"), 2, "expected a folder; this is a file"),
         (("export", "{store}", "{new}.jpg"), 2, ".png, .pdf, .svg, for a cube"),
-        (("export", "{store}", "{new}.png", "--map", "Au_Ka"), 2, "--map='Au_Ka': expected a line that lies"),
+        (("export", "{store}", "{new}.png", "--map", "Au_Ka"), 2, "--map='Au_Ka': expected a line that is"),
         (("ingest", "{text}", "-o", "{new}"), 1, "text.bcf: its content is not that of"),
         (("simulate", "granite", "-o", "{new}"), 2, "recipe='granite': expected one of 'mantle'"),
         (("simulate", "-o", "{store}"), 2, "exists"),
         (("bin", "{store}", "-o", "{new}", "-b", "0"), 2, "=0: expected a whole number of at least 1"),
         (("bin", "{store}", "-o", "{new}", "-b", "1000"), 2, "at most the size of that dimension"),
         (("export", "{store}", "{new}.doc"), 2, "a file ending in .hspy"),
-        (("export", "{store}", "{new}.tiff"), 2, "Take a spectrum or a map"),
+        (("export", "{store}", "{new}.tiff"), 2, "For others, make a spectrum or a map"),
         (("export", "{store}", "{new}.tiff", "--map", "Mg_Qa"), 2, "a Siegbahn or IUPAC name after '_'"),
         (("export", "{store}", "{new}.csv", "--name", "left"), 2, "the store holds one map only"),
     ],
@@ -315,7 +315,7 @@ def test_what_nobody_expected_is_one_line_too(run, monkeypatch, store):
     assert result.exit_code == 1
     assert (
         one_line(result)
-        == "edxdask: RuntimeError: a wheel came off (not an error edxdask knows; -v shows where)"
+        == "edxdask: RuntimeError: a wheel came off (not an error that edxdask knows; -v shows where)"
     )
 
 
@@ -328,7 +328,7 @@ def test_an_interrupt_says_how_to_go_on(run, monkeypatch, tmp_path):
     result = run("simulate", "-o", tmp_path / "a")
     assert result.exit_code == 130
     assert result.stderr.strip() == (
-        "edxdask: interrupted. To go on: edxdask simulate -o 'my map.zarr' --resume"
+        "edxdask: interrupted. To resume: edxdask simulate -o 'my map.zarr' --resume"
     )
 
 
@@ -342,7 +342,7 @@ def test_a_real_interrupt_keeps_what_is_done_and_resume_completes_it(run, tmp_pa
     _, said = running.communicate(timeout=240)
     assert running.returncode == 130
     assert said.count("edxdask simulate") == 1  # one hint, not two
-    assert "Continue with: edxdask simulate" in said or "To go on: edxdask simulate" in said
+    assert "Continue with: edxdask simulate" in said or "To resume: edxdask simulate" in said
     assert not out.exists()
     assert run("info", out).exit_code == 1
     done = subprocess.run([*COMMAND, *words, "--resume", "-q"], capture_output=True, text=True, timeout=240)

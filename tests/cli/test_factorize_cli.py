@@ -51,7 +51,7 @@ def test_phases_may_be_names(run, store, tmp_path, verb):
     [
         (["nmf", "{store}", "-o", "{store}", "--overwrite"], 2, "would be lost"),
         (["nmf", "{store}", "-o", "{tmp}"], 2, "exists"),
-        (["nmf", "{store}", "-o", "{tmp}", "--overwrite"], 1, "no store of ours"),
+        (["nmf", "{store}", "-o", "{tmp}", "--overwrite"], 1, "not a store of edxdask"),
         (["nmf", "{store}", "-o", "{tmp}/none/r.zarr"], 2, "mkdir"),
         (["psnmf", "{store}", "-o", "{tmp}/r.zarr", "--bin", "40"], 2, "bin=40"),
         (["nmf", "/nowhere.zarr", "-o", "{tmp}/r.zarr"], 2, "/nowhere.zarr"),

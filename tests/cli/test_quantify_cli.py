@@ -69,7 +69,7 @@ def test_an_efficiency_from_a_file_counts_and_stays_with_the_result(run, store, 
     ("text", "said"),
     [
         ("keV,share\n1.0,0.5\n2.0,half\n", "line 3"),
-        ("2.0,0.5\n1.0,0.5\n", "energies in keV that rise"),
+        ("2.0,0.5\n1.0,0.5\n", "rising energies in keV"),
         ("1.0,50\n2.0,90\n", "fractions from 0 to 1"),
         ("", "two lines or more"),
         ("PK\x03\x04\x00\xff\n\x00\x01", "line 2"),
@@ -140,7 +140,7 @@ def test_factors_of_json_are_those_of_csv_errors_included(run, store, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "JSON, which this is not"),
+        ("{", "valid JSON; this is not"),
         ("[1]", "one object of lines"),
         ('{"Mg_Ka": "much"}', "Mg_Ka"),
         ('{"Mg_Ka": [1, 2, 3]}', "a factor and its error"),

@@ -115,7 +115,7 @@ def test_stdout_closed_or_full_is_one_line_and_a_failure(folder):
 def test_a_shape_beyond_all_maps_is_refused_before_any_work(run, tmp_path):
     refused = run("simulate", "-o", tmp_path / "a", "--shape", "99999999x99999999")
     assert refused.exit_code == 2
-    assert "no map is so large" in refused.output
+    assert "which is the limit" in refused.output
 
 
 def test_progress_of_a_simulation_is_called_that(run, tmp_path):

@@ -85,7 +85,7 @@ def test_a_limit_that_cannot_work_is_refused_in_seconds_and_the_one_named_works(
     with pytest.raises(MemoryBudgetError) as caught:
         nmf(ds, phases=3, memory_limit="100MiB")
     assert time.process_time() - begin < 10
-    limit = re.search(r"memory_limit='(\d+MiB)' that way", str(caught.value))[1]
+    limit = re.search(r"Set memory_limit='(\d+MiB)'", str(caught.value))[1]
     result = nmf(ds, phases=3, memory_limit=limit, max_iter=2)
     assert result.sizes["iteration"] == 2
 

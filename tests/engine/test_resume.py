@@ -93,7 +93,7 @@ def test_a_shorter_run_does_not_get_the_answer_of_the_longer_one(tmp_path, chang
     folder = tmp_path / "checkpoint"
     with pytest.raises(Stop):
         nmf(cube(), **OPTIONS, checkpoint=folder, progress=Watch(_120=stop))
-    with pytest.raises(EdxdaskError, match="stands after iteration 100, and this run would have ended after"):
+    with pytest.raises(EdxdaskError, match="is of iteration 100, and this run would have ended after"):
         nmf(cube(), **{**OPTIONS, **change}, checkpoint=folder)
     nmf(cube(), **OPTIONS, checkpoint=folder)
 
@@ -296,7 +296,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, scheduler):
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     _, text = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGINT
-    assert "the same command goes on from there" in text
+    assert "the same command resumes from there" in text
     (step,) = names(tmp_path / "checkpoint")
     (run,) = iterations(tmp_path)
     assert int(step.removeprefix("step-")) == run[1]  # not one round is lost

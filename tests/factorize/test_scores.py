@@ -159,5 +159,5 @@ def test_what_does_not_converge_says_what_to_change():
     with pytest.raises(EdxdaskError, match="max_iter=1 iterations"):
         ica(result, max_iter=1, tol=1e-12)
     same = make_cube(np.ones((4, 4, CHANNELS), np.uint16))
-    with pytest.raises(EdxdaskError, match="ask for fewer"):
+    with pytest.raises(EdxdaskError, match="give a smaller number"):
         cluster_pixels(pca(same, components=1), clusters=3)

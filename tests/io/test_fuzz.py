@@ -163,7 +163,7 @@ def _ingest(path, scratch):
 
 
 TOLD = re.compile("the file says|not all counts could be verified")
-VOUCHED = re.compile(r"vouches for channels (\d+) to (\d+)")
+VOUCHED = re.compile(r"covers channels (\d+) to (\d+)")
 
 
 def _unsaid(sums, truth, told):

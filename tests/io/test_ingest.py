@@ -193,7 +193,7 @@ def test_ctrl_c_ends_the_reader_and_says_how_to_continue(tmp_path):
     hold.unlink()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
-    assert "bands of the present map are safe" in errors
+    assert "bands of the current map are safe" in errors
     assert f"edxdask ingest '{source}' -o '{tmp_path / 'out.zarr'}' --resume" in errors
     run(source, tmp_path / "out.zarr", resume=True)
     assert verify(tmp_path / "out.zarr") == true_counts(FIELDS).sum()

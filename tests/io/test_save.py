@@ -220,7 +220,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_goes_on(tmp_path):
     whole = save(ds, tmp_path / "whole.zarr")
     assert whole.counts.shape == (300, 70, 5)
     error = begin(tmp_path, ds)
-    found = re.search(r"([1-3]) of 5 bands of the present map are safe", error.__notes__[0])
+    found = re.search(r"([1-3]) of 5 bands of the current map are safe", error.__notes__[0])
     safe = int(found[1])  # the band that was told, and what the two threads had in hand
     assert "resume=True" in error.__notes__[0]
     assert not (tmp_path / "map.zarr").exists()
@@ -312,7 +312,7 @@ def test_a_file_system_that_takes_no_more_is_told_and_resume_goes_on(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert "could not be written: File too large; 1 of 4 bands of the present map are safe" in done.stdout
+    assert "could not be written: File too large; 1 of 4 bands of the current map are safe" in done.stdout
     assert "resume=True" in done.stdout
     assert checksum(tmp_path / "map.zarr") == checksum(tmp_path / "whole.zarr")
 

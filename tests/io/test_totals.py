@@ -38,7 +38,7 @@ def test_a_small_difference_is_history_and_no_warning(tmp_path):
 
 
 def test_where_whole_files_agree_to_the_last_photon_nothing_is_stored(tmp_path):
-    with pytest.raises(VendorFileError, match=r"Nothing was stored.*no option goes on") as caught:
+    with pytest.raises(VendorFileError, match=r"Nothing was stored.*no option helps") as caught:
         run(tmp_path, total=TOTAL + 1)
     assert caught.value.stage == "checking totals"
     assert not (tmp_path / "out.zarr").exists()

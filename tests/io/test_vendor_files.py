@@ -35,8 +35,8 @@ def listed():
 
 # What is no map or spectrum, or cannot be read by anyone, and what the user is told.
 REFUSED = {
-    "Nope.bcf": "not that of a Bruker file: it is damaged, or of another kind",
-    "30x30_16bit.npy": "its content is of no known format",
+    "Nope.bcf": "not that of a Bruker file: it is damaged, or another format",
+    "30x30_16bit.npy": "its content has no known format",
     ".zip": "it is an archive: unpack it and give the file inside",
     ".img": "it holds an image: give the .pts file or the .asw project",
     ".map": "it holds an element map: give the .pts file or the .asw project",

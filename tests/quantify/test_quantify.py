@@ -74,7 +74,7 @@ def test_oxygen_by_stoichiometry_balances_the_charges(cube):
         ({"thickness": 100.0}, "density"),
         ({"elements": ["Mg", "Si"], "method": "zeta", "solid_angle": 0.7}, "dose"),
         ({"method": "guess"}, "cliff-lorimer"),
-        ({"lines": ["Fe_Ka", "Fe_La"]}, "one line an element"),
+        ({"lines": ["Fe_Ka", "Fe_La"]}, "one line per element"),
     ],
 )
 def test_what_cannot_work_is_named(cube, options, said):

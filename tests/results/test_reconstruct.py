@@ -150,7 +150,7 @@ def test_what_is_no_result_is_refused_with_what_it_lacks():
 
 def test_a_residual_against_another_cube_is_refused():
     result = make_result((6, 5))
-    with pytest.raises(SchemaError, match="binned and cropped in the same way"):
+    with pytest.raises(SchemaError, match="binned and cropped alike"):
         residual(cube_of(make_result((5, 6))), result)
     cube = cube_of(result)
     moved = cube.assign_coords({schema.ENERGY: schema.energy_coordinate(0.2, 0.01, CHANNELS)})

@@ -11,12 +11,12 @@ from edxdask.photons.random_starts import uniform_start
 
 logger = logging.getLogger(__name__)
 
-WIDTH = 16  # columns a pass; one pass over the photons costs little more for 16 columns than for 4
+WIDTH = 16  # columns per pass; one pass over the photons costs little more for 16 columns than for 4
 MOST_PASSES = 24
 CHECK_EVERY = 3  # passes; a check costs more than a product where YᵀY is in memory
-RESIDUAL = 1e-5  # of an eigenvalue; components of signal are far better, those within the noise never matter
-FLOOR = 1e-8  # of the largest eigenvalue: where rounding begins to tell
-LOST = 1e-10  # what is left of a direction after orthogonalization, below which it is rounding
+RESIDUAL = 1e-5  # of an eigenvalue; signal is far more exact, and noise does not matter
+FLOOR = 1e-8  # of the largest eigenvalue: where rounding begins to matter
+LOST = 1e-10  # if less of a direction is left after orthogonalization, it is rounding
 
 
 def leading_eigenvectors(
@@ -77,7 +77,7 @@ def _grown(projected: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def _new_directions(image: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Orthonormal directions of ``image`` outside ``basis``; none where the space is exhausted."""
+    """Orthonormal directions of ``image`` outside ``basis``; none where there are no more."""
     room = basis.shape[0] - basis.shape[1]
     rest = image / max(float(np.linalg.norm(image, axis=0).max()), np.finfo(float).tiny)
     rest = rest - basis @ (basis.T @ rest)

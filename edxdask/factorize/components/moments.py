@@ -37,14 +37,14 @@ class Scaling:
 
 
 class Passes:
-    """Counts the passes over the photons for whoever watches; how many there will be is known at the end."""
+    """Counts the passes over the photons for progress; their total is known only at the end."""
 
     def __init__(self, progress: ProgressHook | None) -> None:
         self.progress = progress
         self.done = 0
 
     def report(self, *, last: bool = False) -> None:
-        """Report one pass more."""
+        """Report one more pass."""
         self.done += 1
         if self.progress:
             self.progress(Progress("pca", self.done, self.done if last else None, "pass"))
@@ -109,7 +109,7 @@ def find_components(
 
 
 def no_state(partition: Partition) -> State:
-    """Nothing beside the photons."""
+    """No state beside the photons."""
     return {}
 
 
@@ -130,7 +130,7 @@ def _symmetric(upper: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Products with moments that are there."""
+    """Products with moments in memory."""
 
     matrix: np.ndarray
 
@@ -173,7 +173,7 @@ def squared_weights(block: Block, weighted: bool) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MomentsStep:
-    """Sum spectrum, weighted sum, weighted squares and, if asked for, YᵀY weighted by 1/N."""
+    """Sum spectrum, weighted sum, weighted squares and, on request, YᵀY weighted by 1/N."""
 
     weighted: bool
     gram: bool

@@ -1,8 +1,8 @@
 """Standard errors of guided compositions, from the Fisher information of spectra and abundances together.
 
-Abundances are as unknown as weights are: what they could take up is taken away from the information on the
-weights, bin by bin (Schur complement). Bins of the same fractions give the same information a photon, so bins
-are gathered by fractions first and the cost does not grow with the map.
+Abundances are as unknown as weights are: what they could explain is subtracted from the information on the
+weights, bin by bin (Schur complement). Bins of the same fractions give the same information per photon, so
+bins are grouped by fractions first, and the cost does not grow with the map.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from edxdask.factorize.spectra.elemental import ElementalSpectra
 
 MOST_GROUPS = 2000
 MOST_STEPS, FEWEST_STEPS = 40, 4  # steps that fractions are rounded to
-PRESENT = 1e-4  # fraction of the photons below which a phase, or a column, stands at its bound of zero
-LEAST_SIGMA = 2.0  # a weight of less than this, all others known, may as well stand there
+PRESENT = 1e-4  # fraction of the photons below which a phase, or a column, is at its bound of zero
+LEAST_SIGMA = 2.0  # a weight of less than this, all others known, may as well be there
 LEAST_EXPECTED = 1e-12
 
 
@@ -28,7 +28,7 @@ def composition_errors(model: ElementalSpectra, weights: np.ndarray, abundance: 
 
     Notes
     -----
-    Abundances that stand at zero are held there, and so are weights; an element at zero has the error that it
+    Abundances that are at zero are held there, and so are weights; an element at zero has the error that it
     would have if all else were known, 0 where it is ruled out.
     """
     phases = len(weights)
@@ -53,7 +53,7 @@ def composition_errors(model: ElementalSpectra, weights: np.ndarray, abundance: 
 
 
 def _bounds(model: ElementalSpectra, weights: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Errors of elements whose weights stand at zero: what one of one sigma would be in atoms."""
+    """Errors of elements with weights at zero: one sigma of the weight, in atoms."""
     amounts = (weights[:, None, :] @ model.atoms)[:, 0].sum(axis=1, keepdims=True)
     allowed = np.ones_like(least) if model.allowed is None else model.allowed
     return ((least * allowed)[:, None, :] @ model.atoms)[:, 0] / np.maximum(amounts, 1e-300)
@@ -78,7 +78,7 @@ def _groups(abundance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _information(
     fractions: np.ndarray, rows: np.ndarray, phase: np.ndarray, spectra: np.ndarray
 ) -> np.ndarray:
-    """Find what a photon tells of the free weights beyond what the fractions could take up."""
+    """Find what a photon says about the free weights beyond what the fractions could explain."""
     expected = np.maximum(fractions @ spectra, LEAST_EXPECTED)
     slopes = fractions[phase, None] * rows
     about = (slopes / expected) @ slopes.T
@@ -91,7 +91,7 @@ def _information(
 def _carried(
     information: np.ndarray, model: ElementalSpectra, weights: np.ndarray, index: np.ndarray
 ) -> np.ndarray:
-    """Errors of compositions; weights of a phase sum to 1, which settles the scale the data leave open."""
+    """Errors of compositions; weights of a phase sum to 1, which fixes the scale that the data leave open."""
     phases = len(weights)
     sums = np.array([(index[:, 0] == p).astype(float) for p in range(phases)])
     heavy = 1e3 * max(float(np.diag(information).max()), 1e-300)

@@ -32,19 +32,19 @@ COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
 
-# A fit with given spectra model and weights, from abundances where they lie.
+# A fit with given spectra model and weights, from abundances where they are.
 GuidedFit = Callable[[PixelStates, ElementalSpectra, np.ndarray], Factorized]
 
 
 @dataclass(frozen=True, eq=False)
 class SettlingFits:
-    """How the phases are fitted while they settle.
+    """How the phases are fitted while labels are found.
 
     Attributes
     ----------
     trial : while labels are placed
-    rounds : with columns of each phase's own
-    times : how often columns are made anew
+    rounds : with separate columns for each phase
+    times : how often columns are made again
     """
 
     trial: GuidedFit
@@ -60,7 +60,7 @@ def settle(
     *,
     progress: ProgressHook | None = None,
 ) -> Phases:
-    """Go on from a fit of bins with shared columns: own absorption, absences, sparse abundances."""
+    """Continue from a fit of bins with shared columns: own absorption, absences, sparse abundances."""
     single = np.dtype(np.float32)
 
     def trial(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
@@ -83,7 +83,7 @@ def physical_phases(
     known: tuple[str | None, ...] | None = None,
     accelerate: bool = True,
 ) -> Phases:
-    """Factorize from given factors with columns that phases share, then with columns of each phase's own.
+    """Factorize from given factors with columns common to all phases, then with separate columns for each.
 
     ``known`` are the names that the start gives its phases, if any.
     """
@@ -104,9 +104,9 @@ def physical_phases(
 
 @threadpool_limits.wrap(limits=1)
 def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
-    """Settle the phases once more, on sums of pixels of similar fractions."""
+    """Fit the phases once more, on sums of pixels of similar fractions."""
     if found.owners is None or found.composition is None:
-        raise ValueError("phases that no guide has settled")
+        raise ValueError("phases without a guide")
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
     model = guide.model(found.composition, places)
     weights, abundance = fit_groups(model, model.start(found.spectra), groups, sparsity=SPARSITY)
@@ -127,7 +127,7 @@ def _settled(
     how: SettlingFits,
     known: tuple[str | None, ...] | None = None,
 ) -> Phases:
-    """Fit with columns of each phase's own, and make these anew from what was found."""
+    """Fit with separate columns for each phase, and make these again from what was found."""
     model = guide.mean_model()
     order = np.argsort(-first.abundance.sum(axis=0), kind="stable")
     now = first.in_order(order)
@@ -161,7 +161,7 @@ def _settled(
 
 
 def _named(found: Phases, guide: Guide, wanted: WantedPhases, begun: Mapping[int, str]) -> Phases:
-    """Name the phases by what was said about them, then by their start, then by size; in the names' order.
+    """Name the phases by what the user said, then by their start, then by size; in the names' order.
 
     Without names the biggest is first.
     """

@@ -1,10 +1,10 @@
-"""The guide: what the user says of the phases and the calibrated basis, made into spectra models S = W·G.
+"""The guide: what the user says about the phases and the calibrated basis, made into spectra models S = W·G.
 
 Rows of W are atoms of each element and two shapes of continuum, all at least zero; G is calibrated on the
 summed counts (``physics.calibration``).
 
-Columns are made for each phase by itself where the film's thickness and density are known: a phase absorbs by
-its own composition, which the fit finds; a few rounds of fitting and of making columns settle it.
+Where the film's thickness and density are known, each phase has separate columns: a phase absorbs by its own
+composition, which the fit finds. A few rounds of fitting and of making columns are enough.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Compositions = Mapping[str | int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose lines a column holds.
+    """Element and lines that a column holds.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class Guide:
     calibration : of the basis, on the summed counts
     elements : listed ones, which make up compositions
     absent : elements that a phase cannot hold, by label or number
-    compositions : phases whose composition is known, in atoms, by label or number
-    warnings : what stands in the spectrum and was not listed
+    compositions : phases of known composition, in atoms, by label or number
+    warnings : what is in the spectrum and was not listed
     """
 
     calibration: CalibratedBasis
@@ -66,11 +66,11 @@ class Guide:
 
     @property
     def labels(self) -> tuple[str | int, ...]:
-        """Phases that something is said about."""
+        """Phases that the user said something about."""
         return tuple(dict.fromkeys((*self.absent, *self.compositions)))
 
     def mean_model(self) -> ElementalSpectra:
-        """Model of phases of any number, with the absorption of the mean composition."""
+        """Model of any number of phases, with the absorption of the mean composition."""
         columns, atoms = self._columns(None, None)
         return ElementalSpectra(columns[None], atoms[None], below=self._below)
 
@@ -91,7 +91,7 @@ class Guide:
         return np.stack([self._allowed(owner.get(row)) for row in range(phases)])
 
     def placements(self, phases: int) -> list[dict[str | int, int]]:
-        """List every placement of the labels on phases; none where there are too many to try."""
+        """List every assignment of the labels to phases; none where there are too many to try."""
         numbers: dict[str | int, int] = {label: label for label in self.labels if isinstance(label, int)}
         wanted = [label for label in self.labels if isinstance(label, str)]
         rest = [row for row in range(phases) if row not in numbers.values()]
@@ -122,9 +122,9 @@ class Guide:
     def _columns(
         self, about: dict[str, float] | None, known: Mapping[str, float] | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Make unit columns (M, E), and the atoms (M, elements) that one photon of each stands for.
+        """Make unit columns (M, E), and the atoms (M, elements) that one photon of each means.
 
-        A known composition stands in the place of its first element; the columns of its others are not used.
+        A known composition takes the place of its first element; the columns of its others are not used.
         """
         found = self.calibration
         about = about if about and sum(about.values()) > 0 else found.mean_composition
@@ -136,7 +136,7 @@ class Guide:
             fractions = np.array([known.get(e, 0.0) for e in self.elements]) / sum(known.values())
             first = int(np.argmax(fractions > 0))
             rows[first], atoms[first] = fractions @ rows[: len(fractions)], fractions
-        # the correction makes the basis fit; what a line says of atoms, only the tables know
+        # the correction makes the basis fit; only the tables say how many atoms a line means
         counted, rows = rows.sum(axis=1, keepdims=True), rows * found.correction
         rows, atoms = rows / rows.sum(axis=1, keepdims=True), atoms / counted
         if self._below > 0:
@@ -188,7 +188,7 @@ class Guide:
 def checked_absent(
     absent: Absent | None, elements: Sequence[str], phases: int | None
 ) -> dict[str | int, tuple[str, ...]]:
-    """Absences by label or number, each of elements that are listed; none may empty a phase."""
+    """Absences by label or number, each of listed elements; a phase must keep at least one."""
     found: dict[str | int, tuple[str, ...]] = {}
     for label, value in (absent or {}).items():
         names = (value,) if isinstance(value, str) else tuple(value)
@@ -200,7 +200,7 @@ def checked_absent(
                 )
         if set(names) >= set(elements):
             raise ParameterError(
-                f"absent[{label!r}]", list(names), "an element at least that the phase may hold"
+                f"absent[{label!r}]", list(names), "at least one element that the phase may hold"
             )
         found[label] = names
     check_labels("absent", found, phases)
@@ -225,7 +225,7 @@ def checked_compositions(
             if amount > 0 and element in absent.get(label, ()):
                 raise ParameterError(name, element, f"elements that absent[{label!r}] does not rule out")
         if not sum(atoms.values()) > 0:
-            raise ParameterError(name, dict(atoms), "an amount above 0 of one element or more")
+            raise ParameterError(name, dict(atoms), "an amount above 0 of at least one element")
         found[label] = dict(atoms)
     check_labels("compositions", found, phases)
     return found

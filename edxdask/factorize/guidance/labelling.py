@@ -1,7 +1,7 @@
-"""Which phase is which: placing the labels, and turning phases that never occur pure out of one another.
+"""Which phase is which: assigning the labels, and separating phases that never occur pure.
 
-The likelihood leaves both open: a first fit may hand the silicon of a matrix to a phase of its own, and what
-lies everywhere may be mixed into everything. Labels, absences and the purest bins settle it.
+The likelihood leaves both open: a first fit may give the silicon of a matrix to a separate phase, and what
+is everywhere may be mixed into everything. Labels, absences and the purest bins decide it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ RICH, MOST_OUT = 0.5, 0.9  # of its largest fraction, bins rich in a phase; part
 def placed(
     guide: Guide, now: Phases, fitted: Callable[[ElementalSpectra, np.ndarray], Phases]
 ) -> tuple[dict[str | int, int], Phases]:
-    """Find the phase of each label: where what the labels rule out costs the least likelihood.
+    """Find the phase of each label: the assignment where what the labels rule out costs the least likelihood.
 
     Its composition alone does not say which phase it is: where phases never occur pure, the first fit may
-    have handed the silicon of a matrix to a phase of its own.
+    have given the silicon of a matrix to a separate phase.
     """
     mean = guide.mean_model()
     weights = mean.weights_of(now.spectra)
@@ -35,7 +35,7 @@ def placed(
     if placements == [{}]:
         return {}, now
     best: tuple[float, dict[str | int, int], Phases] | None = None
-    # what the first fit took out of a phase may have to come back
+    # what the first fit removed from a phase may have to come back
     common = weights.mean(axis=0)
     begun = (1 - RETURNED) * weights + RETURNED * common
     for places in placements:
@@ -43,7 +43,7 @@ def placed(
         if best is None or tried.objectives[-1] < best[0]:
             best = float(tried.objectives[-1]), places, tried
     if best is None:
-        raise RuntimeError("no placement of the labels was tried")
+        raise RuntimeError("no assignment of the labels was tried")
     return best[1], best[2]
 
 
@@ -54,11 +54,11 @@ def _within(guide: Guide, places: dict[str | int, int], weights: np.ndarray) -> 
 
 
 def purified(now: Phases, free: Sequence[int]) -> Phases:
-    """Turn the spectrum of the matrix to that of the purest bins; product and likelihood stay as they are.
+    """Change the spectrum of the matrix to that of the purest bins; product and likelihood do not change.
 
-    Where a phase lies everywhere, S_m + b S_j with A_j - b A_m explains the counts as well as S_m with A_j.
-    The matrix takes the b that its purest bins have left of each other phase. It is the phase, among those
-    that nothing is said about, that is biggest after that.
+    Where a phase is everywhere, S_m + b S_j with A_j - b A_m explains the counts as well as S_m with A_j.
+    The matrix takes the b that its purest bins contain of each other phase. The matrix is the biggest phase
+    after that, among those that the user said nothing about.
     """
     counts = now.abundance.astype(np.float64)
     heavy = counts.sum(axis=1) > 0
@@ -86,10 +86,10 @@ def purified(now: Phases, free: Sequence[int]) -> Phases:
 
 
 def parted(now: Phases, guide: Guide, places: dict[str | int, int]) -> Phases:
-    """Turn phases that cannot hold an element of the matrix out of other precipitates and out of the matrix.
+    """Separate phases that cannot hold an element of the matrix from other precipitates and from the matrix.
 
-    The same freedom as in ``purified``. A phase takes what its richest bins have left of other precipitates;
-    then so much of the matrix is taken away as the absent elements say: mixture minus matrix, as in NMF-aided
+    The same freedom as in ``purified``. A phase takes what its richest bins contain of other precipitates;
+    then as much of the matrix is subtracted as the absent elements say: mixture minus matrix, as in NMF-aided
     unmixing (H. Chen et al., Ultramicroscopy (2024) 113981).
     """
     model = guide.mean_model()
@@ -116,7 +116,7 @@ def parted(now: Phases, guide: Guide, places: dict[str | int, int]) -> Phases:
 def _with(
     weights: np.ndarray, counts: np.ndarray, row: int, fraction: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give phase ``row`` so much of others for each of its counts; weights sum to 1 again."""
+    """Add this much of the others to phase ``row`` per count; weights sum to 1 again."""
     moved = np.minimum(counts[:, row : row + 1] * fraction, counts)
     fresh = counts - moved
     fresh[:, row] += moved.sum(axis=1)

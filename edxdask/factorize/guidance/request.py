@@ -1,4 +1,4 @@
-"""What a user asks of the physics, checked, and the basis calibrated for it on the summed photons."""
+"""The user's physics parameters, checked, and the basis calibrated for them on the summed photons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIND = "find"
 
 @dataclass(frozen=True)
 class PhysicsRequest:
-    """What the user asked of the physics.
+    """The user's physics parameters.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class PhysicsRequest:
         phases: int | None,
         refine_axis: bool,
     ) -> PhysicsRequest:
-        """Check what was asked for."""
+        """Check the request."""
         if isinstance(elements, str) and elements == FIND:
             for name, value in (("absent", absent), ("compositions", compositions)):
                 if value:
@@ -69,14 +69,14 @@ class PhysicsRequest:
         return cls(names, gone, checked_compositions(compositions, names, gone, phases), refine_axis)
 
     def identity(self, problem: Problem) -> str:
-        """Everything that the physics of a run follows from, for its checkpoint."""
+        """Everything that determines the physics of a run, for its checkpoint."""
         return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
 
     def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, lines that nobody listed among them.
+        """Calibrate the basis on the summed photons, including lines that nobody listed.
 
-        What is there is found first, on an axis of its own: refined on listed elements alone, the axis may
-        slide until the grid's copper looks like the hafnium of the list.
+        What is there is found first, on a separate axis: refined on listed elements alone, the axis may
+        slide until the grid's copper fits the hafnium of the list.
         """
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
@@ -108,14 +108,14 @@ def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _described(candidate: Candidate) -> str:
-    """Say what stands in the spectrum that nobody listed."""
+    """Say what is in the spectrum and was not listed."""
     seen = f"{candidate.counts:.0f} counts, {candidate.significance:.0f} sigma"
     if candidate.element is None:
         return f"{candidate.name}: not explained by the elements listed ({seen})"
     others = f" (or {', '.join(candidate.alternatives)})" if candidate.alternatives else ""
     return (
         f"{candidate.element}{others}: not listed, but {candidate.line} at {candidate.energy_kev:.2f} keV is "
-        f"there ({seen}). It has a column of its own and no part in compositions; if it is the sample's, add "
+        f"there ({seen}). It has a separate column and no part in compositions; if it is the sample's, add "
         "it to elements"
     )
 
@@ -127,7 +127,7 @@ def physics_request(
     phases: int | None,
     refine_axis: bool,
 ) -> PhysicsRequest | None:
-    """Check what was asked of the physics; None where nothing was."""
+    """Check the physics parameters; None where there are none."""
     if elements is not None:
         return PhysicsRequest.of(elements, absent, compositions, phases, refine_axis)
     for name, value in (("absent", absent), ("compositions", compositions)):

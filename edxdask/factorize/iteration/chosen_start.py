@@ -16,7 +16,7 @@ from edxdask.factorize.iteration.phases import WantedPhases
 from edxdask.factorize.iteration.starts import FirstFactors, GivenState, RandomState, nndsvd, random_spectra
 
 Start = str | tuple[Any, Any] | xr.Dataset | None
-NUMBERED = "phase_"  # how names begin that say nothing
+NUMBERED = "phase_"  # beginning of names that have no meaning
 
 
 def chosen_start(problem: Problem, init: Start, rank: int, dtype: np.dtype, seed: int) -> FirstFactors:
@@ -35,7 +35,7 @@ def chosen_start(problem: Problem, init: Start, rank: int, dtype: np.dtype, seed
 
 
 def names_of_start(init: Start, wanted: WantedPhases) -> tuple[str | None, ...] | None:
-    """Names that a start gives its phases, where names are asked for.
+    """Names that a start gives its phases, where names are required.
 
     Raises
     ------

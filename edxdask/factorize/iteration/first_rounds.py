@@ -1,4 +1,4 @@
-"""The first rounds of `nmf`, on binned photons: they cost little, and bring the spectra near."""
+"""The first rounds of `nmf`, on binned photons: they cost little, and bring the spectra close."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.spectra.free import FreeSpectra
 from edxdask.progress import ProgressHook
 
-# As large as leaves so many of them. From three random starts on a mantle map (256 × 256 pixels, 120 counts)
-# 3 or 4 rounds after these reached what took 61 to 87 without.
+# The largest bin that leaves this many of them. From three random starts on a mantle map (256 × 256 pixels,
+# 120 counts) 3 or 4 rounds after these reached what took 61 to 87 without.
 FIRST_BINS, FEWEST_BINS = (16, 8, 4, 2), 256
 FIRST_ROUNDS, FIRST_TOLERANCE = 80, 1e-6
 
@@ -48,7 +48,7 @@ def first_spectra(
     """Spectra after some rounds on bins, from the first abundances summed over these, which stay as they are.
 
     A round on bins costs a twentieth of one on all pixels, and the spectra of both develop in the same
-    direction. Given good spectra, few rounds make good abundances of any.
+    direction. With good spectra, few rounds turn any abundances into good ones.
     """
     spectra, problem = first.spectra, first.abundance.problem
     with problem.derived(factor=factor, per_pixel=4 * spectra.itemsize * len(spectra)) as binned:

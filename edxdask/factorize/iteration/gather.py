@@ -1,4 +1,4 @@
-"""Abundances of all partitions in one array, and what is known of them without it."""
+"""Abundances of all partitions in one array, and sums that do not need it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edxdask.photons import sum_spectrum
 def gather_abundance(states: PixelStates, order: np.ndarray | None = None) -> np.ndarray:
     """All abundances, ``(pixels of all maps, k)``, in the order of the pixels.
 
-    ``order`` lists the phases in the order that is wanted; None leaves them as they are.
+    ``order`` lists the phases in the required order; None leaves them as they are.
     """
     pieces = states.collect(abundances)
     first = next(pieces)

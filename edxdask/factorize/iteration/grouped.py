@@ -31,7 +31,7 @@ class Groups:
 def fit_groups(
     model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Go on with the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
+    """Continue the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def fit_groups(
     total = groups.counts.sum(axis=1, keepdims=True)
     abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
     sums = from_dense(groups.counts)
-    # of one type, however large: the kernel compiles once
+    # of one type for any size: the kernel compiles once
     block = for_sweeps(replace(sums, count=sums.count.astype(np.uint32)))
     for _ in range(ITERATIONS):
         abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)

@@ -1,4 +1,4 @@
-"""What is found of the phases, and what they are called."""
+"""What is found about the phases, and their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Phases:
-    """Spectra and abundances, and what is known of the phases.
+    """Spectra and abundances, and what is known about the phases.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Phases:
 
 @dataclass(frozen=True)
 class WantedPhases:
-    """How many phases are asked for, and their names if the user gave them.
+    """Number of phases, and their names if the user gave them.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class WantedPhases:
         Raises
         ------
         ParameterError
-            If names are empty, occur twice, or are no names.
+            If names are empty, occur twice, or are not text.
 
         Examples
         --------
@@ -102,12 +102,12 @@ class WantedPhases:
         return cls(len(names), names)
 
     def check_labels(self, parameter: str, labels: Mapping[str | int, object]) -> None:
-        """Refuse labels that are none of the names.
+        """Refuse labels that are not among the names.
 
         Raises
         ------
         ParameterError
-            If there are names, and a label that is none of them.
+            If there are names, and a label that is not one of them.
         """
         for label in labels:
             if self.names and isinstance(label, str) and label not in self.names:

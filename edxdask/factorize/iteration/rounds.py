@@ -1,13 +1,13 @@
 """Alternating updates as rounds of the engine's loop: factors on the client, abundances with their photons.
 
 Acceleration: each round starts from a point extrapolated along the last step. The objective a sweep
-returns is that of its starting point, so a step that went too far shows one sweep later; it is undone
+returns is that of its starting point, so a step that was too long is seen one sweep later; it is undone
 and the momentum halved. The plain update that follows never raises the objective, so no recorded value
-is above the one before it. Beyond a momentum of 1 the scale of a spectrum, which its abundances undo, would
-run away: there spectra keep their sums.
+is above the one before it. Above a momentum of 1 the scale of a spectrum, which its abundances compensate,
+would grow without limit: there spectra keep their sums.
 
-Without acceleration nothing needs a guard. As the logarithms of the KL objective are a quarter of a sweep's
-work, it is then looked at every tenth round, as in scikit-learn.
+Without acceleration no guard is needed. As the logarithms of the KL objective are a quarter of a sweep's
+work, it is then computed every tenth round, as in scikit-learn.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from edxdask.factorize.spectra.model import SpectraModel
 from edxdask.photons import entropy_term
 
 FIRST_MOMENTUM = 0.5
-MOST_MOMENTUM = 0.98  # of fits of bins, which stop early on purpose and were set up with this
-FAR_MOMENTUM = 1.2  # of free spectra, KL: from ten random starts on two maps 56 rounds (median) do for 100
+MOST_MOMENTUM = 0.98  # of fits of bins, which stop early on purpose and were tuned with this
+FAR_MOMENTUM = 1.2  # of free spectra, KL: from ten random starts on two maps 56 rounds (median) replace 100
 GROWTH, CEILING_GROWTH, CUT = 1.2, 1.05, 0.5
-LOOK = 10  # rounds of plain KL updates between looks at the objective
-SLACK = {4: 1e-9, 8: 1e-13}  # relative rise of the objective that rounding may cause, by bytes a number
+LOOK = 10  # rounds of plain KL updates per evaluation of the objective
+SLACK = {4: 1e-9, 8: 1e-13}  # relative rise of the objective that rounding may cause, by bytes per number
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class Factorized:
     Attributes
     ----------
     spectra : (k, E)
-    abundance : where the abundances lie, in the scale that they times ``spectra`` are counts
-    objectives : (rounds,), NaN where nobody looked
+    abundance : where the abundances are, in the scale that they times ``spectra`` are counts
+    objectives : (rounds,), NaN where it was not computed
     """
 
     spectra: np.ndarray
@@ -61,7 +61,7 @@ class AlternatingRounds:
     accelerate : extrapolate; the partitions' states then hold ``previous``
     last : number of the last round there may be
     dtype : precision of the sweeps, that of the weights where None
-    most : ceiling of the momentum
+    most : largest momentum
     """
 
     executor: Executor
@@ -92,7 +92,7 @@ class AlternatingRounds:
         look = self.accelerate or iteration % LOOK == 0 or iteration == self.last
         stats, loss = self._sweep(Call(self._spectra(start), momentum, look=look))
         slack = SLACK[(self.dtype or now.dtype).itemsize]
-        if momentum > 0 and not loss <= last + slack * abs(last):  # as is a number that overflowed
+        if momentum > 0 and not loss <= last + slack * abs(last):  # also after an overflow
             ceiling, growing = momentum, growing * CUT
             start = now
             stats, loss = self._sweep(Call(self._spectra(now), undo=True))
@@ -107,7 +107,7 @@ class AlternatingRounds:
         return fresh, loss
 
     def _scale(self, sums: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Factor of each row that gives it back its sum; 1 where a fixed entry holds the scale."""
+        """Factor that restores the sum of each row; 1 where a fixed entry sets the scale."""
         scale = np.divide(sums, after, out=np.ones_like(sums), where=after > 0)
         if isinstance(self.model, FreeSpectra) and self.model.fixed is not None:
             scale[self.model.fixed.any(axis=1)] = 1

@@ -1,7 +1,7 @@
 """First factors: NNDSVD from the leading singular vectors, random numbers, or what the user gives.
 
 The singular vectors come from block power iterations: a pass over the photons returns Yᵀ(Y V), a
-(channels × p) array, so neither Y nor YᵀY is ever held.
+(channels × p) array, so Y and YᵀY are never held.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from edxdask.photons.random_starts import SPECTRA_KEYS, uniform_start
 SINGLE = np.float32
 OVERSAMPLING = 8
 MOST_PASSES = 12
-SUBSPACE_TOLERANCE = 1e-4  # a start need not be exact: the updates forget it
+SUBSPACE_TOLERANCE = 1e-4  # a start need not be exact: the updates correct it
 
 
 @dataclass(frozen=True, eq=False)
 class FirstFactors:
-    """What a factorization begins with.
+    """The factors that a factorization begins with.
 
     Attributes
     ----------
     spectra : (k, E)
-    abundance : where the abundances lie
+    abundance : where the abundances are
     """
 
     spectra: np.ndarray
     abundance: PixelStates
 
     def with_unit_spectra(self) -> FirstFactors:
-        """Move the scale of the spectra to the abundances; the spectra here are left for a model to take."""
+        """Move the scale of the spectra to the abundances; the spectra here are for a model."""
         return FirstFactors(self.spectra, self.abundance.changed(UnitSpectra(self.spectra.sum(axis=1))))
 
 
@@ -102,7 +102,7 @@ class SignStep:
     halo_names: tuple[str, ...] = ()
 
     def run(self, partition: Partition, state: State, shared: tuple[np.ndarray, float], halo: Halo) -> Stats:
-        """``shared`` is the signed scale (k,) and the value that stands for zero."""
+        """``shared`` is the signed scale (k,) and the value that replaces zero."""
         scale, fill = shared
         left = state[ABUNDANCE]
         np.maximum(left * scale.astype(left.dtype), left.dtype.type(fill), out=left)
@@ -112,8 +112,8 @@ class SignStep:
 def nndsvd(problem: Problem, rank: int, fill: float, dtype: np.dtype) -> FirstFactors:
     """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``.
 
-    Filled with the data's mean it is NNDSVDa; filled with much less it lets the updates leave zero where they
-    must and stay at sparse factors where they can.
+    Filled with the data's mean it is NNDSVDa; filled with much less, updates leave zero where needed
+    and stay at sparse factors elsewhere.
     """
     executor, channels = problem.executor, problem.channels
     executor.start(ZeroState(rank, dtype))

@@ -16,9 +16,9 @@ from edxdask.photons import Block, extrapolate_ratios, frobenius_sweep, kl_sweep
 
 ABUNDANCE, PREVIOUS = "abundance", "previous"
 SOFT_COUNTS = np.float32(1.0)  # below which log-sparsity no longer grows
-# Log-sparsity of abundances, in counts: a phase that explains no more than noise in a bin leaves it. Free of
-# it, noise that cannot go below zero hands every phase a little everywhere, and spectra turn to make up for
-# it (mantle map at 15 counts per pixel: Brg off by 0.4 to 0.7 deg, with it by 0.1 to 0.2).
+# Log-sparsity of abundances, in counts: a phase that explains no more than noise in a bin is removed
+# from it. Without it, noise that cannot go below zero gives every phase a little everywhere, and spectra
+# change to compensate (mantle map at 15 counts per pixel: Brg off by 0.4 to 0.7 deg, with it by 0.1 to 0.2).
 SPARSITY = 1.0
 
 Loss = Literal["kl", "frobenius"]
@@ -33,7 +33,7 @@ class Call:
     spectra : (k, E)
     momentum : fraction of the last step that is added before the sweep
     undo : start from ``previous``: the last extrapolated sweep raised the objective
-    look : take the objective; where it costs nothing it is there without
+    look : compute the objective; where it costs nothing it is there anyway
     """
 
     spectra: np.ndarray

@@ -8,7 +8,7 @@ length, the slopes and the curvatures.
 import numpy as np
 from numba import njit
 
-SMALLEST_FIT = np.float32(1e-30)  # where no phase has anything: a constant, which moves no fraction
+SMALLEST_FIT = np.float32(1e-30)  # where no phase has counts: a constant, which changes no fraction
 
 
 @njit(cache=True, nogil=True)
@@ -28,7 +28,7 @@ def log_likelihood(like, indptr, channel, count, fraction, table, out):
 def centre_model(like, fraction, model, damping):
     """Turn slopes at ``fraction`` into those at zero, damp the curvature, and write the step bound.
 
-    The bound is the Frobenius norm of the curvature on steps whose sum is 0.
+    The bound is the Frobenius norm of the curvature on steps that sum to 0.
     """
     k = len(like)
     other = k - 1

@@ -1,7 +1,8 @@
 """Most likely abundances of known spectra, pixel by pixel: Newton's method with bounds.
 
 The Poisson likelihood of a pixel is convex in its few abundances. Expectation-maximization needs a
-thousand steps where an abundance goes to zero; Newton's, damped in the metric of those steps, some ten.
+thousand steps where an abundance goes to zero; Newton's method, damped in the metric of those steps, needs
+some ten.
 """
 
 import numpy as np
@@ -9,10 +10,10 @@ from numba import njit
 
 from edxdask.factorize.kernels.linear_systems import factor, solve
 
-FIRST_STEPS = 4  # of expectation-maximization, which get near from anywhere
+FIRST_STEPS = 4  # of expectation-maximization, which come close from any start
 MOST_TURNS = 200
 TOLERANCE = 1e-9  # of the optimality conditions, per photon
-AT_BORDER = 1e-9  # abundances below this share, that want to shrink, go to zero
+AT_BORDER = 1e-9  # abundances below this fraction that would shrink go to zero
 DAMPING, RELEASE = 1e-2, 1e-6
 ROUNDING = 1e-13
 
@@ -58,7 +59,7 @@ def _slopes(channel, count, columns, explained, a, slope, curve):
 
 @njit(cache=True, nogil=True)
 def _miss(a, slope, total):
-    """How far the optimality conditions are from true, per photon; slopes are per photon by themselves."""
+    """How far the optimality conditions are from true, per photon; slopes are per photon already."""
     worst = 0.0
     for c in range(a.size):
         worst = max(worst, abs(a[c] * slope[c]) / total, -slope[c])
@@ -67,7 +68,7 @@ def _miss(a, slope, total):
 
 @njit(cache=True, nogil=True)
 def _direction(a, slope, curve, total, miss, members, work, lower, right, out):
-    """Write the damped Newton direction of what is free, and the way to zero of what is at the border."""
+    """Write the damped Newton direction of what is free, and the step to zero of what is at the border."""
     size = 0
     for c in range(a.size):
         out[c] = -a[c]
@@ -90,7 +91,7 @@ def _direction(a, slope, curve, total, miss, members, work, lower, right, out):
 
 @njit(cache=True, nogil=True)
 def _search(channel, count, columns, explained, a, slope, direction, trial):
-    """Go along the direction, bent at zero, as far as the likelihood agrees; False where it does not."""
+    """Go along the direction, bent at zero, as far as the likelihood gains; False where it does not."""
     value = _value(channel, count, columns, explained, a)
     rounding = ROUNDING * (abs(value) + a.sum())  # the sum's terms may be large and cancel
     length = 1.0
@@ -131,7 +132,7 @@ def _solve_pixel(
 def likelihood_rows(indptr, channel, count, columns, floor, out):
     """Maximise the Poisson likelihood of ``out @ columns.T`` over ``out >= 0``, spectra of unit sum.
 
-    ``columns`` is (E, k), the spectra by channel. Photons in channels where all spectra are zero tell
+    ``columns`` is (E, k), the spectra by channel. Photons in channels where all spectra are zero say
     nothing and are left out. Returns the negative log-likelihood, with fits no smaller than ``floor``, and
     the number of pixels that missed the tolerance.
     """

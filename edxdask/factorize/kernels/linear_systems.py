@@ -2,7 +2,7 @@
 
 from numba import njit
 
-PIVOT = 1e-12  # a pivot below this share of its diagonal entry is rounding: the matrix is singular
+PIVOT = 1e-12  # a pivot below this fraction of its diagonal entry is rounding: the matrix is singular
 
 
 @njit(cache=True, nogil=True)
@@ -39,7 +39,7 @@ def solve(lower, size, vector):
 
 @njit(cache=True, nogil=True)
 def invert(matrix, size, lower, column, inverse):
-    """Inverse of a positive definite matrix; False where it is none."""
+    """Inverse of a positive definite matrix; False where it is not one."""
     if not factor(matrix, size, lower):
         return False
     for j in range(size):

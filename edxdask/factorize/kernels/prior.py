@@ -8,7 +8,7 @@ further, so ``n`` steps need ``n`` rows of the neighbours, of fractions, dual fi
 The rows come in three pieces, (above, own, below), of the same image; outer pieces may be empty.
 
 All steps walk over the image together, each one row behind the one before it, so only ``n + 2`` rows are in
-use at a time. They lie in a ring, which stays in the cache; each number of a pixel has a line of its own
+use at a time. They are in a ring, which stays in the cache; each number of a pixel has a separate line
 there, so that loops along a row become SIMD instructions. A row of the ring is (4 k + model, columns), with
 lines of fractions, of the extrapolated point ``ahead``, of the dual field along and across rows, and of the
 model.
@@ -21,16 +21,16 @@ from edxdask.photons.kernels.jit import subroutine
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 LOWEST = np.float32(-np.inf)
-LINE = 16  # numbers a cache line
+LINE = 16  # numbers per cache line
 LEFT = LINE  # first pixel of a row of the ring: the dual field left of it is zero
 OPERATOR = np.float32(8.0)  # bound of the squared norm of the differences on a grid
 
 
 @subroutine
 def _simplex_threshold(values, work):
-    """Find what values lie too high to be on the simplex: drop those below the threshold, repeat.
+    """Find by how much values are too high to be on the simplex: drop those below the threshold, repeat.
 
-    A pixel that has nothing left to drop stays as it is while others of its row go on.
+    A pixel that has nothing left to drop stays as it is while others of its row continue.
     """
     threshold, total, kept, before = work[0], work[1], work[2], work[3]
     for i in range(threshold.size):
@@ -81,7 +81,7 @@ def _dual_row(k, here, below, sigma, radius, shrink, work):
 
 @subroutine
 def _primal_row(k, here, above, sigma, values, work):
-    """Step of the fractions; ``ahead`` becomes the extrapolated point the next dual step looks at."""
+    """Step of the fractions; ``ahead`` becomes the extrapolated point that the next dual step uses."""
     step, slope = work[0], work[1]
     width = step.size
     bound = here[4 * k, LEFT:]
@@ -150,7 +150,7 @@ def primal_dual(fraction, dual, model, width, steps, sigma, radius, shrink):
     """Take ``steps`` steps, in place, of the own piece; each argument but the numbers is (above, own, below).
 
     A row's primal step needs its own new dual field and the one above, so a single walk does both. Rows of
-    outer pieces are left out of steps that reach no own row any more.
+    outer pieces are left out of steps that no longer reach an own row.
     """
     k = fraction[1].shape[1]
     first = len(fraction[0]) // width

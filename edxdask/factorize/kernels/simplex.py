@@ -1,4 +1,4 @@
-"""Least squares on the simplex, pixel by pixel: a primal active-set method, exact after a few turns."""
+"""Least squares on the simplex, pixel by pixel: a primal active-set method, exact after a few steps."""
 
 import numpy as np
 from numba import njit
@@ -58,7 +58,7 @@ def _step(values, members, size, point):
 
 @njit(cache=True, nogil=True)
 def _entering(gram, target, values, multiplier, tolerance):
-    """Entry at zero that most wants to grow, or -1 where none does: that is the optimum."""
+    """Entry at zero with the steepest gain, or -1 where none gains: that is the optimum."""
     best = -1
     least = -tolerance
     for c in range(target.size):

@@ -54,7 +54,7 @@ class BinnedFit:
     found: Phases
 
     def yields(self, maps: Sequence[ImageStack]) -> np.ndarray:
-        """Find the counts g of a pixel that is all one phase where all are as thick: Σ_k A_k / g_k = 1.
+        """Find the counts g of a pixel of one phase, if all pixels are equally thick: Σ_k A_k / g_k = 1.
 
         Least squares over the bins, each by its own counting error. ``maps`` is the geometry of all pixels.
         """
@@ -66,7 +66,7 @@ class BinnedFit:
         if not (inverse > 0).all():
             raise EdxdaskError(
                 "closure='thickness': the data give a phase no yield, so its thickness cannot be uniform; "
-                "take closure='counts'"
+                "use closure='counts'"
             )
         return 1.0 / inverse
 

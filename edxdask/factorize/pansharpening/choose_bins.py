@@ -1,8 +1,8 @@
 """Choices made by the data: bin factor and number of phases, by count splitting.
 
 The photons are thinned into two independent halves. One is fitted; the other, which the fit has not seen,
-judges: its multinomial log-likelihood per photon, given each pixel's own number of photons. No truth, no
-ground of comparison but the data.
+judges by its multinomial log-likelihood per photon, given each pixel's own number of photons. No truth and
+no reference is needed.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from edxdask.results.collections import cubes_in
 logger = logging.getLogger(__name__)
 
 BIN_FACTORS = (1, 2, 4, 6, 8, 12, 16, 20, 24)
-LEAST_BINS = 6  # bins along the shorter side, below which there is nothing left to tell phases by
+LEAST_BINS = 6  # bins along the shorter side, below which there are too few to separate phases
 MOST_PHASES = 8
 WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the map is larger
 RULE = StopRule(max_iter=150, tol=1e-5)
 USUAL_STRENGTH = 1.0  # of the prior while bins and phases are chosen
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
-CLEARLY = 30.0  # standard errors by which bins of 2 lie below the best where those of 1 are not tried
+CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
 
 
 def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset | None:
@@ -83,10 +83,10 @@ def copies_for_choices(window: int | None, phases: int) -> tuple[CopySet, ...]:
 
 
 def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: StartingModel) -> float:
-    """Log-likelihood per photon of the judging half, of all that leads from bins to smoothed maps.
+    """Log-likelihood per photon of the judging half, after all steps from bins to smoothed maps.
 
-    Judged by the bins' own abundances, small bins win, because they blur least; but the maps do not come
-    from the bins, only the spectra do, and those are better from larger ones (mantle map, 147 counts per
+    With the bins' own abundances, small bins would win, because they blur least. But only the spectra come
+    from the bins, not the maps, and spectra are better from larger bins (mantle map, 147 counts per
     pixel: error of the maps from bins of 4 twice that from bins of 12).
     """
     with train.derived(factor=factor, per_pixel=bin_bytes(phases)) as binned:
@@ -108,7 +108,7 @@ def choose_bin(
     model: StartingModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Choose the bin factor whose spectra predict unseen photons best.
+    """Choose the bin factor that gives the spectra that predict unseen photons best.
 
     From large bins to small ones. Single pixels take the longest and are left out where pairs of them are
     clearly worse than larger bins.

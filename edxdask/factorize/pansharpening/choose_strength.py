@@ -2,7 +2,7 @@
 
 The photons are thinned at random into two independent parts. Maps are fitted to the first with one strength
 after the other; the second, which the fit has not seen, judges by its log-likelihood. Strengths scale
-with the root of the mean counts per pixel (see ``smooth``), so the one that serves a part serves the whole.
+with the root of the mean counts per pixel (see ``smooth``), so the best one for a part is the best for all.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def choose_strength(
     seed: int = 0,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Find the strength whose maps predict unseen photons best.
+    """Find the strength that gives the maps that predict unseen photons best.
 
     All pixels of ``problem`` are fitted for each candidate, some 5 ns per pixel and step: give it a window of
     a large map (``choose_bins.window_of``).
@@ -68,7 +68,7 @@ def choose_strength(
     ----------
     spectra : (k, E), rows of any positive sum
     kind : "tv" or "laplacian"
-    strengths : candidates, rising; None tries rising ones from far too weak until the score falls for good
+    strengths : candidates, rising; None tries rising ones from a very weak one until the score clearly falls
     fraction : of the photons, which is fitted
     seed : of the split
 
@@ -76,7 +76,7 @@ def choose_strength(
     -------
     Curve
         ``score`` is the held-out log-likelihood per photon; ``error`` the standard error of its difference to
-        the best, from the differences in each pixel. ``chosen`` lies between candidates: the top of the
+        the best, from the differences in each pixel. ``chosen`` is between candidates: the top of the
         parabola through the best and its neighbours.
     """
     prior = checked_kind(kind)

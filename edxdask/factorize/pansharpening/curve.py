@@ -1,4 +1,4 @@
-"""The curve that a choice is made from: candidates, their scores on unseen photons, the value taken."""
+"""The curve behind a choice: candidates, their scores on unseen photons, the value taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import xarray as xr
 
 @dataclass(frozen=True)
 class Curve:
-    """What a choice was made from.
+    """The curve behind a choice.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Curve:
 
     @classmethod
     def given(cls, value: float) -> Curve:
-        """Stand for a value that the user gave."""
+        """Make the curve of a value that the user gave."""
         return cls(np.empty(0), np.empty(0), np.empty(0), value)
 
     @classmethod

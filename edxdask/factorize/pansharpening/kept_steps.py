@@ -1,8 +1,8 @@
-"""Finished steps of a run, kept in its checkpoint folder: a resumed run goes past them.
+"""Finished steps of a run, kept in its checkpoint folder: a resumed run skips them.
 
-Each step has an identity of its own: the data, the method, and the parameters that the step follows from. A
-step of other parameters is refused. When to stop is different: a run may go on for longer, so a step that was
-stopped by another rule is made anew (from its last checkpoint), and all that followed from it with it.
+Each step has an identity: the data, the method, and the parameters that the step follows from. A
+step of other parameters is refused. When to stop is different: a run may take longer, so a step that was
+stopped by another rule is made again (from its last checkpoint), with all steps that follow from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = (CHOICES, BINS, BINNED_FIT, STRENGTH, FIRST_MAPS, REFINED, MAPS)  # each
 
 @dataclass(frozen=True)
 class KeptSteps:
-    """Where finished steps of one run lie.
+    """Where finished steps of one run are.
 
     Attributes
     ----------
@@ -48,18 +48,18 @@ class KeptSteps:
         stop: Mapping[str, float] | None = None,
         **parameters: Any,
     ) -> Arrays:
-        """Return what an earlier run left of a step, or what ``make`` returns.
+        """Return what an earlier run kept of a step, or what ``make`` returns.
 
         Parameters
         ----------
         step : one of ``STEPS``
-        stop : when the step stops; a step that was stopped otherwise is made anew
+        stop : when the step stops; a step that was stopped otherwise is made again
         parameters : what the step follows from besides the run's identity
 
         Raises
         ------
         EdxdaskError
-            If what lies there is of another run.
+            If what is there belongs to another run.
         """
         if self.folder is None:
             return make()
@@ -73,7 +73,7 @@ class KeptSteps:
             refuse_other_run(path, said["parameters"], mine)
             if said["stop"] == rule:
                 return found
-            logger.info("%s was stopped by %s, now by %s: it is made anew", path, said["stop"], rule)
+            logger.info("%s was stopped by %s, now by %s: it is made again", path, said["stop"], rule)
         self._forget(STEPS[STEPS.index(step) + 1 :])
         path.unlink(missing_ok=True)
         arrays = make()

@@ -1,8 +1,8 @@
 """Sums of pixels of similar fractions, once smooth maps say which ones these are.
 
-Bins of neighbours mix a small precipitate with what lies around it; pixels gathered by their fractions do
+Bins of neighbours mix a small precipitate with what is around it; sums of pixels with similar fractions do
 not. Maps smoother than the best ones sort the pixels, so that the sorting does not follow the noise of the
-same photons; the few hundred sums of pixels are then factorized anew, from what the bins gave. On the mantle
+same photons; the few hundred sums of pixels are then factorized again, from what the bins gave. On the mantle
 map at 15 counts per pixel this takes the smallest phase (12 000 photons) from 4.5, 4.2, 1.6 to 0.8, 1.9,
 1.9 deg with elements, without from 7.1, 3.4 to 3.6, 2.7 deg.
 """
@@ -43,7 +43,7 @@ def gather_similar(maps: PixelStates, phases: int) -> Groups:
 
 
 def _within_32_bits(groups: Groups) -> Groups:
-    """Cut sums whose counts a photon block cannot hold into several sums of equal parts; none is lost."""
+    """Cut sums with counts that a photon block cannot hold into several sums of equal parts; none is lost."""
     parts = np.maximum(np.ceil(groups.counts.max(axis=1) / MAX_COUNT).astype(np.int64), 1)
     if parts.max(initial=1) == 1:
         return groups

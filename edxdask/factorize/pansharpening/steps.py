@@ -51,7 +51,7 @@ FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What all steps of one run share.
+    """What all steps of one run have in common.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class MapSettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells maps from others, for their checkpoint."""
+        """What identifies these maps, for their checkpoint."""
         return {"smooth": self.smooth, "prior": self.prior, "closure": self.closure}
 
 

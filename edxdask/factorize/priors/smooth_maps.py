@@ -4,18 +4,18 @@ With f = A / N the fractions of a pixel of N counts, minimise over f >= 0, Σ_k 
 
     -Σ_ie y_ie log(Σ_k f_ik S_ke) + λ J(f)
 
-J is the total variation, its length taken over both directions and all phases at once, so that phases share
-their edges; or half the squared differences (Laplacian). The problem is convex: no start matters and nothing
-is stopped early. A round reads the photons once for a quadratic model of the likelihood (proximal Newton) and
-takes ``INNER`` primal-dual steps on it (Condat, J. Optim. Theory Appl. 158 (2013) 460; Vũ, Adv. Comput. Math.
-38 (2013) 667) with the dual field of the round before.
+J is the total variation, its length taken over both directions and all phases at once, so that the
+phases have common edges; or half the squared differences (Laplacian). The problem is convex: the start does
+not matter and nothing is stopped early. A round reads the photons once for a quadratic model of the
+likelihood (proximal Newton) and takes ``INNER`` primal-dual steps on it (Condat, J. Optim. Theory Appl. 158
+(2013) 460; Vũ, Adv. Comput. Math. 38 (2013) 667) with the dual field of the round before.
 
-A prior takes contrast from little grains along with the noise. So the problem is solved a second time with J
-replaced by its Bregman distance from the first solution (Osher et al., Multiscale Model. Simul. 4 (2005)
-460), which costs nothing where the second has the edges of the first, whatever their height. On the mantle
-phantom this takes a third off the squared error that one solution has at its own best strength.
+A prior reduces the contrast of small grains together with the noise. So the problem is solved a second time
+with J replaced by its Bregman distance from the first solution (Osher et al., Multiscale Model. Simul. 4
+(2005) 460), which costs nothing where the second has the edges of the first, of any height. On the mantle
+phantom the squared error is a third less than that of one solution at its own best strength.
 
-λ = strength · const · √(mean counts per pixel): the noise that must not survive has a slope of √N in the
+λ = strength · const · √(mean counts per pixel): the noise to remove has a slope of √N in the
 likelihood. The best strengths at 15 and at 147 counts then are the same within their scatter, so that a
 strength found on half of the photons holds for all of them.
 """
@@ -51,7 +51,7 @@ DUAL_STEP = 2.4  # of the dual field, over the mean counts, which set the likeli
 # λ / √(mean counts) at strength 1, which suits most maps: best on mantle and spheres at 15 and 147 counts
 # were 4.0 to 6 (TV), 28 to 80 (Laplacian).
 USUAL: dict[Prior, float] = {"tv": 4.0, "laplacian": 30.0}
-# Of the mean spectrum, in every spectrum: without it a phase at zero never comes back where a photon lies in
+# Of the mean spectrum, in every spectrum: without it a phase at zero never comes back where a photon is in
 # a channel that no other phase has, because the likelihood's curvature there has no bound.
 SHARED = 1e-3
 # One low gain ends the first solution. The round after it may rise at less than two counts per pixel, while
@@ -77,7 +77,7 @@ class Penalty:
 
     @property
     def ball(self) -> tuple[float, float]:
-        """What bounds the dual field: radius of its ball (0: none), factor of each step."""
+        """Bounds of the dual field: radius of its ball (0: none), factor of each step."""
         if self.weight == 0:
             return 0.0, 0.0
         return (self.weight, 1.0) if self.kind == "tv" else (0.0, 1 / (1 + self.sigma / self.weight))
@@ -154,7 +154,7 @@ class PriorStep:
 
 @dataclass(frozen=True)
 class PullStep:
-    """Write ``pull``, the slope that makes J a distance from the fractions that stand, into the model."""
+    """Write ``pull``, the slope that makes J a distance from the current fractions, into the model."""
 
     halo_rows: int = 1
     halo_names: tuple[str, ...] = (DUAL,)
@@ -174,8 +174,8 @@ class SmoothRounds:
     """One reading of the photons and the steps that follow, as the loop's round.
 
     When a round gains less than ``tol``, the second solution begins; since its objective at the first one is
-    the likelihood alone, the objective goes on falling. A model that promised too much shows as a rise;
-    from then on its curvature is doubled, which makes the steps those of a descent, until rounds fell again.
+    the likelihood alone, the objective continues to fall. If the objective rises, the model was too
+    optimistic; its curvature is then doubled, so that steps descend, until rounds fall again.
 
     Attributes
     ----------
@@ -218,7 +218,7 @@ class SmoothMaps:
 
     Attributes
     ----------
-    abundance : where the abundances lie, in the scale that they times the spectra are counts
+    abundance : where the abundances are, in the scale that they times the spectra are counts
     objectives : (rounds,) Kullback-Leibler divergence plus penalty at the start of each round; falls through
         both solutions
     """
@@ -249,17 +249,17 @@ def smooth_abundances(
     strength : weight of the prior; 1 suits most maps at any dose, ``choose_strength`` finds the best, and 0
         leaves the prior out
     kind : "tv" or "laplacian"
-    yields : (k,) counts of a pixel that is all one phase. Given, they take the place of each pixel's own
+    yields : (k,) counts of a pixel that is all one phase. If given, they replace each pixel's own
         counts (uniform thickness: Σ_k A_k / g_k = 1)
     rounds, tol : stop after so many readings of the photons, or when three gained less than ``tol`` of the
         objective; with 0 the first half of the rounds goes to the first solution
-    label : what progress calls it
-    checkpoint : resumes from it; the caller removes it when all is done
+    label : its name in progress reports
+    checkpoint : resumes from it; the caller removes it at the end
 
     Notes
     -----
     Without ``yields`` every pixel keeps its photons: its abundances add up to them, and one without photons
-    gets zeros. Memory: ``state_floats`` numbers per pixel, ``scratch_floats`` a thread.
+    gets zeros. Memory: ``state_floats`` numbers per pixel, ``scratch_floats`` per thread.
     """
     unit, sums = unit_rows(spectra)
     if not (np.isfinite(strength) and strength >= 0):

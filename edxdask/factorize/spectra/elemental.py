@@ -1,8 +1,8 @@
-"""Spectra of what elements emit: mixtures of unit columns, with weights that stand for atoms.
+"""Spectra of what elements emit: mixtures of unit columns, with weights that mean atoms.
 
 Written per photon, a spectrum is a mixture of columns that sum to 1, and the update of its weights is
-expectation-maximization like that of the abundances, so that nothing of the engine changes and an iteration
-costs what one with free spectra costs.
+expectation-maximization like that of the abundances, so that the engine needs no change and an iteration
+costs as much as one with free spectra.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edxdask.engine.step import Stats
 from edxdask.physics.poisson import fit_weights
 
 LEAST_START = 1e-6  # of a phase's weights: multiplicative updates never leave zero
-FIT_PHOTONS = 1e6  # a spectrum is fitted as if so many photons had drawn it
+FIT_PHOTONS = 1e6  # a spectrum is fitted as if it had this many photons
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,11 @@ class ElementalSpectra:
 
     Attributes
     ----------
-    columns : (k, M, E), or (1, M, E) where all phases share them; each row sums to 1
-    atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 stands for
+    columns : (k, M, E), or (1, M, E) where they are common to all phases; each row sums to 1
+    atoms : like (k, M, elements), or (1, M, elements): atoms that a weight of 1 means
     allowed : (k, M) bool; None allows all
     below : fraction of the photons below the first channel of use. Their column is the last one, and every
-        phase has the same weight on it, so that these channels take part in nothing but totals; 0: no such
+        phase has the same weight on it, so that these channels take part in totals only; 0: no such
         column
     """
 
@@ -38,7 +38,7 @@ class ElementalSpectra:
     below: float = 0.0
 
     def start(self, spectra: np.ndarray) -> np.ndarray:
-        """Weights that make roughly these spectra, ``(k, E)``; none that is allowed is zero."""
+        """Weights that make roughly these spectra, ``(k, E)``; no allowed weight is zero."""
         weights = self.weights_of(spectra)
         weights = np.maximum(weights, LEAST_START)
         if self.allowed is not None:

@@ -11,7 +11,7 @@ from edxdask.engine.step import Stats
 
 @dataclass(frozen=True)
 class FreeSpectra:
-    """Any non-negative spectra, but for entries that are fixed.
+    """Any non-negative spectra, except for fixed entries.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from edxdask.engine.step import Stats
 class SpectraModel(Protocol):
     """What spectra are made of, and how that follows from the statistics of a round.
 
-    ``weights`` is whatever the model adapts, ``(k, …)``; the spectra themselves where they are free.
+    ``weights`` is what the model adapts, ``(k, …)``; the spectra themselves where they are free.
     """
 
     def spectra(self, weights: np.ndarray) -> np.ndarray:

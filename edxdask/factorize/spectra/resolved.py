@@ -1,9 +1,9 @@
-"""What any EDX spectrum looks like, whatever the elements: peaks as wide as the detector's, on a continuum.
+"""What all EDX spectra have in common: peaks as wide as the detector's, on a continuum.
 
-Model-free factorization leaves two things open that the data alone cannot settle. Noise: a phase of few
+Model-free factorization leaves two things open that the data alone cannot decide. Noise: a phase of few
 photons has a spectrum as rough as its counts, although the detector cannot resolve anything so rough.
 Rotation: where a phase never occurs pure, the matrix may be subtracted from it until a channel hits zero,
-although the continuum never reaches zero. Both are settled without naming an element:
+although the continuum never reaches zero. Both are decided without naming an element:
 
     spectrum = (1 - β) Σ_j w_j K_j + β B
 

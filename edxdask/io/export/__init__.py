@@ -1,4 +1,4 @@
-"""Write cubes, spectra and maps in the formats of other programs; one file a format."""
+"""Write cubes, spectra and maps in the formats of other programs; one file per format."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _kind(data: xr.Dataset | xr.DataArray) -> str:
 
 def _hint(kind: str) -> str:
     if kind == "cube":
-        return "Take a spectrum or a map of it first: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
+        return "Make a spectrum or a map of it first: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
     return "Whole cubes go to .hspy and .rpl."
 
 
@@ -113,7 +113,7 @@ def _write(
     overwrite: bool,
     progress: ProgressHook | None,
 ) -> None:
-    """One writer a format, imported when asked for: h5py, tifffile and rosettasciio take their time."""
+    """One writer per format, imported when needed: h5py, tifffile and rosettasciio load slowly."""
     from edxdask.io.export import hspy, msa, ripple, table, tiff
 
     if name == "hspy":

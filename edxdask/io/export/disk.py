@@ -1,8 +1,8 @@
 """A file that HDF5 may write to on a disk that fills up.
 
-HDF5 cannot close a file whose flush fails: it returns an error to the one who closes, keeps the half-closed
-file, and crashes the process when that is torn down. Here a failed write is kept as an error for us and told
-to HDF5 as done, so that it closes in order; the file is thrown away afterwards.
+HDF5 cannot close a file when its flush fails: it returns an error to the caller, keeps the half-closed
+file, and crashes the process when that is torn down. Here a failed write is kept as an error for us, and HDF5
+is answered that it is done, so that it closes in order; the file is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class GuardedFile:
         return len(view)
 
     def read(self, size: int = -1) -> bytes:
-        """Read as files do; h5py tells a file from a path by this."""
+        """Read as files do; h5py distinguishes a file from a path by this."""
         return self._file.read(size)
 
     def readinto(self, buffer: Any) -> int:
@@ -72,7 +72,7 @@ class GuardedFile:
 
 @contextmanager
 def guarded(path: Path) -> Iterator[GuardedFile]:
-    """Open ``path`` for h5py; when the block is left, raise the disk's error rather than what came of it."""
+    """Open ``path`` for h5py; when the block is left, raise the disk's error, not its consequences."""
     with path.open("r+b", buffering=0) as raw:
         file = GuardedFile(raw)
         try:

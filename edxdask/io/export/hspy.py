@@ -77,7 +77,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Fail now if the tree will not fit: rosettasciio lets HDF5 write it, which a full disk would crash."""
+    """Fail now if the tree will not fit: HDF5 writes it for rosettasciio, and would crash on a full disk."""
     path.write_bytes(bytes(size))
 
 
@@ -88,7 +88,7 @@ def _write_tree(cube: xr.Dataset, path: Path) -> str:
     metadata = to_metadata(cube.attrs)
     _reserve(path, _TREE_BYTES + 4 * sum(len(str(value)) for value in cube.attrs.values()))
     signal = {
-        # a stand-in that is replaced at once: told to write no data, rosettasciio trips over every list
+        # a stand-in that is replaced at once: without data to write, rosettasciio fails on every list
         "data": np.zeros((1,) * cube[COUNTS].ndim, cube[COUNTS].dtype),
         "axes": signal_axes(cube),
         "metadata": metadata,

@@ -67,7 +67,7 @@ def to_hyperspy(data: xr.Dataset | xr.DataTree, *, lazy: bool = True) -> Any:
 
 
 def from_hyperspy(signal: Any) -> xr.Dataset:
-    """Give the cube of a HyperSpy EDS signal, lazy if the signal is; metadata come along in our units.
+    """Give the cube of a HyperSpy EDS signal, lazy if the signal is; metadata are converted to our units.
 
     Navigation axes become ``(y, x)``, ``(x,)`` for a line, and ``(tilt | frame, y, x)`` for three.
 

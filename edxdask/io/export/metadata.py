@@ -1,7 +1,7 @@
-"""Our flat attributes and HyperSpy's metadata tree, both ways.
+"""Our flat attributes and HyperSpy's metadata tree, in both directions.
 
 HyperSpy's tree holds one elevation and one azimuth, and fills what is missing with its own defaults. So the
-attributes also travel whole, as JSON, in ``original_metadata``; coming back, the tree only overrules
+attributes also travel whole, as JSON, in ``original_metadata``; when read back, the tree only replaces
 them where somebody changed it.
 """
 
@@ -97,7 +97,7 @@ def from_metadata(
     ----------
     metadata, original : trees as nested dicts
     defaults : HyperSpy's default by path ("Stage.tilt_alpha"), which it writes where nothing was known;
-        such a value is not taken up if our own record knows none either
+        such a value is ignored if our own record has none
     """
     record = _record(original)
     if record is None and original:

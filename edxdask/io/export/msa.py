@@ -1,6 +1,6 @@
 """EMSA/MAS spectra (.msa), the format every EDX program reads.
 
-rosettasciio writes values with six decimals, which turns a spectrum that sums to 1 into a handful of digits;
+rosettasciio writes values with six decimals, which leaves few digits of a spectrum that sums to 1;
 so the lines are ours, with every digit, and rosettasciio's reader is the oracle.
 """
 

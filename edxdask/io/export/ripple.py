@@ -86,7 +86,7 @@ def _header(cube: xr.Dataset) -> str:
 
 
 def _acquisition(cube: xr.Dataset) -> dict[str, object]:
-    """Keys of the microscope; one value a key, so only what all detectors share."""
+    """Keys of the microscope; one value per key, so only what is the same for all detectors."""
     tree = to_metadata(cube.attrs)
     microscope = tree.get("Acquisition_instrument", {}).get("TEM", {})
     detector = microscope.get("Detector", {}).get("EDS", {})

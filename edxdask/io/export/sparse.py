@@ -1,4 +1,4 @@
-"""Photons of a cube as a SciPy matrix, for everything that works on those: scikit-learn, own scripts."""
+"""Photons of a cube as a SciPy matrix, for everything that works on those: scikit-learn, your scripts."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def to_sparse(
     Raises
     ------
     MemoryBudgetError
-        If photons and matrix do not fit; nothing has been read then but a few chunks.
+        If photons and matrix do not fit; only a few chunks have been read by then.
     ParameterError
         If a count does not fit ``dtype``.
 
     Notes
     -----
     *Chunks*: any. Every chunk is read once, and a few of them once more before, to predict memory. A dense
-    chunk lives until its photons are out, at most one per thread; there is no dense cube.
+    chunk is kept until its photons are extracted, at most one per thread; there is no dense cube.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def _check_memory(
         raise MemoryBudgetError(
             f"to_sparse does not fit memory_limit={format_bytes(limit)}: it needs about {format_bytes(need)} "
             f"(process {format_bytes(base)}, matrix {format_bytes(matrices)}, photons and chunks while it is "
-            f"made {format_bytes(making)}). Take part of the map, ds.edx.crop(...), or ds.edx.bin(2)."
+            f"made {format_bytes(making)}). Use a part of the map, ds.edx.crop(...), or ds.edx.bin(2)."
         )
 
 
@@ -166,7 +166,7 @@ def _matrix(view: MapView, dtype: np.dtype[Any], threads: int, progress: Progres
     indptr = np.zeros(view.stack.pixels + 1, dtype=index)
     indices, counts = np.empty(nonzeros, dtype=index), np.empty(nonzeros, dtype=dtype)
     row = at = 0
-    while blocks:  # each is let go of when it is copied
+    while blocks:  # each is released when it is copied
         block = blocks.popleft()
         end = at + block.nonzeros
         indptr[row + 1 : row + 1 + block.pixels] = block.indptr[1:] + at

@@ -1,4 +1,4 @@
-"""What every export shares: targets that appear whole or not at all, axes as numbers, counts by blocks."""
+"""Used by all exports: targets that appear whole or not at all, axes as numbers, counts by blocks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import xarray as xr
 from edxdask.errors import ParameterError, StoreExistsError, StoreWriteError
 from edxdask.schema import COORDINATE_UNITS, ENERGY, PIXEL_UNIT, energy_axis
 
-BLOCK_PIXELS = 64  # edge of a block of counts that is held at a time where the array has no chunks of its own
+BLOCK_PIXELS = 64  # edge of a block of counts that is held at a time where the array has no chunks
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis as file formats want it.
+    """One axis as file formats need it.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def _slices(counts: xr.DataArray, axis: int) -> Sequence[slice]:
 
 
 def require_dims(array: xr.DataArray, allowed: Sequence[int], what: str, suffix: str) -> None:
-    """Refuse an array whose number of dimensions the format cannot hold."""
+    """Refuse an array with a number of dimensions that the format cannot hold."""
     if array.ndim not in allowed:
         raise ParameterError(
             "data",

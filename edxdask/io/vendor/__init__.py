@@ -1,7 +1,7 @@
-"""Vendor readers: one file a format, all behind the Protocol of ``base.py``; ``find_reader`` picks one.
+"""Vendor readers: one file per format, all behind the Protocol of ``base.py``; ``find_reader`` picks one.
 
-A reader is chosen by what the file holds; its suffix only decides who is asked first. Reader modules are
-imported when they are asked, so that the child process that reads a file loads one format and no more.
+A reader is chosen by what the file holds; its suffix only decides which reader is tried first. Reader
+modules are imported when they are tried, so that the child process loads one format only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _ROSETTA = "edxdask.io.vendor.rosetta"
-# suffix -> what people call it, and the module that reads it; the first module that accepts the content wins
+# suffix -> what people call it, and the module that reads it; the first that accepts the content is used
 FORMATS: dict[str, tuple[str, str]] = {
     ".bcf": ("Bruker", "edxdask.io.vendor.bruker"),
     ".emd": ("Thermo Velox", "edxdask.io.vendor.velox"),
@@ -77,9 +77,9 @@ def readers_of(module: str) -> tuple[VendorReader, ...]:
 
 
 def find_reader(path: str | Path) -> VendorReader:
-    """Reader of the format that the file at ``path`` is of.
+    """Reader of the format of the file at ``path``.
 
-    Looks at the content, in part with the HDF5 library: run it where a damaged file may do no harm.
+    Reads the content, in part with the HDF5 library: run it where a damaged file may do no harm.
 
     Raises
     ------
@@ -93,9 +93,9 @@ def find_reader(path: str | Path) -> VendorReader:
             return reader
     suffix = path.suffix.lower()
     if suffix in FORMATS:
-        reason = f"its content is not that of a {FORMATS[suffix][0]} file: it is damaged, or of another kind"
+        reason = f"its content is not that of a {FORMATS[suffix][0]} file: it is damaged, or another format"
     else:
-        reason = _INSTEAD.get(suffix, "its content is of no known format")
+        reason = _INSTEAD.get(suffix, "its content has no known format")
     raise VendorFileError(path, "none", "opening", f"{reason}. Known formats: {known_formats()}")
 
 

@@ -1,6 +1,6 @@
-"""What a vendor reader must offer; ``io/vendor`` holds one file a format, and they all meet here.
+"""What a vendor reader must offer; ``io/vendor`` holds one file per format, all with this interface.
 
-Readers run in a child process (``io/sandbox.py``): they may raise anything, crash or hang. They hand on
+Readers run in a child process (``io/sandbox.py``): they may raise anything, crash or hang. They send
 photons, not dense cubes, one band of rows at a time, so that memory follows the photons of a band.
 """
 
@@ -18,9 +18,9 @@ from edxdask.photons import PhotonBlock
 
 
 class UnknownStructureError(VendorFileError):
-    """The file is laid out in a manner that its reader does not know; nothing says that it is damaged.
+    """The structure of the file is unknown to its reader; nothing says that the file is damaged.
 
-    Another decoder may then try (``fallback.py``). What a reader knows to be damage is never this error.
+    Another decoder may then try (``fallback.py``). Damage that a reader recognises is never this error.
     """
 
 
@@ -50,12 +50,12 @@ class MapHeader:
     energy_offset, energy_scale : keV, of channel 0 and between channels
     pixel_size : nm (y, x), None where the file has no calibration
     attrs : attributes of ``schema.ATTRIBUTES`` that the file knows, converted to their units
-    images : scanned images that ride along, by name ("haadf"); any 2-D shape
+    images : scanned images of the same map, by name ("haadf"); any 2-D shape
     vendor_metadata : what the file says, verbatim
-    expected_total : photons by the file's own account, None where it keeps none
-    total_is_exact : False where the file's account may differ for good reasons (then a difference only warns)
-    unverified : which counts could not be held against the file's own account, and why; "" where all could,
-        or where the format keeps none
+    expected_total : photons by the file's own total, None where it has none
+    total_is_exact : False where the file's total may differ for good reasons (then a difference only warns)
+    unverified : which counts could not be compared with the file's own totals, and why; "" where all could,
+        or where the format has none
     remarks : what the user must know of how the counts were read
     dtype_max : bound of the counts of a pixel and channel, as far as the header or format can say; `edxdask
         info` predicts the dense size by it. The store's dtype follows from the counts themselves
@@ -83,7 +83,7 @@ class VendorMap(Protocol):
     header: MapHeader
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Yield ``(first_row, photons)`` for every band of ``rows`` rows whose first row is not in ``skip``.
+        """Yield ``(first_row, photons)`` for every band of ``rows`` rows, but for first rows in ``skip``.
 
         Bands start at multiples of ``rows`` and come in any order; pixels of a block are in C order.
         A band that is skipped must not be decoded.

@@ -1,11 +1,11 @@
-"""Bruker .bcf: a row-band decoder whose memory follows the photons of a band.
+"""Bruker .bcf: a decoder by bands of rows; its memory follows the photons of a band.
 
 The rows of a map follow one another in the stream and nothing says where one starts, so opening a map walks
-it once: that finds the rows (a band can then be sought), the largest count (so that none ever wraps), the
-last channel in use, and any damage before a single band is handed on.
+it once: that finds the rows (a band can then be sought), the largest count (so that none ever overflows), the
+last channel in use, and any damage before the first band is sent.
 
 The energy axis is as long as the header's sum spectrum, and longer only where a pixel holds photons beyond
-it. Several maps in one file (detectors or slices) are handed on one by one.
+it. Several maps in one file (detectors or slices) are sent one by one.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _ROWS_AT = 0x1A0
 _WINDOW = 4 << 20  # bytes of the stream held at once; the largest possible pixel has 1.2 MB
 _ENTRIES, _PIXELS = 1 << 19, 1 << 16  # output of one kernel call
 _LARGEST_HEADER = 1 << 30
-_NO_WRAP = 0xFFFFFFFF  # where a pixel may come twice, what was seen of one coming bounds nothing
+_NO_WRAP = 0xFFFFFFFF  # where a pixel may come twice, one occurrence does not bound its counts
 
 _DAMAGE = {
     kernel.BAD_ROW: "a row claims more pixels than the map is wide",
-    kernel.BAD_X: "a pixel claims to lie outside the row",
+    kernel.BAD_X: "a pixel claims to be outside the row",
     kernel.BAD_SIZE: "the size of a pixel does not fit its pulses",
-    kernel.BAD_CHANNEL: "a photon lies beyond the last channel its pixel names",
+    kernel.BAD_CHANNEL: "a photon is beyond the last channel its pixel names",
     kernel.BAD_RUN: "a packed spectrum does not fill its bytes and channels",
     kernel.BAD_VALUE: "a count does not fit 32 bits",
 }
@@ -68,7 +68,7 @@ class _Decoder:
 
     @property
     def offset(self) -> int:
-        """Where in the stream it stands."""
+        """Where in the stream it is."""
         return self._at + int(self.cursor[kernel.POSITION])
 
     def seek(self, row: int, offset: int) -> None:
@@ -120,7 +120,7 @@ class _Decoder:
 
 
 def _block(pieces: list[tuple[np.ndarray, ...]], pixels: int, channels: int) -> PhotonBlock:
-    """Photon block of ``pixels`` pixels from pieces whose pixels may come in any order, or twice."""
+    """Photon block of ``pixels`` pixels from pieces with pixels in any order, or twice."""
     pixel, sizes, channel, count = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     if np.any(pixel[1:] <= pixel[:-1]):
         key = np.repeat(pixel, sizes) * kernel.MAX_CHANNELS + channel
@@ -177,7 +177,7 @@ class BrukerMap:
 
 
 def _walk(path: Path, stream: ByteStream, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Start of every row, and the cursor after the last: what it saw on the way."""
+    """Start of every row, and the cursor after the last row, with what it recorded."""
     height, width = shape
     size = tuple(int(n) for n in stream.read(0, 8).view("<u4")) if stream.size >= _ROWS_AT else ()
     if size != shape:
@@ -227,7 +227,7 @@ class BrukerReader:
     suffixes: tuple[str, ...] = (".bcf",)
 
     def accepts(self, path: Path) -> bool:
-        """Whether the file starts as the container does that .bcf files are."""
+        """Whether the file starts like the container of .bcf files."""
         if not path.is_file():
             return False
         with path.open("rb") as file:

@@ -29,7 +29,7 @@ _REGIONS = ".//ClassInstance[@Type='TRTSpectrumRegionList']//ClassInstance[@Type
 
 
 class HeaderError(ValueError):
-    """The header is damaged, or lacks something without which the counts mean nothing."""
+    """The header is damaged, or lacks something that the counts need."""
 
 
 class UnknownHeaderError(HeaderError):
@@ -55,7 +55,7 @@ class SumSpectrum:
 
 @dataclass(frozen=True)
 class Header:
-    """What all maps of the file share, and their sum spectra by number.
+    """What all maps of the file have in common, and their sum spectra by number.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Header:
     pixel_size : nm (y, x), None where the file has no calibration
     attrs : what the schema has names for
     images : scanned images by name
-    text : the header as it stands, without the images' pixels
+    text : the header as it is, without the images' pixels
     """
 
     shape: tuple[int, int]
@@ -232,7 +232,7 @@ def _images(root: ET.Element) -> dict[str, np.ndarray]:
 
 
 def _pixels(node: ET.Element, plane: ET.Element, name: str) -> np.ndarray | None:
-    """One plane; None, with a line in the log, where it has no layout we know: counts do not need it."""
+    """One plane; None, with a line in the log, if its layout is unknown: counts do not need it."""
     try:
         height, width, size = (_whole(node, path) for path in ("Height", "Width", "ItemSize"))
         raw = base64.b64decode(plane.findtext("./Data") or "")

@@ -1,4 +1,4 @@
-"""From what vendor files say to what the schema wants: numbers, units, names, whole counts, bands of rows."""
+"""From words of vendor files to those of the schema: numbers, units, names, whole counts, bands of rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def number(value: Any) -> float | None:
 
 
 def kev_per(units: Any) -> float | None:
-    """How many keV one ``units`` is; None for what is no energy."""
+    """How many keV one ``units`` is; None if it is not an energy."""
     return _KEV.get(str(units).strip().lower())
 
 
@@ -100,7 +100,7 @@ def image_name(text: Any) -> str:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Names as they are, with a number behind those that come again.
+    """Names as they are, with a number after those that occur again.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 
 def element_symbols(values: Any) -> list[str]:
-    """Those of ``values`` that look like chemical symbols, in their order, each once."""
+    """Chemical symbols among ``values``, in their order, each once."""
     found = np.asarray(values).ravel().tolist() if values is not None else []
     texts = [item.decode("ascii", "ignore") if isinstance(item, bytes) else str(item) for item in found]
     return list(dict.fromkeys(text for text in texts if re.fullmatch(r"[A-Z][a-z]?", text)))
@@ -152,12 +152,12 @@ def whole_counts(dense: np.ndarray) -> np.ndarray:
         If it holds anything but whole numbers from 0 to 2**32 - 1.
     """
     if dense.dtype.kind not in "buif":
-        raise ValueError(f"data of type {dense.dtype} are no counts")
+        raise ValueError(f"data of type {dense.dtype} are not counts")
     if dense.dtype.kind == "b" or dense.dtype in (np.uint8, np.uint16, np.uint32):
         return dense.astype(np.uint8) if dense.dtype.kind == "b" else dense
     smallest, largest = dense.min(initial=0), dense.max(initial=0)
     if not (smallest >= 0 and largest <= _UINT32_MAX):  # also true for NaN
-        raise ValueError(f"values from {smallest} to {largest} are no counts of photons")
+        raise ValueError(f"values from {smallest} to {largest} are not counts of photons")
     narrow = dense.astype(np.uint16 if largest <= 0xFFFF else np.uint32)
     if dense.dtype.kind == "f" and not np.array_equal(narrow, dense):
         raise ValueError("the values are not whole numbers: the data were scaled or processed")
@@ -228,7 +228,7 @@ class DenseMap:
 
 
 def refuse_frames(options: ReadOptions, reader: str) -> None:
-    """Raise if single frames are asked of a format whose files hold their sum."""
+    """Raise if single frames are requested of a format with files that hold only their sum."""
     if options.frames is not None:
         raise ParameterError(
             "frames", options.frames, f"None, as {reader} files hold the sum of all frames", "Leave it out."

@@ -1,7 +1,7 @@
 """EDAX APEX .edaxh5 (HDF5).
 
-Built from what published readers of the format (NOMAD's em reader, HyperSpy's users) say of it;
-**no real file was at hand**, the tests write files in that layout. Below a project and its samples stand
+Built from what published readers of the format (NOMAD's em reader, HyperSpy's users) say about it;
+**no real file was at hand**, the tests write files in that layout. Below a project and its samples are
 areas (``Area 1``), in them maps (``Live Map 1``). A map holds ``SPD``, rows × columns of arrays of 16-bit
 counts, with the attributes ``NumberOfLines``, ``NumberOfPoints``, ``NumberofChannels`` (so spelt) and
 ``MicronPerPixelX`` and ``…Y``; beside it ``SPC``, one record with the sum spectrum and the calibration
@@ -9,7 +9,7 @@ counts, with the attributes ``NumberOfLines``, ``NumberOfPoints``, ``NumberofCha
 
 ``SPD`` may have fewer channels than ``SPC``; both are taken to start at the same energy with the same width,
 as in the older .spd and .spc files. The sum spectrum serves as a total where it has as many channels as the
-map; a difference from it only warns, since nobody has said that the two must agree.
+map; a difference from it only warns, since it is not known whether the two must agree.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from edxdask.io.vendor.convert import (
 from edxdask.io.vendor.hdf5 import datasets_named, holds, metadata_tree
 
 _EV_PER_KEV = 1000.0
-# fields of SPC that say what the schema asks for, as the .spc format spells them; degrees, kV, seconds, eV
+# fields of SPC that fill the schema's attributes, as the .spc format spells them; degrees, kV, seconds, eV
 _NUMBERS = {
     "kv": schema.BEAM_ENERGY,
     "tilt": schema.TILT_ALPHA,
@@ -80,7 +80,7 @@ def _is_apex(file: h5py.File) -> bool:
 
 
 def _names(paths: list[str]) -> list[str]:
-    """Last parts of the paths, as many as tell them apart: "live_map_1" or "area_1_live_map_1"."""
+    """Last parts of the paths, as many as make them differ: "live_map_1" or "area_1_live_map_1"."""
     parts = [path.strip("/").split("/") for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         short = [slug(" ".join(part[-depth:]), "map") for part in parts]
@@ -105,9 +105,9 @@ def _open_map(name: str, spectra: h5py.Dataset) -> VendorMap:
     if shape is None:
         raise ValueError(f"{spectra.name}: shape {spectra.shape} is not that of a map")
     for size, key in zip(shape, ("NumberOfLines", "NumberOfPoints", "NumberofChannels"), strict=True):
-        told = number(spectra.attrs.get(key))
-        if told is not None and int(told) != size:
-            raise ValueError(f"{spectra.name}: {key} says {int(told)}, the data have {size}")
+        stated = number(spectra.attrs.get(key))
+        if stated is not None and int(stated) != size:
+            raise ValueError(f"{spectra.name}: {key} says {int(stated)}, the data have {size}")
     record = _record(group)
     scale, offset = number(record.get("evPch")), number(record.get("eVOffset"))
     if scale is None or offset is None or not scale > 0:

@@ -1,7 +1,7 @@
-"""Another decoder for files whose structure ours does not know: rosettasciio, held against the file's totals.
+"""Another decoder for files with a structure ours does not know: rosettasciio, checked by the file's totals.
 
-It decodes a whole map into the memory of the child process, which is limited, and checks little by itself:
-so what it finds is believed only if it adds up to the file's own sum spectrum within 1 %. A file in which
+It decodes a whole map into the memory of the child process, which is limited, and checks little:
+so its result is accepted only if it agrees with the file's own sum spectrum within 1 %. A file in which
 our reader saw damage never comes here.
 """
 
@@ -30,9 +30,9 @@ class _Decoded:
     Attributes
     ----------
     signals : spectrum images, and the images beside them
-    accounts : for each spectrum image, photons by the file's own sum spectrum, None where it keeps none;
-        and which counts that does not vouch for
-    exact : whether that account is of every photon
+    accounts : for each spectrum image, photons by the file's own sum spectrum, None where it has none;
+        and which counts that spectrum does not cover
+    exact : whether that total is of every photon
     """
 
     signals: list[Signal]
@@ -71,7 +71,7 @@ def open_maps(reader: str, path: Path, options: ReadOptions, reason: str) -> lis
 
 
 def _compared(photons: int, account: int | None) -> str:
-    """Say how many photons were found beside those there should be; raise where that is too far apart."""
+    """Compare the photons that were found with those in the file's total; raise if they differ too much."""
     if account is None:
         return f"and nothing in the file can confirm its {photons} photons: compare them with the vendor's"
     if abs(photons - account) > _LARGEST_DIFFERENCE * account:
@@ -86,8 +86,8 @@ def _bruker(path: Path, options: ReadOptions) -> _Decoded:
     bruker: Any = importlib.import_module("rsciio.bruker._api")
     file = bruker.BCF_reader(str(path))
     if len(set(file.available_indexes)) < len(file.available_indexes):
-        raise ValueError("it cannot tell the maps of a file with more than ten of them apart")
-    # by itself it guesses a type from twice the mean count, and larger counts wrap without a word
+        raise ValueError("it cannot distinguish the maps of a file with more than ten of them")
+    # otherwise it guesses a type from twice the mean count, and larger counts wrap silently
     file.header.estimate_map_depth = lambda *_, **__: np.uint32
     signals = bruker.bcf_hyperspectra(file, index="all", downsample=1)
     for signal in signals:

@@ -1,4 +1,4 @@
-"""What the HDF5 readers share: telling files apart, scalars in arrays of one element, metadata."""
+"""What the HDF5 readers have in common: recognising files, scalars in arrays of one element, metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SMALL = 64  # elements; what is longer is data, not metadata
 
 
 def holds(path: Path, suffix: str, test: Callable[[h5py.File], bool]) -> bool:
-    """Whether an HDF5 file passes ``test``; one too damaged to tell counts if it has the ``suffix``."""
+    """Whether an HDF5 file passes ``test``; one too damaged to read counts if it has the ``suffix``."""
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return False

@@ -1,4 +1,4 @@
-"""Signal dictionaries as rosettasciio hands them on (HyperSpy's conventions) in terms of the schema."""
+"""Signal dictionaries of rosettasciio (HyperSpy's conventions) in terms of the schema."""
 
 from __future__ import annotations
 

@@ -2,13 +2,13 @@
 
 rosettasciio reads the headers (and one frame, binned to a single channel, which is cheap); the events are
 decoded here, because its dense decoder needs width × height × 4096 counters, wraps at 255 by default and
-drops whatever follows a damaged frame. Two walks through the file place every photon in its pixel: two bytes
-a photon, whatever the size of the map.
+drops everything after a damaged frame. Two walks through the file place every photon in its pixel: two bytes
+per photon, for any size of map.
 
 What a file says about itself is checked: the length of its stream, the number of sweeps, and the spectrum
-kept beside the stream. In the one real file at hand that spectrum equals the stream's exactly from its
+kept beside the stream. In the one real file that we have, that spectrum equals the stream's exactly from its
 channel 52 up and is corrected below; it starts at channel 96 of the stream and ends before its last. So
-photons from its channel 100 up are compared, a difference only warns, and the user is told which channels
+photons from its channel 100 up are compared, a difference only warns, and the user sees which channels
 nothing vouches for.
 """
 
@@ -41,7 +41,7 @@ _PTS_MAGIC, _ASW_MAGIC = 304, 0
 
 @dataclass
 class PtsMap:
-    """One event stream; ``words`` are those of the frames asked for."""
+    """One event stream; ``words`` are those of the chosen frames."""
 
     header: MapHeader
     words: np.ndarray
@@ -117,7 +117,7 @@ class JeolReader:
 
 
 def _streams_of_project(path: Path, signals: list[dict[str, Any]]) -> list[tuple[Path, dict[str, Any]]]:
-    """Streams with their headers; rosettasciio leaves out a damaged one with no more than a log line."""
+    """Streams with their headers; rosettasciio leaves out a damaged one and only logs a line."""
     streams = [(_file_of(path, signal), signal) for signal in signals]
     streams = [(file, signal) for file, signal in streams if file.suffix.lower() == ".pts"]
     tree = signals[0]["original_metadata"]["asw"] if signals else {}
@@ -142,7 +142,7 @@ def _file_names(tree: Any) -> list[str]:
 
 
 def _with_images(item: PtsMap, stream: Path, signals: list[dict[str, Any]]) -> PtsMap:
-    """Images of the project that were taken in the same view ride along."""
+    """Add the images of the project that were taken in the same view."""
     beside = [
         s for s in signals if "asw_viewdata" in s["original_metadata"] and _view(s) == stream.parent.name
     ]
@@ -166,7 +166,7 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
     spectrum = np.zeros(CHANNELS, np.int64)
     lost = kernels.count_photons(words, *step, per_pixel, image, spectrum)
     if lost:
-        raise ValueError(f"{lost} photons lie outside the map of {shape} pixels: the stream is damaged")
+        raise ValueError(f"{lost} photons are outside the map of {shape} pixels: the stream is damaged")
     expected, unverified = None, "some frames were chosen, and the file's own sum spectrum is of all"
     if options.frames is None:
         expected, unverified = held_against_header(signal, spectrum)
@@ -217,7 +217,7 @@ def _frames(
     kernels.frame_table(words, table)
     frames = table[:-1]
     ends_low = frames[:, 1] >= FIELD - step[0]
-    # without an image no event marks the last columns, so only the row tells whether a frame was finished
+    # without an image no event marks the last columns, so only the row shows whether a frame was finished
     complete = ends_low & ((frames[:, 2] >= FIELD - step[1]) | (frames[:, 3] == 0))
     count = int(complete.sum())
     if not complete[:count].all():
@@ -243,7 +243,7 @@ def _frames(
 
 
 def held_against_header(signal: dict[str, Any], spectrum: np.ndarray) -> tuple[int | None, str]:
-    """Photons there should be by the spectrum of the file's header, and which ones it does not vouch for.
+    """Count the photons in the spectrum of the file's header, and say which photons it does not cover.
 
     ``spectrum``, (4096,), is the sum of what was decoded.
     """
@@ -259,8 +259,8 @@ def held_against_header(signal: dict[str, Any], spectrum: np.ndarray) -> tuple[i
     reasons = []
     if (begin, end) != (0, CHANNELS):
         reasons.append(
-            f"the file's own sum spectrum vouches for channels {begin} to {end - 1}; "
-            f"{beyond} of {spectrum.sum()} photons lie beyond them"
+            f"the file's own sum spectrum covers channels {begin} to {end - 1}; "
+            f"{beyond} of {spectrum.sum()} photons are beyond them"
         )
     if wrong.size:
         reasons.append(f"it differs in {wrong.size} channels, the first {first + wrong[0]}")

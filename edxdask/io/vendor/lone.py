@@ -1,9 +1,9 @@
 """Lone spectra as maps of one pixel, and their values as counts.
 
-One row and one column, and not a cube without pixel dimensions: then every stage takes a spectrum as it
-takes a map. Files of spectra often hold numbers with a decimal point. Whole numbers are counts; counts per
-second with a live time are turned back; all else is refused, since errors and limits of detection follow
-from the number of photons, which nobody can tell from values that were scaled or smoothed.
+One row and one column, and not a cube without pixel dimensions: so every stage works on a spectrum as on a
+map. Files of spectra often hold numbers with a decimal point. Whole numbers are counts; counts per second
+with a live time are converted to counts; all else is refused, since errors and limits of detection follow
+from the number of photons, which cannot be known from values that were scaled or smoothed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def is_spectrum(signal: Signal) -> bool:
 
 
 def of_one_pixel(signal: Signal) -> tuple[Signal, str]:
-    """Spectrum as a signal of one row and one column, and what the user must know of its counts, if anything.
+    """Spectrum as a signal of one row and one column, and what the user must know about its counts.
 
     Raises
     ------
     ValueError
-        If its values are no counts.
+        If its values are not counts.
     """
     values = signal["data"]
     if hasattr(values, "compute"):
@@ -70,15 +70,13 @@ def _counts(values: np.ndarray, signal: Signal) -> tuple[np.ndarray, str]:
 
 
 def _no_counts(values: np.ndarray, rate: bool, live_time: float | None) -> str:
-    """Say why the values are not taken for counts, and what to do."""
+    """Say why the values are not accepted as counts, and what to do."""
     channel = int(np.argmax(values != np.rint(values)))
     text = f"its values are not whole numbers ({values[channel]:.6g} in channel {channel})"
     if rate and live_time:
-        text = (
-            f"its values are counts per second, and times its live time of {live_time:g} s no whole numbers"
-        )
+        text = f"its values are counts per second; times its live time ({live_time:g} s) they are not whole"
     elif rate:
-        text = "its values are counts per second, and it gives no live time to turn them back into counts"
+        text = "its values are counts per second, and it gives no live time to convert them to counts"
     return (
         f"{text}: they were scaled, smoothed or divided, and errors and limits of detection follow from the "
         "number of photons. Export the counts themselves from the program that wrote it (as an .msa file: "

@@ -2,7 +2,7 @@
 
 Built from the published specification (H5OINA, versions 7 and 8); **no real file was at hand**, the tests
 write files in that layout. A slice is one acquisition, ``/<slice>/EDS`` or ``EDS1``, ``EDS2``, … hold one
-detector each: ``Data/Spectrum`` (pixels × channels, int32, LZF) and ``Header``, whose scalars are arrays of
+detector each: ``Data/Spectrum`` (pixels × channels, int32, LZF) and ``Header``, with scalars as arrays of
 one element. Angles are in radians, energies of channels in eV, steps in µm, the beam in kV. The format keeps
 no total to check the counts against.
 """
@@ -49,7 +49,7 @@ class OxfordReader:
         return holds(path, ".h5oina", lambda file: "Format Version" in file and "Index" in file)
 
     def open(self, path: Path, options: ReadOptions) -> list[VendorMap]:
-        """One map a slice, or one a slice and detector."""
+        """One map per slice, or one per slice and detector."""
         refuse_frames(options, self.name)
         file = h5py.File(path, "r")
         chosen: list[tuple[str, list[h5py.Group]]] = []
@@ -104,9 +104,9 @@ def _layout(eds: h5py.Group) -> tuple[int, int, int, float, float]:
         raise ValueError(
             f"{eds.name}: {spectrum.shape[0]} spectra do not fill a map of {rows} × {columns} pixels"
         )
-    told = scalar(header, "Number Channels")
-    if told is not None and int(told) != channels:
-        raise ValueError(f"{eds.name}: the header says {int(told)} channels, the spectra have {channels}")
+    stated = scalar(header, "Number Channels")
+    if stated is not None and int(stated) != channels:
+        raise ValueError(f"{eds.name}: the header says {int(stated)} channels, the spectra have {channels}")
     scale = _required(header, "Channel Width") / _EV_PER_KEV
     if not scale > 0:
         raise ValueError(f"{eds.name}: a channel width of {scale} keV; it must be above 0")

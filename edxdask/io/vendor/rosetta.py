@@ -1,13 +1,13 @@
 """Formats that rosettasciio reads: HyperSpy, Ripple, EDAX .spd, TIA, Phenom, DigitalMicrograph, and spectra.
 
-One adapter for all, and a small record for each: how its content is told, whether rosettasciio reads it
-piece by piece, and what must hold before its answer is believed. Where it does read piece by piece
+One adapter for all, and a small record for each: how its content is recognised, whether rosettasciio reads it
+piece by piece, and what must be true before its answer is accepted. Where it does read piece by piece
 (``lazy``) bands are read slab by slab; elsewhere it decodes the file once, into the memory of this process.
 
-Known of the formats: TIA energies are in eV and its y scale is negative; a truncated Phenom file makes
+Facts about the formats: TIA energies are in eV and its y scale is negative; a truncated Phenom file makes
 rosettasciio wait for ever, and its blocks carry checksums, so it is unpacked once before it is read; a .raw
-or .spd of another length than its header says was cut or is described wrongly; .hspy files may hold numbers
-as text, and signals of any kind side by side; .msa and .spx files say how many channels they hold.
+or .spd file with another length than its header says was cut, or its header is wrong; .hspy files may hold
+numbers as text, and signals of any kind side by side; .msa and .spx files say how many channels they hold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edxdask.io.vendor.base import ReadOptions, VendorMap
 from edxdask.io.vendor.convert import refuse_frames
 from edxdask.io.vendor.signals import Signal, maps_of
 
-# what rosettasciio says where it cannot read lazily: a colour picture in a DM file, HDF5 data without chunks
+# what rosettasciio says if it cannot read lazily: a colour picture in a DM file, HDF5 data without chunks
 _NEVER_LAZY = ("RGBA", "chunks=")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -46,7 +46,7 @@ class RosettaReader:
     plugin : module of rosettasciio
     looks_right : whether the first 64 KiB (and the path) are of this format
     lazy : whether rosettasciio reads it piece by piece
-    check : raises if the file is damaged in a way that rosettasciio would not notice
+    check : raises if the file has damage that rosettasciio would not notice
     fix : corrects what is wrong or missing in a signal of this format
     uncalibrated : what to do about a file without an energy axis
     """
@@ -108,17 +108,17 @@ def _raw_length(path: Path) -> None:
     described = file_reader(str(path), lazy=True)[0]
     raws = [path.with_suffix(suffix) for suffix in (".raw", ".RAW")]
     size = next(raw for raw in raws if raw.exists()).stat().st_size
-    told = described["original_metadata"]
-    expected = told["offset"] + described["data"].size * described["data"].dtype.itemsize
+    stated = described["original_metadata"]
+    expected = stated["offset"] + described["data"].size * described["data"].dtype.itemsize
     if size != expected:
         raise ValueError(f"the .raw file holds {size} bytes, the .rpl file describes {expected}: correct one")
 
 
 def _ripple_energy(signal: Signal) -> Signal:
     """Plain Ripple files calibrate in one key, in eV; rosettasciio leaves that axis without a unit."""
-    told = signal["original_metadata"]
-    if "ev-per-chan" in told and "depth-scale" not in told and signal["data"].ndim == 3:
-        depth = 2 if told["record-by"] == "vector" else 0
+    stated = signal["original_metadata"]
+    if "ev-per-chan" in stated and "depth-scale" not in stated and signal["data"].ndim == 3:
+        depth = 2 if stated["record-by"] == "vector" else 0
         signal["axes"][depth]["units"] = "eV"
     return signal
 
@@ -128,7 +128,7 @@ def _is_spd(path: Path, start: bytes) -> bool:
 
 
 def _spd_length(path: Path) -> None:
-    """Raise where the header describes fewer spectra than the file holds: the rest would be lost unsaid."""
+    """Raise where the header describes fewer spectra than the file holds: the rest would be lost silently."""
     head = np.fromfile(path, dtype="<i4", count=8, offset=16)
     if head.size < 8:
         raise ValueError("the header is cut off")
@@ -155,10 +155,10 @@ def _is_tia(path: Path, start: bytes) -> bool:
 
 
 def _records_agree(signal: Signal) -> Signal:
-    """Each TIA record states its type and length; rosettasciio believes the first and cuts all by it."""
-    told = signal["original_metadata"].get("ser_header_parameters", {})
+    """Each TIA record states its type and length; rosettasciio applies the first one to all."""
+    stated = signal["original_metadata"].get("ser_header_parameters", {})
     for key in ("DataType", "ArrayLength"):
-        values = np.unique(np.asarray(told.get(key, ())))
+        values = np.unique(np.asarray(stated.get(key, ())))
         if values.size > 1:
             raise ValueError(f"its records differ in {key} ({values[:3].tolist()}): the file is damaged")
     return signal
@@ -196,16 +196,16 @@ def _is_spx(path: Path, start: bytes) -> bool:
 
 
 def _spx_is_whole(signal: Signal) -> Signal:
-    told = signal["original_metadata"]["Spectrum"].get("ChannelCount")
-    return _of_length(signal, told)
+    stated = signal["original_metadata"]["Spectrum"].get("ChannelCount")
+    return _of_length(signal, stated)
 
 
-def _of_length(signal: Signal, told: Any) -> Signal:
-    """Refuse a spectrum of another length than its header says: the rest would be lost unsaid."""
-    if told is not None and int(told) != signal["data"].size:
+def _of_length(signal: Signal, stated: Any) -> Signal:
+    """Refuse a spectrum of another length than its header says: the rest would be lost silently."""
+    if stated is not None and int(stated) != signal["data"].size:
         held = signal["data"].size
         raise ValueError(
-            f"its header announces {int(told)} channels, it holds {held}: the file was cut short"
+            f"its header announces {int(stated)} channels, it holds {held}: the file was cut short"
         )
     return signal
 
@@ -221,13 +221,13 @@ def _has_an_end(path: Path) -> None:
 
 def _msa_as_told(signal: Signal) -> Signal:
     """Rosettasciio takes a missing scale for 1, checks no length, and knows only some kinds of spectra."""
-    told = signal["original_metadata"]
-    if told.get("XPERCHAN") is None:
+    stated = signal["original_metadata"]
+    if stated.get("XPERCHAN") is None:
         signal["axes"][0]["scale"] = None
-    kind = str(told.get("SIGNALTYPE") or "")
+    kind = str(stated.get("SIGNALTYPE") or "")
     if kind and not signal["metadata"]["Signal"].get("signal_type"):
         signal["metadata"]["Signal"]["signal_type"] = kind  # WDS, XRF, …: X-rays, but not of this kind
-    return _of_length(signal, told.get("NPOINTS"))
+    return _of_length(signal, stated.get("NPOINTS"))
 
 
 def _is_eds(path: Path, start: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The container that .bcf files are: a small file system in one file, with chained chunks, zlib or raw.
+"""The container of .bcf files: a small file system in one file, with chained chunks, zlib or raw.
 
 Only what reading needs. Every pointer and size in it is checked against the file's length before it is
 used, so that damaged containers end in an error: nothing outside the file is read, no chain is followed
@@ -188,14 +188,14 @@ class Volume:
         return VendorFileError(self.path, self._reader, "reading the container", reason)
 
     def unknown(self, reason: str) -> VendorFileError:
-        """Make the error for what is laid out in no manner known here: damage, in a version that is known."""
+        """Make the error for an unknown structure; in a version that is known it is damage."""
         (version,) = _VERSION.unpack(self._pread(0x124, _VERSION.size))
         if any(abs(version - known) < 0.01 for known in _KNOWN_VERSIONS):
             return self.error(reason)
         (chunks,) = _VOLUME.unpack(self._pread(0x148, _VOLUME.size))
         if self._length < _CHUNKS_AT + chunks * self._chunk:
             return self.error(
-                f"{reason}, and {chunks} chunks of {self._chunk} bytes are announced: truncated"
+                f"{reason}, but it announces {chunks} chunks of {self._chunk} bytes: it is truncated"
             )
         reason = f"{reason}; containers of version {version:.3g} are not known"
         return UnknownStructureError(self.path, self._reader, "reading the container", reason)
@@ -211,7 +211,7 @@ class Volume:
             raise self.error(f"it holds no {name!r} (it holds {', '.join(self.names) or 'nothing'})")
         table, size = self._entries[name]
         if size > self._length:
-            raise self.error(f"{name!r} claims {size} bytes, all has {self._length}: is it truncated?")
+            raise self.error(f"{name!r} claims {size} bytes, the file has {self._length}: is it truncated?")
         numbers = self._chain(table, -(-size // self.usable) * 4)
         raw = RawStream(self, size, np.frombuffer(numbers, "<u4"))
         if raw.read(0, len(_COMPRESSED)).tobytes() == _COMPRESSED:

@@ -1,4 +1,4 @@
-"""Signal dictionaries as rosettasciio hands them on, as maps."""
+"""Signal dictionaries of rosettasciio, as maps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FoundMap:
     ----------
     signal : three-dimensional
     energy : position of its energy axis
-    map : what is handed on
+    map : the map that is sent
     """
 
     signal: Signal
@@ -55,7 +55,7 @@ def maps_of(signals: list[Signal], *, lazy: bool, uncalibrated: str) -> list[Fou
 
     Parameters
     ----------
-    signals : all that a file holds; images among them ride along with the maps
+    signals : all that a file holds; images among them go with the maps
     lazy : whether counts are read piece by piece; else they are checked now
     uncalibrated : what to do about a map without an energy axis
 
@@ -154,7 +154,7 @@ def _chunk_rows(data: Any, energy: int) -> int:
 
 
 def _images_of(signal: Signal, others: list[Signal]) -> list[Signal]:
-    """Images whose title the map's title starts with ("Image 1", "Image 1, Map 3"); all, where none does."""
+    """Images with a title that begins the map's title ("Image 1", "Image 1, Map 3"); all, if none."""
     named = [other for other in others if title_of(other) and title_of(signal).startswith(title_of(other))]
     return named or others
 

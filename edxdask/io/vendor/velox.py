@@ -2,7 +2,7 @@
 
 Velox keeps its spectrum image in a closed format and, unless the file was pruned, the stream it came from:
 ``Data/SpectrumStream/<id>/Data``, uint16, 65535 = next pixel, anything else = the channel of one photon.
-``open`` walks each stream once in slabs: it holds its photons against the file's own sum spectrum, notes
+``open`` walks each stream once in slabs: it compares its photons with the file's own sum spectrum, records
 where rows begin and counts photons per pixel. ``bands`` reads each photon once more and puts it in place.
 """
 
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 NAME, _STAGE = "velox", "reading the photon stream"
 SLAB = 1 << 20  # elements read at a time: 2 MB
-INDEX_ENTRIES = 1 << 20  # positions kept a map: 8 MB
+INDEX_ENTRIES = 1 << 20  # positions kept per map: 8 MB
 MAX_PIXELS = 1 << 28
 THREADS = 2  # a band is decoded while nothing else is done: the next one waits until this one is stored
-PARTS = 2 * THREADS  # of a band: two of equal rows are rarely of equal work
+PARTS = 2 * THREADS  # of a band: parts with equal rows rarely take equal time
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class VeloxMap:
         self._path, self._sources, self._chosen, self._totals = path, sources, chosen, totals
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
-        """Photons of every band of ``rows`` rows whose first row is not in ``skip``."""
+        """Photons of every band of ``rows`` rows, but for first rows in ``skip``."""
         if rows < 1:
             raise ParameterError("rows", rows, "at least 1")
         height = self.header.shape[0]
@@ -141,7 +141,7 @@ def _count_dtype(largest: int) -> type[np.unsignedinteger[Any]]:
 
 
 def _streams_file(path: Path) -> h5py.File:
-    """Open a file whose chunks are read once: without a cache they go straight to the reader's array."""
+    """Open a file; its chunks are read once, so without a cache they go straight to the reader's array."""
     return h5py.File(path, "r", rdcc_nbytes=0)
 
 
@@ -249,7 +249,7 @@ def _check_storage(file: h5py.File, path: Path, stream: layout.Stream) -> None:
 
 
 def _shape(file: h5py.File, path: Path, group: layout.SpectrumImage) -> tuple[int, int]:
-    """Rows and columns: what the metadata say, held against the pixels of the first frame."""
+    """Rows and columns: what the metadata say, compared with the pixels of the first frame."""
     stream = max(group.streams, key=lambda s: s.frames)
     data = file[layout.STREAMS][stream.key]["Data"]
     end = int(stream.table[1]) if stream.frames > 1 else int(data.size)
@@ -333,14 +333,14 @@ def _verify(
         raise _bad(
             path,
             stream,
-            f"it holds {spectrum.sum()} photons, and the file's own sum spectrum {account.sum()} (or others)",
+            f"it holds {spectrum.sum()} photons, and the file's own sum spectrum {account.sum()}, or others",
         )
     done = int(state[kernels.FRAME]) * pixels + int(state[kernels.PIXEL])
     if done >= frames * pixels - 1:  # Velox may leave out the mark after the last pixel
         return
     if account is None:
         raise _bad(
-            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum tells why"
+            path, stream, f"it ends after {done} of {frames * pixels} pixels, and no sum spectrum says why"
         )
     logger.warning(
         "%s: detector %s was stopped after %d of %d pixels; its photons agree with the file's sum spectrum",

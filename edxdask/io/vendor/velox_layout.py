@@ -1,6 +1,6 @@
 """Where things are in a Velox file: its spectrum images, their streams, the shapes they may have.
 
-Names and links are JSON in one-element datasets; metadata are JSON in columns of bytes, one a frame.
+Names and links are JSON in one-element datasets; metadata are JSON in columns of bytes, one per frame.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stream:
     key, name : group in the file, name of the detector
     channels : length of its energy axis
     table : element at which each frame starts
-    spectrum : its sum spectrum by the file's own account, None where there is none to compare with
+    spectrum : its sum spectrum in the file, None where there is none to compare with
     settings : AcquisitionSettings, verbatim
     metadata : Metadata after the last frame, verbatim
     """
@@ -104,15 +104,15 @@ def spectrum_images(file: h5py.File, path: Path) -> list[SpectrumImage]:
 
 
 def missing_bytes(dataset: h5py.Dataset) -> str:
-    """Say what a dataset announces but does not hold, or nothing.
+    """Say what a dataset announces but does not hold; empty where it is complete.
 
-    HDF5 gives zeros, and without end, for chunks that were never written.
+    HDF5 gives endless zeros for chunks that were never written.
     """
     stored = int(dataset.id.get_storage_size())
     filtered = dataset.id.get_create_plist().get_nfilters() > 0
     if stored * (MAX_EXPANSION if filtered else 1) >= dataset.size * dataset.dtype.itemsize:
         return ""
-    return f"{dataset.name}: {dataset.size} elements are announced and only {stored} bytes are stored"
+    return f"{dataset.name}: it announces {dataset.size} elements, but only {stored} bytes are stored"
 
 
 def _whole(dataset: h5py.Dataset) -> np.ndarray:

@@ -37,14 +37,14 @@ NM = {"m": 1e9, "mm": 1e6, "um": 1e3, "µm": 1e3, "nm": 1.0, "A": 0.1}
 
 
 def check_same_axis(path: Path, streams: list[Stream]) -> None:
-    """Detectors can only be summed where they share an energy axis."""
+    """Detectors can only be summed if they have the same energy axis."""
     axes = {(s.channels, *_axis(path, s)) for s in streams}
     if len(axes) > 1:
         raise ParameterError(
             "detectors",
             "sum",
             f"one energy axis; {path} has (channels, keV offset, keV scale) {sorted(axes)}",
-            "Read them apart with detectors='separate'.",
+            "Read them separately: detectors='separate'.",
         )
 
 
@@ -147,7 +147,7 @@ def _each_degrees(streams: list[Stream], key: str) -> list[float] | None:
 
 
 def _mean_time(file: h5py.File, streams: list[Stream], key: str, chosen: tuple[int, int]) -> float | None:
-    """Seconds in the chosen frames, averaged over detectors; Velox's times run on from frame to frame."""
+    """Seconds in the chosen frames, averaged over detectors; Velox's times accumulate from frame to frame."""
     times = []
     for stream in streams:
         first, last = min(chosen[0], stream.frames), min(chosen[1], stream.frames)
@@ -182,7 +182,7 @@ def _elements(file: h5py.File, group: SpectrumImage) -> list[str] | None:
 
 
 def _verbatim(file: h5py.File, group: SpectrumImage, streams: list[Stream]) -> dict[str, Any]:
-    """Collect the JSON that belongs to the map, as it stands in the file."""
+    """Collect the JSON that belongs to the map, as it is in the file."""
     return {
         "Version": json_object(file["Version"]),
         "Info": json_object(file["Info"]) if "Info" in file else {},

@@ -1,4 +1,4 @@
-"""Says that kernels are being compiled: a first run that is silent for seconds looks stuck."""
+"""Says that kernels are being compiled: a first run that is silent for seconds seems stuck."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class _Announcer(event.Listener):
             logger.warning(MESSAGE)
 
     def on_end(self, happening: event.Event) -> None:
-        """Nothing to do, but the base class asks for it."""
+        """Nothing to do, but the base class requires it."""
 
 
 def announce_compilation() -> None:
-    """Log one line when kernels of this process are compiled; nothing where they lie in numba's cache.
+    """Log one line when kernels of this process are compiled; nothing where they are in numba's cache.
 
     A warning, so that it is seen without settings for the log.
     """

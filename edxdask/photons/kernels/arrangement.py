@@ -1,11 +1,11 @@
-"""How the counts of a block are arranged for sweeps, and the kernels that arrange them and take them back.
+"""How the counts of a block are arranged for sweeps, and the kernels that arrange them and undo it.
 
-All that a sweep does with a count is the same for every pixel and channel, so counts lie side by side in
+All that a sweep does with a count is the same for every pixel and channel, so counts are side by side in
 *lanes*, which a processor works on at once. A *group* is as many pixels, or strips, as there are lanes.
-Channels that most pixels have counts in are held dense: the counts of a group of pixels in such a channel lie
+Channels that most pixels have counts in are held dense: the counts of a group of pixels in such a channel are
 side by side, zeros too. The photons of the other channels are cut into *strips* of one pixel each, so that a
-few bright pixels do not make the others wait. Sweeps go through the pixels in *batches*, whose numbers stay
-near the processor; the strips of a batch share its groups, sorted by length.
+few bright pixels do not slow down the others. Sweeps go through the pixels in *batches*; their numbers stay
+in the processor's cache; the strips of a batch are in its groups, sorted by length.
 
 Every backend takes blocks in this arrangement (``contract.BlockArrays``); no other module knows its sizes.
 """
@@ -29,14 +29,14 @@ def count_entries(channel, out):
 
 @njit(cache=True, nogil=True)
 def part_photons(indptr, channel, count, place, dense, out_indptr, out_channel, out_count):
-    """Write entries whose channel has a ``place`` to ``dense``, the others to ``out``."""
+    """Write entries with a ``place`` for their channel to ``dense``, the others to ``out``."""
     n = 0
     for i in range(indptr.size - 1):
         group = dense[i // LANES]
         lane = i % LANES
         for j in range(indptr[i], indptr[i + 1]):
             row = place[channel[j]]
-            if row >= 0:  # entries rise, so that this changes seldom and is foreseen
+            if row >= 0:  # entries rise, so that this changes rarely and is predicted
                 group[row, lane] = count[j]
             else:
                 out_channel[n] = channel[j]
@@ -50,7 +50,7 @@ def sort_strips(indptr, batch_starts, owner, start, length):
     """Cut the entries of each pixel into strips, and sort those of a batch, the longest first.
 
     Strips of the same length keep their order, so that a pixel's whole ones come in the order of its entries
-    and before its last. Lanes that get no strip are left as they are.
+    and before its last. Lanes without a strip are not changed.
     """
     ends = np.empty(STRIP + 1, dtype=np.int64)
     for b in range(batch_starts.size - 1):
@@ -158,9 +158,9 @@ def unlay_strips(first, block, at, out_channel, out_count):
 
 @njit(cache=True, nogil=True)
 def merge_dense(first, block, indptr, at, out_channel, out_count):
-    """Merge the counts of channels held dense into each pixel's entries, which stand from ``at`` on.
+    """Merge the counts of channels held dense into each pixel's entries, which begin at ``at``.
 
-    Both rise, so one walk along both does it; it never writes over what it has still to read.
+    Both rise, so one walk along both is enough; it never overwrites what it has still to read.
     """
     dense_channels, dense = block.dense_channels, block.dense
     for i in range(indptr.size - 1):
@@ -172,7 +172,7 @@ def merge_dense(first, block, indptr, at, out_channel, out_count):
             channel = out_channel[j]
             count = out_count[j]
             while row < dense_channels.size and dense_channels[row] < channel:
-                out_channel[n] = dense_channels[row]  # a zero is written over by what follows
+                out_channel[n] = dense_channels[row]  # a zero is overwritten by the next entry
                 out_count[n] = group[row, lane]
                 n += group[row, lane] != 0
                 row += 1

@@ -1,8 +1,9 @@
 """Which kernels run: the vector ones, or ordinary loops. The one place that decides.
 
 ``EDXDASK_KERNELS`` may name one of ``BACKENDS``. Without it the vector kernels run, and the plain ones, with
-one warning, where those cannot be compiled: with another numba or llvmlite, or on a processor that LLVM makes
-no such code for. To add a backend: a module with the functions of ``contract.Kernels``, and its name here.
+one warning, where those cannot be compiled: with another numba or llvmlite, or on a processor for
+which LLVM cannot make such code. To add a backend: a module with the functions of ``contract.Kernels``, and
+its name here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ VECTOR, PLAIN = "vector", "plain"
 BACKENDS = {VECTOR: "edxdask.photons.kernels.vector", PLAIN: "edxdask.photons.kernels.plain"}
 
 _choosing = threading.Lock()
-_chosen: dict[str, str] = {}  # the backend by what the variable was when it was first asked for
+_chosen: dict[str, str] = {}  # the backend by the variable's value at first use
 
 
 def kernels() -> Kernels:
@@ -59,9 +60,11 @@ def _choose(wanted: str) -> str:
         return VECTOR
     if wanted:
         fix = f"export {VARIABLE}={PLAIN}"
-        raise ParameterError(VARIABLE, wanted, f"kernels that can be compiled here; these not: {reason}", fix)
+        raise ParameterError(
+            VARIABLE, wanted, f"kernels that can be compiled here; these cannot: {reason}", fix
+        )
     warnings.warn(
-        f"edxdask's vector kernels cannot be compiled here ({reason}): ordinary loops take their place. "
+        f"edxdask's vector kernels cannot be compiled here ({reason}): ordinary loops are used instead. "
         f"Results are the same, but work on photons is several times slower. export {VARIABLE}={PLAIN} does "
         "the same without this warning.",
         RuntimeWarning,
@@ -74,7 +77,7 @@ def _why_no_vectors() -> str:
     """Return why the vector kernels cannot be compiled; empty where they can."""
     try:
         importlib.import_module(f"{BACKENDS[VECTOR]}.probe").probe()
-    except Exception as error:  # whatever a compiler may raise; who called is told the reason
+    except Exception as error:  # a compiler may raise anything; the caller gets the reason
         lines = str(error).strip().splitlines()
         return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
     return ""

@@ -3,7 +3,7 @@
 Both methods are exact up to the rounding of double precision: sequential search of the distribution where
 few successes are expected, and transformed rejection elsewhere (algorithm BTRS; W. Hörmann, Journal of
 Statistical Computation and Simulation 46 (1993) 101), which takes about 1.3 pairs of uniform numbers
-whatever the number of trials.
+for any number of trials.
 """
 
 import math
@@ -23,7 +23,7 @@ _TAIL = np.array(
 
 @njit(cache=True, nogil=True)
 def _stirling_tail(k):
-    """Return what Stirling's formula lacks of ln k!."""
+    """Return the difference of ln k! to Stirling's formula."""
     if k < _TAIL.size:
         return _TAIL[np.int64(k)]
     inverse = 1.0 / (k + 1.0)
@@ -42,7 +42,7 @@ def _searched(trials, probability, key, draw):
         u -= term
         successes += 1
         term *= odds * (trials - successes + 1) / successes
-        if term < 1e-300:  # rounding at u -> 1: nothing is left to be found
+        if term < 1e-300:  # rounding at u -> 1: nothing is left to find
             break
     return successes
 

@@ -1,4 +1,4 @@
-"""Photons as shuffled bits: bit ``k`` of all counts of a piece of an array, eight a byte, lowest first.
+"""Photons as shuffled bits: bit ``k`` of all counts of a piece of an array, eight per byte, lowest first.
 
 That is how Blosc's bitshuffle lays out a piece before it is compressed. Nearly all of these bytes are zero in
 an EDX cube, so only the bits that some count has are written, and no dense array is ever made.
@@ -20,7 +20,7 @@ class PhotonArrays(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """Where photons lie in an array: rows of the block's ``width`` pixels.
+    """Where photons are in an array: rows of the block's ``width`` pixels.
 
     In the array a row is ``stride`` pixels long, and it is cut into pieces of ``size`` elements.
     """
@@ -32,7 +32,7 @@ class Pieces(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def piece_bits(photons, pieces, bits):
-    """Or together the counts of each piece."""
+    """Combine the counts of each piece by bitwise or."""
     indptr, channel, count, channels = photons
     width, stride, size = pieces
     for p in range(indptr.size - 1):

@@ -1,8 +1,8 @@
-"""What a backend of kernels offers, and the arrays it is given: the seam where another one (a GPU's) goes in.
+"""What a backend of kernels offers, and the arrays it is given: the place for another one (a GPU's).
 
-A backend is a module with the functions of ``Kernels``; ``backend.py`` chooses among them, and nothing else
+A backend is a module with the functions of ``Kernels``; ``backend.py`` chooses among them, and no other code
 asks which one it is. All take and give C-contiguous NumPy arrays in the machine's byte order; what they copy
-them to (rows padded to whole vectors, memory of a device) is theirs alone. ``arrangement.py`` makes the
+them to (rows padded to whole vectors, memory of a device) is private to them. ``arrangement.py`` makes the
 arrays of a block for all of them, so that blocks may be kept in files and travel between machines that run
 different backends.
 
@@ -166,5 +166,5 @@ class Kernels(Protocol):
     def extrapolate(self, now: np.ndarray, before: np.ndarray, momentum: float) -> None:
         """Multiply ``now`` by (now / before) ** momentum; ``before`` becomes what ``now`` was; both flat F.
 
-        The factor lies between a half and two, and is 1 where ``before`` is zero.
+        The factor is between a half and two, and is 1 where ``before`` is zero.
         """

@@ -1,9 +1,9 @@
 """Reductions of dense blocks, for work that touches every count once.
 
-Plain adds over whole rows are what the compiler turns into full-width vector instructions: 24 to 38 GB/s a
+Plain adds over whole rows are what the compiler turns into full-width vector instructions: 24 to 38 GB/s per
 core on a 64 × 64 × 4096 uint16 chunk at any fill. The eight-byte skip that makes photon blocks cheap gave 27
 GB/s at 10 counts per pixel, 10 at 100 and 6 at 400, so these kernels do not branch on the data. A row of sums
-(4096 channels in uint32 are 16 KiB) stays in the first-level cache while the pixels of its group stream past.
+(4096 channels in uint32 are 16 KiB) stays in the first-level cache while the pixels of its group are read.
 """
 
 from numba import njit

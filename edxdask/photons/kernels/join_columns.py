@@ -17,7 +17,7 @@ def interleaved_indptr(indptr, piece_indptr, rows, piece_width, width, first_col
 def copy_piece(
     indptr, channel, count, piece_indptr, piece_channel, piece_count, rows, piece_width, width, first_column
 ):
-    """Copy one piece's photons to their place; pixels of a row stand together, so each row is one run."""
+    """Copy one piece's photons to their place; pixels of a row are together, so each row is one run."""
     for row in range(rows):
         start = piece_indptr[row * piece_width]
         stop = piece_indptr[(row + 1) * piece_width]

@@ -1,6 +1,6 @@
-"""Photon blocks added up, cut and joined, photon by photon: no dense cube in between.
+"""Photon blocks summed, cut and joined, photon by photon: no dense cube in between.
 
-A group of pixels is added up in one dense row of the energy axis, which stays in the first-level cache;
+A group of pixels is summed in one dense row of the energy axis, which stays in the first-level cache;
 a bitmap of the channels that were hit gives them back in order without a walk over the zeros.
 """
 

@@ -1,7 +1,7 @@
 """The backend of ordinary loops: what the vector kernels do, one photon at a time, for people to read.
 
-Sums are made in double precision throughout, so that it also is what the others are tested against. Each
-batch of pixels is first written out as a list of its photons; all else is loops over that list.
+All sums are made in double precision, so that it is also the reference in tests of the others. Each
+batch of pixels is first written out as a list of its photons; the rest is loops over that list.
 """
 
 from typing import NamedTuple
@@ -48,7 +48,7 @@ def _list_batch(block, batch, pixels, found):
 
 
 def _batches(block, pixels):
-    """Yield ``(pixels, photons)`` of each batch: where its pixels lie, and a ``PhotonList``."""
+    """Yield ``(pixels, photons)`` of each batch: where its pixels are, and a ``PhotonList``."""
     rows = np.diff(block.group_starts[block.batch_starts]).max(initial=0)
     room = rows * LANES + BATCH_PIXELS * block.dense_channels.size
     found = PhotonList(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room))

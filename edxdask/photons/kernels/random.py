@@ -1,7 +1,7 @@
-"""Counter-based random numbers: a pure function of (seed, stream, pixel, draw), so of no chunk or worker.
+"""Counter-based random numbers: a pure function of (seed, stream, pixel, draw), not of chunk or worker.
 
 A key is hashed from (seed, stream, pixel); draw n of that key is the SplitMix64 output (G. L. Steele et al.,
-OOPSLA 2014) n steps on. Every use (simulation, thinning, random starts) takes a stream of its own.
+OOPSLA 2014) n steps on. Every use (simulation, thinning, random starts) takes a separate stream.
 All integers are np.uint64: numba turns a mix of int64 and uint64 into a float.
 """
 

@@ -1,6 +1,6 @@
-"""Binomial thinning: every photon of small counts goes one way or the other by a random number of its own.
+"""Binomial thinning: every photon of small counts goes to one part or the other by its own random number.
 
-Large counts are split by one binomial number each, so that no time depends on how large they are.
+Large counts are split by one binomial number each, so that time does not depend on how large they are.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ def thin_photons(indptr, channel, count, pixel_index, seed, threshold, taken):
     """Write to ``taken`` how many of each entry's photons go to the first part.
 
     The probability is ``threshold`` in units of 2**-53. Number ``m`` of channel ``e`` is draw
-    ``m * 65536 + e`` of its pixel's key, whatever else is there: of photon ``m``, where there are at most
-    ``ONE_BY_ONE``.
+    ``m * 65536 + e`` of its pixel's key, independent of everything else: of photon ``m``, where there are at
+    most ``ONE_BY_ONE``.
     """
     probability = np.float64(threshold) * _PROBABILITY
     for i in range(indptr.size - 1):
@@ -50,10 +50,10 @@ def split_lengths(indptr, count, taken, first_indptr, second_indptr):
 
 @njit(cache=True, nogil=True)
 def split_photons(channel, count, taken, first_channel, first_count, second_channel, second_count):
-    """Distribute the entries to the two parts, which have room for one entry more than they get.
+    """Distribute the entries to the two parts, which are one entry longer than what they get.
 
-    Every entry is written to both and the place kept or not: a branch on a random number is missed half of
-    the time.
+    Every entry is written to both and the place kept or not: a processor predicts a branch on a random number
+    wrongly half of the time.
     """
     a = 0
     b = 0

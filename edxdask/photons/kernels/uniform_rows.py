@@ -1,4 +1,4 @@
-"""Tables of uniform random numbers, one row a key."""
+"""Tables of uniform random numbers, one row per key."""
 
 from numba import njit
 

@@ -6,9 +6,9 @@ import numba as nb
 import numpy as np
 
 EM_ROUNDS, NEWTON_ROUNDS, SWEEPS = 10, 40, 60
-TOLERANCE = 1e-9  # gain of log-likelihood at which a pixel's fit stands
+TOLERANCE = 1e-9  # gain of log-likelihood at which a pixel's fit has converged
 LEAST = 1e-12
-LEAST_WEIGHT = 0.5  # photons, in the information: a column at 0 would look as if it were known exactly
+LEAST_WEIGHT = 0.5  # photons, in the information: a column at 0 would seem exactly known
 
 
 @nb.njit(cache=True, nogil=True)
@@ -34,7 +34,7 @@ def fit_pixels(counts, rows, weights, covariance):
 
 @nb.njit(cache=True, nogil=True)
 def _likelihood(place, seen, rows, weights):
-    """Negative log-likelihood, to a constant."""
+    """Negative log-likelihood, up to a constant."""
     value = 0.0
     for m in range(weights.size):
         value += weights[m]
@@ -48,7 +48,7 @@ def _likelihood(place, seen, rows, weights):
 
 @nb.njit(cache=True, nogil=True)
 def _slopes(place, seen, rows, weights, slope, curvature):
-    """Gradient and Hessian of the negative log-likelihood; of both only what the counts make."""
+    """Gradient and Hessian of the negative log-likelihood; only the part of both from the counts."""
     size = weights.size
     slope[:] = 1.0
     curvature[:] = 0.0

@@ -134,7 +134,7 @@ def test_the_user_is_told_which_channels_the_files_own_spectrum_vouches_for(tmp_
     everything = frames.sum((0, 1, 2))
     below, total = everything[:96].sum(), everything.sum()
     header, _ = map_of(READER, write_pts(tmp_path / "a.pts", frames))
-    assert f"channels 96 to 2143; {below} of {total} photons lie beyond" in header.unverified
+    assert f"channels 96 to 2143; {below} of {total} photons are beyond" in header.unverified
     kept = np.zeros(2048, np.int64)
     kept[:204] = everything[96:]
     kept[[10, 44]] -= 1  # the real file is corrected there

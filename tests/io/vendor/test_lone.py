@@ -147,10 +147,10 @@ def test_counts_per_second_become_counts_by_the_live_time(tmp_path, unit):
     [
         (COUNTS * 0.37, {}, r"not whole numbers \([\d.]+ in channel \d+\).*Export the counts themselves"),
         (COUNTS / COUNTS.sum(), {}, "not whole numbers"),
-        (COUNTS / 11.0, {"YUNITS": "cps"}, r"times its live time of 12\.5 s no whole numbers"),
-        (COUNTS / 12.5, {"YUNITS": "cps", "drop": ["LIVETIME"]}, "no live time to turn them back"),
-        (COUNTS - 31, {}, "no counts of photons"),
-        (np.where(np.arange(CHANNELS) == 3, np.nan, COUNTS), {}, "no counts of photons"),
+        (COUNTS / 11.0, {"YUNITS": "cps"}, r"times its live time \(12\.5 s\) they are not whole"),
+        (COUNTS / 12.5, {"YUNITS": "cps", "drop": ["LIVETIME"]}, "no live time to convert them"),
+        (COUNTS - 31, {}, "not counts of photons"),
+        (np.where(np.arange(CHANNELS) == 3, np.nan, COUNTS), {}, "not counts of photons"),
     ],
 )
 def test_values_that_are_no_counts_are_refused_with_the_way_out(tmp_path, values, options, said):

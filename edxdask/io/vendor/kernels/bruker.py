@@ -6,8 +6,8 @@ the channel of every pulse in 16 bits; 1 in 12 bits, high bits first, in 16-bit 
 of channels (width, number, base value, what comes on top in half the width each), then the size of a list of
 additional pulses and that list.
 
-No byte is read before it is known to lie inside ``data``, and no channel is counted before it is known to
-lie below the last channel the pixel's header names. Every loop moves forward: damage ends in a status.
+No byte is read before it is known to be inside ``data``, and no channel is counted before it is known to
+be below the last channel the pixel's header names. Every loop moves forward: damage ends in a status.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from numba import njit
 
 HEADER = 22
 MAX_CHANNELS = 65536
-GROUP = 16  # channels that share a flag, so that gathering a pixel skips what it does not hold
+GROUP = 16  # channels with a common flag, so that gathering a pixel skips what it does not hold
 MAX_PACKED = 1 << 20  # more bytes than 65536 runs of one channel take
 
 # Places in the cursor. LEFT is -1 where the next thing is a row's pixel count; X is the last pixel's.
@@ -37,7 +37,7 @@ def _u32(data, at):
 
 @njit(cache=True, nogil=True)
 def _pixel_size(data, at):
-    """Bytes of the pixel whose header stands at ``at``, or a negative status."""
+    """Bytes of the pixel with its header at ``at``, or a negative status."""
     packing, pulses, size = _u16(data, at + 12), _u16(data, at + 16), _u32(data, at + 18)
     if packing > 1:
         if size < 4 or size > MAX_PACKED:
@@ -150,7 +150,7 @@ def _spectrum(data, at, size, hist, groups):
 
 @njit(cache=True, nogil=True)
 def _gather(last, cursor, hist, groups, channel, count):
-    """Move ``hist`` to ``channel`` and ``count`` (which may be empty: then it is only looked at)."""
+    """Move ``hist`` to ``channel`` and ``count`` (which may be empty: then it is only checked)."""
     n = cursor[ENTRIES]
     keep = channel.size > 0
     for group in range((last + GROUP - 1) // GROUP):
@@ -173,7 +173,7 @@ def _gather(last, cursor, hist, groups, channel, count):
 
 @njit(cache=True, nogil=True)
 def _pixel(data, cursor, width, hist, groups, channel, count, pixel, ends):
-    """Decode the pixel that the cursor stands at and move on; or return why not."""
+    """Decode the pixel at the cursor and move on; or return why not."""
     at, keep = cursor[POSITION], channel.size > 0
     if at + HEADER > data.size:
         return MORE
@@ -209,10 +209,10 @@ def decode(data, cursor, last_row, width, hist, groups, channel, count, pixel, e
     Parameters
     ----------
     data : (n,) uint8, the stream from somewhere on
-    cursor : (CURSOR,) int64, where it stands and what it saw; moved to the next whole pixel
+    cursor : (CURSOR,) int64, where it is and what it saw; moved to the next whole pixel
     width : pixels of a full row
     hist, groups : (MAX_CHANNELS,) uint32 and (MAX_CHANNELS / GROUP,) uint8, all zero; zero again on success
-    channel, count : entries, at least MAX_CHANNELS; or empty arrays to look without keeping
+    channel, count : entries, at least MAX_CHANNELS; or empty arrays to check without keeping
     pixel, ends : pixel number (row * width + x) and end of its entries, for every pixel that is kept
 
     Returns

@@ -82,7 +82,7 @@ def count_photons(words, step_y, step_x, pixels, image, spectrum):
 
 @njit(cache=True, nogil=True)
 def place_photons(words, step_y, step_x, width, cursor, channel):
-    """Write each photon's channel at its pixel's cursor, which moves on; all photons must be on the map."""
+    """Write each photon's channel at its pixel's cursor, which advances; all photons must be on the map."""
     x = np.int64(0)
     y = np.int64(0)
     previous = np.int64(-1)

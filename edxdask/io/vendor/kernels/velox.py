@@ -18,7 +18,7 @@ _ZERO, _ONE, _SIX = np.uint64(0), np.uint64(1), np.uint64(6)
 
 @njit(cache=True, nogil=True)
 def scan(slab, base, state, frames, pixels, step, chosen, starts, spectrum, totals):
-    """Walk ``slab``, whose first element is number ``base`` of the stream; return whether it was all valid.
+    """Walk ``slab``, which begins at element ``base`` of the stream; return whether it was all valid.
 
     ``starts`` gets the element at which every ``step``-th pixel of every frame begins, ``spectrum`` every
     photon, ``totals`` the photons per pixel of the frames ``chosen[0] <= frame < chosen[1]``.
@@ -73,7 +73,7 @@ def place(slab, pixel, cursor, stop, channel):
     """Put the channels of ``slab`` where ``cursor`` says; return the pixel it ends in.
 
     ``pixel`` counts from the band's first and may start below zero: photons before the band are passed over.
-    ``OVERFLOW`` says that a pixel holds more than ``stop`` has room for.
+    ``OVERFLOW`` says that a pixel holds more than fits before ``stop``.
     """
     i = 0
     while pixel < 0 and i < slab.size:

@@ -1,6 +1,6 @@
-"""The backend whose inner loops are vectors of sixteen lanes, written as LLVM IR: as fast as a processor can.
+"""The backend with inner loops over vectors of sixteen lanes, written as LLVM IR: as fast as a processor can.
 
-In the order of a reading: ``registers`` (vectors in numba), ``logarithms``, ``lanes`` (what is done with
+Read in this order: ``registers`` (vectors in numba), ``logarithms``, ``lanes`` (what is done with
 sixteen counts at a time), ``dense_channels`` and ``strips`` (where these come from), ``scratch`` (memory),
 ``batches`` (of pixels), ``updates`` and ``products`` (the functions of the contract).
 """

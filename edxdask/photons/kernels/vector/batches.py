@@ -1,8 +1,8 @@
-"""What every kernel does with a batch of pixels: rows in and out, lanes turned, sums over photons.
+"""What every kernel does with a batch of pixels: rows in and out, lanes transposed, sums over photons.
 
-The work that has phases in it (dot products, sums) runs on sixteen counts at a time (see ``lanes``): of
+The work over phases (dot products, sums) runs on sixteen counts at a time (see ``lanes``): of
 sixteen pixels in a channel that is held dense (see ``dense_channels``), or of sixteen strips of photons (see
-``strips``). What is done once per pixel runs on short vectors of its numbers (see ``registers``).
+``strips``). Work done once per pixel runs on short vectors of its numbers (see ``registers``).
 """
 
 from edxdask.photons.kernels.arrangement import LANES
@@ -24,15 +24,15 @@ from edxdask.photons.kernels.vector.strips import (
 )
 
 ACROSS = (0,) * LANES
-AHEAD = 8192  # entries: what is asked for when its time has come is waited for
+AHEAD = 8192  # entries: a prefetch that is too late makes the processor wait
 
 
 @helper
 def copy_in(width, values, first, last, rows):
     """Rows ``first`` to ``last`` of ``values``, into rows of ``rows`` that are as wide or wider.
 
-    Written out, since numba takes seconds to compile a copy of slices; and twice, since a copy of as many
-    numbers as ``width`` has needs no inner loop.
+    Written as loops, since numba takes seconds to compile a copy of slices; and twice, since a copy of
+    exactly ``width`` numbers needs no inner loop.
     """
     if values.shape[1] == len(width):
         for i in range(last - first):
@@ -73,7 +73,7 @@ def turn_all(width, groups, rows, across):
 
 @helper
 def turn_all_back(width, groups, across, rows):
-    """Set each pixel's row to what lanes of ``across`` hold for it, or to zero where there are no groups."""
+    """Set each pixel's row to its lanes of ``across``, or to zero where there are no groups."""
     if groups == 0:
         for i in range(rows.shape[0]):
             for c in range(rows.shape[1]):
@@ -92,14 +92,14 @@ def add_rows(like, rows, last, total):
 
 @helper
 def fetch_rows(array, first, last):
-    """Ask for the rows of sixteen that come some time after these."""
+    """Prefetch the rows of sixteen that are needed some time after these."""
     for place in range(first * LANES + AHEAD, last * LANES + AHEAD, LINE // array.itemsize):
         fetch(array, place)
 
 
 @helper
 def find_all_places(channel, first, last, length, place):
-    """Where the rows of channels begin in a table whose rows are ``length`` long."""
+    """Where the rows of channels begin in a table with rows ``length`` long."""
     for n in range(last - first):
         find_places(channel, first + n, length, place, n)
 

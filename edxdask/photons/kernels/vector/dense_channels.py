@@ -1,9 +1,9 @@
 """Work on channels that are held dense: sixteen pixels side by side, and no index.
 
-Half of a spectrum image's non-zeros lie in the few channels of its strong lines, where most pixels have
+Half of a spectrum image's non-zeros are in the few channels of its strong lines, where most pixels have
 counts. There the counts of sixteen pixels are one vector. Two orders of the loops: ``gains`` runs along the
-channels of one group of pixels, whose sums stay in registers; ``spread`` runs along the groups of one
-channel, whose sums stay there.
+channels of one group of pixels, and its sums stay in registers; ``spread`` runs along the groups of one
+channel, and its sums stay there.
 """
 
 from llvmlite import ir
@@ -50,8 +50,8 @@ def _gains(ratios, logs):
     """Sum of ``ratio * table`` over the channels of a group of pixels, into rows of ``gains``.
 
     The factor is the count itself where not ``ratios``. With ``logs`` also Σ count · log(fit), into
-    ``log_sums``. ``curve`` is as long as the rows of ``curve_table``, whose Σ ratio / fit · row goes to
-    ``curve_gains``; where it is empty nothing is done. ``model`` and ``sums`` are ``Model`` and ``Sums`` of
+    ``log_sums``. ``curve`` is as long as the rows of ``curve_table``; its Σ ratio / fit · row goes to
+    ``curve_gains``; if it is empty, this is left out. ``model`` and ``sums`` are ``Model`` and ``Sums`` of
     ``scratch``; their abundances and gains have sixteen pixels side by side.
     """
 

@@ -1,4 +1,4 @@
-"""Sixteen lanes side by side: what a sweep does with counts, whichever way they are stored.
+"""Sixteen lanes side by side: what a sweep does with counts, however they are stored.
 
 A lane is a pixel, or a strip of a pixel's photons. A fit, a division, a logarithm and the sums of an update
 are then the same instructions for sixteen counts at once, and need no sum across a vector. Channels that are
@@ -23,7 +23,7 @@ from edxdask.photons.kernels.vector.registers import (
 )
 
 QUICK = (*FAST, "afn", "arcp", "ninf")  # an estimate, refined: right to rounding, for fits that are finite
-LOG_STEPS = 8  # terms that are added in single precision before their sum goes on in double
+LOG_STEPS = 8  # terms that are added in single precision before their sum continues in double
 
 
 def fields(builder, *tuples):
@@ -55,7 +55,7 @@ class Frame:
         return ir.Constant(ir.IntType(64), number)
 
     def index(self, kind, value):
-        """Return a whole number of any type as one that names places."""
+        """Return a whole number of any type as an index."""
         return self.context.cast(self.builder, value, kind, types.intp)
 
     def row(self, name, row):
@@ -77,7 +77,7 @@ class Frame:
         return found if element == place.type else self.builder.zext(found, place.type)
 
     def variable(self, kind):
-        """Variable of a vector type, zero from here on: within a loop, in every turn."""
+        """Variable of a vector type, zero at this point: within a loop, in every turn."""
         found = cgutils.alloca_once(self.builder, kind)
         self.builder.store(ir.Constant(kind, None), found)
         return found
@@ -89,7 +89,7 @@ class Frame:
             b.store(_mul_add(b, factor, vector, b.load(total, typ=vector.type)), total)
 
     def ratio(self, counts, amounts, spectra):
-        """Return counts over the modelled ones, and these, clamped from below."""
+        """Return counts over modelled counts, and the latter, clamped from below."""
         b = self.builder
         fit = b.fmul(amounts[0], spectra[0], flags=FAST)
         for amount, own in zip(amounts[1:], spectra[1:], strict=True):

@@ -1,4 +1,4 @@
-"""Logarithms of vectors, from nothing but additions, multiplications and shifts."""
+"""Logarithms of vectors, from additions, multiplications and shifts only."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A trial of what the vector kernels are made of, on the smallest arrays; it compiles in a second."""
+"""A test of the parts of the vector kernels, on the smallest arrays; it compiles in a second."""
 
 import numpy as np
 
@@ -18,9 +18,9 @@ def _turn_and_fetch(phases, rows, across):
 def probe():
     """Raise what the compiler raises, or an ``ArithmeticError`` where compiled code gives wrong numbers.
 
-    Bits of masks, loads and stores, logarithms and quotients of vectors, rows that are turned, and requests
-    to memory: the kinds of code that a compiler may lack. Of the types that come first in a run, so that
-    little compiles for this alone.
+    Bits of masks, loads and stores, logarithms and quotients of vectors, transposed rows, and prefetches:
+    the kinds of code that a compiler may lack. It uses the types that come first in a run, so that
+    little is compiled for this alone.
     """
     indptr = np.zeros(2, np.int64)
     counts = np.array([[0, 3] * 20], np.uint16)

@@ -28,7 +28,7 @@ from edxdask.photons.kernels.vector.scratch import (
 )
 from edxdask.photons.kernels.vector.updates import log_total
 
-MOST_COLUMNS = 32  # of curvatures at once: as many as there are vectors that sums stay in
+MOST_COLUMNS = 32  # curvatures at once: as many as vectors that hold sums
 
 
 @kernel

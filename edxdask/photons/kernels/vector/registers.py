@@ -51,7 +51,7 @@ def _load_from(context, builder, array_type, array, start, lanes):
 
 
 def _load_row(context, builder, array_type, array, row, lanes):
-    """Vector of row ``row`` of an array whose rows are ``lanes`` long."""
+    """Vector of row ``row`` of an array with rows ``lanes`` long."""
     start = builder.mul(row, ir.Constant(row.type, lanes))
     return _load_from(context, builder, array_type, array, start, lanes)
 
@@ -66,7 +66,7 @@ def _store_to(context, builder, array_type, array, start, vector):
 
 
 def _store_row(context, builder, array_type, array, row, vector):
-    """Write ``vector`` as row ``row`` of an array whose rows are as long."""
+    """Write ``vector`` as row ``row`` of an array with rows of that length."""
     start = builder.mul(row, ir.Constant(row.type, vector.type.count))
     _store_to(context, builder, array_type, array, start, vector)
 
@@ -217,7 +217,7 @@ def _fold(builder, vector, width):
 
 @intrinsic
 def fetch(typingctx, array, place):
-    """Ask for what lies at a place of an array, or beyond its end, to be brought near the processor."""
+    """Prefetch what is at a place of an array, or beyond its end, into the processor's cache."""
 
     def codegen(context, builder, signature, args):
         array, place = zip(signature.args, args, strict=True)

@@ -1,6 +1,6 @@
-"""What the vector kernels are given beside the counts: rows of whole vectors, and memory to work in.
+"""What the vector kernels get beside the counts: rows of whole vectors, and memory to work in.
 
-Named tuples go to compiled code as they are. Rows begin where a line of the cache does: one that lies in two
+Named tuples go to compiled code as they are. Rows begin where a line of the cache begins: a row in two
 lines takes twice as long.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from edxdask.photons.kernels.arrangement import BATCH_PIXELS, LANES, STRIP
 from edxdask.photons.kernels.vector.strips import ROW
 
-LINE = 64  # bytes that come near the processor together
+LINE = 64  # bytes of a cache line
 KEPT_ROWS = 8192  # of sixteen numbers, half a megabyte in single precision; enough for any one group
 
 
@@ -55,8 +55,8 @@ class Strips(NamedTuple):
     ----------
     group_starts, owner, channel, counts : of ``BlockArrays``
     place, curve_place : (64, 16), where the rows of the channels of a group's photons begin
-    weight : (64, 16) float64, what these photons are worth
-    spectra_rows : (rows, 16), the spectra at a batch's photons, kept where there is room for all
+    weight : (64, 16) float64, weight of these photons
+    spectra_rows : (rows, 16), the spectra at a batch's photons, kept if all fit
     """
 
     group_starts: np.ndarray
@@ -96,7 +96,7 @@ class Work(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What makes a fit: spectra, abundances and the least fit; and what curvatures are summed with."""
+    """Parts of a fit: spectra, abundances and the least fit; and the products for curvatures."""
 
     table: np.ndarray
     curve_table: np.ndarray
@@ -137,7 +137,7 @@ def padded_rows(matrix, dense_channels, widths):
 
 
 def empty_rows(channels, dense_channels, widths):
-    """Room for sums in double precision, ``Rows`` of zeros."""
+    """Memory for sums in double precision, ``Rows`` of zeros."""
     return Rows(
         *aligned_zeros(
             ((channels, len(widths.columns)), np.float64),
@@ -161,9 +161,9 @@ def padded(values, columns, dtype):
 
 
 def counts_for(block, dtype, kept_width=0):
-    """Return ``Counts`` of a block, with room for ``kept_width`` vectors of spectra at each of its photons.
+    """Return ``Counts`` of a block, with space for ``kept_width`` vectors of spectra at each of its photons.
 
-    Spectra are kept only as far as they stay near the processor.
+    Spectra are kept only as far as they fit in the processor's cache.
     """
     longest = np.diff(block.group_starts[block.batch_starts]).max(initial=0) * kept_width
     kept = (min(int(longest), KEPT_ROWS), LANES)

@@ -1,8 +1,8 @@
-"""Photons in strips: sixteen pixels' lists side by side, one photon of each a step.
+"""Photons in strips: sixteen pixels' lists side by side, one photon of each per step.
 
-The rows of sixteen photons' channels are loaded and turned, so that a lane has its own numbers: what follows
+The rows of sixteen photons' channels are loaded and transposed, so that a lane has its own numbers: the rest
 is the same as for channels held dense. A strip belongs to a pixel, its ``owner``; a pixel may have several,
-so that a few bright ones do not make the others wait.
+so that a few bright ones do not slow down the others.
 """
 
 from llvmlite import ir
@@ -25,7 +25,7 @@ from edxdask.photons.kernels.vector.registers import (
 )
 
 PLACES = ir.VectorType(ir.IntType(32), LANES)
-ROW = 4  # numbers that are turned at once; rows are multiples of it
+ROW = 4  # numbers that are transposed at once; rows are multiples of it
 
 
 def _four_by_four(inner, outer):
@@ -39,7 +39,7 @@ FRONT, BACK = _four_by_four((0, 1), NEXT), _four_by_four((2, 3), NEXT)
 
 
 def _turned(builder, vectors):
-    """Turn four vectors: lane ``ROW * i + j`` of the c-th is lane ``ROW * i + c`` of the j-th."""
+    """Transpose four vectors: lane ``ROW * i + j`` of the c-th is lane ``ROW * i + c`` of the j-th."""
     pairs = [
         [builder.shuffle_vector(*two, places) for two in (vectors[:2], vectors[2:])] for places in (LOW, HIGH)
     ]
@@ -58,7 +58,7 @@ def _joined(builder, vectors):
 
 
 class _Rows(Frame):
-    """Access to tables whose rows are multiples of four long; a row is named by where it begins."""
+    """Access to tables with rows a multiple of four long; a row is named by where it begins."""
 
     def starts(self, rows, columns):
         length = self.place(-(-columns // ROW) * ROW)
@@ -79,7 +79,7 @@ class _Rows(Frame):
         return found
 
     def write_rows(self, name, starts, vectors, change=lambda _, more: more):
-        """Write each lane's numbers to a row, as ``change`` makes them of what is there and these."""
+        """Write each lane's numbers to a row; ``change`` computes them from the present numbers and these."""
         b = self.builder
         for c in range(0, len(vectors), ROW):
             some = vectors[c : c + ROW]
@@ -101,8 +101,8 @@ class _Rows(Frame):
 class _Strips(_Rows):
     """Access to the photons of one group of strips.
 
-    Kernels are given where the rows of channels begin (``place``, ``curve_place``): to multiply each channel
-    once more would take as long as what is done with the row.
+    Kernels are given where the rows of channels begin (``place``, ``curve_place``): another multiplication
+    per channel would take as long as the work on the row.
     """
 
     def __init__(self, context, builder, phases, arrays, group):
@@ -182,8 +182,8 @@ def _gains(ratios, logs):
 
     As those of ``dense_channels``: of counts where not ``ratios``; with ``logs`` Σ count · log(fit), into
     ``log_sums``; Σ ratio / fit · row of ``curve_table`` to ``curve_gains``, where ``curve`` is not empty.
-    Else the rows of ``table`` are kept for ``strip_ratios``: they take longer to find than all that is done
-    with them. ``strips``, ``model`` and ``sums`` are ``Strips``, ``Model`` and ``Sums`` of ``scratch``.
+    Otherwise the rows of ``table`` are kept for ``strip_ratios``: finding them takes longer than the work
+    on them. ``strips``, ``model`` and ``sums`` are ``Strips``, ``Model`` and ``Sums`` of ``scratch``.
     """
 
     def typed(typingctx, like, curve, group, strips, model, sums, kept, apart):
@@ -260,8 +260,8 @@ strip_ratios, strip_counts = _weights(ratios=True), _weights(ratios=False)
 def strip_spread(typingctx, like, group, strips, table, numerator):
     """Add ``weight`` of a group's photons times their owners' rows of ``table`` to rows of ``numerator``.
 
-    All in double precision, so that it makes no difference which photons share a group. In a loop of its own,
-    where all that is read again and again stays in registers.
+    All in double precision, so that it makes no difference which photons are in a group. In a separate loop,
+    where everything that is read repeatedly stays in registers.
     """
 
     def codegen(context, builder, signature, args):

@@ -1,4 +1,4 @@
-"""Multiplicative updates: one pass over a batch of pixels that stays near the processor."""
+"""Multiplicative updates: one pass over a batch of pixels that stays in the cache."""
 
 import math
 
@@ -75,7 +75,7 @@ def likelihood_batches(widths, counts, abundance, spectra, rules, floor, options
         pixel_groups = here.shape[0] if here.shape[1] > 0 else 0
         groups = batch_starts[t], batch_starts[t + 1]
         rows = (starts[groups[1]] - starts[groups[0]]) * len(phases)
-        # spectra are kept where there is room for all
+        # spectra are kept if all fit
         apart = len(phases) if rows <= strips.spectra_rows.shape[0] else 0
         copy_in(phases, abundance, first, last, work.amounts)
         before = add_rows(like, work.amounts, last - first, before)
@@ -212,12 +212,12 @@ def squares_sweep(block, abundance, spectra, gram, rules, floor, options):
 
 
 def log_total(log_sums):
-    """Return the sum of logarithms whose mantissas and powers of two were summed apart."""
+    """Return the sum of logarithms; their mantissas and powers of two were summed apart."""
     return float(log_sums[0].sum() + math.log(2.0) * log_sums[1].sum())
 
 
 def _room(block, channels, widths, wanted):
-    """Room for sums over pixels; none where they are not wanted."""
+    """Memory for sums over pixels; none where they are not needed."""
     held = block.dense_channels
     return empty_rows(channels, held, widths) if wanted else empty_rows(0, held[:0], widths)
 
