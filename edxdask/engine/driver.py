@@ -161,8 +161,8 @@ class Loop:
         done = len(objectives)
         if self.checkpoint is None:
             logger.warning(
-                "%s: interrupted after iteration %d, which is not kept; with a checkpoint folder, steps that "
-                "were finished are",
+                "%s: interrupted after iteration %d, which is not kept: checkpoint='folder' keeps finished "
+                "steps, and iterations of long ones",
                 self.label,
                 done,
             )
