@@ -12,9 +12,8 @@ are made of what these emit (``guidance``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import xarray as xr
@@ -188,13 +187,6 @@ def psnmf(
         ``composition(phase, element)`` in atomic fraction with ``composition_std``, and the calibration in
         the attributes. A collection gives a DataTree.
 
-    Notes
-    -----
-    *Phases that share elements.* One may be subtracted from the other without any harm to the likelihood.
-    Where the map of a phase is flat over the middle of its grains, their pixels are taken to be pure; the
-    attribute ``flat_tops`` names such phases. If such a phase is mixed with another one everywhere, say so
-    with ``absent`` or ``compositions``, which come first.
-
     Examples
     --------
     >>> import edxdask
@@ -226,7 +218,7 @@ def psnmf(
             strength = strength_of_prior(run, window, fit, smooth, prior)
         settings = MapSettings(float(strength.chosen), prior, closure, smooth)
         found = spectra_once_more(run, fit, settings)
-        maps = maps_of_all_pixels(run, replace(fit, found=found), settings)
+        maps = maps_of_all_pixels(run, fit, found, settings)
         curves = {"bin": choices.bin, "phases": choices.phases, "smooth": strength}
         result = _labelled(run, found, maps, curves)
     kept.forget()
@@ -235,26 +227,19 @@ def psnmf(
 
 def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve]) -> Data:
     factor, strength = int(curves["bin"].chosen), float(curves["smooth"].chosen)
-    attrs: dict[str, Any] = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength}
+    attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength}
     order = None
     if run.guide is not None:
         attrs |= calibration_attrs(run.guide)
-        labels = found.labels or ()
-    else:
-        sizes = phase_sizes(maps.abundance)
-        by_size = np.argsort(-sizes, kind="stable")
-        order = np.array(run.wanted.rows_by_name(sizes, {})) if run.wanted.names else by_size
-        found = found.in_order(order)
-        labels = run.wanted.names or tuple(f"phase_{i}" for i in range(len(order)))
-    if found.flat_tops is not None and found.flat_tops.size:
-        attrs[schema.FLAT_TOPS] = [labels[row] for row in found.flat_tops]
+    elif run.wanted.names:
+        order = np.array(run.wanted.rows_by_name(phase_sizes(maps.abundance), {}))
     made = "" if run.guide is None else f"elements={','.join(run.guide.elements)}, "
     result = make_result(
         run.problem.maps,
-        found.spectra,
+        found.spectra if order is None else found.spectra[order],
         gather_abundance(maps.abundance, order),
         maps.objectives,
-        phases=labels,
+        phases=found.labels if order is None else run.wanted.names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g})",
     )

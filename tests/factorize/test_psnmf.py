@@ -150,7 +150,7 @@ def test_a_longer_run_goes_on_with_the_rounds_on_bins_and_a_shorter_one_is_refus
     bins = [event for event in seen if event.label == "spectra from bins of 5"]
     assert (bins[0].resumed, bins[0].done, bins[-1].done) == (50, 51, 80)
     interrupted(middle, tmp_path / "run", "maps", **options)
-    with pytest.raises(EdxdaskError, match=r"after iteration 50, .* after 30 \(max_iter=30"):
+    with pytest.raises(EdxdaskError, match=r"of iteration 50, .* after 30 \(max_iter=30"):
         edxdask.psnmf(middle, checkpoint=tmp_path / "run", **{**options, "max_iter": 30})
 
 

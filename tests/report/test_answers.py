@@ -150,7 +150,7 @@ def test_the_figure_of_a_cube_holds_photons_and_sum_spectrum(cube, tree):
 
 def test_every_object_draws_itself(components, found, quantified, cube, result):
     clusters = edxdask.cluster_pixels(components, clusters=2)
-    pixels = edxdask.quantify(cube, per="pixel", elements=ELEMENTS, refine=False)
+    pixels = edxdask.quantify(cube, per="pixel", elements=ELEMENTS, refine_axis=False)
     line = result.isel(y=0)
     for data in (components, clusters, found, quantified, pixels, line, cube.isel(y=0)):
         figure = data.edx.plot()
