@@ -89,11 +89,11 @@ OF_REAL_FILES = {
     "elid",
     "spx",
 }  # these skip where the files are absent; the others are made here
-# Formats that keep a total of their own (a sum spectrum, or a checksum over everything): there no count may
-# change without a word.
 # The HDF5 library itself turns in a circle where the heap of an attribute is damaged (seen in h5py's
 # attrs.__getitem__): there the limit of processor time is what ends the reading, with one error.
 THROUGH_HDF5 = {"hspy", "emd", "h5oina", "edaxh5"}
+# Formats that keep a total of their own (a sum spectrum, or a checksum over everything): there no count may
+# change without a word.
 WITH_TOTAL = {"bcf", "bcf real", "emd", "pts", "asw", "elid", "edaxh5"}
 
 
