@@ -201,7 +201,8 @@ def back_project(block, values, channels):
 def extrapolate(now, before, momentum):
     """See ``contract.Kernels``."""
     known = before > 0
-    ratio = np.divide(now, before, out=np.ones_like(now), where=known)
+    with np.errstate(over="ignore"):  # steps are bounded next
+        ratio = np.divide(now, before, out=np.ones_like(now), where=known)
     ratio = np.clip(ratio, 2.0**-40, 2.0**40)
     before[:] = now
     now *= np.clip(ratio**momentum, 0.5, 2.0)
