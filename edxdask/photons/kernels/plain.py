@@ -201,11 +201,13 @@ def back_project(block, values, channels):
 def extrapolate(now, before, momentum):
     """See ``contract.Kernels``."""
     known = before > 0
-    with np.errstate(over="ignore"):  # steps are bounded next
+    with np.errstate(
+        over="ignore"
+    ):  # a number beyond all becomes infinite without a word, as in compiled code
         ratio = np.divide(now, before, out=np.ones_like(now), where=known)
-    ratio = np.clip(ratio, 2.0**-40, 2.0**40)
-    before[:] = now
-    now *= np.clip(ratio**momentum, 0.5, 2.0)
+        ratio = np.clip(ratio, 2.0**-40, 2.0**40)
+        before[:] = now
+        now *= np.clip(ratio**momentum, 0.5, 2.0)
 
 
 @njit(cache=True, nogil=True)
