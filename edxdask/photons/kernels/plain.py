@@ -201,9 +201,7 @@ def back_project(block, values, channels):
 def extrapolate(now, before, momentum):
     """See ``contract.Kernels``."""
     known = before > 0
-    with np.errstate(
-        over="ignore"
-    ):  # a number beyond all becomes infinite without a word, as in compiled code
+    with np.errstate(over="ignore"):  # infinite without a warning, as in compiled code
         ratio = np.divide(now, before, out=np.ones_like(now), where=known)
         ratio = np.clip(ratio, 2.0**-40, 2.0**40)
         before[:] = now
