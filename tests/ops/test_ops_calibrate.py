@@ -91,7 +91,7 @@ def test_the_same_axis_comes_out_with_and_without_a_given_spectrum():
         ({}, ["Ti_Ka"], "stands 5 σ"),
         ({}, ["Mg_Ka", "Al_Ka", "Si_Ka", "U_Ma"], "stands 5 σ"),
         ({}, ["Na_Ka", "Zn_La"], "do not overlap"),
-        ({}, ["Mo_Ka"], "is on the axis"),
+        ({}, ["Mo_Ka"], "on the axis"),
         ({}, [], "one line or more"),
         ({"shift": {"Ca_Ka": 0.04}}, LINES, "agree within"),
         ({"lines": ("Mg_Ka", "Si_Ka"), "shift": {"Si_Ka": 0.04}}, ["Mg_Ka", "Si_Ka"], "change the scale"),

@@ -48,7 +48,7 @@ def test_attributes_of_a_cube_tell_of_its_detector():
     ("attrs", "said"),
     [
         ({"efficiency": [0.0, 1.0]}, "both, or neither"),
-        ({"efficiency_energy_kev": [1.0, 0.5], "efficiency": [0.5, 1.0]}, "that rise"),
+        ({"efficiency_energy_kev": [1.0, 0.5], "efficiency": [0.5, 1.0]}, "rising energies"),
         ({"efficiency_energy_kev": [1.0, 2.0], "efficiency": [0.5, 50.0]}, "from 0 to 1"),
         ({"detector_window": "diamond"}, "one of none, polymer, beryllium"),
     ],
