@@ -88,8 +88,8 @@ def test_the_same_axis_comes_out_with_and_without_a_given_spectrum():
     ("options", "lines", "message"),
     [
         ({"offset": 0.2}, ["Ca_Ka"], r"Ca_Ka"),  # 0.2 keV off: no peak within 0.05
-        ({}, ["Ti_Ka"], "stands 5 σ"),
-        ({}, ["Mg_Ka", "Al_Ka", "Si_Ka", "U_Ma"], "stands 5 σ"),
+        ({}, ["Ti_Ka"], "peak 5 σ"),
+        ({}, ["Mg_Ka", "Al_Ka", "Si_Ka", "U_Ma"], "peak 5 σ"),
         ({}, ["Na_Ka", "Zn_La"], "do not overlap"),
         ({}, ["Mo_Ka"], "on the axis"),
         ({}, [], "one line or more"),
