@@ -83,7 +83,7 @@ def test_the_readme_names_every_format_and_no_other():
     table = [line for line in README.read_text().splitlines() if line.startswith("| ")]
     read = {suffix for line in table for suffix in re.findall(r"`(\.\w+)`", line.split("|")[2])}
     assert read == set(FORMATS) | {".raw", ".spc"}  # which lie beside .rpl and .spd
-    (written,) = re.findall(r"edxdask writes (.*)\.$", README.read_text(), re.MULTILINE)
+    (written,) = re.findall(r"Written: (.*)\.$", README.read_text(), re.MULTILINE)
     assert set(re.findall(r"`\.(\w+)`", written)) == {*WRITTEN, "png", "pdf", "svg"}
 
 
