@@ -87,7 +87,7 @@ class Prediction:
 
     Attributes
     ----------
-    bytes_per_pixel : of the split block that is kept
+    bytes_per_pixel : of the block, arranged for sweeps, that is kept
     sparse_per_pixel : of the photons that it is made from
     block_pixels : of the largest block
     piece : bytes of the dense chunk of the tallest band

@@ -121,6 +121,8 @@ def test_extrapolation_is_the_same(size, dtype):
     rng = np.random.default_rng(size)
     now, before = rng.uniform(0.01, 3, (2, size)).astype(dtype)
     now[::5], before[::7] = 0, 0
+    now[1:3] = before[3:5] = np.finfo(dtype).tiny
+    before[1:3] = now[3:5] = np.finfo(dtype).max / 4
     found = []
     for kernels in (VECTOR, PLAIN):
         pair = now.copy(), before.copy()

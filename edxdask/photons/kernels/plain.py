@@ -12,6 +12,8 @@ from numba import njit
 from edxdask.photons.kernels.arrangement import BATCH_PIXELS, LANES
 from edxdask.photons.kernels.contract import LikelihoodSums, SquareSums
 
+QUIET = np.errstate(all="ignore")  # as compiled code is: infinite numbers are the caller's to see
+
 
 class PhotonList(NamedTuple):
     """Photons of a batch, one entry each: pixel of the batch, channel, and count as float64."""
@@ -64,7 +66,7 @@ def _fit(amounts, table, i, e, floor):
     total = 0.0
     for c in range(table.shape[1]):
         total += np.float64(amounts[i, c]) * np.float64(table[e, c])
-    return max(total, floor)
+    return floor if floor > total else total  # which leaves NaN as it is
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -121,6 +123,7 @@ def _lifted(amounts, least):
     return np.where((amounts > 0) & (amounts < least), least, amounts)
 
 
+@QUIET
 def likelihood_sweep(block, abundance, spectra, rules, floor, options):
     """See ``contract.Kernels``."""
     table = np.ascontiguousarray(spectra.T)
@@ -142,6 +145,7 @@ def likelihood_sweep(block, abundance, spectra, rules, floor, options):
     return LikelihoodSums(_by_phase(numerator, options), before, after, log_term)
 
 
+@QUIET
 def squares_sweep(block, abundance, spectra, gram, rules, floor, options):
     """See ``contract.Kernels``."""
     table, square = np.ascontiguousarray(spectra.T), gram.astype(np.float64)
@@ -171,6 +175,7 @@ def _by_phase(numerator, options):
     return np.ascontiguousarray(numerator.T) if options.statistics else numerator[:0].T.copy()
 
 
+@QUIET
 def likelihood_model(block, amounts, spectra, products, floor):
     """See ``contract.Kernels``."""
     table = np.ascontiguousarray(spectra.T)
@@ -182,6 +187,7 @@ def likelihood_model(block, amounts, spectra, products, floor):
     return slopes.astype(amounts.dtype), curvatures.astype(amounts.dtype), log_term
 
 
+@QUIET
 def project(block, basis, pixels):
     """See ``contract.Kernels``."""
     out = np.zeros((pixels, basis.shape[1]))
@@ -198,14 +204,16 @@ def back_project(block, values, channels):
     return out
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
 def extrapolate(now, before, momentum):
     """See ``contract.Kernels``."""
-    known = before > 0
-    with np.errstate(over="ignore"):  # infinite without a warning, as in compiled code
-        ratio = np.divide(now, before, out=np.ones_like(now), where=known)
-        ratio = np.clip(ratio, 2.0**-40, 2.0**40)
-        before[:] = now
-        now *= np.clip(ratio**momentum, 0.5, 2.0)
+    for i in range(now.size):
+        value = now[i]
+        factor = 1.0
+        if before[i] > 0:
+            factor = min(max((np.float64(value) / np.float64(before[i])) ** momentum, 0.5), 2.0)
+        before[i] = value
+        now[i] = value * factor
 
 
 @njit(cache=True, nogil=True)
