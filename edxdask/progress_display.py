@@ -29,6 +29,22 @@ REDRAW = {"terminal": 0.1, "notebook": 0.5}
 _TERMINAL = threading.Lock()  # there is one terminal: two threads at work have one bar
 
 
+def done_of(event: Progress) -> str:
+    """How much is done, of how much; units that are words in the plural.
+
+    Examples
+    --------
+    >>> done_of(Progress("fit", 1, 9, "fit")), done_of(Progress("save", 11500, 32400, "px"))
+    ('1 of 9 fits', '11.5 kpx of 32.4 kpx')
+    """
+    if event.total is None:
+        return f"{si(event.done)}{event.unit}"
+    if len(event.unit) > len("px") and event.unit.isalpha():
+        plural = event.unit + ("es" if event.unit.endswith("s") else "s")
+        return f"{event.done:.0f} of {event.total:.0f} {plural}"
+    return f"{si(event.done)}{event.unit} of {si(event.total)}{event.unit}"
+
+
 def duration(seconds: float) -> str:
     """Time as people say it.
 
@@ -151,8 +167,7 @@ class Lines:
     def _write(self, event: Progress) -> None:
         self._written, self._waiting = self._clock(), False
         percent = "" if not event.total else f" {100 * event.done / event.total:.0f} %"
-        of = "" if event.total is None else f" of {si(event.total)}{event.unit}"
-        figures = ", ".join(filter(None, (f"{si(event.done)}{event.unit}{of}", self._pace.describe())))
+        figures = ", ".join(filter(None, (done_of(event), self._pace.describe())))
         sys.stderr.write(f"edxdask: {event.label}:{percent} ({figures})\n")
         sys.stderr.flush()
 

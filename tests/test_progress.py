@@ -359,6 +359,6 @@ def test_a_log_gets_the_end_of_work_that_ended_before_its_total(capsys):
             show(Progress(label, done, 100, "iteration", at_most=True))
     show.close()
     assert capsys.readouterr().err.splitlines() == [
-        "edxdask: bins: 3 % (3 iteration of 100 iteration)",
-        "edxdask: nmf: 3 % (3 iteration of 100 iteration)",
+        "edxdask: bins: 3 % (3 of 100 iterations)",
+        "edxdask: nmf: 3 % (3 of 100 iterations)",
     ]

@@ -18,6 +18,7 @@ MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument
 DEMO_SHAPE = (180, 180)
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
 DEMO_FILES = ("mantle.zarr", "sum_spectrum.png", "line_maps.png", "phases.zarr", "phases.png")
+DEMO_PHASES = ["Brg", "Fp", "CaPv"]
 DEMO_ABSENT: Mapping[str | int, str] = {
     "Fp": "Si",
     "CaPv": "Mg",
@@ -122,7 +123,8 @@ def demo_verb(settings: Settings, out: str) -> None:
     store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
     with shown(settings) as progress, continued_by(again(option=None)):  # a demo always starts again
         ds = simulate(shape=DEMO_SHAPE, out=store, overwrite=True, progress=progress)
-        found = psnmf(ds, phases=3, elements=ds.attrs[schema.ELEMENTS], absent=DEMO_ABSENT, progress=progress)
+        elements = ds.attrs[schema.ELEMENTS]
+        found = psnmf(ds, phases=DEMO_PHASES, elements=elements, absent=DEMO_ABSENT, progress=progress)
         save(found, result, overwrite=True)
     export(ds, spectrum, overwrite=True)
     export(ds.edx.line_map(list(DEMO_LINES)).compute(), maps, overwrite=True)

@@ -214,7 +214,7 @@ def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path, monkeypatch, sh
     assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (*shape, 970)
     assert "Fp, at.%" in result.stdout
     found = edxdask.open(tmp_path / "d" / "phases.zarr")
-    assert list(found.phase.values) == ["phase_0", "Fp", "CaPv"]
+    assert list(found.phase.values) == ["Brg", "Fp", "CaPv"]
 
 
 @pytest.mark.slow
