@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast
 
 import numpy as np
 import xarray as xr
@@ -26,15 +26,14 @@ from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, pro
 from edxdask.progress import Progress, ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.check import require_variables
-from edxdask.results.collections import Data, is_collection, nodes_of
+from edxdask.results.collections import OneOrMany, is_collection, nodes_of
 from edxdask.results.reconstruct import check_same_energy
 
 MOST_CONDITION = 1e10  # of the spectra's Gram matrix, scaled to a unit diagonal
 
 
-@overload
 def fcls(
-    data: xr.Dataset,
+    data: OneOrMany,
     spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
     *,
     loss: Loss = "frobenius",
@@ -43,34 +42,7 @@ def fcls(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     progress: ProgressOption = None,
-) -> xr.Dataset: ...
-
-
-@overload
-def fcls(
-    data: xr.DataTree,
-    spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
-    *,
-    loss: Loss = "frobenius",
-    precision: Literal["single", "double"] = "double",
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    progress: ProgressOption = None,
-) -> xr.DataTree: ...
-
-
-def fcls(
-    data: Data,
-    spectra: xr.Dataset | xr.DataTree | xr.DataArray | np.ndarray,
-    *,
-    loss: Loss = "frobenius",
-    precision: Literal["single", "double"] = "double",
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    progress: ProgressOption = None,
-) -> Data:
+) -> OneOrMany:
     """Find abundances of known spectra in a cube or collection: at least 0, with a sum of exactly 1.
 
     Runs on the active dask Client if there is one, else on threads.
@@ -131,9 +103,10 @@ def fcls(
         if hook:
             hook(Progress("fcls", 1, 1, "pass"))
         abundance, entry = gather_abundance(states), f"fcls(loss={loss!r})"
-        return make_result(
+        made = make_result(
             problem.maps, table, abundance, np.array([objective]), phases=labels, attrs={}, entry=entry
         )
+        return cast(OneOrMany, made)
 
 
 def known_spectra(spectra: Any, cube: xr.Dataset) -> tuple[np.ndarray, list[str]]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.checkpoint import Checkpoint, digest
@@ -30,7 +29,7 @@ from edxdask.factorize.iteration.sweep_step import Loss
 from edxdask.factorize.spectra.free import FreeSpectra
 from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
-from edxdask.results.collections import Data
+from edxdask.results.collections import Data, OneOrMany
 
 if TYPE_CHECKING:  # plain factorizations load nothing of the guided ones
     from edxdask.factorize.guidance.guide import Absent, Compositions, Guide
@@ -40,9 +39,8 @@ PRECISIONS: dict[str, np.dtype[Any]] = {"single": np.dtype(np.float32), "double"
 Precision = Literal["single", "double"]
 
 
-@overload
 def nmf(
-    data: xr.Dataset,
+    data: OneOrMany,
     *,
     phases: int | Sequence[str] = 3,
     loss: Loss = "kl",
@@ -63,58 +61,7 @@ def nmf(
     checkpoint: str | Path | None = None,
     progress: ProgressOption = None,
     seed: int = 0,
-) -> xr.Dataset: ...
-
-
-@overload
-def nmf(
-    data: xr.DataTree,
-    *,
-    phases: int | Sequence[str] = 3,
-    loss: Loss = "kl",
-    init: Start = None,
-    max_iter: int = 500,
-    tol: float = 1e-7,
-    accelerate: bool = True,
-    fixed: Any = None,
-    forbidden: Any = None,
-    elements: Sequence[str] | str | None = None,
-    absent: Absent | None = None,
-    compositions: Compositions | None = None,
-    refine_axis: bool = True,
-    precision: Precision = "single",
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    progress: ProgressOption = None,
-    seed: int = 0,
-) -> xr.DataTree: ...
-
-
-def nmf(
-    data: Data,
-    *,
-    phases: int | Sequence[str] = 3,
-    loss: Loss = "kl",
-    init: Start = None,
-    max_iter: int = 500,
-    tol: float = 1e-7,
-    accelerate: bool = True,
-    fixed: Any = None,
-    forbidden: Any = None,
-    elements: Sequence[str] | str | None = None,
-    absent: Absent | None = None,
-    compositions: Compositions | None = None,
-    refine_axis: bool = True,
-    precision: Precision = "single",
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    progress: ProgressOption = None,
-    seed: int = 0,
-) -> Data:
+) -> OneOrMany:
     """Factorize a cube, or a collection with shared spectra, into phases.
 
     Runs on the active dask Client if there is one, else on threads.
@@ -228,7 +175,7 @@ def nmf(
             result = _guided(first, plan, request.guide(problem), loop, wanted, names)
         if kept:
             kept.remove()
-    return result
+    return cast(OneOrMany, result)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast
 
 import numpy as np
 import xarray as xr
@@ -42,7 +42,7 @@ from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.pieces import pixel_counts
 from edxdask.factorize.iteration.starts import ZeroState
 from edxdask.progress import ProgressOption, shown
-from edxdask.results.collections import Data
+from edxdask.results.collections import OneOrMany
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +55,8 @@ MOST_MESSAGE = 8 * 2**20  # bytes of one partition's moments that travel sooner 
 MOST_NONZEROS = 150
 
 
-@overload
 def pca(
-    data: xr.Dataset,
+    data: OneOrMany,
     *,
     components: int = 3,
     weighting: Weighting | None = "poisson",
@@ -68,38 +67,7 @@ def pca(
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     progress: ProgressOption = None,
-) -> xr.Dataset: ...
-
-
-@overload
-def pca(
-    data: xr.DataTree,
-    *,
-    components: int = 3,
-    weighting: Weighting | None = "poisson",
-    center: bool = False,
-    scree: int = 30,
-    moments: Moments | None = None,
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    progress: ProgressOption = None,
-) -> xr.DataTree: ...
-
-
-def pca(
-    data: Data,
-    *,
-    components: int = 3,
-    weighting: Weighting | None = "poisson",
-    center: bool = False,
-    scree: int = 30,
-    moments: Moments | None = None,
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    progress: ProgressOption = None,
-) -> Data:
+) -> OneOrMany:
     """Find the principal components of a cube, or of a collection with shared loadings.
 
     Runs on the active dask Client if there is one, else on threads.
@@ -170,7 +138,7 @@ def pca(
         entry = f"pca(components={rank}, weighting={weighting!r}, center={center}, moments={method!r})"
         attrs = {schema.WEIGHTING: weighting or "none"}
         totals = np.concatenate(list(scores.collect(pixel_counts)))
-        return _label(problem, found, gather_abundance(scores), totals, attrs, entry)
+        return cast(OneOrMany, _label(problem, found, gather_abundance(scores), totals, attrs, entry))
 
 
 def _check_options(weighting: Any, center: Any, scree: Any, moments: Any) -> None:

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import cast
 
 import numpy as np
-import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.driver import StopRule
@@ -48,16 +47,15 @@ from edxdask.factorize.priors.memory import halo_floats, map_bytes, scratch_floa
 from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps, checked_kind
 from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
-from edxdask.results.collections import Data, with_shared
+from edxdask.results.collections import Data, OneOrMany, with_shared
 
 BINS_PER_PHASE = 4  # fewer than these are not enough to separate phases
 CODE = 10 * 2**20  # of the kernels that bin, thin and smooth, measured
 EXPECTED_BIN = 2  # at least, where the bin factor is found from the data: larger bins take less memory
 
 
-@overload
 def psnmf(
-    data: xr.Dataset,
+    data: OneOrMany,
     *,
     phases: int | Sequence[str] | None = 3,
     bin: int | None = None,
@@ -76,54 +74,7 @@ def psnmf(
     checkpoint: str | Path | None = None,
     progress: ProgressOption = None,
     seed: int = 0,
-) -> xr.Dataset: ...
-
-
-@overload
-def psnmf(
-    data: xr.DataTree,
-    *,
-    phases: int | Sequence[str] | None = 3,
-    bin: int | None = None,
-    elements: Sequence[str] | str | None = None,
-    absent: Absent | None = None,
-    compositions: Compositions | None = None,
-    refine_axis: bool = True,
-    smooth: float | None = None,
-    prior: Prior = "tv",
-    closure: Closure = "counts",
-    max_iter: int = 400,
-    tol: float = 1e-5,
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    progress: ProgressOption = None,
-    seed: int = 0,
-) -> xr.DataTree: ...
-
-
-def psnmf(
-    data: Data,
-    *,
-    phases: int | Sequence[str] | None = 3,
-    bin: int | None = None,
-    elements: Sequence[str] | str | None = None,
-    absent: Absent | None = None,
-    compositions: Compositions | None = None,
-    refine_axis: bool = True,
-    smooth: float | None = None,
-    prior: Prior = "tv",
-    closure: Closure = "counts",
-    max_iter: int = 400,
-    tol: float = 1e-5,
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    progress: ProgressOption = None,
-    seed: int = 0,
-) -> Data:
+) -> OneOrMany:
     """Unmix a cube, or a collection with shared spectra, by pan-sharpening NMF.
 
     Runs on the active dask Client if there is one, else on threads. With named elements, spectra are
@@ -222,7 +173,7 @@ def psnmf(
         curves = {"bin": choices.bin, "phases": choices.phases, "smooth": strength}
         result = _labelled(run, found, maps, curves)
     kept.forget()
-    return result
+    return cast(OneOrMany, result)
 
 
 def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve]) -> Data:

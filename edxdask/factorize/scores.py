@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast
 
 import numpy as np
 import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError, SchemaError
-from edxdask.results.collections import Data, nodes_of
+from edxdask.results.collections import OneOrMany, nodes_of
 
 MOST_SAMPLES = 200_000  # pixels an estimator learns from; more would change its result less than noise does
 NO_CLUSTER = -1
@@ -76,36 +76,14 @@ def scores_of(result: xr.Dataset | xr.DataTree, *, name: str = "result") -> Comp
     )
 
 
-@overload
 def ica(
-    result: xr.Dataset,
+    result: OneOrMany,
     *,
     on: Literal["scores", "loadings"] = "scores",
     max_iter: int = 500,
     tol: float = 1e-5,
     seed: int = 0,
-) -> xr.Dataset: ...
-
-
-@overload
-def ica(
-    result: xr.DataTree,
-    *,
-    on: Literal["scores", "loadings"] = "scores",
-    max_iter: int = 500,
-    tol: float = 1e-5,
-    seed: int = 0,
-) -> xr.DataTree: ...
-
-
-def ica(
-    result: Data,
-    *,
-    on: Literal["scores", "loadings"] = "scores",
-    max_iter: int = 500,
-    tol: float = 1e-5,
-    seed: int = 0,
-) -> Data:
+) -> OneOrMany:
     """Rotate the components of a PCA so that they are statistically independent (FastICA).
 
     The product of scores and loadings stays what it was, so ``reconstruct`` gives the same cube. Loadings
@@ -160,7 +138,7 @@ def ica(
     mixed, loading = mixed * length, loading / length[:, None]
     order = np.argsort(-np.sum(mixed**2, axis=0), kind="stable")
     entry = f"ica(on={on!r}, seed={seed})"
-    return _rotated(result, scores, mixed[:, order], loading[order], entry, seed)
+    return cast(OneOrMany, _rotated(result, scores, mixed[:, order], loading[order], entry, seed))
 
 
 def _unmixing(samples: np.ndarray, max_iter: int, tol: float, seed: int) -> np.ndarray:
@@ -222,36 +200,14 @@ def _rotated(
     return xr.DataTree.from_dict(nodes, name=result.name)
 
 
-@overload
 def cluster_pixels(
-    result: xr.Dataset,
+    result: OneOrMany,
     *,
     clusters: int = 3,
     method: Literal["kmeans", "gaussian"] = "kmeans",
     per_photon: bool = True,
     seed: int = 0,
-) -> xr.Dataset: ...
-
-
-@overload
-def cluster_pixels(
-    result: xr.DataTree,
-    *,
-    clusters: int = 3,
-    method: Literal["kmeans", "gaussian"] = "kmeans",
-    per_photon: bool = True,
-    seed: int = 0,
-) -> xr.DataTree: ...
-
-
-def cluster_pixels(
-    result: Data,
-    *,
-    clusters: int = 3,
-    method: Literal["kmeans", "gaussian"] = "kmeans",
-    per_photon: bool = True,
-    seed: int = 0,
-) -> Data:
+) -> OneOrMany:
     """Group the pixels of a PCA by their scores.
 
     Parameters
@@ -295,7 +251,7 @@ def cluster_pixels(
     label = np.full(usable.size, NO_CLUSTER, dtype=np.int16)
     label[usable] = np.argsort(order, kind="stable")[found]
     entry = f"cluster_pixels(clusters={clusters}, method={method!r}, per_photon={per_photon}, seed={seed})"
-    return _clustered(result, scores, label, clusters, entry, seed)
+    return cast(OneOrMany, _clustered(result, scores, label, clusters, entry, seed))
 
 
 def _check_cluster(clusters: Any, method: Any, per_photon: Any, pixels: int) -> None:

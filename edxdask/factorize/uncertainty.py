@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,7 @@ from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.kernels.information import add_spectra_information, fraction_errors
 from edxdask.progress import Progress, ProgressHook
-from edxdask.results.collections import Data
+from edxdask.results.collections import OneOrMany
 from edxdask.results.reconstruct import Factors, check_same_pixels, factors_of
 
 SPECTRUM_STD = schema.SPECTRUM + schema.STD_SUFFIX
@@ -29,42 +29,16 @@ ABUNDANCE_STD = schema.ABUNDANCE + schema.STD_SUFFIX
 SINGULAR = 1e-10  # smallest over largest eigenvalue of the information, scaled to a unit diagonal
 
 
-@overload
 def with_uncertainty(
-    data: xr.Dataset,
-    result: xr.Dataset,
+    data: OneOrMany,
+    result: OneOrMany,
     *,
     abundance: bool = False,
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
     progress: ProgressHook | None = None,
-) -> xr.Dataset: ...
-
-
-@overload
-def with_uncertainty(
-    data: xr.DataTree,
-    result: xr.DataTree,
-    *,
-    abundance: bool = False,
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
-) -> xr.DataTree: ...
-
-
-def with_uncertainty(
-    data: Data,
-    result: Data,
-    *,
-    abundance: bool = False,
-    workers: int | None = None,
-    memory_limit: str | float | None = None,
-    cache: str | Path | None = None,
-    progress: ProgressHook | None = None,
-) -> Data:
+) -> OneOrMany:
     """Add ``spectrum_std`` and, on request, ``abundance_std`` to a result.
 
     Spectra: in each channel the (phase × phase) information Σ y A_k A_l / ŷ² over the photons is inverted,
@@ -132,7 +106,7 @@ def with_uncertainty(
         fraction_std = _fraction_errors(states, factors.spectra) if abundance else None
         if progress and abundance:
             progress(Progress("errors", passes, passes, "pass"))
-    return _beside(result, factors, spectrum_std, fraction_std, [v.name for v in views])
+    return cast(OneOrMany, _beside(result, factors, spectrum_std, fraction_std, [v.name for v in views]))
 
 
 def _check_phases(result: Any, factors: Factors) -> None:

@@ -7,7 +7,7 @@ map or many uses this module.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ALONE = ""  # name of a map that is not in a collection
 ROOT_MAP = "map"  # name of a map that is at the root of a DataTree
 Data = xr.Dataset | xr.DataTree
+# Of functions that give one result for a map, and a collection of results for a collection.
+OneOrMany = TypeVar("OneOrMany", xr.Dataset, xr.DataTree)
 
 
 def is_collection(data: Any) -> TypeIs[xr.DataTree]:
