@@ -266,7 +266,7 @@ def settled_bins(cube: xr.Dataset) -> xr.Dataset:
         problem.derived(factor=12) as bins,
     ):
         fit = fit_bins(bins, 12, 3, guide.mean_model(), rule=StopRule(400, 1e-5))
-        phases = settle(bins, fit.found, guide, WantedPhases(3))
+        phases = settle(bins, [fit.found], guide, WantedPhases(3))
     return xr.Dataset(
         {
             "spectrum": (("phase", "energy"), phases.spectra),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,8 @@ from edxdask.results.collections import with_shared
 COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
+# sparsity removes an abundance within a few rounds, before the spectra have followed what was ruled out
+WARM_UP = StopRule(30, 1e-6)
 
 # A fit with given spectra model and weights, from abundances where they are.
 GuidedFit = Callable[[PixelStates, ElementalSpectra, np.ndarray], Factorized]
@@ -54,24 +55,32 @@ class SettlingFits:
 
 def settle(
     problem: Problem,
-    first: Phases,
+    fits: Sequence[Phases],
     guide: Guide,
     wanted: WantedPhases,
     *,
     progress: ProgressHook | None = None,
 ) -> Phases:
-    """Continue from a fit of bins with shared columns: own absorption, absences, sparse abundances."""
+    """Continue from a fit of bins with shared columns: own absorption, absences, sparse abundances.
+
+    Labels choose among several ``fits``; without labels the first one is taken.
+    """
     single = np.dtype(np.float32)
 
     def trial(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
+        loop = Loop(problem.executor, "which phase is which", WARM_UP, progress)
+        found = factorize(start, model, weights, loop, accelerate=False, dtype=single)
         loop = Loop(problem.executor, "which phase is which", TRIAL, progress)
-        return factorize(start, model, weights, loop, dtype=single)
+        return factorize(
+            found.abundance, model, model.start(found.spectra), loop,
+            accelerate=False, dtype=single, sparsity=SPARSITY,
+        )  # fmt: skip
 
     def rounds(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
         loop = Loop(problem.executor, "physics", StopRule(SETTLE_ITERATIONS, 0.0), progress)
         return factorize(start, model, weights, loop, accelerate=False, dtype=single, sparsity=SPARSITY)
 
-    return _settled(problem, first, guide, wanted, SettlingFits(trial, rounds, SETTLE_ROUNDS))
+    return _settled(problem, fits, guide, wanted, SettlingFits(trial, rounds, SETTLE_ROUNDS))
 
 
 def physical_phases(
@@ -99,7 +108,7 @@ def physical_phases(
     def rounds(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
         return factorize(start, model, weights, last, accelerate=accelerate, dtype=dtype)
 
-    return _settled(problem, begun, guide, wanted, SettlingFits(rounds, rounds, 1), known)
+    return _settled(problem, [begun], guide, wanted, SettlingFits(rounds, rounds, 1), known)
 
 
 @threadpool_limits.wrap(limits=1)
@@ -121,7 +130,7 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
 @threadpool_limits.wrap(limits=1)
 def _settled(
     problem: Problem,
-    first: Phases,
+    fits: Sequence[Phases],
     guide: Guide,
     wanted: WantedPhases,
     how: SettlingFits,
@@ -129,6 +138,7 @@ def _settled(
 ) -> Phases:
     """Fit with separate columns for each phase, and make these again from what was found."""
     model = guide.mean_model()
+    first = fits[0]
     order = np.argsort(-first.abundance.sum(axis=0), kind="stable")
     now = first.in_order(order)
     begun = {row: known[i] for row, i in enumerate(order) if known[i]} if known else {}
@@ -139,7 +149,7 @@ def _settled(
         found = fit(start, model, model.start(model.spectra(weights)))
         return Phases(found.spectra, gather_abundance(found.abundance), found.objectives)
 
-    places, now = placed(guide, now, partial(fitted, now, how.trial))
+    places, now = placed(guide, [now, *fits[1:]], lambda start, *made: fitted(start, how.trial, *made))
     now = purified(now, [row for row in range(len(now.spectra)) if row not in places.values()])
     now = parted(now, guide, places)
     weights = model.weights_of(now.spectra)

@@ -13,6 +13,8 @@ import numpy as np
 
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.iteration.phases import Phases
+from edxdask.factorize.iteration.simplest import purity_of, simplest
+from edxdask.factorize.iteration.sweep_step import SOFT_COUNTS, SPARSITY
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 
 RETURNED = 0.1  # of the mean spectrum in each, where it is not known yet which phase is which
@@ -21,30 +23,34 @@ RICH, MOST_OUT = 0.5, 0.9  # of its largest fraction, bins rich in a phase; part
 
 
 def placed(
-    guide: Guide, now: Phases, fitted: Callable[[ElementalSpectra, np.ndarray], Phases]
+    guide: Guide, fits: Sequence[Phases], fitted: Callable[[Phases, ElementalSpectra, np.ndarray], Phases]
 ) -> tuple[dict[str | int, int], Phases]:
-    """Find the phase of each label: the assignment where what the labels rule out costs the least likelihood.
+    """Find the phase of each label: where what the labels rule out costs the least likelihood or purity.
 
     Its composition alone does not say which phase it is: where phases never occur pure, the first fit may
-    have given the silicon of a matrix to a separate phase.
+    have given the silicon of a matrix to a separate phase. Every assignment is tried from each of the fits.
     """
     mean = guide.mean_model()
-    weights = mean.weights_of(now.spectra)
-    composition = mean.composition(weights)
-    placements = guide.placements(len(now.spectra)) or [guide.places(composition)]
-    if placements == [{}]:
-        return {}, now
-    best: tuple[float, dict[str | int, int], Phases] | None = None
-    # what the first fit removed from a phase may have to come back
-    common = weights.mean(axis=0)
-    begun = (1 - RETURNED) * weights + RETURNED * common
-    for places in placements:
-        tried = fitted(guide.model(composition, places), _within(guide, places, begun))
-        if best is None or tried.objectives[-1] < best[0]:
-            best = float(tried.objectives[-1]), places, tried
-    if best is None:
-        raise RuntimeError("no assignment of the labels was tried")
-    return best[1], best[2]
+    tried: list[tuple[dict[str | int, int], Phases]] = []
+    for now in fits:
+        weights = mean.weights_of(now.spectra)
+        composition = mean.composition(weights)
+        placements = guide.placements(len(now.spectra)) or [guide.places(composition)]
+        if placements == [{}]:
+            return {}, now
+        # what the first fit removed from a phase may have to come back
+        begun = (1 - RETURNED) * weights + RETURNED * weights.mean(axis=0)
+        for at in placements:
+            trial = fitted(now, guide.model(composition, at), _within(guide, at, begun))
+            tried.append((at, trial))
+    scores = np.array([_score(trial) for _, trial in tried])
+    return tried[simplest(scores, np.array([purity_of(trial.abundance) for _, trial in tried]))]
+
+
+def _score(found: Phases) -> float:
+    """Log-likelihood per photon, less the log-sparsity that the fit had."""
+    penalty = SPARSITY * float(np.log1p(found.abundance.astype(np.float64) / SOFT_COUNTS).sum())
+    return -(float(found.objectives[-1]) + penalty) / float(found.abundance.sum(dtype=np.float64))
 
 
 def _within(guide: Guide, places: dict[str | int, int], weights: np.ndarray) -> np.ndarray:

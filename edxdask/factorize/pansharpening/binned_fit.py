@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,17 +16,22 @@ from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.layout import ImageStack, TilePlan
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Problem
+from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.errors import EdxdaskError
 from edxdask.factorize.iteration.gather import gather_abundance, summed_spectrum
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.rounds import factorize
-from edxdask.factorize.iteration.starts import nndsvd
+from edxdask.factorize.iteration.simplest import is_simpler, purity_of
+from edxdask.factorize.iteration.starts import GivenState, nndsvd
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
+from edxdask.factorize.pansharpening.matrix_start import from_matrix
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.factorize.spectra.resolved import ResolvedSpectra
 from edxdask.photons import pixel_totals
 from edxdask.progress import ProgressHook
+
+logger = logging.getLogger(__name__)
 
 SINGLE = np.dtype(np.float32)
 # Zeros of NNDSVD are filled with this fraction of the mean. Filled with all of it, the fit of a matrix with
@@ -110,9 +116,41 @@ def fit_bins(
     mean = binned.photons / (binned.pixels * binned.channels)
     first = nndsvd(binned, phases, FILL * mean, SINGLE).with_unit_spectra()
     loop = Loop(binned.executor, f"spectra from bins of {factor}", rule, progress, checkpoint)
-    fit = factorize(first.abundance, model, model.start(first.spectra), loop, dtype=SINGLE)
-    found = Phases(fit.spectra, gather_abundance(fit.abundance), fit.objectives)
+    found = _fitted(first.abundance, model, first.spectra, loop)
     return BinnedFit(factor, tuple(view.stack for view in binned.maps), found)
+
+
+def fit_bins_from_matrix(
+    binned: Problem,
+    first: Phases,
+    model: StartingModel,
+    *,
+    rule: StopRule,
+    progress: ProgressHook | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Phases | None:
+    """Factorize once more, from the commonest composition outwards; None where there is no such start."""
+    start = from_matrix(first, model)
+    if start is None:
+        return None
+    loop = Loop(binned.executor, "from the commonest composition", rule, progress, checkpoint)
+    state = PixelStates.made(binned, GivenState(np.ascontiguousarray(start.abundance)))
+    return _fitted(state, model, start.spectra, loop)
+
+
+def simpler_of(first: Phases, second: Phases | None, photons: int) -> Phases:
+    """Take the second fit where it is better, or as good and much purer."""
+    if second is None:
+        return first
+    scores = -first.objectives[-1] / photons, -second.objectives[-1] / photons
+    purities = purity_of(first.abundance), purity_of(second.abundance)
+    logger.info("from the matrix: %.6f against %.6f per photon, purity %.3f, %.3f", *scores, *purities)
+    return second if is_simpler(scores, purities) else first
+
+
+def _fitted(start: PixelStates, model: StartingModel, spectra: np.ndarray, loop: Loop) -> Phases:
+    fit = factorize(start, model, model.start(spectra), loop, dtype=SINGLE)
+    return Phases(fit.spectra, gather_abundance(fit.abundance), fit.objectives)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from edxdask.engine.memory import CopySet, PhotonCopy
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
 from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.simplest import purity_of, simplest
 from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.iteration.sweep_step import Call, SweepStep
 from edxdask.factorize.pansharpening.binned_fit import (
@@ -43,6 +45,7 @@ MOST_PHASES = 8
 WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the map is larger
 RULE = StopRule(max_iter=150, tol=1e-5)
 USUAL_STRENGTH = 1.0  # of the prior while bins and phases are chosen
+MUCH_PURER = 0.15  # maps for which a worse bin factor is taken; the fit that follows has a second start
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
 CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
 
@@ -82,8 +85,22 @@ def copies_for_choices(window: int | None, phases: int) -> tuple[CopySet, ...]:
     )
 
 
-def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: StartingModel) -> float:
-    """Log-likelihood per photon of the judging half, after all steps from bins to smoothed maps.
+@dataclass(frozen=True)
+class Trial:
+    """What a fit of one half of the photons is worth.
+
+    Attributes
+    ----------
+    score : log-likelihood per photon of the other half
+    purity : mean of the largest fraction per pixel, by photons
+    """
+
+    score: float
+    purity: float
+
+
+def tried(train: Problem, judge: Problem, factor: int, phases: int, model: StartingModel) -> Trial:
+    """Fit the one half, with all steps from bins to smoothed maps, and judge it by the other.
 
     With the bins' own abundances, small bins would win, because they blur least. But only the spectra come
     from the bins, not the maps, and spectra are better from larger bins (mantle map, 147 counts per
@@ -93,11 +110,13 @@ def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: St
         fit = fit_bins(binned, factor, phases, model, rule=RULE)
     start = PixelStates.made(train, fit.upsampled())
     maps = smooth_abundances(start, fit.found.spectra, strength=USUAL_STRENGTH)
-    fractions = fractions_of(gather_abundance(maps.abundance))
+    abundance = gather_abundance(maps.abundance)
+    fractions = fractions_of(abundance)
+    purity = purity_of(abundance)
     PixelStates.made(judge, GivenState(fractions))
     call = Call(fit.found.spectra.astype(np.float32))
     loss = judge.executor.advance(SweepStep(spectra_statistics=False), call)["loss"]
-    return -(float(loss) - judge.pixels) / judge.photons
+    return Trial(-(float(loss) - judge.pixels) / judge.photons, purity)
 
 
 def choose_bin(
@@ -108,7 +127,7 @@ def choose_bin(
     model: StartingModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Choose the bin factor that gives the spectra that predict unseen photons best.
+    """Choose the bin factor that gives the spectra that predict unseen photons best, or much purer maps.
 
     From large bins to small ones. Single pixels take the longest and are left out where pairs of them are
     clearly worse than larger bins.
@@ -116,13 +135,16 @@ def choose_bin(
     stack = problem.maps[0].stack
     short = min(stack.width, stack.rows if stack.rows > 1 else stack.width)
     factors = [b for b in reversed(BIN_FACTORS) if b == 1 or short // b >= LEAST_BINS]
-    scores: list[float] = []
-    for score in _scored(problem, [(b, phases) for b in factors], seed, model, progress):
-        scores.append(score)
-        gap = max(scores) - score
-        if factors[len(scores) - 1] == 2 and gap > CLEARLY * _error(gap, problem.photons):
+    trials: list[Trial] = []
+    for trial in _trials(problem, [(b, phases) for b in factors], seed, model, progress):
+        trials.append(trial)
+        gap = max(one.score for one in trials) - trial.score
+        if factors[len(trials) - 1] == 2 and gap > CLEARLY * _error(gap, problem.photons):
             break
-    return _curve(np.array(factors[len(scores) - 1 :: -1]), np.array(scores[::-1]), problem.photons)
+    made = sorted(zip(factors, trials, strict=False), key=lambda pair: pair[0])
+    scores = np.array([trial.score for _, trial in made])
+    chosen = simplest(scores, np.array([trial.purity for _, trial in made]), ahead=MUCH_PURER)
+    return _curve(np.array([factor for factor, _ in made]), scores, problem.photons, chosen)
 
 
 def choose_phases(
@@ -136,27 +158,30 @@ def choose_phases(
     """Choose the smallest number of phases that is not clearly worse than the best."""
     most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
     candidates = list(range(1, most + 1))
-    scores = list(_scored(problem, [(factor, k) for k in candidates], seed, model, progress))
-    return _curve(np.array(candidates), np.array(scores), problem.photons, simplest=True)
+    trials = _trials(problem, [(factor, k) for k in candidates], seed, model, progress)
+    scores = np.array([trial.score for trial in trials])
+    gap = scores.max() - scores
+    fewest = int(np.argmax(gap <= STANDARD_ERRORS * _error(gap, problem.photons)))
+    return _curve(np.array(candidates), scores, problem.photons, fewest)
 
 
-def _scored(
+def _trials(
     problem: Problem,
     settings: Sequence[tuple[int, int]],
     seed: int,
     model: StartingModel | None,
     progress: ProgressHook | None,
-) -> Iterator[float]:
-    """Yield the score of each bin factor and number of phases."""
+) -> Iterator[Trial]:
+    """Yield the trial of each bin factor and number of phases."""
     model = spectra_model(problem) if model is None else model
     most = max(phases for _, phases in settings)
     with problem.split_in_two(0.5, seed, per_pixel=map_bytes(most)) as (train, judge):
         for done, (factor, phases) in enumerate(settings, start=1):
-            score = held_out(train, judge, factor, phases, model)
+            trial = tried(train, judge, factor, phases, model)
             if progress:
                 progress(Progress("choices by count splitting", done, len(settings), "fit"))
-            logger.info("bins of %d, %d phases: held-out %.6f per photon", factor, phases, score)
-            yield score
+            logger.info("bins of %d, %d phases: held-out %.6f per photon", factor, phases, trial.score)
+            yield trial
 
 
 def _error(gap: Any, photons: int) -> Any:
@@ -167,9 +192,5 @@ def _error(gap: Any, photons: int) -> Any:
     return np.sqrt(2 * gap / (photons / 2))
 
 
-def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int, *, simplest: bool = False) -> Curve:
-    best = int(np.argmax(scores))
-    gap = scores[best] - scores
-    error = _error(gap, photons)
-    chosen = int(np.argmax(gap <= STANDARD_ERRORS * error)) if simplest else best
-    return Curve(candidates, scores, error, candidates[chosen].item())
+def _curve(candidates: np.ndarray, scores: np.ndarray, photons: int, chosen: int) -> Curve:
+    return Curve(candidates, scores, _error(scores.max() - scores, photons), candidates[chosen].item())

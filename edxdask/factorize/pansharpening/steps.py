@@ -23,7 +23,14 @@ from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
 from edxdask.factorize.iteration.sweep_step import SPARSITY
-from edxdask.factorize.pansharpening.binned_fit import BinnedFit, bin_bytes, fit_bins, spectra_model
+from edxdask.factorize.pansharpening.binned_fit import (
+    BinnedFit,
+    bin_bytes,
+    fit_bins,
+    fit_bins_from_matrix,
+    simpler_of,
+    spectra_model,
+)
 from edxdask.factorize.pansharpening.choose_bins import choose_bin, choose_phases, window_of
 from edxdask.factorize.pansharpening.choose_strength import choose_strength
 from edxdask.factorize.pansharpening.curve import Curve
@@ -141,17 +148,14 @@ def fit_chosen_bins(run: Run, choices: Choices, rule: StopRule, *, beside: Probl
 
     def make() -> Arrays:
         with problem.derived(factor=factor, per_pixel=bin_bytes(number), beside=beside) as binned:
-            found = fit_bins(
-                binned,
-                factor,
-                number,
-                run.model,
-                rule=rule,
-                progress=run.progress,
-                checkpoint=run.kept.checkpoint(BINS, **identity),
-            ).found
+            how: dict[str, Any] = {"rule": rule, "progress": run.progress}
+            kept = run.kept.checkpoint(BINS, **identity)
+            first = fit_bins(binned, factor, number, run.model, checkpoint=kept, **how).found
+            second = fit_bins_from_matrix(binned, first, run.model, **how)
+            found = simpler_of(first, second, problem.photons)
             if run.guide is not None:
-                found = settle(binned, found, run.guide, run.wanted, progress=run.progress)
+                others = [fit for fit in (first, second) if fit is not None and fit is not found]
+                found = settle(binned, [found, *others], run.guide, run.wanted, progress=run.progress)
             return found.arrays()
 
     stop = {"max_iter": rule.max_iter, "tol": rule.tol}
