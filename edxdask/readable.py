@@ -1,6 +1,9 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and words as they mistype them."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -31,3 +34,16 @@ def size(count: float) -> str:
         if count >= step:
             return f"{count / step:.1f} {unit}"
     return f"{count:.0f} B"
+
+
+def closest(word: object, words: Iterable[object]) -> str | None:
+    """Word of ``words`` that was most likely meant, in whichever case; None if none is near.
+
+    Examples
+    --------
+    >>> closest("brig", ["Brg", "Fp"]), closest("lefft", ["left", "right"]), closest("Au", ["Brg", "Fp"])
+    ('Brg', 'left', None)
+    """
+    known = {str(one).casefold(): str(one) for one in words}
+    near = difflib.get_close_matches(str(word).casefold(), known, n=1)
+    return known[near[0]] if near else None

@@ -138,6 +138,7 @@ def nmf(
         raise ParameterError(
             "elements", elements, "None with another loss than 'kl', or with fixed or forbidden channels",
             "Say what phases hold with absent={...} and compositions={...}.",
+            typed_fix="Elements go with --loss kl, and --absent says what a phase cannot hold.",
         )  # fmt: skip
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]

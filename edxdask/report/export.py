@@ -158,8 +158,13 @@ def _check_suffix(
     if suffix not in offered:
         name, value = ("format", format) if format else ("path", str(path))
         known = ", ".join(f".{one}" for one in offered)
-        hint = CUBE_HINT if what == Kind.CUBE.value else ""
-        raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint)
+        cube = what == Kind.CUBE.value
+        hint, typed = CUBE_HINT if cube else "", ""
+        if cube:
+            typed = (
+                "It takes maps of lines: --map Mg_Ka" if suffix in STACKS else f"As in {Path(path).stem}.hspy"
+            )
+        raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint, typed_fix=typed)
 
 
 def _named(target: Path, name: str) -> Path:

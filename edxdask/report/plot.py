@@ -138,7 +138,11 @@ def _named_maps(array: xr.DataArray, labels: Sequence[str], path: str) -> list[t
 def _check_number(panels: int) -> None:
     if panels > MOST_PANELS:
         raise ParameterError(
-            "data", f"{panels} maps to draw", f"at most {MOST_PANELS}", "Take one: tree['name'].to_dataset()."
+            "data",
+            f"{panels} maps to draw",
+            f"at most {MOST_PANELS}",
+            "Take one: tree['name'].to_dataset().",
+            typed_fix="Take one map of the collection: STORE/NAME, with a name that edxdask info shows.",
         )
 
 
