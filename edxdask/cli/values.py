@@ -233,8 +233,7 @@ class Span(Value):
         except ValueError:
             low = high = None
         given = [end for end in (low, high) if end is not None]
-        ordered = len(given) < 2 or (low < high if self.kind is int else low <= high)
-        if not given or min(given) < 0 or not ordered:
+        if not given or min(given) < 0 or given[0] > given[-1] or (len(given) == 2 and low == high):
             self.fail(f"{value!r} is not a range: write A:B with A < B, as in {self.example}", param, ctx)
         return low, high
 

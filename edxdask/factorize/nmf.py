@@ -294,10 +294,9 @@ def _physics(
         return None
     from edxdask.factorize.guidance.request import physics_request
 
-    request = physics_request(elements, absent, compositions, wanted.number, refine_axis)
     for name, labels in (("absent", absent), ("compositions", compositions)):
         wanted.check_labels(name, labels or {})
-    return request
+    return physics_request(elements, absent, compositions, wanted.number, refine_axis)
 
 
 def _check_options(loss: str, max_iter: int, tol: float, precision: str) -> None:
