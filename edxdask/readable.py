@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -34,6 +35,31 @@ def size(count: float) -> str:
         if count >= step:
             return f"{count / step:.1f} {unit}"
     return f"{count:.0f} B"
+
+
+def decimals(error: float) -> int:
+    """Decimal places that show two digits of an error.
+
+    Examples
+    --------
+    >>> decimals(0.0314), decimals(0.248), decimals(31.0)
+    (3, 2, 0)
+    """
+    return max(1 - math.floor(math.log10(error)), 0)
+
+
+def rounded(value: float, error: float) -> tuple[str, str]:
+    """Value and error to two digits of the error; four digits of a value whose error is not known.
+
+    Examples
+    --------
+    >>> rounded(18.5312, 0.2479), rounded(59.93124, 12.6), rounded(1.0, float("nan"))
+    (('18.53', '0.25'), ('60', '13'), ('1', ''))
+    """
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4g}", "0" if error == 0 else ""
+    places = decimals(error)
+    return f"{value:.{places}f}", f"{error:.{places}f}"
 
 
 def closest(word: object, words: Iterable[object]) -> str | None:

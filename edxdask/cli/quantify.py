@@ -15,7 +15,7 @@ from edxdask.cli.files import OVERWRITE_HELP
 from edxdask.cli.inputs import STORE_HELP, conditions, store_argument, with_conditions
 from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
-from edxdask.cli.values import Charges, Elements, Lines
+from edxdask.cli.values import Charges, Elements, LineNames
 from edxdask.errors import MissingStoreError, ParameterError
 
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
@@ -36,7 +36,7 @@ STOICHIOMETRY = "stoichiometry"
     help="Elements that are fitted but not in the sample: grid, holder.",
 )
 @click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
-@click.option("--lines", type=Lines(), help="Lines to use; others are chosen by energy.")
+@click.option("--lines", type=LineNames(), help="LineNames to use; others are chosen by energy.")
 @click.option("--factors", type=click.Path(), help="CSV or JSON of lines and factors (and their errors).")
 @conditions
 @click.option(

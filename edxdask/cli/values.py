@@ -123,8 +123,8 @@ class Elements(Value):
         return words(value)
 
 
-class Lines(Value):
-    """Lines with commas between them."""
+class LineNames(Value):
+    """LineNames with commas between them."""
 
     name = "Fe_Ka,Pt_La,…"
     example = "Fe_Ka"

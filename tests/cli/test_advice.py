@@ -17,7 +17,7 @@ from edxdask.cli.values import (
     Charges,
     Elements,
     FrameRange,
-    Lines,
+    LineNames,
     Number,
     PhasesOption,
     Shape,
@@ -169,7 +169,7 @@ def test_an_error_for_a_program_is_one_object_on_stdout(run, folder, monkeypatch
     ("kind", "value"),
     [
         (Elements(), ["Mg", "Si"]),
-        (Lines(), ["Mg_Ka"]),
+        (LineNames(), ["Mg_Ka"]),
         (Charges(), {"Fe": 3.0, "Ce": 4.0}),
         (FrameRange(), (0, 10)),
         (Span(float, "0.2:20"), (0.2, None)),

@@ -25,7 +25,10 @@ def test_a_person_gets_a_table_and_a_program_json(run, store):
     iron = next(line.split() for line in text.splitlines() if "Fe_Ka" in line)
     said = json.loads(run("quantify", store, "--json").stdout)
     rows = {row["element"]: row for row in said["rows"]}
-    assert f"{100 * rows['Fe']['composition']:.3f}" in iron
+    assert f"{100 * rows['Fe']['composition']:.3f}" in iron  # three places, as its error is 0.0..
+    assert f"{100 * rows['Fe']['composition_std']:.3f}" in iron
+    assert text.splitlines()[0].split()[2:6] == ["at.%", "±", "wt.%", "±"]
+    assert f"{100 * rows['Fe']['mass_fraction_std']:.3f}" in iron
     for element, share in TRUE.items():
         assert rows[element]["composition"] == pytest.approx(share, rel=0.1)
         assert 0 < rows[element]["composition_std"] < 0.02

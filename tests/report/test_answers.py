@@ -112,6 +112,39 @@ def test_the_table_of_a_guided_result_has_weights_from_its_atoms(result):
     assert frame.loc[("Brg", "Mg"), "wt.%"] == pytest.approx(100 * mg / (mg + o), rel=1e-3)
     assert frame.loc[("CaPv", "O"), "at.% error"] == pytest.approx(0.9)
     assert "LOD at.%" not in frame
+    assert "line" not in frame
+    # of two elements, w = a M / (a M + (1 - a) m), so the error of w is that of a times M m / (mean mass)²
+    slope = mg * o / (0.5 * mg + 0.5 * o) ** 2
+    assert frame.loc[("Brg", "Mg"), "wt.% error"] == pytest.approx(100 * 0.005 * slope, rel=1e-3)
+    assert frame.loc[("Brg", "O"), "wt.% error"] == pytest.approx(100 * 0.005 * slope, rel=1e-3)
+
+
+def test_the_printed_table_rounds_by_the_error_and_has_no_empty_column(result, quantified, tmp_path):
+    atoms = np.array([[0.512345, 0.487655], [0.2, 0.8], [1.0, 0.0]])
+    guided = result.assign(
+        composition=(("phase", "element"), atoms), composition_std=(("phase", "element"), 0.0123 + 0 * atoms)
+    ).assign_coords(element=["Mg", "O"])
+    lines = edxdask.export(guided, tmp_path / "g.txt").read_text().splitlines()
+    assert lines[0].split() == ["element", "at.%", "±", "wt.%", "±"]
+    assert lines[1].split() == ["Brg", "Mg", "51.2", "1.2", "61.5", "1.2"]
+    assert lines[6].split() == ["CaPv", "O", "0.0", "1.2", "0.00", "0.81"]
+    measured = edxdask.export(quantified, tmp_path / "q.txt").read_text().splitlines()
+    assert measured[0].split() == [
+        "element",
+        "line",
+        "at.%",
+        "±",
+        "wt.%",
+        "±",
+        "counts",
+        "SNR",
+        "LOD",
+        "at.%",
+    ]
+    at = quantified.sel(phase="Brg", element="Mg")
+    value, error = (100 * float(v) for v in (at.composition, at.composition_std))
+    assert 0.1 < error < 1
+    assert measured[2].split()[-9:-6] == ["Mg_Ka", f"{value:.2f}", f"{error:.2f}"]
 
 
 def test_components_clusters_and_found_elements_have_their_own_tables(components, found):
