@@ -129,22 +129,11 @@ def test_the_printed_table_rounds_by_the_error_and_has_no_empty_column(result, q
     assert lines[1].split() == ["Brg", "Mg", "51.2", "1.2", "61.5", "1.2"]
     assert lines[6].split() == ["CaPv", "O", "0.0", "1.2", "0.00", "0.81"]
     measured = edxdask.export(quantified, tmp_path / "q.txt").read_text().splitlines()
-    assert measured[0].split() == [
-        "element",
-        "line",
-        "at.%",
-        "±",
-        "wt.%",
-        "±",
-        "counts",
-        "SNR",
-        "LOD",
-        "at.%",
-    ]
+    assert " ".join(measured[0].split()) == "element line at.% ± wt.% ± counts SNR LOD at.%"
     at = quantified.sel(phase="Brg", element="Mg")
     value, error = (100 * float(v) for v in (at.composition, at.composition_std))
     assert 0.1 < error < 1
-    assert measured[2].split()[-9:-6] == ["Mg_Ka", f"{value:.2f}", f"{error:.2f}"]
+    assert measured[2].split()[-8:-5] == ["Mg_Ka", f"{value:.2f}", f"{error:.2f}"]
 
 
 def test_components_clusters_and_found_elements_have_their_own_tables(components, found):
