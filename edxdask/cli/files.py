@@ -15,15 +15,20 @@ from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.values import FrameRange
 from edxdask.errors import ParameterError
+from edxdask.io.vendor import known_formats
 from edxdask.readable import closest
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
 TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "quantify", "export")
+INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a collection.
+
+Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.
+"""
 SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
 
-@click.command("ingest", cls=Verb)
+@click.command("ingest", cls=Verb, help=INGEST_HELP)
 @click.argument("src", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
 @click.option("--frames", type=FrameRange(), help="Sum only these frames, B not included.")
@@ -46,12 +51,7 @@ def ingest_verb(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Turn vendor files SRC into a store, several files into a collection.
-
-    Reads Bruker .bcf, Velox .emd, JEOL .pts, Oxford .h5oina, EDAX .edaxh5 and .spd, TIA .emi, Phenom .elid,
-    DigitalMicrograph .dm3 and .dm4, HyperSpy .hspy and Ripple .rpl; and spectra, as maps of one pixel:
-    .msa, .spx, JEOL .eds and those in .dm3, .dm4 and .hspy files.
-    """
+    """Make a store of vendor files."""
     from edxdask.io import ingest
 
     for path in src:
@@ -109,6 +109,11 @@ def print_store(settings: Settings, path: str | Path) -> None:
 @click.option(
     "--map", "lines", multiple=True, metavar="LINE", help="Map of a line, as in Mg_Ka; may be repeated."
 )
+@click.option(
+    "--figure",
+    type=click.Choice(["maps", "spectra", "fit"]),
+    help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
+)
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")
 @click.option("--name", help="Which map of a collection.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
@@ -118,6 +123,7 @@ def export_verb(
     store: str,
     target: str,
     lines: tuple[str, ...],
+    figure: str | None,
     spectrum: bool,
     name: str | None,
     overwrite: bool,
@@ -129,10 +135,12 @@ def export_verb(
     """
     from edxdask.report.export import export, spectra_of
 
-    if lines and spectrum:
-        raise click.UsageError("either --map or --spectrum: one file holds one of them")
+    if bool(lines) + spectrum + (figure is not None) > 1:
+        raise click.UsageError("either --map or --spectrum or --figure: one file holds one of them")
     data = one_map(store, name, target)
     cube = COUNTS in data
+    if figure is not None:
+        _check_figure(data, figure, store)
     if lines:
         data = _line_maps(data, lines)
     elif spectrum and cube:
@@ -140,13 +148,28 @@ def export_verb(
     elif spectrum and Path(target).suffix.lower() not in SPECTRA_APART:
         data = spectra_of(data)
     with shown(settings) as progress:
-        written = export(data, target, overwrite=overwrite, progress=progress)
+        written = export(data, target, figure=figure, overwrite=overwrite, progress=progress)
     paths = written if isinstance(written, list) else [written]
     if settings.json:
         files = [{"path": str(path), "bytes": path.stat().st_size} for path in paths]
         print_json(files[0] if len(files) == 1 else {"files": files})
     else:
         click.echo("\n".join(map(str, paths)))
+
+
+def _check_figure(data: Any, figure: str, store: str) -> None:
+    """Refuse a figure that the data do not have; phases get their fit from ``quantify``."""
+    from edxdask.report.plot import figures_of
+    from edxdask.results.kinds import Kind, kind_of
+
+    have = figures_of(data)
+    if figure in have or not have:
+        return
+    fitted = typed_out("quantify", store, "-o", f"{Path(store).stem}-fitted.zarr")
+    phases = kind_of(data) is Kind.PHASES
+    fix = f"To fit the phases: {fitted}" if phases else f"Or: --figure {have[0]}"
+    expected = f"{' or '.join(have)}, which {store} has"
+    raise ParameterError("--figure", figure, expected, typed_fix=fix)
 
 
 def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:

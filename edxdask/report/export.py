@@ -40,6 +40,7 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,
+    figure: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
 ) -> Path: ...
@@ -49,6 +50,7 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,
+    figure: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
 ) -> Path | list[Path]: ...
@@ -57,6 +59,7 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,
+    figure: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
 ) -> Path | list[Path]:
@@ -85,6 +88,8 @@ def export(
         in ``.hspy``), each goes to a separate file with its name added: ``spectra_Fp.msa``.
     format : str, optional
         Suffix of the format, if ``path`` has another.
+    figure : {"maps", "spectra", "fit"}, optional
+        Which figure of a cube, result or collection a picture holds, as in ``plot``.
     overwrite : bool
         Replace an existing file.
     progress : callable, bool or None
@@ -111,6 +116,10 @@ def export(
     target = Path(path)
     asked = (format or target.suffix).lower().removeprefix(".")
     suffix = ALIASES.get(asked, asked)
+    if figure is not None and (suffix not in PICTURES or isinstance(data, xr.DataArray)):
+        expected = "None but for pictures (.png, .pdf, .svg) of cubes, results and collections"
+        fix = f"As in export(data, {str(target.with_suffix('.png'))!r}, figure={figure!r})."
+        raise ParameterError("figure", figure, expected, fix, typed_fix=f"As in {target.with_suffix('.png')}")
     if isinstance(data, xr.DataArray) and data.name != schema.COUNTS:
         _check_suffix(suffix, ARRAYS, path, format, "a spectrum or map; whole cubes go to .hspy and .rpl")
         return _write_array(data, target, suffix, data.attrs, overwrite=overwrite)
@@ -128,8 +137,8 @@ def export(
         suffix = suffix or "hspy"
         target = target if asked else target.with_suffix(".hspy")
     _check_suffix(suffix, OFFERED[kind], path, format, kind.value)
-    if suffix in PICTURES and (is_collection(data) or kind is not Kind.CUBE):
-        return _write_figure(data, target, overwrite=overwrite)
+    if suffix in PICTURES and (figure or is_collection(data) or kind is not Kind.CUBE):
+        return _write_figure(data, target, figure, overwrite=overwrite)
     if kind is Kind.CUBE:
         return _write_cubes(data, target, suffix, overwrite=overwrite, progress=progress)
     if suffix in TABLES:
@@ -162,7 +171,9 @@ def _check_suffix(
         hint, typed = CUBE_HINT if cube else "", ""
         if cube:
             typed = (
-                "It takes maps of lines: --map Mg_Ka" if suffix in STACKS else f"As in {Path(path).stem}.hspy"
+                "It takes maps of lines: --map Mg_Ka"
+                if suffix in STACKS
+                else f"As in {Path(path).with_suffix('.hspy')}"
             )
         raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint, typed_fix=typed)
 
@@ -231,11 +242,11 @@ def _write_array(
     return write(array, target, format=suffix, attrs=attrs, overwrite=overwrite)
 
 
-def _write_figure(data: Data, target: Path, *, overwrite: bool) -> Path:
+def _write_figure(data: Data, target: Path, figure: str | None, *, overwrite: bool) -> Path:
     from edxdask.report.plot import plot
     from edxdask.report.style import save_figure
 
-    return save_figure(plot(data), target, overwrite=overwrite)
+    return save_figure(plot(data, figure=figure), target, overwrite=overwrite)
 
 
 def _draw_array(array: xr.DataArray, path: Path, attrs: Mapping[Any, Any], *, overwrite: bool) -> Path:

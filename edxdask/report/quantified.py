@@ -77,7 +77,7 @@ def _text(label: str, part: xr.Dataset) -> str:
         )
     ]
     glued = ", ".join(amount.replace(" ", "\u00a0") for amount in amounts)  # no line ends within an amount
-    chi2 = part[schema.CHI2_RED].item()
+    chi2 = float(part[schema.CHI2_RED])  # of a stored result, lazy
     judged = f"reduced χ²\u00a0{chi2:.2f}" if np.isfinite(chi2) else "a guided fit's spectrum, without noise"
     text = f"{label}: {glued} at.%; {judged}"
     return "\n".join(textwrap.wrap(text, TITLE_LETTERS, break_long_words=False))

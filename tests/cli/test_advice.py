@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 
 import click
 import numpy as np
@@ -72,12 +73,20 @@ def advised(words, said):
         return [re.sub(rf"(^|,){re.escape(given)}(?=$|[,:])", rf"\g<1>{meant[1]}", word) for word in words]
     if wrong is None:  # what is wrong is said first, what to do after it
         text = text.partition(". ")[2] or text
+    instead = re.search(r"As in (\S+)$", text)
+    if instead:  # a file of the same name with another suffix
+        return [instead[1] if Path(word).stem == Path(instead[1]).stem else word for word in words]
     found = OPTION.search(text)
     assert found, f"no advice in {said!r}"
-    fresh = [found[1], *found[2].split()]
+    fresh = [found[1], *([] if is_flag(words[0], found[1]) else found[2].split())]
     if "expected nothing" in said:
         words = without(words, option)
     return [*without(words, fresh[0]), *fresh]
+
+
+def is_flag(verb, option):
+    (found,) = [one for one in app.cli.get_command(click.Context(app.cli), verb).params if option in one.opts]
+    return found.is_flag
 
 
 def without(words, option):
@@ -115,8 +124,12 @@ PROVOKED = [
     "export two.zarr {new}.hspy",
     "export two.zarr {new}.hspy --name lef",
     "export map.zarr {new}.tiff",
+    "export map.zarr {new}.doc",
     "export map.zarr {new}.tiff --map Mg_Kaa",
     "export map.zarr a.png",
+    "export nmf.zarr {new}.png --figure fit",
+    "export map.zarr {new}.png --figure fit",
+    "export map.zarr {new}.csv --figure maps",
     "info two.zarr --png {new}.png",
     "info nmf.zarr --png {new}.png",
     "info map.hspy --png {new}.png",
