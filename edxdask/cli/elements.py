@@ -12,7 +12,7 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.inputs import BEAM_HELP, STORE_HELP, cubes_of, result_of, store_argument
 from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file
-from edxdask.cli.values import Elements
+from edxdask.cli.values import BEAM_ENERGY, Elements
 from edxdask.errors import ParameterError
 
 
@@ -22,7 +22,7 @@ from edxdask.errors import ParameterError
     "--known", type=Elements(findable=False), help="Elements in the sample; default: those the store lists."
 )
 @click.option("--result", type=click.Path(), help="Result of a factorization: search its residual.")
-@click.option("--beam-energy", type=float, help=BEAM_HELP)
+@click.option("--beam-energy", type=BEAM_ENERGY, help=BEAM_HELP)
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
 @click.option(
     "--per",
@@ -60,7 +60,7 @@ def elements_verb(
     found = find_elements(
         data,
         known=known,
-        result=None if result is None else result_of(result, "--result"),
+        result=None if result is None else result_of(result, "elements", name="--result"),
         beam_energy=beam_energy,
         per=per,
         threshold=threshold,

@@ -14,7 +14,7 @@ from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, result_of, stor
 from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target, claimed
-from edxdask.cli.values import AUTO, AbsentElements, Elements, Number, PhasesOption
+from edxdask.cli.values import AUTO, DENSITY, THICKNESS, AbsentElements, Elements, Number, PhasesOption
 
 PHASES_HELP = "Number of phases, or their names, biggest first."
 
@@ -61,9 +61,9 @@ def _guided(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given."),
         click.option(
-            "--thickness", type=float, help="Thickness of the film, nm; with --density corrects absorption."
+            "--thickness", type=THICKNESS, help="Thickness of the film; with --density corrects absorption."
         ),
-        click.option("--density", type=float, help="Density of the film, g/cm3."),
+        click.option("--density", type=DENSITY, help="Density of the film."),
         conditions,
     )
     for option in reversed(options):

@@ -12,11 +12,11 @@ import click
 from edxdask import schema
 from edxdask.cli.app import PROGRAM
 from edxdask.cli.curve import EFFICIENCY_HELP, read_curve
-from edxdask.cli.values import Angles
+from edxdask.cli.values import BEAM_ENERGY, Angles
 from edxdask.errors import ParameterError
 
 STORE_HELP = "STORE may be one map of a collection: map.zarr/NAME, with a name that edxdask info shows."
-BEAM_HELP = "Energy of the beam, keV, if the store does not say."
+BEAM_HELP = "Energy of the beam, if the store does not say."
 
 store_argument = click.argument("store", type=click.Path())
 
@@ -24,7 +24,7 @@ store_argument = click.argument("store", type=click.Path())
 def conditions(command: Callable[..., None]) -> Callable[..., None]:
     """Add options for what a store may not say about beam and detector; ``with_conditions`` takes them."""
     options = (
-        click.option("--beam-energy", type=float, help=BEAM_HELP),
+        click.option("--beam-energy", type=BEAM_ENERGY, help=BEAM_HELP),
         click.option(
             "--elevation",
             type=Angles(),
@@ -90,7 +90,7 @@ def cubes_of(store: str, verb: str) -> Any:
     return data
 
 
-def result_of(store: str, verb: str) -> Any:
+def result_of(store: str, verb: str, *, name: str = "RESULT") -> Any:
     """Open a store of a factorization.
 
     Raises
@@ -107,5 +107,5 @@ def result_of(store: str, verb: str) -> Any:
         expected = f"a result of a factorization, which {verb} needs; this one holds {kind.value}"
         made = typed_out("psnmf", store, "-o", f"{Path(store).stem}-phases.zarr")
         fix = f"To make one of it: {made}" if kind is Kind.CUBE else f"To see it: {typed_out('info', store)}"
-        raise ParameterError("RESULT", store, expected, typed_fix=fix)
+        raise ParameterError(name, store, expected, typed_fix=fix)
     return data

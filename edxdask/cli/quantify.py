@@ -15,7 +15,7 @@ from edxdask.cli.files import OVERWRITE_HELP
 from edxdask.cli.inputs import STORE_HELP, conditions, store_argument, with_conditions
 from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
-from edxdask.cli.values import Charges, Elements, LineNames
+from edxdask.cli.values import DENSITY, THICKNESS, Charges, Elements, LineNames
 from edxdask.errors import MissingStoreError, ParameterError
 
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
@@ -40,9 +40,9 @@ STOICHIOMETRY = "stoichiometry"
 @click.option("--factors", type=click.Path(), help="CSV or JSON of lines and factors (and their errors).")
 @conditions
 @click.option(
-    "--thickness", type=float, help="Thickness of the film, nm; with --density corrects absorption."
+    "--thickness", type=THICKNESS, help="Thickness of the film; with --density corrects absorption."
 )
-@click.option("--density", type=float, help="Density of the film, g/cm3.")
+@click.option("--density", type=DENSITY, help="Density of the film.")
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
 @click.option(
     "--solid-angle",

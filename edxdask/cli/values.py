@@ -52,6 +52,24 @@ class Value(click.ParamType):
         return typed(value)
 
 
+class Quantity(Value):
+    """A number in the unit that the metavar says."""
+
+    def __init__(self, unit: str, example: float) -> None:
+        self.name, self.example = unit, typed(example)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a number."""
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number, as in {self.example}", param, ctx)
+
+
+BEAM_ENERGY = Quantity("KEV", 200.0)
+THICKNESS, DENSITY = Quantity("NM", 100.0), Quantity("G/CM3", 4.5)
+
+
 class Number(Value):
     """A number, or ``auto`` to find it from the data."""
 

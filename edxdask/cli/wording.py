@@ -44,7 +44,7 @@ OPPOSITE = "keep_axis"  # the only flag that means the parameter's opposite
 _LITERAL = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\}|\([^)]*\)|[\w+-]+(?:\.\w+)*"""
 _ATTRIBUTE = re.compile(rf"""ds\.attrs\[['"](\w+)['"]\](?: = ({_LITERAL}))?""")
 _PARAMETER = re.compile(rf"(?<![\w.\[])([a-z]\w*)=({_LITERAL})")
-_NAME = re.compile(r"(?<![\w.'-])([a-z]+(?:_[a-z]+)+)(?![\w'=(-])")
+_NAME = re.compile(r"(?<![\w.'-])('?)([a-z]+(?:_[a-z0-9]+)+)\1(?![\w'=(-])")
 _SUBSCRIPT = re.compile(r"(\w+)\[(.+)\]$")
 _REPEATED = re.compile(r"(--[a-z-]+(?: [^\s,;]+)?)(?: \(\1\)|, or (?:pass )?\1)")
 
@@ -61,7 +61,9 @@ class Wording:
         if not isinstance(error, ParameterError):
             return self.translated(str(error))
         fix = error.typed_fix or self.translated(error.fix)
-        expected = self.translated(error.expected)
+        option = self._option(error.parameter)
+        word = (option and _word_for_none(option)) or "nothing"
+        expected = re.sub(r"\bNone\b", word, self.translated(error.expected))
         return f"{self._wrong(error)}: expected {expected}." + (f" {fix}" if fix else "")
 
     def translated(self, text: str) -> str:
@@ -69,7 +71,6 @@ class Wording:
         text = _ATTRIBUTE.sub(self._typed_assignment, text)
         text = _PARAMETER.sub(self._typed_assignment, text)
         text = _NAME.sub(self._typed_name, text)
-        text = re.sub(r"^None\b", "nothing", text)
         return _REPEATED.sub(r"\1", text)
 
     def _wrong(self, error: ParameterError) -> str:
@@ -82,7 +83,7 @@ class Wording:
         option = self._option(name, value)
         if option is None:
             return f"{error.parameter}={error.value!r}"
-        if value == [] or (value is None and not _takes_none(option)):
+        if value == [] or (value is None and _word_for_none(option) is None):
             return f"{_spelled(option)} is missing"
         return self._typed(option, value)
 
@@ -105,7 +106,7 @@ class Wording:
             return found[0]
 
     def _typed_name(self, found: re.Match[str]) -> str:
-        option = self._option(found[1])
+        option = self._option(found[2])
         return found[0] if option is None else _spelled(option)
 
     def _typed(self, option: click.Parameter, value: Any) -> str:
@@ -122,9 +123,10 @@ class Wording:
         return f"{_spelled(option)} {write(value)}"
 
 
-def _takes_none(option: click.Parameter) -> bool:
-    """Whether a missing value has a word: ``auto``."""
-    return isinstance(option.type, Value) and option.type.typed(None) != str(None)
+def _word_for_none(option: click.Parameter) -> str | None:
+    """Word that means no value, ``auto``, where the option has one."""
+    word = option.type.typed(None) if isinstance(option.type, Value) else str(None)
+    return None if word == str(None) else word
 
 
 def _spelled(option: click.Parameter) -> str:

@@ -84,8 +84,10 @@ def check_store(path: Path) -> dict[str, Any]:
     except _DAMAGE as error:
         raise CorruptStoreError(f"{path}: its metadata (zarr.json) cannot be read: {error}") from error
     if not is_ours(path):
+        if is_ours(path.absolute().parent):
+            raise ForeignStoreError(f"{path} is an array of a store: open the store, {path.parent}")
         raise ForeignStoreError(
-            f"{path} is a Zarr store of another program: build a cube with edxdask.from_array(...)"
+            f"{path} is a Zarr store of another program. In Python, edxdask.from_array makes a cube of counts"
         )
     newest = attributes.get(SCHEMA_VERSION_KEY)
     if not isinstance(newest, int):

@@ -99,6 +99,7 @@ def without(words, option):
 
 PROVOKED = [
     "psnmf bare.zarr -o {new} --elements Mg,Si --bin 4 --smooth 1 --max-iter 20",
+    "nmf bare.zarr -o {new} --elements Mg,Si,O --beam-energy 200 --thickness 100 --max-iter 5",
     "nmf bare.zarr -o {new} --elements find --max-iter 5",
     "elements bare.zarr",
     "elements axes.zarr",
@@ -221,10 +222,19 @@ def test_parameters_become_options_of_the_verb_and_nothing_else_changes():
         ("bin=4, max_iter=10 and tol=1e-07", "--bin 4, --max-iter 10 and --tol 1e-07"),
         ("the max_iter of the run", "the --max-iter of the run"),
         ("ds.attrs['beam_energy_kev'] = 200.0, or beam_energy=200.0", "--beam-energy 200"),
+        (
+            "Set ds.attrs['density_g_cm3'], or remove 'thickness_nm'.",
+            "Set --density 4.5, or remove --thickness.",
+        ),
         ("as in phases=['Brg', 'Fp']", "as in --phases Brg,Fp"),
         ("k_factors={'Fe_Ka': 1.2} and a map.zarr/left=3", "k_factors={'Fe_Ka': 1.2} and a map.zarr/left=3"),
     ):
         assert psnmf.translated(text) == expected
+    assert (
+        psnmf.of(ParameterError("smooth", -1.0, "0, or None to find it"))
+        == "--smooth -1: expected 0, or auto to find it."
+    )
+    assert psnmf.of(ParameterError("workers", 3, "None here")) == "--workers 3: expected nothing here."
     assert "cut=3" in psnmf.of(ParameterError("cut", 3, "less"))
     assert psnmf.of(ParameterError("bin", 3, "less")) == "--bin 3: expected less."
     assert psnmf.of(ParameterError("beam_energy", None, "it", "Python.", typed_fix="Typed.")).endswith(
