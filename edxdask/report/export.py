@@ -40,9 +40,9 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,
-    figure: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
+    figure: str | None = None,
 ) -> Path: ...
 @overload
 def export(
@@ -50,18 +50,18 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,
-    figure: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
+    figure: str | None = None,
 ) -> Path | list[Path]: ...
 def export(
     data: xr.DataArray | xr.Dataset | xr.DataTree,
     path: str | Path,
     *,
     format: str | None = None,
-    figure: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
+    figure: str | None = None,
 ) -> Path | list[Path]:
     """Write a cube, a result, a spectrum or a map in the format its suffix names, whole or not at all.
 
@@ -88,13 +88,13 @@ def export(
         in ``.hspy``), each goes to a separate file with its name added: ``spectra_Fp.msa``.
     format : str, optional
         Suffix of the format, if ``path`` has another.
-    figure : {"maps", "spectra", "fit"}, optional
-        Which figure of a cube, result or collection a picture holds, as in ``plot``.
     overwrite : bool
         Replace an existing file.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
         every block of a cube.
+    figure : {"maps", "spectra", "fit"}, optional
+        Which figure of a cube, result or collection a picture holds, as in ``plot``.
 
     Returns
     -------

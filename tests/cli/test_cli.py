@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shlex
 import signal
@@ -55,6 +56,12 @@ def test_help_names_every_verb_and_every_verb_has_help(run):
         own = run(verb, "--help")
         assert own.exit_code == 0
         assert "Usage: edxdask " + verb in own.stdout
+
+
+def test_the_page_on_the_command_line_lists_every_verb_and_no_other():
+    page = Path(__file__).parents[2] / "docs" / "command_line.md"
+    rows = [line.split("|")[1] for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert sorted(verb for row in rows for verb in re.findall(r"`(\w+)`", row)) == sorted(app.VERBS)
 
 
 def test_version_is_that_of_the_package(run):
