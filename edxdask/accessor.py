@@ -120,11 +120,11 @@ class Accessor:
 
         return table(self._for("table"))
 
-    def plot(self, *, title: str | None = None) -> Figure:
-        """Draw it: maps and spectra of phases, sum spectrum of a cube, fit of a quantification."""
+    def plot(self, *, figure: str | None = None, title: str | None = None) -> Figure:
+        """Draw it, or one of "maps", "spectra" and "fit"; see ``edxdask.report.plot.plot``."""
         from edxdask.report.plot import plot
 
-        return plot(self._for("plot"), title=title)
+        return plot(self._for("plot"), figure=figure, title=title)
 
     def export(self, path: str | Path, **options: Any) -> Path | list[Path]:
         """Write it to a file, by the suffix of ``path``; see ``edxdask.export``."""

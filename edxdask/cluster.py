@@ -134,7 +134,7 @@ def _check_settings(scheduler: str, memory: str | float | None, settings: dict[s
             "memory",
             memory,
             "None for threads, which share one memory",
-            "Give memory_limit to the operation.",
+            "Give the operation memory_limit='6GiB'.",
         )
     if memory is not None and address:
         raise ParameterError("memory", memory, "None for an address: its workers have a limit already")

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.results.collections import cubes_in, is_collection
+from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of
+from edxdask.results.kinds import Kind, kind_of
+
+FIND = "find"  # in place of elements: those that show in the spectrum
 
 
 def quantify(
     data: xr.Dataset | xr.DataTree,
     *,
-    elements: Sequence[str] | None = None,
+    elements: Sequence[str] | str | None = None,
     method: str = "cliff-lorimer",
     lines: Sequence[str] | None = None,
     k_factors: Mapping[str, Any] | None = None,
@@ -42,8 +46,9 @@ def quantify(
     ----------
     data : Dataset or DataTree
         Result of a factorization (its phases get compositions), cube, or collection of either.
-    elements : list of str, optional
-        All elements with lines in the spectrum; None takes those that the data name.
+    elements : list of str or "find", optional
+        All elements with lines in the spectrum; None takes those that the data name, "find" those that
+        ``find_elements`` finds in the sum of all maps or phases.
     method : {"cliff-lorimer", "zeta", "cross-section"}
         The first gives ratios, the second also mass thickness, the third also atoms per area.
     lines : list of str, optional
@@ -114,6 +119,9 @@ def quantify(
         if own is not None and name != method:
             raise ParameterError("method", method, f"{name!r}, which the factors given belong to")
 
+    if isinstance(elements, str) and elements.strip() == FIND:
+        elements = _found_elements(data, beam_energy=beam_energy, refine_axis=refine_axis)
+
     def recipe_for(one: xr.Dataset, axis: EnergyAxis | None = None) -> recipes.QuantificationRecipe:
         return recipes.make_recipe(
             one.attrs,
@@ -150,6 +158,35 @@ def quantify(
     return quantify_result(data, recipe_for(root, axis_of(root)), standard=known)
 
 
+def _found_elements(data: Data, *, beam_energy: float | None, refine_axis: bool) -> list[str]:
+    """Find elements in the sum of all counts, or of what a result expects; in order of atomic number."""
+    from edxdask.ops import find_elements
+    from edxdask.physics.lines import atomic_number
+
+    cube = data if kind_of(data) is Kind.CUBE else _expected_sum(data)
+    found = find_elements(cube, known=(), beam_energy=beam_energy, refine_axis=refine_axis)
+    symbols = found[schema.ELEMENT].values[found[schema.SIGNIFICANT].values]
+    names = sorted({str(symbol) for symbol in symbols if symbol}, key=atomic_number)
+    if not names:
+        expected = "elements that show in the spectrum; none was found"
+        raise ParameterError("elements", FIND, expected, "List them: elements=['Mg', 'Si'].")
+    return names
+
+
+def _expected_sum(result: Data) -> xr.Dataset:
+    """Give the sum spectrum that a result expects, as a cube of one pixel."""
+    from edxdask.quantify.results import root_of
+
+    root = root_of(result)
+    photons = sum(
+        (one[schema.ABUNDANCE] * one[schema.TOTAL]).sum(schema.pixel_dims(one[schema.TOTAL]))
+        for _, one in nodes_of(result)[1]
+    )
+    counts = np.rint((photons * root[schema.SPECTRUM]).sum(schema.PHASE).values).astype(np.uint64)
+    axis = {schema.Y: [0.0], schema.X: [0.0], schema.ENERGY: root[schema.ENERGY]}
+    return xr.Dataset({schema.COUNTS: (tuple(axis), counts[None, None])}, axis, root.attrs)
+
+
 def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float]) -> Any:
     from edxdask.ops import sum_spectrum
     from edxdask.quantify.spectra import Standard
@@ -164,8 +201,6 @@ def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float])
 
 def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.Dataset:
     """Quantify the sum of a cube, regions of it, or its pixels."""
-    import numpy as np
-
     from edxdask.ops import sum_spectrum
     from edxdask.quantify.pixels import quantify_pixels
     from edxdask.quantify.spectra import quantify_spectra

@@ -47,16 +47,24 @@ class EdxdaskError(Exception):
 
 
 class ParameterError(EdxdaskError, ValueError):
-    """A parameter has a value that cannot work."""
+    """A parameter has a value that cannot work.
+
+    The command line spells parameters in ``fix`` as its options: ``bin=4`` becomes ``--bin 4``. Where the
+    advice is more than a parameter, ``typed_fix`` says it for those who type commands.
+    """
 
     exit_code = 2
 
-    def __init__(self, parameter: str, value: object, expected: str, fix: str = "") -> None:
+    def __init__(
+        self, parameter: str, value: object, expected: str, fix: str = "", *, typed_fix: str = ""
+    ) -> None:
         self.parameter, self.value, self.expected, self.fix = parameter, value, expected, fix
+        self.typed_fix = typed_fix
         super().__init__(f"{parameter}={value!r}: expected {expected}." + (f" {fix}" if fix else ""))
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # workers send errors to the client
-        return type(self), (self.parameter, self.value, self.expected, self.fix)
+    def __reduce__(self) -> tuple[object, ...]:  # workers send errors to the client
+        made_of = (self.parameter, self.value, self.expected, self.fix)
+        return type(self), made_of, {"typed_fix": self.typed_fix}
 
 
 class SchemaError(EdxdaskError, ValueError):

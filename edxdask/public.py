@@ -26,7 +26,7 @@ def open(path: str | Path) -> xr.Dataset | xr.DataTree:
     Parameters
     ----------
     path : str or Path
-        Folder of the store.
+        Folder of the store. ``"collection.zarr/name"`` is one map of a collection, with what its maps share.
 
     Returns
     -------
@@ -110,8 +110,8 @@ def _one_cube(name: str, given: Any) -> xr.Dataset:
                 f"data[{name!r}]",
                 str(given),
                 "a store of one map",
-                f"This one is a collection: edxdask.open({str(path)!r})['name'].to_dataset(), with one of "
-                f"{', '.join(opened.children)}",
+                f"This one is a collection: give {str(path / next(iter(opened.children)))!r}, or another of "
+                f"its maps: {', '.join(opened.children)}",
             )
         given = opened
     return schema.validate_cube(given, name=f"data[{name!r}]")

@@ -1,6 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and words as they mistype them."""
 
 from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
 
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -31,3 +35,41 @@ def size(count: float) -> str:
         if count >= step:
             return f"{count / step:.1f} {unit}"
     return f"{count:.0f} B"
+
+
+def decimals(error: float) -> int:
+    """Decimal places that show two digits of an error.
+
+    Examples
+    --------
+    >>> decimals(0.0314), decimals(0.248), decimals(31.0)
+    (3, 2, 0)
+    """
+    return max(1 - math.floor(math.log10(error)), 0)
+
+
+def rounded(value: float, error: float) -> tuple[str, str]:
+    """Value and error to two digits of the error; four digits of a value whose error is not known.
+
+    Examples
+    --------
+    >>> rounded(18.5312, 0.2479), rounded(59.93124, 12.6), rounded(1.0, float("nan"))
+    (('18.53', '0.25'), ('60', '13'), ('1', ''))
+    """
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4g}", "0" if error == 0 else ""
+    places = decimals(error)
+    return f"{value:.{places}f}", f"{error:.{places}f}"
+
+
+def closest(word: object, words: Iterable[object]) -> str | None:
+    """Word of ``words`` that was most likely meant, in whichever case; None if none is near.
+
+    Examples
+    --------
+    >>> closest("brig", ["Brg", "Fp"]), closest("lefft", ["left", "right"]), closest("Au", ["Brg", "Fp"])
+    ('Brg', 'left', None)
+    """
+    known = {str(one).casefold(): str(one) for one in words}
+    near = difflib.get_close_matches(str(word).casefold(), known, n=1)
+    return known[near[0]] if near else None

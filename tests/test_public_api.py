@@ -19,7 +19,7 @@ SIGNATURES = {
     "from_array": "(counts, *, energy_offset, energy_scale, pixel_size=None, beam_energy=None, attrs=None)",
     "simulate": "(recipe='mantle', *, shape=(180, 180), counts=147.0, seed=0, out=None",
     "find_elements": "(data, *, known=None, among=None, result=None, mask=None",
-    "export": "(data, path, *, format=None, overwrite=False, progress=None)",
+    "export": "(data, path, *, format=None, overwrite=False, progress=None, figure=None)",
     "save": "(data, out, *, overwrite=False, resume=False, progress=None)",
     "to_hyperspy": "(data, *, lazy=True)",
     "from_hyperspy": "(signal)",

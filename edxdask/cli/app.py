@@ -6,6 +6,7 @@ import contextlib
 import errno
 import importlib
 import io
+import json
 import logging
 import os
 import sys
@@ -28,7 +29,8 @@ VERBS = {
     "diagnose": ("edxdask.cli.diagnose", "Report on a vendor file, for an issue; no counts, no names."),
     "simulate": ("edxdask.cli.make", "Make a store of a simulated map with known truth."),
     "elements": ("edxdask.cli.elements", "Find the elements of a store, listed or not."),
-    "bin": ("edxdask.cli.files", "Sum neighbouring pixels into a smaller store."),
+    "bin": ("edxdask.cli.reduce", "Sum neighbouring pixels into a smaller store."),
+    "crop": ("edxdask.cli.reduce", "Cut a range of energies, rows or columns into a new store."),
     "pca": ("edxdask.cli.factorize", "Principal components, weighted for Poisson noise."),
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
@@ -50,12 +52,23 @@ class Settings:
     quiet : no progress
     verbose : 1 for tracebacks and what the library notes, 2 for everything
     resume : the command that continues this one, once there is something to continue
+    verb : the verb that runs, with what was given to it
     """
 
     json: bool = False
     quiet: bool = False
     verbose: int = 0
     resume: str | None = None
+    verb: click.Context | None = None
+
+    def worded(self, text: str | EdxdaskError) -> str:
+        """Give what the library says in the words of the verb that runs."""
+        if self.verb is None:
+            return str(text)
+        from edxdask.cli.wording import Wording  # it needs the schema, which --help does without
+
+        words = Wording(self.verb.command, self.verb.params)
+        return words.translated(text) if isinstance(text, str) else words.of(text)
 
 
 def _set(name: str) -> Any:
@@ -96,6 +109,11 @@ class Verb(click.Command):
         super().__init__(*args, **keywords)
         self.params += _shared_options()
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; errors will be in its words."""
+        ctx.ensure_object(Settings).verb = ctx
+        return super().invoke(ctx)
+
 
 class Verbs(click.Group):
     """The verbs, each imported when it is called; and the one place where errors end."""
@@ -118,7 +136,8 @@ class Verbs(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a verb and exit with its code."""
-        settings = Settings()
+        given = sys.argv[1:] if args is None else list(args)
+        settings = Settings(json="--json" in given)  # known even where the words cannot be parsed
         extra |= {"prog_name": PROGRAM, "standalone_mode": False, "obj": settings}
         closed = sys.stdout is None
         if closed:  # as after >&-: without a stand-in, the next file opened would become stdout
@@ -141,33 +160,38 @@ def _report(error: BaseException, settings: Settings) -> int:
         # who read our output has closed it, which is allowed; Python would complain again at exit
         _silence_stdout()
         return PIPE_CLOSED
+    if isinstance(error, click.ClickException):
+        if settings.json:
+            _say(error.format_message(), settings)
+        else:
+            error.show()
+        return error.exit_code
+    if not isinstance(error, Exception | KeyboardInterrupt):
+        raise error
+    if settings.verbose and not isinstance(error, click.Abort | KeyboardInterrupt):
+        traceback.print_exception(error, file=sys.stderr)
+    text, code = _described(error, settings)
+    _say(text, settings)
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        _silence_stdout()  # a write failed, most likely that of the result
+    return code
+
+
+def _described(error: BaseException, settings: Settings) -> tuple[str, int]:
+    """Sentence and exit code of an error that is no matter of click."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         said = any("Continue with" in note for note in getattr(error.__cause__ or error, "__notes__", ()))
-        _say("interrupted." + (f" To resume: {settings.resume}" if settings.resume and not said else ""))
-        return INTERRUPTED
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
-    if settings.verbose:
-        traceback.print_exception(error, file=sys.stderr)
+        resume = f" To resume: {settings.resume}" if settings.resume and not said else ""
+        return f"interrupted.{resume}", INTERRUPTED
     if isinstance(error, EdxdaskError):
-        _say(str(error))
-        return error.exit_code
+        return settings.worded(error), error.exit_code
     if isinstance(error, OSError) and error.strerror:
-        _say(f"{error.filename or 'output'}: {error.strerror}")
-        if not error.filename:  # a write failed, most likely that of the result
-            _silence_stdout()
-        return 1
+        return f"{error.filename or 'output'}: {error.strerror}", 1
     if isinstance(error, MemoryError):
-        _say(
-            f"there is not enough memory for this: {error}. Use a smaller map, or a machine with more memory."
-        )
-        return 1
-    if not isinstance(error, Exception):
-        raise error
+        advice = "Use a smaller map, or a machine with more memory."
+        return f"there is not enough memory for this: {error}. {advice}", 1
     hint = "" if settings.verbose else "; -v shows where"
-    _say(f"{type(error).__name__}: {error} (not an error that edxdask knows{hint})")
-    return 1
+    return f"{type(error).__name__}: {error} (not an error that edxdask knows{hint})", 1
 
 
 def _silence_stdout() -> None:
@@ -176,9 +200,14 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(text: str) -> None:
-    """Print one line, red where there are colours."""
-    click.secho(f"{PROGRAM}: {' '.join(text.split())}", fg="red", err=True)
+def _say(text: str, settings: Settings) -> None:
+    """Print one line, red where there are colours; for programs one JSON object, where they expect it."""
+    line = " ".join(text.split())
+    if settings.json:
+        with contextlib.suppress(OSError):  # what cannot be written cannot be said there either
+            click.echo(json.dumps({"error": line}, ensure_ascii=False))
+            return
+    click.secho(f"{PROGRAM}: {line}", fg="red", err=True)
 
 
 # \b keeps click from reflowing what follows; a raw docstring cannot hold that character
@@ -201,11 +230,23 @@ def cli(context: click.Context) -> None:
     _listen(context.ensure_object(Settings))
 
 
+class _InWordsOfTheVerb(logging.Formatter):
+    """Lines of the log, with options for parameters."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(f"{PROGRAM}: %(levelname)s: %(message)s")
+        self.settings = settings
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line."""
+        return self.settings.worded(super().format(record))
+
+
 def _listen(settings: Settings) -> None:
     """Send the library's log to stderr: warnings always, notes with -v."""
     levels = {0: logging.WARNING, 1: logging.INFO}
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"{PROGRAM}: %(levelname)s: %(message)s"))
+    handler.setFormatter(_InWordsOfTheVerb(settings))
     logger = logging.getLogger("edxdask")
     logger.handlers = [handler]
     logger.setLevel(levels.get(settings.verbose, logging.DEBUG))

@@ -1,29 +1,14 @@
-"""A detector's efficiency from a file, for the maps that a verb works on."""
+"""A detector's efficiency from a file."""
 
 from __future__ import annotations
 
 import csv
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from edxdask import schema
 from edxdask.errors import MissingStoreError, ParameterError
 
 EFFICIENCY_HELP = "CSV of energy (keV) and fraction of photons that the detector counts; default: windowless."
-
-
-def with_efficiency(data: Any, path: str | None) -> Any:
-    """Give every map the efficiency that a file lists, if there is a file."""
-    from edxdask.results.collections import is_collection
-
-    if path is None:
-        return data
-    energy, fraction = read_curve(path)
-    known = {schema.EFFICIENCY_ENERGY: energy, schema.EFFICIENCY: fraction}
-    if is_collection(data):
-        return data.map_over_datasets(lambda one: one.assign_attrs(known) if one.variables else one)
-    return data.assign_attrs(known)
 
 
 def read_curve(path: str) -> tuple[list[float], list[float]]:

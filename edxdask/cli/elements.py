@@ -9,17 +9,28 @@ import click
 
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
+from edxdask.cli.inputs import BEAM_HELP, STORE_HELP, cubes_of, result_of, store_argument
 from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file
+from edxdask.cli.values import BEAM_ENERGY, Elements
 from edxdask.errors import ParameterError
 
 
-@click.command("elements", cls=Verb)
-@click.argument("store", type=click.Path())
-@click.option("--known", help="Elements in the sample, such as Mg,Si; default: those the store lists.")
+@click.command("elements", cls=Verb, epilog=STORE_HELP)
+@store_argument
+@click.option(
+    "--known", type=Elements(findable=False), help="Elements in the sample; default: those the store lists."
+)
 @click.option("--result", type=click.Path(), help="Result of a factorization: search its residual.")
-@click.option("--beam-energy", type=float, help="keV, if the store does not say.")
+@click.option("--beam-energy", type=BEAM_ENERGY, help=BEAM_HELP)
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
+@click.option(
+    "--per",
+    type=click.Choice(["sum", "map"]),
+    default="sum",
+    show_default=True,
+    help="One table of all maps of a collection, or a table for each.",
+)
 @click.option("--threshold", type=float, default=5.0, show_default=True, help="Sigma that an element needs.")
 @click.option("--figure", type=click.Path(), help="Draw the spectrum with its lines to .png, .pdf or .svg.")
 @click.option("--overwrite", is_flag=True, help="Replace the figure that is there.")
@@ -27,28 +38,31 @@ from edxdask.errors import ParameterError
 def elements_verb(
     settings: Settings,
     store: str,
-    known: str | None,
+    known: list[str] | None,
     result: str | None,
     beam_energy: float | None,
     keep_axis: bool,
+    per: Any,
     threshold: float,
     figure: str | None,
     overwrite: bool,
 ) -> None:
     """Find the elements of STORE in its sum spectrum, listed or not, and rank them."""
-    from edxdask.io import open_store
     from edxdask.ops import find_elements
 
     if figure is not None:
         if result is not None:
             raise ParameterError("--figure", figure, "no figure with --result, which makes no fit")
+        if per == "map":
+            raise ParameterError("--figure", figure, "no figure with --per map", typed_fix="Or: --per sum")
         check_file("--figure", figure, FIGURES, overwrite=overwrite)
-    data = open_store(store)
+    data = cubes_of(store, "elements")
     found = find_elements(
         data,
-        known=None if known is None else [name.strip() for name in known.split(",") if name.strip()],
-        result=None if result is None else open_store(result),
+        known=known,
+        result=None if result is None else result_of(result, "elements", name="--result"),
         beam_energy=beam_energy,
+        per=per,
         threshold=threshold,
         refine_axis=not keep_axis,
     )

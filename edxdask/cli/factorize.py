@@ -9,55 +9,12 @@ from typing import Any
 import click
 
 from edxdask.cli.app import Settings, Verb
-from edxdask.cli.curve import EFFICIENCY_HELP, with_efficiency
 from edxdask.cli.files import OVERWRITE_HELP, again
+from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, result_of, store_argument, with_conditions
 from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target, claimed
-
-AUTO, FIND = "auto", "find"
-
-
-class OrAuto(click.ParamType):
-    """A number, or ``auto`` to find it from the data."""
-
-    def __init__(self, kind: type) -> None:
-        self.kind = kind
-        self.name = f"{kind.__name__}|{AUTO}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a number or None."""
-        if value is None or value == AUTO:
-            return None
-        try:
-            return self.kind(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a number, and not {AUTO!r}", param, ctx)
-
-
-class PhasesOption(click.ParamType):
-    """A number of phases, their names with commas between them, or ``auto`` where that is possible."""
-
-    def __init__(self, *, findable: bool) -> None:
-        self.findable = findable
-        self.name = f"N|{AUTO}|Brg,Fp,…" if findable else "N|Brg,Fp,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a number, a list of names, or None."""
-        if not isinstance(value, str) or (self.findable and value == AUTO):
-            return None if value == AUTO else value
-        if "," in value:
-            return [name.strip() for name in value.removesuffix(",").split(",")]
-        try:
-            return int(value)
-        except ValueError:
-            auto = f", {AUTO!r}" if self.findable else ""
-            self.fail(
-                f"{value!r}: expected a number{auto} or names with commas between them, as in Brg,Fp",
-                param,
-                ctx,
-            )
-
+from edxdask.cli.values import AUTO, DENSITY, THICKNESS, AbsentElements, Elements, Number, PhasesOption
 
 PHASES_HELP = "Number of phases, or their names, biggest first."
 
@@ -65,7 +22,7 @@ PHASES_HELP = "Number of phases, or their names, biggest first."
 def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all factorizations."""
     options = (
-        click.argument("store", type=click.Path()),
+        store_argument,
         click.option("-o", "--out", required=True, type=click.Path(), help="Store of the result."),
         click.option(
             "--scheduler",
@@ -75,40 +32,19 @@ def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--workers", type=int, help="Threads, worker processes or jobs; default one per core."),
         click.option("--worker-memory", help="Memory of one worker process or job, such as 16GiB."),
+        click.option(
+            "--wait",
+            type=float,
+            default=600.0,
+            show_default=True,
+            help="Seconds to wait for the first workers.",
+        ),
         click.option("--memory-limit", help="Memory this process may take, such as 6GiB (threads)."),
         click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP),
     )
     for option in reversed(options):
         command = option(command)
     return command
-
-
-class Elements(click.ParamType):
-    """Symbols with commas between them, or "find"."""
-
-    name = "Mg,Si,…|find"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a list of symbols."""
-        if value == FIND or not isinstance(value, str):
-            return value
-        return [symbol.strip() for symbol in value.split(",") if symbol.strip()]
-
-
-class AbsentElements(click.ParamType):
-    """A phase and elements that it cannot hold."""
-
-    name = "PHASE:Si,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into the pair of a label, or number, and symbols."""
-        if not isinstance(value, str):
-            return value
-        label, colon, symbols = value.partition(":")
-        names = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
-        if not (label and colon and names):
-            self.fail(f"{value!r}: expected a phase and elements it cannot hold, as in Fp:Si", param, ctx)
-        return (int(label) if label.isdigit() else label), names
 
 
 def _guided(command: Callable[..., None]) -> Callable[..., None]:
@@ -124,7 +60,11 @@ def _guided(command: Callable[..., None]) -> Callable[..., None]:
             help="Elements that a phase cannot hold, by label or number; may be repeated.",
         ),
         click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given."),
-        click.option("--efficiency", type=click.Path(), help=EFFICIENCY_HELP),
+        click.option(
+            "--thickness", type=THICKNESS, help="Thickness of the film; with --density corrects absorption."
+        ),
+        click.option("--density", type=DENSITY, help="Density of the film."),
+        conditions,
     )
     for option in reversed(options):
         command = option(command)
@@ -143,15 +83,17 @@ def _run(
     overwrite: bool,
     work: Callable[..., Any],
     checkpointed: bool = True,
-    efficiency: str | None = None,
+    wait: float = 600.0,
+    **known: Any,
 ) -> Any:
     """Open, factorize on the chosen scheduler, save; the same command resumes an interrupted run."""
     from edxdask.cluster import client_for
-    from edxdask.io import open_store, save
+    from edxdask.io import save
     from edxdask.io.save import continued_by
 
     check_target(out, store, overwrite=overwrite)
-    data = with_efficiency(open_store(store), efficiency)
+    verb = click.get_current_context().info_name or "this verb"
+    data = with_conditions(cubes_of(store, verb), **known)
     checkpoint = Path(f"{out}.checkpoint")
     extra: dict[str, Any] = {"memory_limit": memory_limit, "workers": workers}
     if checkpointed:
@@ -159,7 +101,7 @@ def _run(
         settings.resume = again(option=None)
     with (
         claimed(out),
-        client_for(scheduler, workers=workers, memory=worker_memory),
+        client_for(scheduler, workers=workers, memory=worker_memory, wait_s=wait),
         shown(settings) as progress,
     ):
         result = work(data, progress=progress, **extra)
@@ -179,10 +121,10 @@ def print_result(settings: Settings, out: str, result: Any) -> None:
         return
     print_table([*fit_lines(figures), ("result", out)])
     for text in warnings_of(result):
-        click.echo(f"note: {text}", err=True)
+        click.echo(f"note: {settings.worded(text)}", err=True)
 
 
-@click.command("nmf", cls=Verb)
+@click.command("nmf", cls=Verb, epilog=STORE_HELP)
 @_factorizer
 @_guided
 @click.option("--phases", type=PhasesOption(findable=False), default=3, show_default=True, help=PHASES_HELP)
@@ -240,13 +182,13 @@ def nmf_verb(
     print_result(settings, out, _run(settings, store, out, work=work, **where))
 
 
-@click.command("psnmf", cls=Verb)
+@click.command("psnmf", cls=Verb, epilog=STORE_HELP)
 @_factorizer
 @_guided
 @click.option("--phases", type=PhasesOption(findable=True), default=3, show_default=True, help=PHASES_HELP)
-@click.option("--bin", "factor", type=OrAuto(int), default=AUTO, show_default=True, help="Pixels per side.")
+@click.option("--bin", "factor", type=Number(int), default=AUTO, show_default=True, help="Pixels per side.")
 @click.option(
-    "--smooth", type=OrAuto(float), default=AUTO, show_default=True, help="Strength of the spatial prior."
+    "--smooth", type=Number(float), default=AUTO, show_default=True, help="Strength of the spatial prior."
 )
 @click.option(
     "--prior",
@@ -255,6 +197,15 @@ def nmf_verb(
     show_default=True,
     help="Kind of spatial prior.",
 )
+@click.option(
+    "--closure",
+    type=click.Choice(["counts", "thickness"]),
+    default="counts",
+    show_default=True,
+    help="counts: every pixel keeps its photons; thickness: all pixels are equally thick.",
+)
+@click.option("--max-iter", type=int, default=400, show_default=True, help="Most rounds of the first fit.")
+@click.option("--tol", type=float, default=1e-5, show_default=True, help="Relative gain at which it stops.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.pass_obj
 def psnmf_verb(
@@ -265,6 +216,9 @@ def psnmf_verb(
     factor: int | None,
     smooth: float | None,
     prior: Any,
+    closure: Any,
+    max_iter: int,
+    tol: float,
     seed: int,
     elements: Any,
     absent: tuple[Any, ...],
@@ -278,13 +232,23 @@ def psnmf_verb(
 
     def work(data: Any, **extra: Any) -> Any:
         return psnmf(
-            data, phases=phases, bin=factor, smooth=smooth, prior=prior, seed=seed, **physics, **extra
+            data,
+            phases=phases,
+            bin=factor,
+            smooth=smooth,
+            prior=prior,
+            closure=closure,
+            max_iter=max_iter,
+            tol=tol,
+            seed=seed,
+            **physics,
+            **extra,
         )
 
     print_result(settings, out, _run(settings, store, out, work=work, **where))
 
 
-@click.command("pca", cls=Verb)
+@click.command("pca", cls=Verb, epilog=STORE_HELP)
 @_factorizer
 @click.option("--components", type=int, default=3, show_default=True, help="Number of components.")
 @click.option("--weighting", type=click.Choice(["poisson", "none"]), default="poisson", show_default=True)
@@ -310,7 +274,7 @@ def score_verb(settings: Settings, result: str, truth: str) -> None:
     from edxdask.io import open_store
     from edxdask.results.score import score
 
-    found = score(open_store(result), truth=open_store(truth))
+    found = score(result_of(result, "score"), truth=open_store(truth))
     if settings.json:
         print_json(found.to_dict())
     else:

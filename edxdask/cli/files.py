@@ -1,4 +1,4 @@
-"""``edxdask ingest``, ``bin`` and ``export``: files in, files out."""
+"""``edxdask ingest`` and ``export``: files in, files out."""
 
 from __future__ import annotations
 
@@ -10,32 +10,25 @@ from typing import Any, Literal
 import click
 
 from edxdask.cli.app import PROGRAM, Settings, Verb
+from edxdask.cli.inputs import STORE_HELP, store_argument, typed_out
 from edxdask.cli.output import print_json, print_table
 from edxdask.cli.progress import shown
-from edxdask.cli.targets import check_target
+from edxdask.cli.values import FrameRange
 from edxdask.errors import ParameterError
+from edxdask.io.vendor import known_formats
+from edxdask.readable import closest
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
+TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "quantify", "export")
+INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a collection.
+
+Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.
+"""
 SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
 
-class FrameRange(click.ParamType):
-    """Frames as A:B, the last not included."""
-
-    name = "A:B"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a pair."""
-        if isinstance(value, tuple):
-            return value
-        first, colon, last = str(value).partition(":")
-        if not colon or not first.isdigit() or not last.isdigit() or int(first) >= int(last):
-            self.fail(f"{value!r} is not a range of frames: write A:B with A < B, as in 0:10", param, ctx)
-        return int(first), int(last)
-
-
-@click.command("ingest", cls=Verb)
+@click.command("ingest", cls=Verb, help=INGEST_HELP)
 @click.argument("src", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
 @click.option("--frames", type=FrameRange(), help="Sum only these frames, B not included.")
@@ -58,16 +51,11 @@ def ingest_verb(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Turn vendor files SRC into a store, several files into a collection.
-
-    Reads Bruker .bcf, Velox .emd, JEOL .pts, Oxford .h5oina, EDAX .edaxh5 and .spd, TIA .emi, Phenom .elid,
-    DigitalMicrograph .dm3 and .dm4, HyperSpy .hspy and Ripple .rpl; and spectra, as maps of one pixel:
-    .msa, .spx, JEOL .eds and those in .dm3, .dm4 and .hspy files.
-    """
+    """Make a store of vendor files."""
     from edxdask.io import ingest
 
-    if missing := [path for path in src if not Path(path).exists()]:
-        raise ParameterError("SRC", missing[0], "a vendor file; there is no such file")
+    for path in src:
+        _check_source(path)
     settings.resume = again()
     with shown(settings) as progress:
         ingest(
@@ -81,6 +69,19 @@ def ingest_verb(
         )
     settings.resume = None
     print_store(settings, out)
+
+
+def _check_source(path: str) -> None:
+    """Refuse what is no file, and say of a store what takes it."""
+    from edxdask.io.target import is_ours
+
+    if not Path(path).exists():
+        raise ParameterError("SRC", path, "a vendor file; there is no such file")
+    if is_ours(Path(path)):
+        expected = f"a vendor file; this is a store already, and {', '.join(TAKES_STORES)} take it"
+        raise ParameterError(
+            "SRC", path, expected, typed_fix=f"To see what is in it: {typed_out('info', path)}"
+        )
 
 
 def again(option: str | None = "--resume") -> str:
@@ -102,44 +103,16 @@ def print_store(settings: Settings, path: str | Path) -> None:
     click.echo(str(path))
 
 
-@click.command("bin", cls=Verb)
-@click.argument("store", type=click.Path())
-@click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
-@click.option("-b", "--factor", type=int, help="Pixels to sum along y and x.")
-@click.option("--energy", type=int, help="Channels to sum.")
-@click.option("--resume", is_flag=True, help="Continue a binning that was interrupted.")
-@click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
-@click.pass_obj
-def bin_verb(
-    settings: Settings,
-    store: str,
-    out: str,
-    factor: int | None,
-    energy: int | None,
-    resume: bool,
-    overwrite: bool,
-) -> None:
-    """Sum neighbouring pixels (and channels) of STORE into a smaller one."""
-    from edxdask.io.save import continued_by, save
-    from edxdask.public import open as open_store
-
-    if factor is None and energy is None:
-        raise click.UsageError("give the number of pixels or channels to sum: -b 4, or --energy 2")
-    check_target(out, store, overwrite=overwrite or resume)
-    ds = open_store(store)
-    binned = ds.edx.bin(factor, **({} if energy is None else {ENERGY: energy}))
-    settings.resume = again()
-    with shown(settings) as progress, continued_by(settings.resume):
-        save(binned, out, overwrite=overwrite, resume=resume, progress=progress)
-    settings.resume = None
-    print_store(settings, out)
-
-
-@click.command("export", cls=Verb)
-@click.argument("store", type=click.Path())
+@click.command("export", cls=Verb, epilog=STORE_HELP)
+@store_argument
 @click.argument("target", type=click.Path())
 @click.option(
     "--map", "lines", multiple=True, metavar="LINE", help="Map of a line, as in Mg_Ka; may be repeated."
+)
+@click.option(
+    "--figure",
+    type=click.Choice(["maps", "spectra", "fit"]),
+    help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
 )
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")
 @click.option("--name", help="Which map of a collection.")
@@ -150,6 +123,7 @@ def export_verb(
     store: str,
     target: str,
     lines: tuple[str, ...],
+    figure: str | None,
     spectrum: bool,
     name: str | None,
     overwrite: bool,
@@ -161,10 +135,12 @@ def export_verb(
     """
     from edxdask.report.export import export, spectra_of
 
-    if lines and spectrum:
-        raise click.UsageError("either --map or --spectrum: one file holds one of them")
-    data = one_map(store, name)
+    if bool(lines) + spectrum + (figure is not None) > 1:
+        raise click.UsageError("either --map or --spectrum or --figure: one file holds one of them")
+    data = one_map(store, name, target)
     cube = COUNTS in data
+    if figure is not None:
+        _check_figure(data, figure, store)
     if lines:
         data = _line_maps(data, lines)
     elif spectrum and cube:
@@ -172,13 +148,28 @@ def export_verb(
     elif spectrum and Path(target).suffix.lower() not in SPECTRA_APART:
         data = spectra_of(data)
     with shown(settings) as progress:
-        written = export(data, target, overwrite=overwrite, progress=progress)
+        written = export(data, target, figure=figure, overwrite=overwrite, progress=progress)
     paths = written if isinstance(written, list) else [written]
     if settings.json:
         files = [{"path": str(path), "bytes": path.stat().st_size} for path in paths]
         print_json(files[0] if len(files) == 1 else {"files": files})
     else:
         click.echo("\n".join(map(str, paths)))
+
+
+def _check_figure(data: Any, figure: str, store: str) -> None:
+    """Refuse a figure that the data do not have; phases get their fit from ``quantify``."""
+    from edxdask.report.plot import figures_of
+    from edxdask.results.kinds import Kind, kind_of
+
+    have = figures_of(data)
+    if figure in have or not have:
+        return
+    fitted = typed_out("quantify", store, "-o", f"{Path(store).stem}-fitted.zarr")
+    phases = kind_of(data) is Kind.PHASES
+    fix = f"To fit the phases: {fitted}" if phases else f"Or: --figure {have[0]}"
+    expected = f"{' or '.join(have)}, which {store} has"
+    raise ParameterError("--figure", figure, expected, typed_fix=fix)
 
 
 def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
@@ -201,7 +192,7 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
     return ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()
 
 
-def one_map(store: str, name: str | None) -> Any:
+def one_map(store: str, name: str | None, target: str) -> Any:
     """Open a store: a cube, a result, all of a result of several maps, or one map of a collection."""
     from edxdask.public import open as open_store
     from edxdask.results.collections import is_collection
@@ -215,5 +206,7 @@ def one_map(store: str, name: str | None) -> Any:
     if name is None and kind_of(data) is not Kind.CUBE:
         return data
     if name is None or name not in data.children:
-        raise ParameterError("--name", name, "a map of the collection", f"It has {', '.join(data.children)}.")
+        one = f"{store}/{closest(name, data.children) or next(iter(data.children))}"
+        fix = f"It has {', '.join(data.children)}. For one of them: {typed_out('export', one, target)}"
+        raise ParameterError("--name", name, "a map of the collection", typed_fix=fix)
     return data[name].to_dataset()

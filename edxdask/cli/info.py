@@ -10,12 +10,13 @@ import click
 
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
+from edxdask.cli.inputs import typed_out
 from edxdask.cli.output import print_json, print_table
 from edxdask.errors import ParameterError
 from edxdask.report.describe import describe_file, describe_store, map_lines, result_lines
 
 
-@click.command("info", cls=Verb)
+@click.command("info", cls=Verb, epilog="PATH may be one map of a collection: map.zarr/NAME.")
 @click.argument("path", type=click.Path())
 @click.option("--png", type=click.Path(), help="Draw the sum spectrum to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace the PNG that is there.")
@@ -42,12 +43,16 @@ def info_verb(settings: Settings, path: str, png: str | None, overwrite: bool) -
 def _draw(found: Mapping[str, Any], path: Path, *, overwrite: bool) -> None:
     each = found["maps"][0] if found["maps"] else {}
     if "spectrum" not in each or len(found["maps"]) > 1:
-        raise ParameterError(
-            "--png",
-            str(path),
-            "a store of one map to draw",
-            "Ingest the file first, or: edxdask export --name",
-        )
+        source, picture = found["path"], str(path)
+        if found["kind"] == "result":
+            fix = f"To draw a result: {typed_out('export', source, picture)}"
+        elif found["kind"] == "store":
+            one = f"{source}/{each.get('name')}"
+            fix = f"To draw one map: {typed_out('info', one, '--png', picture)}"
+        else:
+            store = str(Path(source).with_suffix(".zarr"))
+            fix = f"To make a store of it: {typed_out('ingest', source, '-o', store)}"
+        raise ParameterError("--png", str(path), "a store of one map to draw", typed_fix=fix)
     import xarray as xr
 
     from edxdask.report.export import export

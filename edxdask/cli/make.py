@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,9 +11,9 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.output import print_json
 from edxdask.cli.progress import shown
+from edxdask.cli.values import Shape
 from edxdask.errors import ParameterError, StoreWriteError
 
-MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument scans
 DEMO_SHAPE = (180, 180)
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
 DEMO_FILES = ("mantle.zarr", "sum_spectrum.png", "line_maps.png", "phases.zarr", "phases.png")
@@ -23,24 +22,6 @@ DEMO_ABSENT: Mapping[str | int, str] = {
     "Fp": "Si",
     "CaPv": "Mg",
 }  # ferropericlase holds no silicon, Ca-perovskite no magnesium
-
-
-class Shape(click.ParamType):
-    """Rows and columns as ROWSxCOLUMNS."""
-
-    name = "YxX"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a pair."""
-        if isinstance(value, tuple):
-            return value
-        sides = str(value).lower().replace("×", "x").split("x")
-        if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
-            self.fail(f"{value!r} is not a shape: write rows x columns, as in 180x180", param, ctx)
-        rows, columns = map(int, sides)
-        if rows * columns > MOST_PIXELS:
-            self.fail(f"{value!r} has more than {MOST_PIXELS} pixels, which is the limit", param, ctx)
-        return rows, columns
 
 
 @click.command("simulate", cls=Verb)

@@ -11,11 +11,11 @@ import click
 
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
-from edxdask.cli.curve import EFFICIENCY_HELP, with_efficiency
-from edxdask.cli.factorize import Elements
 from edxdask.cli.files import OVERWRITE_HELP
+from edxdask.cli.inputs import STORE_HELP, conditions, store_argument, with_conditions
 from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
+from edxdask.cli.values import DENSITY, THICKNESS, Charges, Elements, LineNames
 from edxdask.errors import MissingStoreError, ParameterError
 
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
@@ -24,30 +24,40 @@ TABLES = (".csv", ".json", ".txt")
 STOICHIOMETRY = "stoichiometry"
 
 
-@click.command("quantify", cls=Verb)
-@click.argument("store", type=click.Path())
+@click.command("quantify", cls=Verb, epilog=STORE_HELP)
+@store_argument
 @click.option("-o", "--out", type=click.Path(), help="Store of the quantified result.")
 @click.option(
     "--elements", type=Elements(), help="All that have lines in the spectrum; default: those the store lists."
 )
 @click.option(
-    "--foreign", type=Elements(), help="Elements that are fitted but not in the sample: grid, holder."
+    "--foreign",
+    type=Elements(findable=False),
+    help="Elements that are fitted but not in the sample: grid, holder.",
 )
 @click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
-@click.option("--lines", type=Elements(), help="Lines to use, such as Pt_La; others are chosen by energy.")
+@click.option("--lines", type=LineNames(), help="LineNames to use; others are chosen by energy.")
 @click.option("--factors", type=click.Path(), help="CSV or JSON of lines and factors (and their errors).")
-@click.option("--efficiency", type=click.Path(), help=EFFICIENCY_HELP)
+@conditions
 @click.option(
-    "--thickness", type=float, help="Thickness of the film, nm; with --density corrects absorption."
+    "--thickness", type=THICKNESS, help="Thickness of the film; with --density corrects absorption."
 )
-@click.option("--density", type=float, help="Density of the film, g/cm3.")
+@click.option("--density", type=DENSITY, help="Density of the film.")
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
 @click.option(
     "--solid-angle",
     type=float,
     help="Solid angle of all detectors, sr, for absolute methods without factors.",
 )
-@click.option("--oxygen", is_flag=True, help="Find oxygen by stoichiometry, not by its line.")
+@click.option(
+    "--oxygen", "stoichiometric", is_flag=True, help="Find oxygen by stoichiometry, not by its line."
+)
+@click.option(
+    "--charges",
+    "oxygen",
+    type=Charges(),
+    help="The same, with charges of elements that differ from the usual.",
+)
 @click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given.")
 @click.option("--table", type=click.Path(), help="Write the table to .csv, .json or .txt.")
 @click.option("--figure", type=click.Path(), help="Draw the fits to .png, .pdf or .svg.")
@@ -60,8 +70,11 @@ def quantify_verb(
     method: str,
     factors: str | None,
     foreign: Any,
-    oxygen: bool,
+    stoichiometric: bool,
+    oxygen: dict[str, float] | None,
     keep_axis: bool,
+    beam_energy: float | None,
+    elevation: list[float] | None,
     efficiency: str | None,
     table: str | None,
     figure: str | None,
@@ -81,12 +94,14 @@ def quantify_verb(
     if out is not None:
         check_target(out, store, overwrite=overwrite)
     own: dict[str, Any] = {FACTORS[method]: read_factors(factors)} if factors else {}
-    data = with_efficiency(open_store(store), efficiency)
+    data = with_conditions(
+        open_store(store), beam_energy=beam_energy, elevation=elevation, efficiency=efficiency
+    )
     found = quantify(
         data,
         method=method,
         foreign=foreign or (),
-        oxygen=STOICHIOMETRY if oxygen else None,
+        oxygen=oxygen or (STOICHIOMETRY if stoichiometric else None),
         refine_axis=not keep_axis,
         **own,
         **given,

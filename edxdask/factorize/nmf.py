@@ -138,6 +138,7 @@ def nmf(
         raise ParameterError(
             "elements", elements, "None with another loss than 'kl', or with fixed or forbidden channels",
             "Say what phases hold with absent={...} and compositions={...}.",
+            typed_fix="Elements go with --loss kl, and --absent says what a phase cannot hold.",
         )  # fmt: skip
     views = maps_of(data)
     channels = views[0].cube.sizes[schema.ENERGY]
@@ -293,10 +294,9 @@ def _physics(
         return None
     from edxdask.factorize.guidance.request import physics_request
 
-    request = physics_request(elements, absent, compositions, wanted.number, refine_axis)
     for name, labels in (("absent", absent), ("compositions", compositions)):
         wanted.check_labels(name, labels or {})
-    return request
+    return physics_request(elements, absent, compositions, wanted.number, refine_axis)
 
 
 def _check_options(loss: str, max_iter: int, tol: float, precision: str) -> None:

@@ -148,9 +148,9 @@ def psnmf(
     """
     _check(bin, smooth, prior, max_iter, closure)
     wanted = WantedPhases.of(phases)
-    request = physics_request(elements, absent, compositions, wanted.number, refine_axis)
     for name, labels in (("absent", absent), ("compositions", compositions)):
         wanted.check_labels(name, labels or {})
+    request = physics_request(elements, absent, compositions, wanted.number, refine_axis)
     demand = _demand(data, wanted.number, bin, smooth)
     with (
         shown(progress, "psnmf") as hook,
@@ -171,12 +171,22 @@ def psnmf(
         found = spectra_once_more(run, fit, settings)
         maps = maps_of_all_pixels(run, fit, found, settings)
         curves = {"bin": choices.bin, "phases": choices.phases, "smooth": strength}
-        result = _labelled(run, found, maps, curves)
+        named = _said(absent, compositions, refine_axis=refine_axis, prior=prior, closure=closure)
+        result = _labelled(run, found, maps, curves, named)
     kept.forget()
     return cast(OneOrMany, result)
 
 
-def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve]) -> Data:
+def _said(absent: Absent | None, compositions: Compositions | None, **settings: object) -> str:
+    """Say for the history what the user knew, and settings that are not the usual ones."""
+    usual = {"refine_axis": True, "prior": "tv", "closure": "counts"}
+    known = {"absent": absent, "compositions": compositions}
+    given: dict[str, object] = {name: dict(value) for name, value in known.items() if value}
+    given |= {name: value for name, value in settings.items() if value != usual[name]}
+    return "".join(f", {name}={value!r}" for name, value in given.items())
+
+
+def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve], named: str) -> Data:
     factor, strength = int(curves["bin"].chosen), float(curves["smooth"].chosen)
     attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength}
     order = None
@@ -192,7 +202,7 @@ def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve
         maps.objectives,
         phases=found.labels if order is None else run.wanted.names,
         attrs=attrs,
-        entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g})",
+        entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g}{named})",
     )
     if run.guide is not None:
         result = with_composition(result, run.guide, found)

@@ -24,6 +24,7 @@ from edxdask.io.grid import ChunkGrid
 from edxdask.io.lazy import StoredCounts, array_name, lazy_counts, stamp
 from edxdask.io.manifest import MANIFEST, Manifest, read_manifest
 from edxdask.io.target import is_ours, is_partial, partial_path, read_plan
+from edxdask.readable import closest
 from edxdask.schema import (
     COMPLETE,
     COUNTS,
@@ -38,7 +39,7 @@ _DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, IndexError, A
 
 
 def open_store(path: str | Path) -> xr.Dataset | xr.DataTree:
-    """Open a store lazily: a Dataset, or a DataTree for a collection.
+    """Open a store lazily: a Dataset, or a DataTree for a collection; ``collection/name`` is one map of it.
 
     Notes
     -----
@@ -54,10 +55,19 @@ def open_store(path: str | Path) -> xr.Dataset | xr.DataTree:
     check_store(root)
     names = map_names(root)
     if not names:
-        return _open_map(root)
+        return _with_shared(_open_map(root), root.absolute().parent)
     maps = {name: _open_map(root / name) for name in names}
     top = _open_map(root)
     return xr.DataTree.from_dict({"/": top, **maps}, name=None)
+
+
+def _with_shared(ds: xr.Dataset, home: Path) -> xr.Dataset:
+    """Give a map of a collection what all maps share, such as the spectra of a result."""
+    if not is_ours(home) or COUNTS in ds:
+        return ds
+    shared = _open_map(home)
+    lacking = shared.drop_vars([name for name in shared.variables if name in ds.variables])
+    return ds.assign(lacking.variables)
 
 
 def check_store(path: Path) -> dict[str, Any]:
@@ -74,8 +84,10 @@ def check_store(path: Path) -> dict[str, Any]:
     except _DAMAGE as error:
         raise CorruptStoreError(f"{path}: its metadata (zarr.json) cannot be read: {error}") from error
     if not is_ours(path):
+        if is_ours(path.absolute().parent):
+            raise ForeignStoreError(f"{path} is an array of a store: open the store, {path.parent}")
         raise ForeignStoreError(
-            f"{path} is a Zarr store of another program: build a cube with edxdask.from_array(...)"
+            f"{path} is a Zarr store of another program. In Python, edxdask.from_array makes a cube of counts"
         )
     newest = attributes.get(SCHEMA_VERSION_KEY)
     if not isinstance(newest, int):
@@ -113,7 +125,15 @@ def _absent(path: Path) -> Exception:
     partial = partial_path(path)
     if partial.is_dir() and read_plan(partial) is not None:
         return IncompleteStoreError(f"{path} was not finished. {_how_to_resume(partial)}")
-    return MissingStoreError(f"{path}: there is no such store")
+    home = path.absolute().parent
+    if not is_ours(home):
+        return MissingStoreError(f"{path}: there is no such store")
+    names = map_names(home)
+    if not names:
+        return MissingStoreError(f"{path}: there is no such store; {path.parent} is one of a single map")
+    near = closest(path.name, names)
+    meant = f". Did you mean {path.parent / near}?" if near else "."
+    return MissingStoreError(f"{path.parent} has no map {path.name!r}{meant} Its maps: {', '.join(names)}")
 
 
 def _how_to_get_one(path: Path) -> str:

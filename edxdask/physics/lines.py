@@ -257,8 +257,9 @@ def parse_line(name: str) -> Line:
     atomic_number(element)
     known = (*SIEGBAHN, *SIEGBAHN_SINGLE)
     if siegbahn not in known and siegbahn not in _iupac_names():
-        near = difflib.get_close_matches(siegbahn.capitalize(), known, n=3) or list(known)
-        raise ParameterError("line", name, "a Siegbahn or IUPAC name after '_'", f"Known: {', '.join(near)}.")
+        near = difflib.get_close_matches(siegbahn.capitalize(), known, n=1)
+        fix = f"Did you mean {element}_{near[0]}?" if near else f"Known: {', '.join(known)}."
+        raise ParameterError("line", name, "a Siegbahn or IUPAC name after '_'", fix)
     line = _line(element, siegbahn)
     if line is None:
         have = ", ".join(known_line.name for known_line in lines_of(element)) or "none at all"

@@ -71,9 +71,12 @@ def _preferred(element: str, low: float, high: float) -> str:
         if name in found:
             return found[name].name
     have = ", ".join(f"{line.name} {line.energy_kev:.2f}" for line in lines_of(element)) or "none"
+    other = next(
+        (f", or name a line of it: lines=[{line.name!r}]" for line in lines_of(element, low, high)), ""
+    )
     raise ParameterError(
         "elements",
         element,
         f"elements with a main line (Ka, La, Ma) between {low:.3g} and {high:.3g} keV",
-        f"Its lines (keV): {have}. Leave it out, or name the line in lines=[...].",
+        f"Its lines (keV): {have}. Leave it out{other}.",
     )

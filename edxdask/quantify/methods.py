@@ -105,7 +105,11 @@ def given_factors(recipe: QuantificationRecipe, lines: Sequence[str]) -> LineFac
     for line in lines:
         if line not in given:
             raise ParameterError(
-                name, list(given), f"a factor for every line; {line} has none", f"Add {line!r}: ..."
+                name,
+                list(given),
+                f"a factor for every line; {line} has none",
+                f"Add {line!r}: ...",
+                typed_fix=f"Add a row to the file: {line},1.0",
             )
         pair = given[line]
         value, error = pair if isinstance(pair, tuple | list) else (pair, 0.0)

@@ -72,7 +72,7 @@ class QuantificationRecipe:
                 schema.ELEVATION,
                 None,
                 "angles of the detectors, which the absorption correction needs",
-                "Pass detector=Detector(elevation_deg=(22.0,)), or set the attribute.",
+                f"Set ds.attrs[{schema.ELEVATION!r}] = [22.0].",
             )
         return film_transmission(
             composition,
@@ -156,7 +156,10 @@ def _beam_energy(attrs: Mapping[Any, Any], beam_energy: float | None) -> float:
     value = attrs.get(schema.BEAM_ENERGY) if beam_energy is None else beam_energy
     if value is None:
         raise ParameterError(
-            "beam_energy", None, "the energy of the beam in keV, which the file does not say", "Pass it: 200."
+            "beam_energy",
+            None,
+            "the energy of the beam in keV, which the file does not say",
+            "Pass beam_energy=200.0.",
         )
     return check_beam_energy(float(value))
 
@@ -200,7 +203,7 @@ def _dose(attrs: Mapping[Any, Any], dose: float | None) -> float:
             "dose",
             None,
             f"electrons on the whole map; {' and '.join(missing)} of the data would say, and are missing",
-            "Pass dose=current (nA) × live time (s) × 6.2415e9.",
+            "It is current (nA) × live time (s) × 6.2415e9; with 1 nA and 100 s, dose=6.24e11.",
         )
     if not (np.isfinite(dose) and dose > 0):
         raise ParameterError("dose", dose, "a number of electrons above 0")

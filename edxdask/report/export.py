@@ -42,6 +42,7 @@ def export(
     format: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
+    figure: str | None = None,
 ) -> Path: ...
 @overload
 def export(
@@ -51,6 +52,7 @@ def export(
     format: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
+    figure: str | None = None,
 ) -> Path | list[Path]: ...
 def export(
     data: xr.DataArray | xr.Dataset | xr.DataTree,
@@ -59,6 +61,7 @@ def export(
     format: str | None = None,
     overwrite: bool = False,
     progress: ProgressOption = None,
+    figure: str | None = None,
 ) -> Path | list[Path]:
     """Write a cube, a result, a spectrum or a map in the format its suffix names, whole or not at all.
 
@@ -90,6 +93,8 @@ def export(
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
         every block of a cube.
+    figure : {"maps", "spectra", "fit"}, optional
+        Which figure of a cube, result or collection a picture holds, as in ``plot``.
 
     Returns
     -------
@@ -111,6 +116,10 @@ def export(
     target = Path(path)
     asked = (format or target.suffix).lower().removeprefix(".")
     suffix = ALIASES.get(asked, asked)
+    if figure is not None and (suffix not in PICTURES or isinstance(data, xr.DataArray)):
+        expected = "None but for pictures (.png, .pdf, .svg) of cubes, results and collections"
+        fix = f"As in export(data, {str(target.with_suffix('.png'))!r}, figure={figure!r})."
+        raise ParameterError("figure", figure, expected, fix, typed_fix=f"As in {target.with_suffix('.png')}")
     if isinstance(data, xr.DataArray) and data.name != schema.COUNTS:
         _check_suffix(suffix, ARRAYS, path, format, "a spectrum or map; whole cubes go to .hspy and .rpl")
         return _write_array(data, target, suffix, data.attrs, overwrite=overwrite)
@@ -128,8 +137,8 @@ def export(
         suffix = suffix or "hspy"
         target = target if asked else target.with_suffix(".hspy")
     _check_suffix(suffix, OFFERED[kind], path, format, kind.value)
-    if suffix in PICTURES and (is_collection(data) or kind is not Kind.CUBE):
-        return _write_figure(data, target, overwrite=overwrite)
+    if suffix in PICTURES and (figure or is_collection(data) or kind is not Kind.CUBE):
+        return _write_figure(data, target, figure, overwrite=overwrite)
     if kind is Kind.CUBE:
         return _write_cubes(data, target, suffix, overwrite=overwrite, progress=progress)
     if suffix in TABLES:
@@ -158,8 +167,15 @@ def _check_suffix(
     if suffix not in offered:
         name, value = ("format", format) if format else ("path", str(path))
         known = ", ".join(f".{one}" for one in offered)
-        hint = CUBE_HINT if what == Kind.CUBE.value else ""
-        raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint)
+        cube = what == Kind.CUBE.value
+        hint, typed = CUBE_HINT if cube else "", ""
+        if cube:
+            typed = (
+                "It takes maps of lines: --map Mg_Ka"
+                if suffix in STACKS
+                else f"As in {Path(path).with_suffix('.hspy')}"
+            )
+        raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint, typed_fix=typed)
 
 
 def _named(target: Path, name: str) -> Path:
@@ -226,11 +242,11 @@ def _write_array(
     return write(array, target, format=suffix, attrs=attrs, overwrite=overwrite)
 
 
-def _write_figure(data: Data, target: Path, *, overwrite: bool) -> Path:
+def _write_figure(data: Data, target: Path, figure: str | None, *, overwrite: bool) -> Path:
     from edxdask.report.plot import plot
     from edxdask.report.style import save_figure
 
-    return save_figure(plot(data), target, overwrite=overwrite)
+    return save_figure(plot(data, figure=figure), target, overwrite=overwrite)
 
 
 def _draw_array(array: xr.DataArray, path: Path, attrs: Mapping[Any, Any], *, overwrite: bool) -> Path:

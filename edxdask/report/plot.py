@@ -28,7 +28,28 @@ TITLE_ROOM = 0.3  # inches
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-def plot(data: Data, *, title: str | None = None) -> Figure:
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE = FIGURES = ("maps", "spectra", "fit")
+
+
+def figures_of(data: Data) -> tuple[str, ...]:
+    """Name the figures that ``plot`` can draw of the data.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> figures_of(edxdask.simulate(shape=(8, 8), counts=20))
+    ('maps', 'spectra')
+    """
+    kind = kind_of(data)
+    if kind is Kind.CUBE or kind in MAPS:
+        fitted = kind is Kind.PHASES and schema.FIT_COUNTS in shared_part(data)
+        return FIGURES if fitted else (MAPS_FIGURE, SPECTRA_FIGURE)
+    if kind is Kind.QUANTIFIED:
+        return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
+    return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
+
+
+def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> Figure:
     """Draw a cube or a result.
 
     Phases and components: their maps, and below them their spectra. A cube: its photons per pixel and its sum
@@ -39,6 +60,9 @@ def plot(data: Data, *, title: str | None = None) -> Figure:
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
+    figure : {"maps", "spectra", "fit"}, optional
+        One part: maps of phases (of photons, for a cube), spectra, or what ``quantify`` fitted to the phases.
+        None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
 
@@ -60,18 +84,36 @@ def plot(data: Data, *, title: str | None = None) -> Figure:
     """
     kind = kind_of(data)
     text = title or data.attrs.get(schema.TITLE)
+    _check_figure(data, figure)
     if kind is Kind.CUBE:
-        return _cubes(cubes_in(data), text)
+        return _cubes(cubes_in(data), figure, text)
     if kind in MAPS:
         check_result(data)
-        return _maps_and_spectra(data, kind, text)
+        if figure == FIT_FIGURE:
+            return quantified_figure(data, title=text)
+        return _maps_and_spectra(data, kind, figure, text)
     if kind is Kind.CANDIDATES and not is_collection(data):
         return elements_figure(data, title=text)
     if kind is Kind.QUANTIFIED:
-        if schema.ELEMENT in data and schema.FIT_COUNTS not in data and not is_collection(data):
+        if isinstance(data, xr.Dataset) and _is_per_pixel(data):
             return maps_figure(_per_pixel(data), title=text)
         return quantified_figure(data, title=text)
     raise ParameterError("data", said(data), "a cube, a result, or a collection of either")
+
+
+def _check_figure(data: Data, figure: str | None) -> None:
+    """Refuse a figure that these data do not have."""
+    have = figures_of(data)
+    if figure is None or figure in have or not have:
+        return
+    fix = "edxdask.quantify(result) fits the phases." if figure == FIT_FIGURE else ""
+    expected = f"{' or '.join(map(repr, have))}, which {kind_of(data).value} has"
+    raise ParameterError("figure", figure, expected, fix)
+
+
+def _is_per_pixel(data: Data) -> bool:
+    """Whether compositions are those of every pixel."""
+    return schema.ELEMENT in data and schema.FIT_COUNTS not in data and not is_collection(data)
 
 
 def _per_pixel(data: xr.Dataset) -> xr.DataArray:
@@ -81,9 +123,16 @@ def _per_pixel(data: xr.Dataset) -> xr.DataArray:
     return found.transpose(schema.ELEMENT, ...).compute()
 
 
-def _cubes(cubes: dict[str, xr.Dataset], title: str | None) -> Figure:
+def _cubes(cubes: dict[str, xr.Dataset], figure: str | None, title: str | None) -> Figure:
     valid = {name: schema.validate_cube(cube, name=name or "data") for name, cube in cubes.items()}
     _check_number(len(valid))
+    if figure == MAPS_FIGURE:
+        totals = dask.compute(*(total_map(cube) for cube in valid.values()))
+        names = [name or "photons per pixel" for name in valid]
+        maps = [(name, one) for name, one in zip(names, totals, strict=True) if one.ndim == 2]
+        if not maps:
+            raise ParameterError("figure", figure, "pixels over y and x, for maps")
+        return _panels(maps, [], title)
     if len(valid) > 1:
         sums = dask.compute(*(sum_spectrum(cube) for cube in valid.values()))
         rows = [_row(name, one) for name, one in zip(valid, sums, strict=True)]
@@ -92,7 +141,7 @@ def _cubes(cubes: dict[str, xr.Dataset], title: str | None) -> Figure:
     photons, spectrum = dask.compute(total_map(cube), sum_spectrum(cube))
     energy = spectrum[schema.ENERGY].values
     lines = label_lines(cube.attrs.get(schema.ELEMENTS, ()), float(energy[0]), float(energy[-1]))
-    if photons.ndim != 2:
+    if photons.ndim != 2 or figure == SPECTRA_FIGURE:
         return sum_spectrum_figure(spectrum, lines=lines, title=title)
     panel = MapPanel([("photons per pixel", photons)], columns=2)
     heights = [panel.height, height_of_sum(lines)]
@@ -106,7 +155,7 @@ def _row(name: str, spectrum: xr.DataArray) -> SpectrumRow:
     return SpectrumRow(name, spectrum[schema.ENERGY].values, np.asarray(spectrum.values, dtype=float))
 
 
-def _maps_and_spectra(data: Data, kind: Kind, title: str | None) -> Figure:
+def _maps_and_spectra(data: Data, kind: Kind, figure: str | None, title: str | None) -> Figure:
     shared = shared_part(data)
     name = schema.LOADING if kind is Kind.COMPONENTS else schema.SPECTRUM
     labels = labels_of(data)
@@ -119,7 +168,9 @@ def _maps_and_spectra(data: Data, kind: Kind, title: str | None) -> Figure:
         for panel in _named_maps(one[MAPS[kind]], labels, path)
     ]
     _check_number(len(maps))
-    return _panels(maps, rows, title)
+    if figure == MAPS_FIGURE and not maps:
+        raise ParameterError("figure", figure, "a result over pixels y and x, for maps")
+    return _panels([] if figure == SPECTRA_FIGURE else maps, [] if figure == MAPS_FIGURE else rows, title)
 
 
 def _named_maps(array: xr.DataArray, labels: Sequence[str], path: str) -> list[tuple[str, xr.DataArray]]:
@@ -138,20 +189,25 @@ def _named_maps(array: xr.DataArray, labels: Sequence[str], path: str) -> list[t
 def _check_number(panels: int) -> None:
     if panels > MOST_PANELS:
         raise ParameterError(
-            "data", f"{panels} maps to draw", f"at most {MOST_PANELS}", "Take one: tree['name'].to_dataset()."
+            "data",
+            f"{panels} maps to draw",
+            f"at most {MOST_PANELS}",
+            "Take one: tree['name'].to_dataset().",
+            typed_fix="Take one map of the collection: STORE/NAME, with a name that edxdask info shows.",
         )
 
 
 def _panels(
     maps: Sequence[tuple[str, xr.DataArray]], rows: Sequence[SpectrumRow], title: str | None
 ) -> Figure:
-    """Draw maps above and spectra below."""
+    """Draw maps above and spectra below, or one of them."""
     # half a page is wide enough for a lone map
     panel = MapPanel(maps, columns=2 if len(maps) == 1 else None) if maps else None
-    parts = _parts([*([panel.height] if panel else []), height_of(rows)], title)
+    parts = _parts([*([panel.height] if panel else []), *([height_of(rows)] if rows else [])], title)
     if panel:
         panel.draw(parts[0])
-    draw_spectra(parts[-1], rows)
+    if rows:
+        draw_spectra(parts[-1], rows)
     return whole_of(parts[0])
 
 

@@ -13,6 +13,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.lines import parse_line
 from edxdask.quantify.results import parts_of
+from edxdask.readable import decimals
 from edxdask.report.fit import COLORS, FitPanel, draw_fits
 from edxdask.report.lines import label_lines
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
@@ -76,7 +77,7 @@ def _text(label: str, part: xr.Dataset) -> str:
         )
     ]
     glued = ", ".join(amount.replace(" ", "\u00a0") for amount in amounts)  # no line ends within an amount
-    chi2 = part[schema.CHI2_RED].item()
+    chi2 = float(part[schema.CHI2_RED])  # of a stored result, lazy
     judged = f"reduced χ²\u00a0{chi2:.2f}" if np.isfinite(chi2) else "a guided fit's spectrum, without noise"
     text = f"{label}: {glued} at.%; {judged}"
     return "\n".join(textwrap.wrap(text, TITLE_LETTERS, break_long_words=False))
@@ -92,6 +93,6 @@ def with_error(value: float, error: float) -> str:
     """
     if not (np.isfinite(value) and np.isfinite(error) and error > 0):
         return f"{value:.4g}"
-    digits = max(1 - int(np.floor(np.log10(error))), 0)
+    digits = decimals(error)
     shown = f"{error:.{digits}f}".lstrip("0.") if error < 1 else f"{error:.{min(digits, 1)}f}"
     return f"{value:.{digits}f}({shown})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edxdask import schema
-from edxdask.readable import si
+from edxdask.readable import rounded, si
 from edxdask.report.tables import PHOTON_FRACTION, phase_rows
 from edxdask.results.collections import Data, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of
@@ -55,7 +55,7 @@ def _composition_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for phase, atoms in figures[schema.COMPOSITION].items():
         shown = [e for e, a in atoms.items() if a > SEEN_IN_ERRORS * errors[phase][e]]
-        parts = [f"{e} {100 * atoms[e]:.3g} ± {100 * errors[phase][e]:.1g}" for e in shown]
+        parts = [f"{e} {' ± '.join(rounded(100 * atoms[e], 100 * errors[phase][e]))}" for e in shown]
         rows.append((f"{phase}, at.%", ", ".join(parts)))
     if schema.ENERGY_GAIN in figures:
         shift, gain = figures[schema.ENERGY_OFFSET_STEP], figures[schema.ENERGY_GAIN]

@@ -19,6 +19,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
+from edxdask.readable import rounded
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -37,10 +38,10 @@ PHOTONS, PHOTON_FRACTION, VARIANCE, VARIANCE_FRACTION = (
 )
 # name in a row: heading for people, factor, format of its cells in text
 COLUMNS: dict[str, tuple[str, float, str]] = {
-    schema.COMPOSITION: ("at.%", 100, ".3f"),
-    schema.COMPOSITION + STD: ("at.% error", 100, ".3f"),
-    schema.MASS_FRACTION: ("wt.%", 100, ".3f"),
-    schema.MASS_FRACTION + STD: ("wt.% error", 100, ".3f"),
+    schema.COMPOSITION: ("at.%", 100, ".4g"),
+    schema.COMPOSITION + STD: ("at.% error", 100, ".2g"),
+    schema.MASS_FRACTION: ("wt.%", 100, ".4g"),
+    schema.MASS_FRACTION + STD: ("wt.% error", 100, ".2g"),
     schema.LINE_INTENSITY: ("counts", 1, ".0f"),
     schema.LINE_INTENSITY + STD: ("counts error", 1, ".0f"),
     schema.SNR: ("SNR", 1, ".1f"),
@@ -108,23 +109,36 @@ def _element_rows(part: xr.Dataset, label: str) -> list[Row]:
     lines = {} if schema.LINE not in part.coords else _line_by_element(part)
     elements = [str(e) for e in part[schema.ELEMENT].values]
     atoms = part[schema.COMPOSITION].values.astype(float)
-    masses = atoms * [atomic_mass(e) for e in elements]
+    per_atom = np.array([atomic_mass(e) for e in elements])
     names = (schema.COMPOSITION, schema.MASS_FRACTION, schema.AREAL_DENSITY)
     rows = []
     for i, element in enumerate(elements):
         at = part.isel({schema.ELEMENT: i})
-        row: Row = {"of": label, "element": element, "line": lines.get(element, "")}
-        for name in (v for base in names for v in (base, base + STD)):
-            if name in at:
-                row[name] = float(at[name])
-            elif name == schema.MASS_FRACTION:  # a guided fit gives atoms; the rest is arithmetic
-                row[name] = float(masses[i] / masses.sum()) if masses.sum() > 0 else float("nan")
+        row: Row = {"of": label, "element": element, **({"line": lines.get(element, "")} if lines else {})}
+        row |= {name: float(at[name]) for base in names for name in (base, base + STD) if name in at}
+        if schema.MASS_FRACTION not in at:  # a guided fit gives atoms; the rest is arithmetic
+            row |= _mass_fraction(i, atoms, per_atom, row.get(schema.COMPOSITION + STD))
         if element in lines:
             on = part.sel({schema.LINE: lines[element]})
             measured = (schema.LINE_INTENSITY, schema.LINE_INTENSITY + STD, schema.SNR, schema.LOD)
             row |= {name: float(on[name]) for name in measured if name in on}
         rows.append(row)
     return rows
+
+
+def _mass_fraction(i: int, atoms: np.ndarray, per_atom: np.ndarray, atoms_std: float | None) -> Row:
+    """Mass fraction of element ``i``, and its error if that of the atoms is known.
+
+    The error is as if all other elements kept their proportions, which is exact where there is one other.
+    """
+    masses = atoms * per_atom
+    whole, others = masses.sum(), atoms.sum() - atoms[i]
+    row: Row = {schema.MASS_FRACTION: float(masses[i] / whole) if whole > 0 else float("nan")}
+    if atoms_std is not None and whole > 0:
+        # w = aM / (aM + (1 - a)m), m the mean mass of the others: dw/da = Mm / whole²
+        mean = (whole - masses[i]) / others if others > 0 else 0.0
+        row[schema.MASS_FRACTION + STD] = float(atoms_std * per_atom[i] * mean / whole**2)
+    return row
 
 
 def _line_by_element(part: xr.Dataset) -> dict[str, str]:
@@ -273,31 +287,37 @@ def _scaled(name: str, row: Row) -> Any:
     return value * factor if factor != 1 and value is not None else value
 
 
-# Columns of the table of compositions in text, in the order of reading.
-COMPOSITION_HEADS = ("", "element", "line", "at.%", "±", "wt.%", "counts", "SNR", "LOD at.%")
-_COMPOSITION_NAMES = (
-    schema.COMPOSITION,
-    schema.COMPOSITION + STD,
-    schema.MASS_FRACTION,
-    schema.LINE_INTENSITY,
-    schema.SNR,
-    schema.LOD,
-)
 CANDIDATE_HEADS = ("", "line", "keV", "σ", "counts", "listed", "families (1 as expected)", "or")
 
 
 def text_cells(rows: Sequence[Row]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Headings and cells of a table for people."""
+    """Headings and cells of a table for people; compositions are rounded by their errors."""
     if rows and schema.COMPOSITION in rows[0]:
-        return list(COMPOSITION_HEADS), [
-            (row["of"], row["element"], row["line"], *(_cell(n, row) for n in _COMPOSITION_NAMES))
-            for row in rows
-        ]
+        cells = [_composition_cells(row) for row in rows]
+        heads = [name for name in cells[0] if any(one[name] for one in cells)]  # no empty column
+        shown = ["±" if name.endswith("error") else "" if name == "of" else name for name in heads]
+        return shown, [tuple(one[name] for name in heads) for one in cells]
     if rows and schema.CANDIDATE_LINE in rows[0]:
         return list(CANDIDATE_HEADS), [_candidate_cells(row) for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     heads = ["" if name == "of" else COLUMNS.get(name, (name,))[0] for name in names]
     return heads, [tuple(_cell(name, row) for name in names) for row in rows]
+
+
+def _composition_cells(row: Row) -> dict[str, str]:
+    """Cells of an element in the order of reading, by heading; empty where something is not known."""
+    cells = {"of": str(row["of"]), "element": str(row["element"]), "line": str(row.get("line", ""))}
+    for name in (schema.COMPOSITION, schema.MASS_FRACTION):
+        head, factor, _ = COLUMNS[name]
+        value, error = (row.get(n) for n in (name, name + STD))
+        known = float("nan") if error is None else factor * error
+        cells[head], cells[f"{head} error"] = ("", "") if value is None else rounded(factor * value, known)
+    lod = 100 * row.get(schema.LOD, float("nan"))
+    return cells | {
+        "counts": _cell(schema.LINE_INTENSITY, row),
+        "SNR": _cell(schema.SNR, row),
+        COLUMNS[schema.LOD][0]: rounded(lod, lod)[0] if lod > 0 else "",
+    }
 
 
 def _candidate_cells(row: Row) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -54,6 +56,12 @@ def test_help_names_every_verb_and_every_verb_has_help(run):
         own = run(verb, "--help")
         assert own.exit_code == 0
         assert "Usage: edxdask " + verb in own.stdout
+
+
+def test_the_page_on_the_command_line_lists_every_verb_and_no_other():
+    page = Path(__file__).parents[2] / "docs" / "command_line.md"
+    rows = [line.split("|")[1] for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert sorted(verb for row in rows for verb in re.findall(r"`(\w+)`", row)) == sorted(app.VERBS)
 
 
 def test_version_is_that_of_the_package(run):
@@ -178,6 +186,65 @@ def test_bin_of_a_collection_bins_every_map(run, collection, tmp_path):
     assert dict(binned["left"].sizes)["x"] == 3
 
 
+def test_crop_keeps_pixels_by_number_and_energies_in_kev(run, store, tmp_path):
+    out = tmp_path / "c.zarr"
+    words = ("--energy", "0.5:5", "--y", "3:20", "--x", "60:")
+    assert run("crop", store, "-o", out, *words).exit_code == 0
+    kept = edxdask.open(out)
+    whole = edxdask.open(store)
+    np.testing.assert_array_equal(kept.counts, whole.counts.values[3:20, 60:, 20:471])
+    np.testing.assert_array_equal(kept.y, whole.y[3:20])
+    assert (float(kept.energy[0]), float(kept.energy[-1])) == pytest.approx((0.5, 5.0))
+    assert "crop(y=12…76" in kept.attrs["history"][-1]
+
+
+def test_crop_of_a_collection_crops_every_map_and_names_no_pixels_that_a_map_lacks(run, collection, tmp_path):
+    out = tmp_path / "c.zarr"
+    assert run("crop", collection, "-o", out, "--x", ":25", "--energy", ":2").exit_code == 0
+    kept = edxdask.open(out)
+    assert [(name, kept[name].sizes["x"]) for name in kept.children] == [("left", 25), ("right", 25)]
+    assert float(kept["left"].energy[-1]) == pytest.approx(2.0)
+    refused = run("crop", collection, "-o", tmp_path / "d.zarr", "--x", "10:60")
+    assert refused.exit_code == 2
+    assert "--x 10:60: expected a range within 0:30" in one_line(refused)
+
+
+def test_crop_writes_chunk_by_chunk_and_never_the_whole_map(run, tmp_path, monkeypatch):
+    from edxdask.io import lazy
+
+    edxdask.simulate(shape=(200, 8), channels=100, counts=5, out=tmp_path / "m.zarr")
+    read, largest = lazy.StoredCounts.__getitem__, []
+
+    def watched(self, key):
+        got = read(self, key)
+        largest.append(got.shape[0])
+        return got
+
+    monkeypatch.setattr(lazy.StoredCounts, "__getitem__", watched)
+    assert run("crop", tmp_path / "m.zarr", "-o", tmp_path / "c.zarr", "--y", "10:190").exit_code == 0
+    assert 0 < max(largest) <= 64
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "give a range to keep: --energy 0.2:20"),
+        (("--y", "9:3"), "write A:B with A < B, as in 0:100"),
+        (("--y", "3"), "is not a range"),
+        (("--y", ":"), "is not a range"),
+        (("--x", "1.5:3"), "is not a range"),
+        (("--energy", "a:b"), "as in 0.2:20"),
+        (("--energy", "50:60"), "--energy 50:60: expected a range that holds a centre of this axis"),
+        (("--y", "0:41"), "--y 0:41: expected a range within 0:40, the size of the map"),
+    ],
+)
+def test_a_crop_that_keeps_nothing_is_refused(run, store, tmp_path, words, said):
+    refused = run("crop", store, "-o", tmp_path / "c.zarr", *words)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert not (tmp_path / "c.zarr").exists()
+
+
 def test_export_writes_what_its_suffix_says(run, store, tmp_path):
     import tifffile
     from rsciio.hspy import file_reader
@@ -200,7 +267,9 @@ def test_export_writes_what_its_suffix_says(run, store, tmp_path):
 def test_export_of_a_collection_needs_the_name_of_a_map(run, collection, tmp_path):
     refused = run("export", collection, tmp_path / "m.hspy")
     assert refused.exit_code == 2
-    assert "--name=None: expected a map of the collection. It has left, right." in one_line(refused)
+    assert "--name is missing: expected a map of the collection. It has left, right." in one_line(refused)
+    one, target = shlex.quote(f"{collection}/left"), shlex.quote(str(tmp_path / "m.hspy"))
+    assert one_line(refused).endswith(f"For one of them: edxdask export {one} {target}")
     assert run("export", collection, tmp_path / "m.csv", "--name", "left", "-q").exit_code == 0
 
 
@@ -276,14 +345,18 @@ def test_a_wrong_call_says_how_it_is_called(run, words, code, said, store, tmp_p
         (("ingest", "{new}.bcf", "-o", "{new}"), 2, "there is no such file"),
         (("demo", "-o", "{text}"), 2, "expected a folder; this is a file"),
         (("export", "{store}", "{new}.jpg"), 2, ".png, .pdf, .svg, for a cube"),
-        (("export", "{store}", "{new}.png", "--map", "Au_Ka"), 2, "--map='Au_Ka': expected a line that is"),
+        (("export", "{store}", "{new}.png", "--map", "Au_Ka"), 2, "--map Au_Ka: expected a line that is"),
         (("ingest", "{text}", "-o", "{new}"), 1, "text.bcf: its content is not that of"),
-        (("simulate", "granite", "-o", "{new}"), 2, "recipe='granite': expected one of 'mantle'"),
+        (("simulate", "granite", "-o", "{new}"), 2, "RECIPE granite: expected one of 'mantle'"),
         (("simulate", "-o", "{store}"), 2, "exists"),
-        (("bin", "{store}", "-o", "{new}", "-b", "0"), 2, "=0: expected a whole number of at least 1"),
+        (
+            ("bin", "{store}", "-o", "{new}", "-b", "0"),
+            2,
+            "--factor 0: expected a whole number of at least 1",
+        ),
         (("bin", "{store}", "-o", "{new}", "-b", "1000"), 2, "at most the size of that dimension"),
         (("export", "{store}", "{new}.doc"), 2, "a file ending in .hspy"),
-        (("export", "{store}", "{new}.tiff"), 2, "For others, make a spectrum or a map"),
+        (("export", "{store}", "{new}.tiff"), 2, "It takes maps of lines: --map Mg_Ka"),
         (("export", "{store}", "{new}.tiff", "--map", "Mg_Qa"), 2, "a Siegbahn or IUPAC name after '_'"),
         (("export", "{store}", "{new}.csv", "--name", "left"), 2, "the store holds one map only"),
     ],

@@ -42,7 +42,7 @@ def test_json_holds_every_candidate(run, store):
     [
         (["--figure", "a.txt"], "ends in .png"),
         (["--figure", "no/such/folder/a.png"], "folder does not exist"),
-        (["--known", "Mg,Zzz"], "'Zzz'"),
+        (["--known", "Mg,Zzz"], "--known Zzz: expected"),
         (["--beam-energy", "200000"], "In keV that is 200"),
         (["--result", "x.zarr", "--figure", "a.png"], "no figure with --result"),
     ],

@@ -6,6 +6,7 @@ import csv
 import json
 
 import pytest
+import xarray as xr
 
 import edxdask
 
@@ -24,7 +25,10 @@ def test_a_person_gets_a_table_and_a_program_json(run, store):
     iron = next(line.split() for line in text.splitlines() if "Fe_Ka" in line)
     said = json.loads(run("quantify", store, "--json").stdout)
     rows = {row["element"]: row for row in said["rows"]}
-    assert f"{100 * rows['Fe']['composition']:.3f}" in iron
+    assert f"{100 * rows['Fe']['composition']:.3f}" in iron  # three places, as its error is 0.0..
+    assert f"{100 * rows['Fe']['composition_std']:.3f}" in iron
+    assert text.splitlines()[0].split()[2:6] == ["at.%", "±", "wt.%", "±"]
+    assert f"{100 * rows['Fe']['mass_fraction_std']:.3f}" in iron
     for element, share in TRUE.items():
         assert rows[element]["composition"] == pytest.approx(share, rel=0.1)
         assert 0 < rows[element]["composition_std"] < 0.02
@@ -104,6 +108,24 @@ def test_phases_of_a_result_are_quantified_and_saved(run, store, tmp_path):
     assert edxdask.open(tmp_path / "out.zarr").composition.dims == ("phase", "element")
 
 
+def test_elements_may_be_found_of_a_map_a_result_and_a_collection(run, store, tmp_path):
+    cube = edxdask.open(store)
+    bare = cube.drop_attrs().assign_attrs(fwhm_mn_ka_ev=130.0)
+    edxdask.save(bare, tmp_path / "bare.zarr")
+    edxdask.save(edxdask.nmf(bare, phases=2, max_iter=10), tmp_path / "phases.zarr")
+    edxdask.save(edxdask.collect({"a": bare, "b": bare.isel(x=slice(0, 20))}), tmp_path / "two.zarr")
+    majors = {"O", "Mg", "Al", "Si", "Ca", "Fe"}
+    for name in ("bare", "phases", "two"):
+        words = ("--elements", "find", "--beam-energy", "200", "--json")
+        rows = json.loads(run("quantify", tmp_path / f"{name}.zarr", *words).stdout)["rows"]
+        assert majors <= {row["element"] for row in rows} <= {*majors, "Nd", "Sm", "U", "Cu"}, name
+    empty = xr.zeros_like(bare.counts).to_dataset().assign_attrs(bare.attrs)
+    edxdask.save(empty, tmp_path / "empty.zarr")
+    refused = run("quantify", tmp_path / "empty.zarr", "--elements", "find", "--beam-energy", "200")
+    assert refused.exit_code != 0
+    assert "Traceback" not in refused.stderr
+
+
 def test_factors_come_from_a_file(run, store, tmp_path):
     lines = {
         row["element"]: row["line"] for row in json.loads(run("quantify", store, "--json").stdout)["rows"]
@@ -167,7 +189,7 @@ def test_lines_that_nobody_listed_are_said_to_people_and_programs(run, store):
     ("words", "said"),
     [
         (("--elements", "Mg,Xx"), "Xx"),
-        (("--elements", "Mg,H"), "'H'"),
+        (("--elements", "Mg,H"), "--elements H: expected"),
         (("--thickness", "100"), "density"),
         (("--table", "t.doc"), ".csv"),
         (("--figure", "fit.doc"), ".png"),

@@ -112,6 +112,57 @@ def test_the_table_of_a_guided_result_has_weights_from_its_atoms(result):
     assert frame.loc[("Brg", "Mg"), "wt.%"] == pytest.approx(100 * mg / (mg + o), rel=1e-3)
     assert frame.loc[("CaPv", "O"), "at.% error"] == pytest.approx(0.9)
     assert "LOD at.%" not in frame
+    assert "line" not in frame
+    # of two elements, w = a M / (a M + (1 - a) m), so the error of w is that of a times M m / (mean mass)²
+    slope = mg * o / (0.5 * mg + 0.5 * o) ** 2
+    assert frame.loc[("Brg", "Mg"), "wt.% error"] == pytest.approx(100 * 0.005 * slope, rel=1e-3)
+    assert frame.loc[("Brg", "O"), "wt.% error"] == pytest.approx(100 * 0.005 * slope, rel=1e-3)
+
+
+def test_a_figure_may_be_chosen_where_there_are_several(cube, tree, result, quantified, components, tmp_path):
+    whole = result.edx.plot()
+    maps, spectra = result.edx.plot(figure="maps"), result.edx.plot(figure="spectra")
+    assert maps.get_size_inches()[1] + spectra.get_size_inches()[1] == pytest.approx(
+        whole.get_size_inches()[1], abs=0.5
+    )
+    assert len([axes for axes in maps.axes if axes.images]) == 3
+    assert not [axes for axes in spectra.axes if axes.images]
+    assert [axes.lines[0].get_ydata().size for axes in spectra.axes] == [970] * 3
+    fit = quantified.edx.plot(figure="fit")
+    assert any(
+        "reduced χ²" in text.get_text() for axes in fit.axes for text in [axes.title, *axes.texts]
+    ) or any("χ²" in axes.get_title(loc="left") for axes in fit.axes)
+    assert len(quantified.edx.plot().axes) == len(whole.axes)
+    assert len([axes for axes in tree.edx.plot(figure="maps").axes if axes.images]) == 2
+    assert not [axes for axes in cube.edx.plot(figure="spectra").axes if axes.images]
+    for data, figure in ((result, "fit"), (components, "fit"), (cube, "fit"), (cube, "picture")):
+        with pytest.raises(ParameterError, match=f"figure='{figure}': expected 'maps' or 'spectra'"):
+            data.edx.plot(figure=figure)
+    with pytest.raises(ParameterError, match="expected None but for pictures"):
+        edxdask.export(result, tmp_path / "r.csv", figure="maps")
+    assert edxdask.export(cube, tmp_path / "c.png", figure="maps").read_bytes().startswith(PICTURES["png"])
+
+
+def test_the_fit_of_a_stored_result_is_drawn(quantified, tmp_path):
+    stored = edxdask.save(quantified, tmp_path / "q.zarr")
+    assert edxdask.export(stored, tmp_path / "f.png", figure="fit").read_bytes().startswith(PICTURES["png"])
+
+
+def test_the_printed_table_rounds_by_the_error_and_has_no_empty_column(result, quantified, tmp_path):
+    atoms = np.array([[0.512345, 0.487655], [0.2, 0.8], [1.0, 0.0]])
+    guided = result.assign(
+        composition=(("phase", "element"), atoms), composition_std=(("phase", "element"), 0.0123 + 0 * atoms)
+    ).assign_coords(element=["Mg", "O"])
+    lines = edxdask.export(guided, tmp_path / "g.txt").read_text().splitlines()
+    assert lines[0].split() == ["element", "at.%", "±", "wt.%", "±"]
+    assert lines[1].split() == ["Brg", "Mg", "51.2", "1.2", "61.5", "1.2"]
+    assert lines[6].split() == ["CaPv", "O", "0.0", "1.2", "0.00", "0.81"]
+    measured = edxdask.export(quantified, tmp_path / "q.txt").read_text().splitlines()
+    assert " ".join(measured[0].split()) == "element line at.% ± wt.% ± counts SNR LOD at.%"
+    at = quantified.sel(phase="Brg", element="Mg")
+    value, error = (100 * float(v) for v in (at.composition, at.composition_std))
+    assert 0.1 < error < 1
+    assert measured[2].split()[-8:-5] == ["Mg_Ka", f"{value:.2f}", f"{error:.2f}"]
 
 
 def test_components_clusters_and_found_elements_have_their_own_tables(components, found):

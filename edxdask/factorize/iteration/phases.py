@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edxdask.errors import ParameterError
+from edxdask.readable import closest
 
 Arrays = dict[str, np.ndarray]
 
@@ -108,7 +109,9 @@ class WantedPhases:
         """
         for label in labels:
             if self.names and isinstance(label, str) and label not in self.names:
-                raise ParameterError(parameter, label, f"names among phases={list(self.names)}")
+                near = closest(label, self.names)
+                fix = f"Did you mean {near}?" if near else ""
+                raise ParameterError(parameter, label, f"names among phases={list(self.names)}", fix)
 
     def rows_by_name(self, sizes: np.ndarray, known: Mapping[int, str]) -> list[int]:
         """Row of each name: the known ones, and the others from the biggest phase down.

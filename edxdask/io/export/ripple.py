@@ -25,6 +25,7 @@ def write(cube: xr.Dataset, path: Path, *, overwrite: bool, progress: ProgressHo
             dict(counts.sizes),
             "a cube with at most two pixel dimensions for a .rpl file",
             "Pick one map with .isel(...), or export to .hspy.",
+            typed_fix="A .hspy file takes it.",
         )
     raw = path.with_suffix(".raw")
     refuse_existing(path, overwrite=overwrite)

@@ -117,4 +117,5 @@ def require_dims(array: xr.DataArray, allowed: Sequence[int], what: str, suffix:
             dict(array.sizes),
             f"{what} for a {suffix} file",
             "Pick one with .isel(...) or .sel(...), or export to .hspy or .csv.",
+            typed_fix="A .hspy file takes the whole cube.",
         )
