@@ -12,7 +12,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.physics.absorption import film_transmission
 from edxdask.physics.detector import efficiency
-from edxdask.physics.emission import check_beam_energy
+from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.floor import LOWEST_KEV
 from edxdask.physics.geometry import Detector
@@ -158,7 +158,7 @@ def _beam_energy(attrs: Mapping[Any, Any], beam_energy: float | None) -> float:
         raise ParameterError(
             "beam_energy", None, "the energy of the beam in keV, which the file does not say", "Pass it: 200."
         )
-    return check_beam_energy(float(value))
+    return check_thin_film(float(value))
 
 
 def _film(
