@@ -192,16 +192,18 @@ def _step(
         slopes.append((fit.weights @ there - fit.expected) / small[i] * USUAL[i])
     variance = np.maximum(fit.expected, LEAST_VARIANCE) + (0.0 if doubt is None else doubt)
     rows = np.vstack([matrix[fit.weights > 0], slopes])
-    scale = np.sqrt(np.maximum((rows**2 / variance).sum(axis=1), 1e-300))
-    rows = rows / scale[:, None]
     last = slice(len(rows) - index.size, None)
     if doubt is None:
         spread = max(deviance(counts, fit.expected) / counts.size, 1.0)
     else:
         spread = max(float(np.mean((counts - fit.expected) ** 2 / variance)), 1.0)
+    stiff = (USUAL / usual)[index] ** 2 * spread
+    size = (rows**2 / variance).sum(axis=1)
+    size[last] += stiff  # a bend where no line is has nothing else
+    scale = np.sqrt(np.maximum(size, 1e-300))
+    rows = rows / scale[:, None]
     information = (rows / variance) @ rows.T
     right = rows @ ((counts - fit.expected) / variance)
-    stiff = (USUAL / usual)[index] ** 2 * spread
     information[last, last] += np.diag(stiff / scale[last] ** 2)
     right[last] += stiff * ((centre - axis.vector) / USUAL)[index] / scale[last]
     inverse = np.linalg.pinv(information, rcond=1e-13, hermitian=True)
