@@ -143,6 +143,7 @@ FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
+ENERGY_BENDS = "energy_bends_kev"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -176,6 +177,7 @@ _ATTRIBUTES = (
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),
     Attribute(ENERGY_GAIN, float, "what a fit multiplies the energy axis with"),
+    Attribute(ENERGY_BENDS, list, "what a fit adds further at 1.5, 3.5, 6 and 8.5 keV, straight lines between"),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
     Attribute(QUANTIFICATION, str, "method of quantification"),
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
