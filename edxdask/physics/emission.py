@@ -73,8 +73,7 @@ def _vacancies(element: str, beam_energy: float, coster_kronig: bool, table: str
     number = atomic_number(element)
     cross_section = stopped_cross_section if is_bulk(beam_energy) else ionisation_cross_section
     vacancy = {
-        shell: cross_section(element, shell, beam_energy=beam_energy, table=table)
-        for shell in SUBSHELLS
+        shell: cross_section(element, shell, beam_energy=beam_energy, table=table) for shell in SUBSHELLS
     }
     if coster_kronig:
         return vacancy

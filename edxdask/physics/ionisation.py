@@ -23,7 +23,9 @@ from edxdask.physics.lines import atomic_number
 ELECTRON_REST_ENERGY_KEV = 510.99895  # CODATA 2018
 TABLE_BEAM_ENERGIES_KEV = (60.0, 100.0, 200.0, 300.0)
 LOWEST_BEAM_ENERGY_KEV = 2.0  # of any use: below, hardly a line is left
-BULK_ADVICE = "Spectra, maps and elements need no quantities: psnmf, nmf, find_elements and line_map work here."
+BULK_ADVICE = (
+    "Spectra, maps and elements need no quantities: psnmf, nmf, find_elements and line_map work here."
+)
 PATH_POINTS = 24  # of the integral over the energies of an electron that slows down
 LEAST_PATH_KEV = 0.05  # where an electron's path ends
 SUBSHELLS = ("K", "L1", "L2", "L3", "M1", "M2", "M3", "M4", "M5")

@@ -11,7 +11,16 @@ import numpy as np
 from edxdask.physics import energy_axis
 from edxdask.physics.columns import Seen
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev
-from edxdask.physics.energy_axis import BEND, ESCAPE, LINEAR, NOMINAL, EnergyAxis, check_axis, is_far, shape_doubt
+from edxdask.physics.energy_axis import (
+    BEND,
+    ESCAPE,
+    LINEAR,
+    NOMINAL,
+    EnergyAxis,
+    check_axis,
+    is_far,
+    shape_doubt,
+)
 from edxdask.physics.find import find_in_spectrum
 from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.lines import parse_line

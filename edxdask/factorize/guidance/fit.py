@@ -15,6 +15,7 @@ from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
+from edxdask.factorize.guidance.element_photons import with_element_photons
 from edxdask.factorize.guidance.errors import composition_errors
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.labelling import parted, placed, purified
@@ -182,7 +183,9 @@ def _named(found: Phases, guide: Guide, wanted: WantedPhases, begun: Mapping[int
 def with_composition(
     result: xr.Dataset | xr.DataTree, guide: Guide, found: Phases
 ) -> xr.Dataset | xr.DataTree:
-    """Add ``composition(phase, element)`` and its standard error to a result."""
+    """Add ``composition(phase, element)`` and its standard error to a result; of bulk, photons of elements."""
+    if guide.calibration.conditions.is_bulk:
+        return with_element_photons(result, guide, found.spectra)
     dims = (schema.PHASE, schema.ELEMENT)
     attrs = schema.variable_attrs(schema.COMPOSITION)
     variables = {
