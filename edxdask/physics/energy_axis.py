@@ -156,8 +156,8 @@ def fit_axis(
     free : which of ``PARAMETERS`` to find
     known : where the axis most likely is; None: ``start``
     usual : 1 σ of what is known, for each of ``PARAMETERS``; infinite where nothing is
-    doubt : (E,) variance of the counts beyond Poisson's, for shapes that may be wrong; or what finds it from the
-        axis and the counts expected
+    doubt : (E,) variance of the counts beyond Poisson's, for shapes that may be wrong; or what finds it from
+        the axis and the counts expected
     rounds : at most
 
     Returns

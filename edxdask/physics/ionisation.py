@@ -81,9 +81,9 @@ def check_thin_film(beam_energy: float, advice: str = BULK_ADVICE) -> float:
         raise ParameterError(
             "beam_energy",
             beam_energy,
-            f"{low:g} to {high:g} keV for quantities: below, electrons stop in a bulk sample, whose photons are "
-            "made at many depths and absorbed on the path out (ZAF), and edxdask has the physics of thin films "
-            "only",
+            f"{low:g} to {high:g} keV for quantities: below, electrons stop in a bulk sample, whose photons "
+            "are made at many depths and absorbed on the path out (ZAF), and edxdask has the physics of thin "
+            "films only",
             advice,
         )
     return beam

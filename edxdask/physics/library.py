@@ -183,10 +183,10 @@ def spline_columns(energy: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def edge_columns(energy: np.ndarray, elements: Sequence[str], shape: np.ndarray) -> np.ndarray:
-    """Multiply ``shape`` (E,) with the transmission of layers of each element, for K and L3 edges on the axis.
+    """Multiply ``shape`` (E,) with the transmission of a layer of each element for its K and L3 edges.
 
-    The layer's thickness makes one absorption length just above the edge; thinner ones are sums of this
-    and of ``shape``. L edges matter in thick samples.
+    Only edges on the axis. The layer's thickness makes one absorption length just above the edge; thinner
+    ones are sums of this and of ``shape``. L edges matter in thick samples.
     """
     rows = []
     for element, shell in product(elements, (xraylib.K_SHELL, xraylib.L3_SHELL)):

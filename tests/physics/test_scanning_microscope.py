@@ -29,7 +29,7 @@ CONFUSED = {"zirconia": {"B"}}  # Zr Mζ at the very end of the axis, 0.15 keV
 
 
 def bulk_spectrum(atoms: dict[str, float], beam: float, photons: float = 1e6) -> np.ndarray:
-    """Expected counts of a thick sample: lines as excited on the path, absorbed from depths that fall off exponentially."""
+    """Expected counts of a thick sample, from depths that fall off exponentially."""
 
     def out(kev: np.ndarray) -> np.ndarray:
         path = film_attenuation(atoms, np.maximum(kev, 0.1)) * DEPTH_G_CM2 / np.sin(np.deg2rad(35))
