@@ -183,7 +183,7 @@ def stopped_cross_section(
     --------
     >>> thin = ionisation_cross_section("Fe", "K", beam_energy=15.0)
     >>> round(stopped_cross_section("Fe", "K", beam_energy=15.0) / thin, 2)
-    0.52
+    0.51
     """
     beam, number = check_beam_energy(beam_energy), atomic_number(element)
     mean_kev = 1e-3 * number * (9.76 + 58.5 * number**-1.19)
