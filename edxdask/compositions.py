@@ -86,7 +86,7 @@ def quantify(
     -------
     Dataset
         ``composition`` (atomic fractions), ``mass_fraction``, ``line_intensity``, each with ``_std``, ``snr``
-        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds. The log and the
+        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds. Log and
         attribute ``warnings`` name lines that nobody listed and that spoil a fit, spectra of fewer than 100
         counts, and elements that a film of unknown thickness may absorb by more than the stated error.
 
