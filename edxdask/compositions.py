@@ -79,7 +79,7 @@ def quantify(
     solid_angle : float, optional
         Solid angle of all detectors in sr, for the absolute methods without factors.
     beam_energy : float, optional
-        In keV; None takes what the data say.
+        In keV, from 60: below, samples are bulk, and are refused. None takes what the data say.
     detector : Detector, optional
         `edxdask.physics.geometry.Detector`; None takes what the attributes say (``detector_window``, or a
         curve in ``efficiency_energy_kev`` and ``efficiency``; ``elevation_deg``), else a windowless one.
@@ -91,8 +91,9 @@ def quantify(
     -------
     Dataset
         ``composition`` (atomic fractions), ``mass_fraction``, ``line_intensity``, each with ``_std``, ``snr``
-        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds. Where lines
-        that nobody listed spoil a fit, the log and the attribute ``warnings`` name them.
+        and ``lod`` by line, ``chi2_red``, and the fitted spectra. A result keeps what it holds. Log and
+        attribute ``warnings`` name lines that nobody listed and that spoil a fit, spectra of fewer than 100
+        counts, and elements that a film of unknown thickness may absorb by more than the stated error.
 
     Notes
     -----

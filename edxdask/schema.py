@@ -28,6 +28,7 @@ RANK, CLUSTER, CANDIDATE, REGION = "rank", "cluster", "candidate", "region"
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
 COMPOSITION, VALID, SUM_SPECTRUM = "composition", "valid", "sum_spectrum"
+ELEMENT_PHOTONS = "element_photons"
 TRUTH_ABUNDANCE, TRUTH_SPECTRUM, TRUTH_COMPOSITION, TRUTH_TOTAL = (
     "truth_abundance",
     "truth_spectrum",
@@ -71,6 +72,9 @@ _VARIABLES = (
     Variable(OBJECTIVE, (ITERATION,), False, "f", "1", "keep", "loss at an iteration"),
     Variable(
         COMPOSITION, (PHASE, ELEMENT), False, "f", "1", "keep", "atomic fraction of an element in a phase"
+    ),
+    Variable(
+        ELEMENT_PHOTONS, (PHASE, ELEMENT), False, "f", "1", "keep", "fraction of a phase's photons in lines"
     ),
     Variable(VALID, (), True, "b", "1", "all", "pixels that hold a measurement"),
     Variable(SUM_SPECTRUM, (ENERGY,), False, "uif", "counts", "keep", "counts summed over pixels"),
@@ -143,6 +147,7 @@ FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
+ENERGY_BENDS = "energy_bends_kev"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -176,6 +181,9 @@ _ATTRIBUTES = (
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),
     Attribute(ENERGY_GAIN, float, "what a fit multiplies the energy axis with"),
+    Attribute(
+        ENERGY_BENDS, list, "what a fit adds further at 1.5, 3.5, 6 and 8.5 keV, straight lines between"
+    ),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
     Attribute(QUANTIFICATION, str, "method of quantification"),
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),

@@ -18,6 +18,13 @@ NM_PER_CM = 1e7
 FEW = 100  # energies below which xraylib's threads cost more than they give: 4 ms per call on busy cores
 LEAST_SINE = 1e-6  # of a take-off angle: keeps paths finite; no photon gets through
 
+# A usual film for (S)TEM. What it would absorb says whether a composition depends on the thickness.
+TYPICAL_NM, TYPICAL_G_CM3 = 100.0, 4.0
+# A change that is worth a word: in stated errors, and as a fraction of the amount (tables are no better).
+MOST_SIGMA, LEAST_CHANGE = 3.0, 0.03
+TYPICAL_ROUNDS = 4
+NOT_CORRECTED = "the film's thickness is not known, and what it absorbs is not corrected"
+
 
 def normalised(composition: Mapping[str, float]) -> dict[str, float]:
     """Atomic fractions that sum to 1, from any non-negative amounts of atoms.
@@ -135,3 +142,57 @@ def _lines_of_sight(
     if seen.shape != angles.shape or not ((seen >= 0) & (seen <= 1)).all():
         raise ParameterError("in_sight", in_sight, f"{angles.size} fractions from 0 to 1")
     return sines, detector.shares() * seen
+
+
+def typical_film(
+    elements: Sequence[str], found: np.ndarray, lines_kev: np.ndarray, detector: Detector
+) -> np.ndarray:
+    """Correct atomic fractions that were found without absorption for that of a usual film.
+
+    Parameters
+    ----------
+    elements : symbols
+    found : (elements,) atomic fractions
+    lines_kev : (elements,) energies of the lines that they were found by
+    detector : with its angles
+    """
+    corrected = found / found.sum()
+    for _ in range(TYPICAL_ROUNDS):
+        through = film_transmission(
+            dict(zip(elements, corrected.tolist(), strict=True)),
+            lines_kev,
+            thickness_nm=TYPICAL_NM,
+            density_g_cm3=TYPICAL_G_CM3,
+            detector=detector,
+        )
+        corrected = found / through / (found / through).sum()
+    return corrected
+
+
+def absorption_text(
+    elements: Sequence[str], found: np.ndarray, errors: np.ndarray, corrected: np.ndarray
+) -> str | None:
+    """Say which elements the absorption of a usual film changes beyond their errors; None if it does not.
+
+    Parameters
+    ----------
+    elements : symbols
+    found, errors : (elements,) atomic fractions without correction, and their errors
+    corrected : (elements,) atomic fractions, corrected for a film of ``TYPICAL_NM`` and ``TYPICAL_G_CM3``
+
+    Examples
+    --------
+    >>> found, corrected = np.array([0.40, 0.60]), np.array([0.33, 0.67])
+    >>> absorption_text(["Ti", "O"], found, np.array([0.01, 0.01]), corrected).partition("make ")[2]
+    'O 67 at.% instead of 60 ± 1, Ti 33 at.% instead of 40 ± 1.'
+    """
+    change = np.abs(corrected - found)
+    worth = (change > MOST_SIGMA * errors) & (change > LEAST_CHANGE * np.maximum(found, corrected))
+    if not worth.any():
+        return None
+    order = [i for i in np.argsort(-change, kind="stable") if worth[i]]
+    named = ", ".join(
+        f"{elements[i]} {100 * corrected[i]:.3g} at.% instead of {100 * found[i]:.3g} ± {100 * errors[i]:.2g}"
+        for i in order
+    )
+    return f"{NOT_CORRECTED}: {TYPICAL_NM:g} nm at {TYPICAL_G_CM3:g} g/cm³ would make {named}."

@@ -20,7 +20,7 @@ from edxdask.physics import energy_axis
 from edxdask.physics.basis import Basis, Column, basis, basis_lines, basis_of
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.detector import fwhm_kev
-from edxdask.physics.energy_axis import ESCAPE, LINEAR, EnergyAxis, check_axis
+from edxdask.physics.energy_axis import BEND, ESCAPE, LINEAR, EnergyAxis, check_axis, shape_doubt
 from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.library import continuum_columns
 from edxdask.physics.poisson import LEAST_MODEL, LinearFit, deviance, fit_weights
@@ -187,7 +187,9 @@ def _refined(
         return np.vstack([made.matrix, smooth])
 
     known = EnergyAxis(fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev)
-    found = energy_axis.fit_axis(counts, shapes, start, free=(*LINEAR, ESCAPE), known=known)
+    found = energy_axis.fit_axis(
+        counts, shapes, start, free=(*LINEAR, ESCAPE, *BEND), known=known, doubt=shape_doubt(nominal)
+    )
     check_axis(found, "With refine_axis=False the axis is taken as given.")
     return found
 

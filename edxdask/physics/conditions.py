@@ -12,7 +12,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.absorption import film_transmission
 from edxdask.physics.basis import Seen
 from edxdask.physics.detector import efficiency
-from edxdask.physics.emission import check_beam_energy
+from edxdask.physics.emission import check_beam_energy, is_bulk
 from edxdask.physics.geometry import Detector
 from edxdask.schema import BEAM_ENERGY, DENSITY, THICKNESS, TILT_ALPHA, TILT_BETA
 
@@ -73,6 +73,11 @@ class Conditions:
     def fwhm_mn_ka_ev(self) -> float:
         """Width of the detector at Mn Kα."""
         return self.detector.fwhm_mn_ka_ev
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether electrons stop in the sample: lines are known, but atoms cannot be counted."""
+        return is_bulk(self.beam_energy)
 
     @property
     def absorbs(self) -> bool:

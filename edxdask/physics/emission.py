@@ -1,7 +1,8 @@
 """Emission cross-sections: photons of a line per atom and per electron through unit area.
 
 emission = (vacancies in the subshell, including those passed down from inner ones) × fluorescence yield
-× radiative rate. Vacancies: `edxdask.physics.ionisation`; yields and rates: xraylib.
+× radiative rate. Vacancies: `edxdask.physics.ionisation`; yields and rates: xraylib. Below 60 keV the
+electrons stop in the sample, and vacancies are the mean along their path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from edxdask.physics.ionisation import (
     TABLE_BEAM_ENERGIES_KEV,
     beta_squared,
     check_beam_energy,
+    check_thin_film,
     ionisation_cross_section,
+    is_bulk,
+    stopped_cross_section,
 )
 from edxdask.physics.lines import Transition, atomic_number, parse_line, transitions_of
 
@@ -28,8 +32,10 @@ __all__ = [
     "Emission",
     "beta_squared",
     "check_beam_energy",
+    "check_thin_film",
     "emission",
     "ionisation_cross_section",
+    "is_bulk",
     "line_cross_section",
 ]
 
@@ -65,9 +71,9 @@ def _coster_kronig(number: int, source: str, target: str) -> float:
 def _vacancies(element: str, beam_energy: float, coster_kronig: bool, table: str) -> dict[str, float]:
     """Cross-section (cm²) for a vacancy to be in each subshell when it decays out of its shell."""
     number = atomic_number(element)
+    cross_section = stopped_cross_section if is_bulk(beam_energy) else ionisation_cross_section
     vacancy = {
-        shell: ionisation_cross_section(element, shell, beam_energy=beam_energy, table=table)
-        for shell in SUBSHELLS
+        shell: cross_section(element, shell, beam_energy=beam_energy, table=table) for shell in SUBSHELLS
     }
     if coster_kronig:
         return vacancy

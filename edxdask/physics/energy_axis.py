@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from edxdask.errors import EdxdaskError
+from edxdask.physics.detector import fwhm_kev
 from edxdask.physics.poisson import LinearFit, deviance, fit_weights
-from edxdask.schema import ENERGY_GAIN, ENERGY_OFFSET_STEP, ESCAPE_STRENGTH, FWHM
+from edxdask.schema import ENERGY_BENDS, ENERGY_GAIN, ENERGY_OFFSET_STEP, ESCAPE_STRENGTH, FWHM
 
 DEFAULT_FWHM_EV = 130.0
 BENDS, BENDS_END = (1.5, 3.5, 6.0, 8.5), 14.0  # keV
@@ -39,6 +40,7 @@ MOST_MISPLACED = 0.05  # fraction of the counts
 ROUNDS, SETTLED = 8, 1e-3  # of what is usual
 LONGEST_STEP = 3.0  # times what is usual
 LEAST_VARIANCE = 0.5  # counts
+MISFIT, MISFIT_WIDTHS = 0.02, 1.5  # of shapes; widths of a peak that a Gaussian's square fills evenly
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,18 @@ class EnergyAxis:
             float(attrs[ENERGY_GAIN]),
             float(attrs.get(FWHM, DEFAULT_FWHM_EV)),
             float(attrs.get(ESCAPE_STRENGTH, 1.0)),
+            tuple(map(float, attrs.get(ENERGY_BENDS, FIRST[-len(BENDS) :]))),
         )
 
     @property
-    def attrs(self) -> dict[str, float]:
+    def attrs(self) -> dict[str, Any]:
         """Attributes that `of` reads."""
         return {
             ENERGY_OFFSET_STEP: self.offset_kev,
             ENERGY_GAIN: self.gain,
             FWHM: self.fwhm_mn_ka_ev,
             ESCAPE_STRENGTH: self.escape,
+            ENERGY_BENDS: list(self.bend_kev),
         }
 
     def energy(self, nominal: np.ndarray) -> np.ndarray:
@@ -113,6 +117,22 @@ class EnergyAxis:
 
 
 NOMINAL = EnergyAxis()  # as the file has it
+Doubt = Callable[[EnergyAxis, np.ndarray], np.ndarray]
+
+
+def shape_doubt(nominal: np.ndarray) -> Doubt:
+    """Variance of counts by shapes that are wrong by 2 %: make a ``doubt`` for channels ``nominal`` (keV).
+
+    Without it, a fit of 10⁶ counts moves the axis to make up for what absorption, windows and tails do to
+    peaks. What is wrong is wrong over a peak's width, so that each channel gets the fraction of one width.
+    """
+    step = (nominal[-1] - nominal[0]) / (nominal.size - 1)
+
+    def doubt(axis: EnergyAxis, expected: np.ndarray) -> np.ndarray:
+        width = fwhm_kev(axis.energy(nominal), fwhm_mn_ka_ev=axis.fwhm_mn_ka_ev) / step
+        return np.asarray(MISFIT_WIDTHS * width * (MISFIT * expected) ** 2)
+
+    return doubt
 
 
 def fit_axis(
@@ -123,7 +143,7 @@ def fit_axis(
     free: Sequence[str] = LINEAR,
     known: EnergyAxis | None = None,
     usual: np.ndarray = USUAL,
-    doubt: np.ndarray | None = None,
+    doubt: np.ndarray | Doubt | None = None,
     rounds: int = ROUNDS,
 ) -> EnergyAxis:
     """Find offset, gain, width … together with all weights, kept near what is known before.
@@ -136,7 +156,8 @@ def fit_axis(
     free : which of ``PARAMETERS`` to find
     known : where the axis most likely is; None: ``start``
     usual : 1 σ of what is known, for each of ``PARAMETERS``; infinite where nothing is
-    doubt : (E,) variance of the counts beyond Poisson's, for shapes that may be wrong
+    doubt : (E,) variance of the counts beyond Poisson's, for shapes that may be wrong; or what finds it from
+        the axis and the counts expected
     rounds : at most
 
     Returns
@@ -163,7 +184,8 @@ def fit_axis(
         fit = fit_weights(counts, matrix)
         after = misplaced(counts, fit.expected)
         before = after if before is None else before
-        step, errors = _step(counts, shapes, axis, matrix, fit, index, (centre, usual), doubt)
+        more = doubt(axis, fit.expected) if callable(doubt) else doubt
+        step, errors = _step(counts, shapes, axis, matrix, fit, index, (centre, usual), more)
         there = axis.moved_to(axis.vector + step)
         moved = np.abs(there.vector - axis.vector)[index] / USUAL[index]
         axis = replace(there, errors=tuple(errors.tolist()), misplaced=(before, after))
@@ -192,16 +214,18 @@ def _step(
         slopes.append((fit.weights @ there - fit.expected) / small[i] * USUAL[i])
     variance = np.maximum(fit.expected, LEAST_VARIANCE) + (0.0 if doubt is None else doubt)
     rows = np.vstack([matrix[fit.weights > 0], slopes])
-    scale = np.sqrt(np.maximum((rows**2 / variance).sum(axis=1), 1e-300))
-    rows = rows / scale[:, None]
     last = slice(len(rows) - index.size, None)
     if doubt is None:
         spread = max(deviance(counts, fit.expected) / counts.size, 1.0)
     else:
         spread = max(float(np.mean((counts - fit.expected) ** 2 / variance)), 1.0)
+    stiff = (USUAL / usual)[index] ** 2 * spread
+    size = (rows**2 / variance).sum(axis=1)
+    size[last] += stiff  # a bend where no line is has nothing else
+    scale = np.sqrt(np.maximum(size, 1e-300))
+    rows = rows / scale[:, None]
     information = (rows / variance) @ rows.T
     right = rows @ ((counts - fit.expected) / variance)
-    stiff = (USUAL / usual)[index] ** 2 * spread
     information[last, last] += np.diag(stiff / scale[last] ** 2)
     right[last] += stiff * ((centre - axis.vector) / USUAL)[index] / scale[last]
     inverse = np.linalg.pinv(information, rcond=1e-13, hermitian=True)

@@ -28,6 +28,8 @@ from edxdask.physics.selection import Explanation, misfit_variance, select
 THRESHOLD = 5.0  # sigma
 CALIBRATION_ROUNDS = 8
 SETTLED = 0.03  # of a correction's prior: 0.6 eV, 6e-5, 0.5 eV
+# Fraction of the beam's energy above which no line is: what the continuum's end leaves there is no peak.
+END_OF_BEAM = 0.95
 COARSE = 20.0  # sigma an element needs to take part in the calibration
 
 
@@ -121,6 +123,7 @@ def find_in_spectrum(
             break
     model = select(begun(axis), known, threshold=threshold)
     found = candidates_of(model, known, threshold=threshold)
+    found = tuple(c for c in found if c.kind != "unknown" or c.energy_kev < END_OF_BEAM * beam_energy)
     return Found(found, axis, floor, model.energy, counts, model.expected, model.background)
 
 

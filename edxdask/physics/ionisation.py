@@ -3,7 +3,8 @@
 They count every vacancy that the electron leaves behind: besides its own, the few to 40 % that
 radiative, Auger and Coster-Kronig transitions pass down to outer subshells, as the published tables do.
 ``data/ionisation.csv`` holds them at four energies, in two versions (see `TABLES`); in between, the ratio
-to a closed formula is interpolated.
+to a closed formula is interpolated. Below 60 keV, as in a scanning microscope, the ratio is that at 60 keV:
+good enough to say which lines there are and which are strong, not to count atoms.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from edxdask.physics.lines import atomic_number
 
 ELECTRON_REST_ENERGY_KEV = 510.99895  # CODATA 2018
 TABLE_BEAM_ENERGIES_KEV = (60.0, 100.0, 200.0, 300.0)
+LOWEST_BEAM_ENERGY_KEV = 2.0  # of any use: below, hardly a line is left
+BULK_ADVICE = (
+    "Spectra, maps and elements need no quantities: psnmf, nmf, find_elements and line_map work here."
+)
+PATH_POINTS = 24  # of the integral over the energies of an electron that slows down
+LEAST_PATH_KEV = 0.05  # where an electron's path ends
 SUBSHELLS = ("K", "L1", "L2", "L3", "M1", "M2", "M3", "M4", "M5")
 
 # "emtables": as published. "bote_salvat": with an error in the published figures fixed. Above 16 times the
@@ -44,12 +51,42 @@ def beta_squared(beam_energy: float) -> float:
 
 
 def check_beam_energy(beam_energy: float) -> float:
-    """Return ``beam_energy`` in keV if the tables cover it."""
-    low, high = TABLE_BEAM_ENERGIES_KEV[0], TABLE_BEAM_ENERGIES_KEV[-1]
+    """Return ``beam_energy`` in keV if lines and their rough strengths are known there: 2 to 300 keV.
+
+    Whoever counts atoms calls `check_thin_film`.
+    """
+    low, high = LOWEST_BEAM_ENERGY_KEV, TABLE_BEAM_ENERGIES_KEV[-1]
     if not low <= beam_energy <= high:
         fix = f"In keV that is {beam_energy / 1000:g}." if low <= beam_energy / 1000 <= high else ""
         raise ParameterError("beam_energy", beam_energy, f"{low:g} to {high:g} keV", fix)
     return float(beam_energy)
+
+
+def is_bulk(beam_energy: float) -> bool:
+    """Whether electrons of ``beam_energy`` keV are those of a scanning microscope, which stop in the sample.
+
+    Examples
+    --------
+    >>> is_bulk(15.0), is_bulk(80.0)
+    (True, False)
+    """
+    return beam_energy < TABLE_BEAM_ENERGIES_KEV[0]
+
+
+def check_thin_film(beam_energy: float, advice: str = BULK_ADVICE) -> float:
+    """Return ``beam_energy`` in keV if atoms can be counted there: thin films, 60 to 300 keV."""
+    beam = check_beam_energy(beam_energy)
+    if is_bulk(beam):
+        low, high = TABLE_BEAM_ENERGIES_KEV[0], TABLE_BEAM_ENERGIES_KEV[-1]
+        raise ParameterError(
+            "beam_energy",
+            beam_energy,
+            f"{low:g} to {high:g} keV for quantities: below, electrons stop in a bulk sample, whose photons "
+            "are made at many depths and absorbed on the path out (ZAF), and edxdask has the physics of thin "
+            "films only",
+            advice,
+        )
+    return beam
 
 
 def fano_coordinate(beam_energy: float) -> float:
@@ -97,8 +134,9 @@ def ionisation_cross_section(
     Vacancies passed down from inner subshells are counted.
 
     Exact at the tabulated energies; between them, straight lines in a Fano plot of the ratio to
-    `reference_shape`.
-    0 where the table has no such subshell: it is not occupied, or emits almost nothing.
+    `reference_shape`; below the lowest, the ratio is the one there.
+    0 where the table has no such subshell: it is not occupied, or emits almost nothing; and where the beam's
+    energy is below the edge.
 
     Parameters
     ----------
@@ -117,11 +155,50 @@ def ionisation_cross_section(
         raise ParameterError("subshell", subshell, f"one of {', '.join(SUBSHELLS)}")
     if table not in TABLES:
         raise ParameterError("table", table, f"one of {', '.join(TABLES)}")
-    number = atomic_number(element)
+    return _cross_section(atomic_number(element), subshell, beam, table)
+
+
+def _cross_section(number: int, subshell: str, beam: float, table: str) -> float:
     values = ionisation_table()[table].get((number, subshell))
     if values is None:
         return 0.0
     edge = xraylib.EdgeEnergy(number, getattr(xraylib, f"{subshell}_SHELL"))
+    if beam <= edge:
+        return 0.0
     place = [fano_coordinate(energy) for energy in TABLE_BEAM_ENERGIES_KEV]
     ratio = [v / reference_shape(e, edge) for v, e in zip(values, TABLE_BEAM_ENERGIES_KEV, strict=True)]
     return float(np.interp(fano_coordinate(beam), place, ratio)) * reference_shape(beam, edge)
+
+
+def stopped_cross_section(
+    element: str, subshell: str, *, beam_energy: float, table: str = DEFAULT_TABLE
+) -> float:
+    """Mean cross-section (cm²) along the path of an electron that stops in the sample.
+
+    Electrons of a scanning microscope slow down: near an edge, most of the path ionises no more. The energy
+    loss is Bethe's as D. C. Joy and S. Luo changed it (Scanning 11 (1989) 176), with the mean ionisation
+    energy of the element itself (M. J. Berger, S. M. Seltzer, 1964): the others of the sample are not known.
+
+    Examples
+    --------
+    >>> thin = ionisation_cross_section("Fe", "K", beam_energy=15.0)
+    >>> round(stopped_cross_section("Fe", "K", beam_energy=15.0) / thin, 2)
+    0.51
+    """
+    beam, number = check_beam_energy(beam_energy), atomic_number(element)
+    mean_kev = 1e-3 * number * (9.76 + 58.5 * number**-1.19)
+
+    def points(low: float) -> tuple[np.ndarray, np.ndarray]:
+        """Energies between ``low`` and the beam's, and the path (arbitrary unit) that each stands for."""
+        nodes, weights = np.polynomial.legendre.leggauss(PATH_POINTS)
+        at = 0.5 * (beam - low) * nodes + 0.5 * (beam + low)
+        return at, 0.5 * (beam - low) * weights * at / np.log(1.166 * (at + 0.85 * mean_kev) / mean_kev)
+
+    if (number, subshell) not in ionisation_table()[table]:
+        return 0.0
+    edge = max(xraylib.EdgeEnergy(number, getattr(xraylib, f"{subshell}_SHELL")), LEAST_PATH_KEV)
+    if beam <= edge:
+        return 0.0
+    at, path = points(edge)
+    sigma = np.array([_cross_section(number, subshell, float(energy), table) for energy in at])
+    return float(path @ sigma / points(LEAST_PATH_KEV)[1].sum())

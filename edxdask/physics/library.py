@@ -11,6 +11,7 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ FIRST_4F = 58  # cerium: M alpha is a strong line from here on
 ABOVE_KEV = 2.0  # a peak's flank, or escape peak, comes from no further above the axis
 LEAST_FLANK = 1e-3  # of a family with lines above the axis, the fraction that must be on it
 LEAST_EDGE_KEV = 0.1  # attenuation tables begin
+FIRST_L_EDGE, LEAST_L_EDGE_KEV = 18, 0.5  # argon; below 0.5 keV, continuum and edges are not known well
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +183,18 @@ def spline_columns(energy: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 
 def edge_columns(energy: np.ndarray, elements: Sequence[str], shape: np.ndarray) -> np.ndarray:
-    """Multiply ``shape`` (E,) with the transmission of a layer of each element, if its K edge is on the axis.
+    """Multiply ``shape`` (E,) with the transmission of a layer of each element for its K and L3 edges.
 
-    The layer's thickness makes one absorption length just above the edge; thinner ones are sums of this
-    and of ``shape``.
+    Only edges on the axis. The layer's thickness makes one absorption length just above the edge; thinner
+    ones are sums of this and of ``shape``. L edges matter in thick samples.
     """
     rows = []
-    for element in elements:
-        edge = xraylib.EdgeEnergy(atomic_number(element), xraylib.K_SHELL)
-        if energy[0] < edge < energy[-1]:
+    for element, shell in product(elements, (xraylib.K_SHELL, xraylib.L3_SHELL)):
+        number = atomic_number(element)
+        edge = (
+            xraylib.EdgeEnergy(number, shell) if shell == xraylib.K_SHELL or number >= FIRST_L_EDGE else 0.0
+        )
+        if max(energy[0], LEAST_L_EDGE_KEV if shell == xraylib.L3_SHELL else 0.0) < edge < energy[-1]:
             above = mass_attenuation(element, edge + 1e-3)
             rows.append(
                 shape * np.exp(-mass_attenuation(element, np.maximum(energy, LEAST_EDGE_KEV)) / above)

@@ -10,7 +10,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.absorption import NM_PER_CM, film_transmission, mean_atomic_mass, normalised
 from edxdask.physics.continuum import MEASURED_OVER_KRAMERS, bremsstrahlung
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev, line_response
-from edxdask.physics.emission import check_beam_energy, emission
+from edxdask.physics.emission import check_thin_film, emission
 from edxdask.physics.geometry import Detector
 from edxdask.physics.ionisation import DEFAULT_TABLE
 
@@ -47,7 +47,7 @@ def phase_intensity(
     tilt_deg : alpha and beta of the stage; they need ``detector``
     table : of ionisation cross-sections, see `edxdask.physics.ionisation`
     """
-    check_beam_energy(beam_energy)
+    check_thin_film(beam_energy, "The spectrum of a film can be computed at 200.")
     if not (np.isfinite(continuum_scale) and continuum_scale >= 0):
         raise ParameterError("continuum_scale", continuum_scale, "a number, 0 or more")
     atoms = normalised(composition)

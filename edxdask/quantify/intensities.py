@@ -11,7 +11,16 @@ import numpy as np
 from edxdask.physics import energy_axis
 from edxdask.physics.columns import Seen
 from edxdask.physics.detector import channel_edges, efficiency, fwhm_kev
-from edxdask.physics.energy_axis import ESCAPE, LINEAR, NOMINAL, EnergyAxis, check_axis, is_far
+from edxdask.physics.energy_axis import (
+    BEND,
+    ESCAPE,
+    LINEAR,
+    NOMINAL,
+    EnergyAxis,
+    check_axis,
+    is_far,
+    shape_doubt,
+)
 from edxdask.physics.find import find_in_spectrum
 from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.lines import parse_line
@@ -21,7 +30,7 @@ from edxdask.quantify.recipe import QuantificationRecipe
 
 logger = logging.getLogger(__name__)
 
-FREE = (*LINEAR, ESCAPE)  # parameters of the axis that the fit finds
+FREE = (*LINEAR, ESCAPE, *BEND)  # parameters of the axis that the fit finds
 # A family is split if the deviance falls by this much per added weight; by chance it falls by 1.
 GAIN_PER_SPLIT = 12.0
 LEAST_SIGNIFICANCE = 10.0  # sigma of a family, below which the data cannot determine its rates
@@ -165,7 +174,12 @@ def refined(counts: np.ndarray, model: LineModel) -> LineModel:
 
 def _axis_of(counts: np.ndarray, model: LineModel, known: EnergyAxis) -> EnergyAxis:
     return energy_axis.fit_axis(
-        counts, lambda axis: model.at(axis).matrix, model.axis, free=FREE, known=known
+        counts,
+        lambda axis: model.at(axis).matrix,
+        model.axis,
+        free=FREE,
+        known=known,
+        doubt=shape_doubt(model.nominal),
     )
 
 

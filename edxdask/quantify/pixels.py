@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from edxdask import schema
 from edxdask.errors import ChunkError, ParameterError
+from edxdask.quantify.cautions import measured_intensities
 from edxdask.quantify.composition import OXYGEN
 from edxdask.quantify.intensities import LineFit, fit_model, settled_model, starting_model
 from edxdask.quantify.kernels.pixels import fit_pixels
@@ -87,7 +88,11 @@ def quantify_pixels(
         dtype=np.float32,
         meta=np.empty((0,) * data.ndim, np.float32),
     )
-    return _as_maps(ds, out, plan, sizes).assign_attrs(notes(plan, [fit], ["the sum of all pixels"], floor))
+    whole = solve(
+        recipe, plan.measured, *measured_intensities(fit, plan.measured), plan.factors, dose=recipe.dose
+    )
+    said = notes(plan, [fit], [whole], ["the sum of all pixels"], floor)
+    return _as_maps(ds, out, plan, sizes).assign_attrs(said)
 
 
 def pixel_model(fit: LineFit, lines: Sequence[str], first: int) -> PixelModel:

@@ -12,7 +12,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.physics.absorption import film_transmission
 from edxdask.physics.detector import efficiency
-from edxdask.physics.emission import check_beam_energy
+from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis
 from edxdask.physics.floor import LOWEST_KEV
 from edxdask.physics.geometry import Detector
@@ -161,7 +161,7 @@ def _beam_energy(attrs: Mapping[Any, Any], beam_energy: float | None) -> float:
             "the energy of the beam in keV, which the file does not say",
             "Pass beam_energy=200.0.",
         )
-    return check_beam_energy(float(value))
+    return check_thin_film(float(value))
 
 
 def _film(

@@ -15,6 +15,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning
 from edxdask.physics.floor import Floor
 from edxdask.physics.lines import parse_line
+from edxdask.quantify.cautions import absorption_not_corrected, few_counts, measured_intensities
 from edxdask.quantify.intensities import (
     WINDOW_SHARE,
     LineFit,
@@ -65,11 +66,13 @@ class LinePlan:
     ----------
     lines : of all elements, those measured first
     factors : of the lines of the measured elements
+    from_standard : whether these were measured on a standard
     """
 
     recipe: QuantificationRecipe
     lines: tuple[str, ...]
     factors: LineFactors
+    from_standard: bool = False
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -93,7 +96,7 @@ def make_plan(recipe: QuantificationRecipe, fit: LineFit, standard: Standard | N
         factors = given_factors(recipe, measured)
     else:
         factors = table_factors(recipe, measured, fit.shares(measured).sum(axis=1))
-    return LinePlan(recipe, names, factors)
+    return LinePlan(recipe, names, factors, standard is not None)
 
 
 def _from_standard(recipe: QuantificationRecipe, lines: Sequence[str], standard: Standard) -> LineFactors:
@@ -153,7 +156,7 @@ def quantify_spectra(
         solve(
             recipe,
             plan.measured,
-            *fit.intensities(plan.measured),
+            *measured_intensities(fit, plan.measured),
             plan.factors,
             dose=None if recipe.dose is None else recipe.dose * float(share),
         )
@@ -214,7 +217,7 @@ def _labelled(
         rows[:, floor.first :] = [_curve(fit, name) for fit in fits]
         variables[name] = variable(name, (dim, schema.ENERGY), rows)
     coords = {dim: list(labels), schema.ELEMENT: list(found[0].elements), schema.LINE: list(plan.lines)}
-    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fits, labels, floor))
+    return xr.Dataset(variables, coords=coords, attrs=notes(plan, fits, found, labels, floor))
 
 
 def _curve(fit: LineFit, name: str) -> np.ndarray:
@@ -225,13 +228,28 @@ def _curve(fit: LineFit, name: str) -> np.ndarray:
     }[name]
 
 
-def notes(plan: LinePlan, fits: Sequence[LineFit], labels: Sequence[str], floor: Floor) -> dict[str, object]:
-    """Attributes with the method, the axis that was found, and what was not listed."""
+def notes(
+    plan: LinePlan,
+    fits: Sequence[LineFit],
+    found: Sequence[Quantified],
+    labels: Sequence[str],
+    floor: Floor,
+) -> dict[str, object]:
+    """Attributes with the method, the axis that was found, and warnings."""
     model = fits[0].model
     moved = None if plan.recipe.axis_found else axis_warning(model.axis, VERB.rstrip(": "))
     if moved is not None:
         logger.warning("%s", moved)
-    warnings = [*([] if moved is None else [moved]), *warnings_of(fits, labels, plan.recipe)]
+    warnings = [
+        *([] if moved is None else [moved]),
+        *warnings_of(fits, labels, plan.recipe),
+        *few_counts([fit.intensities(plan.measured)[0] for fit in fits], labels),
+        *(
+            []
+            if plan.from_standard
+            else absorption_not_corrected(plan.recipe, plan.measured, fits, found, plan.factors, labels)
+        ),
+    ]
     return {
         schema.QUANTIFICATION: plan.recipe.method,
         **model.axis.attrs,

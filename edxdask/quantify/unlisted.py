@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edxdask import schema
+from edxdask.physics.absorption import NOT_CORRECTED
 from edxdask.physics.candidates import Candidate
 from edxdask.physics.detector import fwhm_kev
 from edxdask.physics.find import THRESHOLD, find_in_spectrum
@@ -93,8 +94,8 @@ def warnings_of(fits: Sequence[LineFit], labels: Sequence[str], recipe: Quantifi
 
 
 def with_warnings(earlier: Mapping[Any, Any], found: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes of a result and of its quantification; warnings of an earlier quantification are removed."""
-    texts = [text for text in earlier.get(schema.WARNINGS, []) if not text.startswith(VERB)]
+    """Attributes of a result and of its quantification; warnings of earlier compositions are removed."""
+    texts = [t for t in earlier.get(schema.WARNINGS, []) if not t.startswith(VERB) and NOT_CORRECTED not in t]
     texts += found.get(schema.WARNINGS, [])
     merged = {k: v for k, v in {**earlier, **found}.items() if k != schema.WARNINGS}
     return merged | ({schema.WARNINGS: texts} if texts else {})

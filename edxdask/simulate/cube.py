@@ -14,7 +14,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.photons.block import MAX_CHANNELS
-from edxdask.physics.emission import check_beam_energy
+from edxdask.physics.emission import check_thin_film
 from edxdask.simulate.kernels.draw import draw_photons
 from edxdask.simulate.plan import RECIPES, Plan, Spec, make_plan
 from edxdask.simulate.recipe import Recipe
@@ -92,7 +92,9 @@ def simulate(
         channels=_whole("channels", chosen.channels if channels is None else channels, 2, MAX_CHANNELS),
         energy_offset=_finite("energy_offset", chosen.energy_offset_kev, energy_offset),
         energy_scale=_positive("energy_scale", energy_scale, most=1.0),
-        beam_energy=check_beam_energy(_positive("beam_energy", beam_energy)),
+        beam_energy=check_thin_film(
+            _positive("beam_energy", beam_energy), "Simulated samples are films: simulate one at 200."
+        ),
         fwhm_mn_ka_ev=_positive("fwhm_mn_ka_ev", fwhm_mn_ka_ev),
         elevation_deg=tuple(float(e) for e in np.atleast_1d(elevation_deg)),
         grain=_default_grain(size) if grain is None else _positive("grain", grain),

@@ -14,6 +14,7 @@ from edxdask.physics.columns import group_rows, line_groups
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.detector import line_response
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning, fit_axis
+from edxdask.physics.find import find_in_spectrum
 from edxdask.physics.floor import LOWEST_KEV, spectrum_floor
 from edxdask.physics.spectrum import phase_spectrum
 
@@ -158,3 +159,60 @@ def test_a_calibration_once_made_is_used_again(monkeypatch):
     rest = edxdask.find_elements(cube, result=result)
     assert isinstance(rest, xr.Dataset)
     assert calls == []
+
+
+def _error_at_five(axis):
+    return 1e3 * (float(axis.energy(np.array([5.0]))[0]) - 5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "elements"),
+    [
+        ("test_TEM.bcf", ["Si_Ka", "Ti_Ka"], ["N", "O", "Si", "Ti", "Pd"]),
+        ("jeol/rawdata.ASW", ["S_Ka", "Fe_Ka"], ["C", "O", "Si", "S", "Ca", "Cr", "Fe", "Cu", "Au"]),
+        ("bcf_v2_50x50px.bcf", ["Al_Ka", "Cu_Ka"], ["C", "O", "Al", "Cu", "Ag"]),  # 20 keV
+    ],
+)
+def test_axes_of_real_maps_agree_whoever_finds_them(data, tmp_path, name, lines, elements):
+    """Within 3 eV at 5 keV, though their soft lines are 5 to 40 eV from where hard ones predict them."""
+    edxdask.ingest(data / "vendor" / name, tmp_path / "map.zarr")
+    cube = edxdask.open(tmp_path / "map.zarr")
+    counts, energy = edxdask.sum_spectrum(cube).values.astype(float), cube.energy.values
+    found = edxdask.find_elements(cube, known=elements)
+    axes = {"find_elements": EnergyAxis.of(found.attrs)}
+    axes["guided"] = calibrate(counts, energy, elements, Conditions.of(cube.attrs)).axis
+    if cube.attrs["beam_energy_kev"] >= 60:
+        axes["quantify"] = EnergyAxis.of(edxdask.quantify(cube, elements=elements).attrs)
+    at = {who: _error_at_five(axis) for who, axis in axes.items()}
+    moved = edxdask.calibrate_energy(cube, lines).energy.values
+    at["calibrate_energy"] = 1e3 * (float(np.interp(5.0, energy, moved)) - 5.0)
+    assert max(at.values()) - min(at.values()) < 3.0, at
+    widths = [axis.fwhm_mn_ka_ev for axis in axes.values()]
+    assert max(widths) - min(widths) < 5.0, widths
+
+
+def test_a_bend_without_a_line_near_it_does_not_hold_the_axis_still():
+    energy = 0.2 + 0.01 * np.arange(900)
+    shifted = energy - 0.009
+    counts = 1e6 * phase_spectrum({"Mg": 1, "Si": 1, "O": 3}, shifted)  # no line above 2 keV
+    found = find_in_spectrum(counts.round(), energy, beam_energy=200.0)
+    assert found.axis.energy(np.array([1.5]))[0] - 1.5 == pytest.approx(-0.009, abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        {"Ti": 1, "O": 2}, {"Sn": 1, "O": 2}, {"Sr": 1, "Ti": 1, "O": 3}, {"Ga": 1, "N": 1},
+        {"Al": 2, "O": 3}, {"Ba": 1, "Ti": 1, "O": 3}, {"Ga": 1, "As": 1}, {"Ni": 1, "O": 1},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("thickness", [60.0, 200.0])
+def test_an_exact_axis_stays_where_it_is(atoms, thickness):
+    """What a film absorbs and nobody told must not be made up for by moving the axis under its lines."""
+    energy = 0.1 + 0.01 * np.arange(1900)
+    spectrum = phase_spectrum(atoms, energy, thickness_nm=thickness, density_g_cm3=5.0)
+    counts = np.random.default_rng(1).poisson(1e6 * spectrum).astype(float)
+    found = calibrate(counts, energy, list(atoms), Conditions(200.0))
+    at = np.array([0.5, 5.0])
+    assert np.abs(found.axis.energy(at) - at).max() < 0.004
+    assert found.axis.fwhm_mn_ka_ev == pytest.approx(130.0, abs=2.0)

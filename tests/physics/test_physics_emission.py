@@ -37,9 +37,9 @@ def test_cross_sections_fall_with_beam_energy():
     assert (np.diff(sigma) < 0).all()
 
 
-@pytest.mark.parametrize("beam", [15.0, 400.0, 200_000.0])
-def test_a_beam_energy_outside_the_tables_is_refused(beam):
-    with pytest.raises(ParameterError, match="60 to 300 keV"):
+@pytest.mark.parametrize("beam", [1.0, 400.0, 200_000.0])
+def test_a_beam_energy_without_any_tables_is_refused(beam):
+    with pytest.raises(ParameterError, match="2 to 300 keV"):
         ionisation_cross_section("Fe", "K", beam_energy=beam)
 
 

@@ -14,6 +14,8 @@ from edxdask import schema
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
+from edxdask.factorize.guidance.cautions import absorption_not_corrected
+from edxdask.factorize.guidance.element_photons import with_element_photons
 from edxdask.factorize.guidance.errors import composition_errors
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.labelling import parted, placed, purified
@@ -25,7 +27,7 @@ from edxdask.factorize.iteration.starts import FirstFactors, GivenState
 from edxdask.factorize.iteration.sweep_step import SPARSITY
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.progress import ProgressHook
-from edxdask.results.collections import with_shared
+from edxdask.results.collections import shared_part, with_shared
 
 COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
@@ -192,7 +194,9 @@ def _named(found: Phases, guide: Guide, wanted: WantedPhases, begun: Mapping[int
 def with_composition(
     result: xr.Dataset | xr.DataTree, guide: Guide, found: Phases
 ) -> xr.Dataset | xr.DataTree:
-    """Add ``composition(phase, element)`` and its standard error to a result."""
+    """Add ``composition(phase, element)`` and its error to a result; of bulk, photons of elements."""
+    if guide.calibration.conditions.is_bulk:
+        return with_element_photons(result, guide, found.spectra)
     dims = (schema.PHASE, schema.ELEMENT)
     attrs = schema.variable_attrs(schema.COMPOSITION)
     variables = {
@@ -200,7 +204,8 @@ def with_composition(
         schema.COMPOSITION: xr.Variable(dims, found.composition, attrs),
         COMPOSITION_STD: xr.Variable(dims, found.composition_std, attrs),
     }
-    return with_shared(result, variables)
+    texts = [*shared_part(result).attrs.get(schema.WARNINGS, []), *absorption_not_corrected(guide, found)]
+    return with_shared(result, variables, {schema.WARNINGS: texts} if texts else None)
 
 
 def calibration_attrs(guide: Guide) -> dict[str, Any]:

@@ -145,6 +145,11 @@ class Guide:
         return rows, atoms
 
     @property
+    def column_elements(self) -> tuple[str | None, ...]:
+        """Element of each column of the models, None of the continuum; without the column below the floor."""
+        return tuple(owner.element for owner in self._owners)
+
+    @property
     def _below(self) -> float:
         """Fraction of all photons in channels that cannot be used."""
         return float(self.calibration.below.sum())

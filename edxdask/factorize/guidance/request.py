@@ -21,6 +21,7 @@ from edxdask.factorize.iteration.gather import summed_spectrum
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
 from edxdask.physics.conditions import Conditions
+from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning
 from edxdask.physics.find import find_in_spectrum
 from edxdask.physics.lines import atomic_number, checked_elements
@@ -81,6 +82,8 @@ class PhysicsRequest:
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
         conditions = Conditions.of(problem.maps[0].cube.attrs)
+        if self.compositions:
+            check_thin_film(conditions.beam_energy, "Leave out compositions; absent works here.")
         found = find_in_spectrum(
             counts,
             energy,
