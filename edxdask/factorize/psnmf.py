@@ -12,6 +12,7 @@ are made of what these emit (``guidance``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -169,7 +170,7 @@ def psnmf(
             strength = strength_of_prior(run, window, fit, smooth, prior)
         settings = MapSettings(float(strength.chosen), prior, closure, smooth)
         found = spectra_once_more(run, fit, settings)
-        maps = maps_of_all_pixels(run, fit, found, settings)
+        maps = maps_of_all_pixels(run, replace(fit, found=found), settings)
         curves = {"bin": choices.bin, "phases": choices.phases, "smooth": strength}
         named = _said(absent, compositions, refine_axis=refine_axis, prior=prior, closure=closure)
         result = _labelled(run, found, maps, curves, named)

@@ -24,6 +24,7 @@ class Phases:
     labels : of the phases; None where they are numbered by size later
     owners : (k,) which label of the guide each phase has, -1 none; None without elements
     composition, composition_std : (k, elements); None without elements
+    flat_tops : phases whose spectrum is the mixture at the flat top of their map; None where nobody looked
     """
 
     spectra: np.ndarray
@@ -33,6 +34,7 @@ class Phases:
     owners: np.ndarray | None = None
     composition: np.ndarray | None = None
     composition_std: np.ndarray | None = None
+    flat_tops: np.ndarray | None = None
 
     def arrays(self) -> Arrays:
         """Everything as arrays, without pickles."""
@@ -58,6 +60,7 @@ class Phases:
             owners=None if self.owners is None else self.owners[rows],
             composition=None if self.composition is None else self.composition[rows],
             composition_std=None if self.composition_std is None else self.composition_std[rows],
+            flat_tops=None if self.flat_tops is None else np.flatnonzero(np.isin(rows, self.flat_tops)),
         )
 
 

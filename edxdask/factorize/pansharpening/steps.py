@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from edxdask.engine.derive import binned_stacks
@@ -34,6 +35,7 @@ from edxdask.factorize.pansharpening.binned_fit import (
 from edxdask.factorize.pansharpening.choose_bins import choose_bin, choose_phases, window_of
 from edxdask.factorize.pansharpening.choose_strength import choose_strength
 from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.factorize.pansharpening.flat_tops import mixtures_at_flat_tops, turned
 from edxdask.factorize.pansharpening.kept_steps import (
     BINNED_FIT,
     BINS,
@@ -181,26 +183,38 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
 
     def make() -> Arrays:
         smoother = replace(settings, strength=SMOOTHER * (settings.strength or 1.0))
-        maps = maps_of_all_pixels(run, fit, fit.found, smoother, first=True)
+        maps = maps_of_all_pixels(run, fit, smoother, first=True)
+        turn = mixtures_at_flat_tops(maps.abundance, fit.found.spectra, _unnamed(fit.found))
         groups = gather_similar(maps.abundance, len(fit.found.spectra))
+        groups = replace(groups, abundance=turned(groups.abundance, turn))
+        found = replace(
+            fit.found,
+            spectra=(turn @ fit.found.spectra).astype(fit.found.spectra.dtype),
+            abundance=turned(fit.found.abundance, turn),
+            flat_tops=np.flatnonzero((turn != np.eye(len(turn))).any(axis=1)),
+        )
         if run.guide is not None:
-            return fit_similar(groups, fit.found, run.guide).arrays()
-        weights, _ = fit_groups(run.model, run.model.start(fit.found.spectra), groups, sparsity=SPARSITY)
-        return replace(fit.found, spectra=run.model.spectra(weights)).arrays()
+            return fit_similar(groups, found, run.guide).arrays()
+        weights, _ = fit_groups(run.model, run.model.start(found.spectra), groups, sparsity=SPARSITY)
+        return replace(found, spectra=run.model.spectra(weights)).arrays()
 
     return Phases.of(run.kept.kept_or_made(REFINED, make, **settings.identity))
 
 
-def maps_of_all_pixels(
-    run: Run, fit: BinnedFit, found: Phases, settings: MapSettings, *, first: bool = False
-) -> SmoothMaps:
+def _unnamed(found: Phases) -> list[int]:
+    """Phases that the user has said nothing about."""
+    owners = found.owners if found.owners is not None else np.full(len(found.spectra), -1)
+    return np.flatnonzero(owners < 0).tolist()
+
+
+def maps_of_all_pixels(run: Run, fit: BinnedFit, settings: MapSettings, *, first: bool = False) -> SmoothMaps:
     """Make maps of the spectra found; ``first`` ones only sort pixels and may be rough."""
     step, label = (FIRST_MAPS, "first maps") if first else (MAPS, "maps")
     rounds, tol = (FIRST_ROUNDS, FIRST_TOLERANCE) if first else (ROUNDS, TOLERANCE)
     problem = run.problem
     return smooth_abundances(
         PixelStates.made(problem, fit.upsampled()),
-        found.spectra,
+        fit.found.spectra,
         strength=settings.strength,
         kind=settings.prior,
         yields=fit.yields([m.stack for m in problem.maps]) if settings.closure == "thickness" else None,
