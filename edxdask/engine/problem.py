@@ -27,11 +27,12 @@ from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
 from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
+from edxdask.engine.faults import fault_warnings, limits_of
 from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
-from edxdask.engine.partition import PartitionJob, partition_mark
+from edxdask.engine.partition import PartitionJob, faults_of, partition_mark
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.portable import process_lives
 
@@ -56,6 +57,7 @@ class Problem:
     nonzeros, photons : of all maps
     mean : (E,) photons per pixel in each channel, estimated
     cache : folder for photons on disk, as the user gave it
+    warnings : faults of the detector and the scan: what was left out, and where to look
     """
 
     maps: list[MapView]
@@ -67,6 +69,7 @@ class Problem:
     photons: int
     mean: np.ndarray
     cache: str | Path | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -181,8 +184,12 @@ def photons_of(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
+    as_they_are: bool = False,
 ) -> Iterator[Problem]:
     """Partitions of ``data`` on the active Client, else on threads; released at the end.
+
+    Voxels that no detector can make are left out (``engine.faults``), unless counts are taken
+    ``as_they_are``.
 
     Raises
     ------
@@ -209,7 +216,9 @@ def photons_of(
             "in a cache on disk" if memory.cached else "in memory",
         )
         spill = cache_folder(cache, client is not None) if memory.cached else None
-        problem = _loaded(maps, executor, mean, memory, spill, cache, step)
+        problem = _loaded(maps, executor, mean, memory, spill, cache, step, as_they_are)
+        for text in problem.warnings:
+            logger.warning("%s: %s", step, text)
         yield problem
     finally:
         executor.close()
@@ -234,15 +243,18 @@ def _loaded(
     spill: Path | None,
     cache: str | Path | None,
     step: str,
+    as_they_are: bool = False,
 ) -> Problem:
     """Read the photons of maps into the partitions of an executor, in memory or in the folder ``spill``."""
     plans, dense_channels = _partitions(maps, executor), channels_to_hold_dense(mean)
-    jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill) for plan in plans]
+    energy = maps[0].cube.coords[schema.ENERGY]
+    limits = None if as_they_are else limits_of(maps[0].cube)
+    jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill, limits) for plan in plans]
     nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
     if photons == 0:
         raise SchemaError(f"{step}: the cube holds no photons; is it the right file or crop?")
-    energy = maps[0].cube.coords[schema.ENERGY]
-    return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache)
+    warnings = fault_warnings(maps, energy.values, [f for own in executor.collect(faults_of) for f in own])
+    return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache, warnings)
 
 
 def cache_folder(cache: str | Path | None, cluster: bool) -> Path:

@@ -293,7 +293,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             shown(self.progress, name) as hook,
             photons_of(
                 cube, step=name, demand=demand,
-                workers=self.workers, memory_limit=self.memory_limit, cache=self.cache,
+                workers=self.workers, memory_limit=self.memory_limit, cache=self.cache, as_they_are=True,
             ) as problem,
         ):  # fmt: skip
             yield problem, step, hook

@@ -104,8 +104,9 @@ def fcls(
             hook(Progress("fcls", 1, 1, "pass"))
         abundance, entry = gather_abundance(states), f"fcls(loss={loss!r})"
         made = make_result(
-            problem.maps, table, abundance, np.array([objective]), phases=labels, attrs={}, entry=entry
-        )
+            problem.maps, table, abundance, np.array([objective]), phases=labels, attrs={}, entry=entry,
+            warnings=problem.warnings,
+        )  # fmt: skip
         return cast(OneOrMany, made)
 
 

@@ -254,6 +254,7 @@ def _free(
         phases=wanted.names or None,
         attrs={schema.SEED: plan.seed},
         entry=plan.entry,
+        warnings=problem.warnings,
     )
 
 
@@ -277,6 +278,7 @@ def _guided(
         phases=found.labels,
         attrs={schema.SEED: plan.seed, **calibration_attrs(guide)},
         entry=plan.entry,
+        warnings=first.abundance.problem.warnings,
     )
     return with_composition(result, guide, found)
 

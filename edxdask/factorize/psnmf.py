@@ -193,6 +193,7 @@ def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve
         phases=found.labels if order is None else run.wanted.names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g})",
+        warnings=run.problem.warnings,
     )
     if run.guide is not None:
         result = with_composition(result, run.guide, found)

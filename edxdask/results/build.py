@@ -56,6 +56,7 @@ def make_result(
     phases: Sequence[str] | None = None,
     attrs: Mapping[str, Any],
     entry: str,
+    warnings: Sequence[str] = (),
 ) -> xr.Dataset | xr.DataTree:
     """Label the factors: spectra that sum to 1, fractions that sum to 1, biggest phase first.
 
@@ -76,7 +77,11 @@ def make_result(
         Attributes of the result.
     entry : str
         Line of its history.
+    warnings : sequence of str
+        What a person should know of the data; beside the warnings of ``attrs``.
     """
+    if warnings:
+        attrs = {**attrs, schema.WARNINGS: [*attrs.get(schema.WARNINGS, []), *warnings]}
     if phases is not None:
         check_labels(phases, name="phases")
     sums = spectra.sum(axis=1, dtype=np.float64)
