@@ -22,6 +22,7 @@ from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.rounds import factorize
 from edxdask.factorize.iteration.starts import nndsvd
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
+from edxdask.factorize.priors.smooth_maps import FRACTION
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.factorize.spectra.resolved import ResolvedSpectra
 from edxdask.photons import pixel_totals
@@ -131,10 +132,11 @@ class Upsampled:
 
     def __call__(self, partition: Partition) -> State:
         """Make one partition's state."""
-        abundance = np.concatenate([self._tile(tile.plan) for tile in partition.tiles])
+        fraction = np.concatenate([self._tile(tile.plan) for tile in partition.tiles])
+        abundance = fraction.copy()
         for where, block in partition.blocks():
             abundance[where] *= pixel_totals(block)[:, None].astype(SINGLE)
-        return {ABUNDANCE: abundance}
+        return {ABUNDANCE: abundance, FRACTION: fraction}
 
     def _tile(self, plan: TilePlan) -> np.ndarray:
         stack = self.stacks[plan.map_index]

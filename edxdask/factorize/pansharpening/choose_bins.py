@@ -19,18 +19,16 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.memory import CopySet, PhotonCopy
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
-from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.iteration.sweep_step import Call, SweepStep
 from edxdask.factorize.pansharpening.binned_fit import (
     bin_bytes,
     fit_bins,
-    fractions_of,
     spectra_model,
 )
 from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.priors.memory import map_bytes
-from edxdask.factorize.priors.smooth_maps import smooth_abundances
+from edxdask.factorize.priors.smooth_maps import fractions, smooth_abundances
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.progress import Progress, ProgressHook
 from edxdask.results.collections import cubes_in
@@ -93,8 +91,7 @@ def held_out(train: Problem, judge: Problem, factor: int, phases: int, model: St
         fit = fit_bins(binned, factor, phases, model, rule=RULE)
     start = PixelStates.made(train, fit.upsampled())
     maps = smooth_abundances(start, fit.found.spectra, strength=USUAL_STRENGTH)
-    fractions = fractions_of(gather_abundance(maps.abundance))
-    PixelStates.made(judge, GivenState(fractions))
+    PixelStates.made(judge, GivenState(np.concatenate(list(maps.abundance.collect(fractions)))))
     call = Call(fit.found.spectra.astype(np.float32))
     loss = judge.executor.advance(SweepStep(spectra_statistics=False), call)["loss"]
     return -(float(loss) - judge.pixels) / judge.photons
