@@ -218,6 +218,14 @@ def _joined(waiting: list[PhotonBlock]) -> tuple[PhotonBlock, int]:
     return block, bands
 
 
+def summed_spectrum(partition: Partition, state: object) -> np.ndarray:
+    """Sum the counts of a partition over its pixels."""
+    total = np.zeros(next(partition.blocks())[1].channels)
+    for _, block in partition.blocks():
+        total += sum_spectrum(block)
+    return total
+
+
 def faults_of(partition: Partition, state: object) -> tuple[TileFaults, ...]:
     """Faults that were found when a partition was read."""
     return partition.faults

@@ -32,8 +32,9 @@ from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
-from edxdask.engine.partition import PartitionJob, faults_of, partition_mark
+from edxdask.engine.partition import PartitionJob, faults_of, partition_mark, summed_spectrum
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.portable import process_lives
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_PREFIX = "edxdask-photons-"
+LEAST_END_KEV = 1.0  # of an axis of X-rays in keV, on which a floor means something
+ALL_CHANNELS = Floor(0, -np.inf)
 PARTITIONS_PER_THREAD = 2  # of this process: small last ones balance the work
 PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and a pause before the next one
 
@@ -58,6 +61,8 @@ class Problem:
     mean : (E,) photons per pixel in each channel, estimated
     cache : folder for photons on disk, as the user gave it
     warnings : faults of the detector and the scan: what was left out, and where to look
+    floor : first channel that may be used; those below it take part in totals only
+    below : (E,) fraction of the photons in each channel below the floor
     """
 
     maps: list[MapView]
@@ -70,6 +75,8 @@ class Problem:
     mean: np.ndarray
     cache: str | Path | None = None
     warnings: tuple[str, ...] = ()
+    floor: Floor = ALL_CHANNELS
+    below: np.ndarray | None = None
 
     @property
     def channels(self) -> int:
@@ -99,6 +106,11 @@ class Problem:
             "energy_kev": [float(self.energy[0]), float(self.energy[-1])],
             **parameters,
         }
+
+    @property
+    def lowest_energy(self) -> dict[str, float]:
+        """Attribute of a result that says where the usable channels begin; empty where all are."""
+        return {schema.LOWEST_ENERGY: self.floor.energy_kev} if self.floor.first > 0 else {}
 
     @contextmanager
     def derived(
@@ -134,7 +146,10 @@ class Problem:
             nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
             maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
             plans = [derivation.plan for _, derivation in made]
-            yield Problem(maps, self.energy, executor, plans, memory, nonzeros, photons, mean, self.cache)
+            yield replace(
+                self, maps=maps, executor=executor, plans=plans, memory=memory, nonzeros=nonzeros,
+                photons=photons, mean=mean,
+            )  # fmt: skip
         finally:
             executor.close()
 
@@ -168,9 +183,9 @@ class Problem:
         folder = cache_folder(self.cache, active_client() is not None) if spill else None
         executor = _executor(self.executor.workers)
         try:
-            yield _loaded(
-                maps, executor, self.mean, memory, folder, self.cache, "choices, in the middle of the map"
-            )
+            step = "choices, in the middle of the map"
+            loaded = _loaded(maps, executor, self.mean, memory, folder, self.cache, step)
+            yield replace(loaded, floor=self.floor, below=self.below)
         finally:
             executor.close()
 
@@ -219,9 +234,20 @@ def photons_of(
         problem = _loaded(maps, executor, mean, memory, spill, cache, step, as_they_are)
         for text in problem.warnings:
             logger.warning("%s: %s", step, text)
-        yield problem
+        yield problem if as_they_are else _with_floor(problem)
     finally:
         executor.close()
+
+
+def _with_floor(problem: Problem) -> Problem:
+    """Find the first usable channel in the summed photons."""
+    energy = problem.energy.values.astype(np.float64)
+    if energy[-1] < LEAST_END_KEV:
+        return problem
+    counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
+    floor = spectrum_floor(energy, counts)
+    below = np.where(np.arange(energy.size) < floor.first, counts, 0.0) / counts.sum()
+    return replace(problem, floor=floor, below=below)
 
 
 def _executor(threads: int) -> Executor:

@@ -178,7 +178,7 @@ def psnmf(
 
 def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve], closure: Closure) -> Data:
     factor, strength = int(curves["bin"].chosen), float(curves["smooth"].chosen)
-    attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength}
+    attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength, **run.problem.lowest_energy}
     order = None
     if run.guide is not None:
         attrs |= calibration_attrs(run.guide)

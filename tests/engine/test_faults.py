@@ -10,8 +10,8 @@ import xarray as xr
 import edxdask
 from edxdask import schema
 from edxdask.engine.faults import limits_of, peak_limits
+from edxdask.engine.partition import summed_spectrum
 from edxdask.engine.problem import Demand, photons_of
-from edxdask.factorize.iteration.gather import summed_spectrum
 from edxdask.photons import from_dense
 from edxdask.photons.sharp import without_sharp
 

@@ -58,13 +58,21 @@ class PowerStep:
         return {"moments": moments}
 
 
-def right_singular_vectors(executor: Executor, channels: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Leading singular values and right singular vectors ``(rank,), (rank, channels)`` of the counts."""
+def right_singular_vectors(
+    executor: Executor, channels: int, rank: int, *, first: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading singular values and right singular vectors ``(rank,), (rank, channels)`` of the counts.
+
+    Counts before channel ``first`` are taken as zeros.
+    """
     width = min(channels, rank + OVERSAMPLING)
-    vectors = np.linalg.qr(uniform_start(0, np.arange(channels), width) - 0.5)[0]
+    random = uniform_start(0, np.arange(channels), width) - 0.5
+    random[:first] = 0
+    vectors = np.linalg.qr(random)[0]
     values = np.zeros(rank)
     for _ in range(MOST_PASSES):
         moments = executor.advance(PowerStep(), vectors)["moments"]
+        moments[:first] = 0
         squares, rotation = np.linalg.eigh(vectors.T @ moments)
         found = squares[::-1][:rank]
         vectors = np.linalg.qr(moments @ rotation[:, ::-1])[0]
@@ -113,11 +121,11 @@ def nndsvd(problem: Problem, rank: int, fill: float, dtype: np.dtype) -> FirstFa
     """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``.
 
     Filled with the data's mean it is NNDSVDa; filled with much less, updates leave zero where needed
-    and stay at sparse factors elsewhere.
+    and stay at sparse factors elsewhere. Channels below the first usable one have no part in it.
     """
     executor, channels = problem.executor, problem.channels
     executor.start(ZeroState(rank, dtype))
-    values, right = right_singular_vectors(executor, channels, rank)
+    values, right = right_singular_vectors(executor, channels, rank, first=problem.floor.first)
     stats = executor.advance(ProjectStep(), (right / values[:, None]).T)
     spectra = np.empty((rank, channels))
     scale = np.empty(rank)

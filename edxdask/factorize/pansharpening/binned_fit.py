@@ -13,11 +13,11 @@ from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.derive import bin_sizes
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.layout import ImageStack, TilePlan
-from edxdask.engine.partition import Partition
+from edxdask.engine.partition import Partition, summed_spectrum
 from edxdask.engine.problem import Problem
 from edxdask.engine.step import State
 from edxdask.errors import EdxdaskError
-from edxdask.factorize.iteration.gather import gather_abundance, summed_spectrum
+from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.rounds import factorize
 from edxdask.factorize.iteration.starts import nndsvd
@@ -93,7 +93,10 @@ def spectra_model(problem: Problem) -> ResolvedSpectra:
     """Model of the spectra from the sum of all photons and the detector's width."""
     counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
     return ResolvedSpectra.of(
-        counts, problem.energy.values.astype(np.float64), problem.maps[0].cube.attrs.get(schema.FWHM)
+        counts,
+        problem.energy.values.astype(np.float64),
+        problem.maps[0].cube.attrs.get(schema.FWHM),
+        first=problem.floor.first,
     )
 
 
