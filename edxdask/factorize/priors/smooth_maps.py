@@ -271,7 +271,8 @@ def smooth_abundances(
     constant = float(sum(start.collect(unexplained if yields is None else unexplained_counts)))
     start.changed(ToFractions(sums, yields))
     penalty = Penalty.of(checked_kind(kind), strength, problem)
-    loop = Loop(executor, label, StopRule(rounds, tol, PATIENCE), progress, checkpoint)
+    solutions = 2 if penalty.weight > 0 else 1
+    loop = Loop(executor, label, StopRule(rounds, tol, PATIENCE), progress, checkpoint, solutions=solutions)
     step = SmoothRounds(executor, table, penalty, constant, rounds, tol, yields)
     _, objectives = loop.run(step, step.start())
     return SmoothMaps(PixelStates.now(problem).changed(ToAbundances(sums, yields)), objectives)
