@@ -31,6 +31,7 @@ NARROWEST = 0.5  # of a peak's width: no detector is so much better than its fil
 BRIGHT, LEAST_BRIGHT = 50.0, 1000  # times both neighbours in the row; counts
 LEAST_BESIDE = 25  # counts of both neighbours, between which an empty pixel, row or column is no chance
 MOST_DEAD_ROWS = 3  # side by side; more are a gap of the sample
+MOST_SHARP, FEW_SHARP = 0.01, 20  # of the pixels, and at least: more voxels are no faults
 SHOWN = 4  # places that a warning names
 
 
@@ -123,6 +124,20 @@ def fault_warnings(
             _dark_warning(maps, dark),
         )
         if text
+    )
+
+
+def are_faults(sharp: int, pixels: int) -> bool:
+    """Whether so many sharp voxels are faults; if they are common, the detector is sharper than thought."""
+    return sharp <= max(FEW_SHARP, MOST_SHARP * pixels)
+
+
+def sharp_everywhere(sharp: int, pixels: int) -> str:
+    """Say that counts are taken as they are, since so many are sharper than peaks can be."""
+    return (
+        f"{sharp} voxels of {pixels} pixels hold counts that are sharper than the detector's peaks, too many "
+        "to be faults: they are taken as they are. Is the energy axis in keV, and is "
+        f"ds.attrs[{schema.FWHM!r}] the detector's width?"
     )
 
 

@@ -27,7 +27,7 @@ from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
 from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
-from edxdask.engine.faults import fault_warnings, limits_of
+from edxdask.engine.faults import TileFaults, are_faults, fault_warnings, limits_of, sharp_everywhere
 from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
@@ -276,11 +276,23 @@ def _loaded(
     energy = maps[0].cube.coords[schema.ENERGY]
     limits = None if as_they_are else limits_of(maps[0].cube)
     jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill, limits) for plan in plans]
-    nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
+    sizes, faults = executor.load(jobs), _faults(executor)
+    pixels, sharp = sum(m.stack.pixels for m in maps), sum(fault.sharp.count.size for fault in faults)
+    common = not are_faults(sharp, pixels)
+    if common:
+        sizes = executor.load([replace(job, limits=None) for job in jobs])
+    nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
     if photons == 0:
         raise SchemaError(f"{step}: the cube holds no photons; is it the right file or crop?")
-    warnings = fault_warnings(maps, energy.values, [f for own in executor.collect(faults_of) for f in own])
+    warnings = fault_warnings(maps, energy.values, faults)
+    if common:
+        warnings = (sharp_everywhere(sharp, pixels), *warnings[1:])
     return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache, warnings)
+
+
+def _faults(executor: Executor) -> list[TileFaults]:
+    """Faults that all partitions found when they were read."""
+    return [fault for own in executor.collect(faults_of) for fault in own]
 
 
 def cache_folder(cache: str | Path | None, cluster: bool) -> Path:

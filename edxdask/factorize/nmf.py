@@ -77,8 +77,9 @@ def nmf(
     loss : {"kl", "frobenius"}
         "kl" for Poisson counts.
     init : str, tuple or Dataset, optional
-        None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
-        ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
+        "nndsvda" is scikit-learn's, with zeros filled by the mean of the counts; None is the same where that
+        mean is at most 1, and above it fills with its square root. "random", or ``(abundance, spectra)``
+        with ``abundance`` of shape ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
     max_iter : int
         Most iterations; with elements each of two fits does as many: one with columns common
         to all phases, and one with separate columns for each.

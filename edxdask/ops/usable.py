@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from edxdask.engine.faults import limits_of, sharp_warning
+from edxdask.engine.faults import are_faults, limits_of, sharp_everywhere, sharp_warning
 from edxdask.engine.maps import maps_of
 from edxdask.ops._blocks import flat_counts, lazy_counts, spectrum_of_block
 from edxdask.ops.masks import MaskLike, as_mask
@@ -89,6 +89,11 @@ def usable_spectrum(cube: xr.Dataset, *, mask: MaskLike | None = None) -> Usable
         meta=np.empty((), dtype=object),
     )  # fmt: skip
     found: _Part = whole.compute().item()
+    number, pixels = found.sharp.count.size, int(np.prod([ds.sizes[d] for d in pixel_dims(ds)]))
+    if not are_faults(number, pixels):
+        counts_of_all = found.counts.copy()
+        np.add.at(counts_of_all, found.sharp.channel, found.sharp.count)
+        return UsableSpectrum(counts_of_all, (sharp_everywhere(number, pixels),))
     warning = sharp_warning(maps_of(ds), ds[ENERGY].values, found.sharp)
     return UsableSpectrum(found.counts, () if warning is None else (warning,))
 

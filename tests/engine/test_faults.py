@@ -130,6 +130,22 @@ def test_simulated_peaks_are_no_faults(counts, channels):
             assert problem.warnings == ()
 
 
+def test_sharp_voxels_that_are_common_are_taken_as_they_are_and_said(clean):
+    rng = np.random.default_rng(3)
+    counts = clean["counts"].values.copy()
+    counts[..., [200, 400]] = rng.poisson(80, (24, 24, 2))  # lines of a detector ten times as sharp
+    ds = clean.assign({"counts": (clean["counts"].dims, counts)})
+    with photons_of(ds, step="test", demand=Demand(8, 8)) as problem:
+        assert problem.photons == counts.sum()
+        assert "taken as they are" in problem.warnings[0]
+        assert len(problem.warnings) == 1
+    found = edxdask.find_elements(ds, known=["Mg"])
+    np.testing.assert_array_equal(found.sum_spectrum, counts.sum((0, 1)))
+    assert "taken as they are" in found.attrs[schema.WARNINGS][0]
+    with photons_of(ds.assign_attrs(fwhm_mn_ka_ev=20.0), step="test", demand=Demand(8, 8)) as problem:
+        assert problem.warnings == ()
+
+
 def test_zero_peaks_are_no_faults(clean):
     rng, energy = np.random.default_rng(0), clean.energy.values
     at = np.argmin(np.abs(energy - 0.05))
