@@ -14,6 +14,7 @@ from edxdask.engine.partition import summed_spectrum
 from edxdask.engine.problem import Demand, photons_of
 from edxdask.photons import from_dense
 from edxdask.photons.sharp import without_sharp
+from edxdask.report.summary import fit_figures
 
 ROOT = Path(__file__).resolve().parents[2]
 HOT = ((3, 5, 250, 900), (11, 20, 610, 3000), (17, 2, 480, 60))  # y, x, channel, counts
@@ -84,6 +85,7 @@ def test_hot_voxels_shape_no_spectra(cured, spoiled, how):
     np.testing.assert_allclose(found.spectrum, wanted.spectrum, atol=1e-7)
     np.testing.assert_allclose(found.abundance, wanted.abundance, atol=1e-5)
     assert sum("left out" in text for text in found.attrs[schema.WARNINGS]) == 1
+    assert fit_figures(found)[schema.WARNINGS] == found.attrs[schema.WARNINGS]
     assert float(found.total.sum()) == pytest.approx(int(cured.counts.sum()), rel=1e-3)
 
 
