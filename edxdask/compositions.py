@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,10 +189,13 @@ def _expected_sum(result: Data) -> xr.Dataset:
 
 
 def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float]) -> Any:
-    from edxdask.ops import sum_spectrum
+    from edxdask.ops.usable import usable_spectrum
     from edxdask.quantify.spectra import Standard
 
-    spectrum = sum_spectrum(data) if isinstance(data, xr.Dataset) else data
+    spectrum = data
+    if isinstance(data, xr.Dataset):
+        counts = usable_spectrum(data).counts
+        spectrum = xr.DataArray(counts, {schema.ENERGY: data[schema.ENERGY]}, (schema.ENERGY,))
     if spectrum.dims != (schema.ENERGY,):
         raise ParameterError("standard", spectrum.dims, "a cube, or one spectrum over energy")
     known = {schema.THICKNESS, schema.DENSITY} <= set(data.attrs)
@@ -202,21 +205,22 @@ def _standard(data: xr.Dataset | xr.DataArray, composition: Mapping[str, float])
 
 def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.Dataset:
     """Quantify the sum of a cube, regions of it, or its pixels."""
-    from edxdask.ops import sum_spectrum
+    from edxdask.ops.usable import usable_spectrum
     from edxdask.quantify.pixels import quantify_pixels
     from edxdask.quantify.spectra import quantify_spectra
 
     entry = f"quantify(method={recipe.method!r}, elements={list(recipe.elements)})"
     attrs = {**schema.with_history(ds.attrs, entry), schema.ELEMENTS: list(recipe.elements)}
     if isinstance(per, str) and per == "pixel":
-        found = quantify_pixels(ds, sum_spectrum(ds).values, recipe, standard=standard)
-        return found.assign_attrs({**attrs, **found.attrs})
+        whole = usable_spectrum(ds)
+        found = quantify_pixels(ds, whole.counts, recipe, standard=standard)
+        return found.assign_attrs(_warned({**attrs, **found.attrs}, whole.warnings))
     if isinstance(per, Mapping) and not per:
         raise ParameterError("per", per, "one mask or region, or more, by name")
     masks = per if isinstance(per, Mapping) else {"sum" if isinstance(per, str) else "region": per}
-    spectra, shares = zip(*(_region(ds, mask) for mask in masks.values()), strict=True)
+    summed, shares = zip(*(_region(ds, mask) for mask in masks.values()), strict=True)
     found = quantify_spectra(
-        np.array(spectra),
+        np.array([one.counts for one in summed]),
         ds[schema.ENERGY].values,
         recipe,
         dim=schema.REGION,
@@ -226,16 +230,24 @@ def _quantify_cube(ds: xr.Dataset, recipe: Any, per: Any, standard: Any) -> xr.D
     )
     if not isinstance(per, Mapping):
         found = found.isel({schema.REGION: 0}, drop=True)
-    return found.assign_coords({schema.ENERGY: ds[schema.ENERGY]}).assign_attrs({**attrs, **found.attrs})
+    left_out = [text for one in summed for text in one.warnings]
+    found = found.assign_attrs(_warned({**attrs, **found.attrs}, left_out))
+    return found.assign_coords({schema.ENERGY: ds[schema.ENERGY]})
+
+
+def _warned(attrs: dict[Any, Any], warnings: Iterable[str]) -> dict[Any, Any]:
+    """Attributes with what was left out of the spectra."""
+    texts = list(dict.fromkeys([*attrs.get(schema.WARNINGS, []), *warnings]))
+    return attrs | ({schema.WARNINGS: texts} if texts else {})
 
 
 def _region(ds: xr.Dataset, mask: Any) -> tuple[Any, float]:
     """Spectrum of a region, or of all; and its fraction of the pixels."""
-    from edxdask.ops import sum_spectrum
     from edxdask.ops.masks import as_mask
+    from edxdask.ops.usable import usable_spectrum
 
     if not isinstance(mask, str):
-        return sum_spectrum(ds, mask=mask).values, float(as_mask(ds, mask).mean())
+        return usable_spectrum(ds, mask=mask), float(as_mask(ds, mask).mean())
     if mask != "sum":
         raise ParameterError("per", mask, "'sum', 'pixel', a mask or region, or masks by name")
-    return sum_spectrum(ds).values, 1.0
+    return usable_spectrum(ds), 1.0

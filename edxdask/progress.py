@@ -33,6 +33,8 @@ class Progress:
     resumed : how much of ``done`` an earlier run had finished
     values : figures worth showing beside the bar (objective, photons)
     at_most : ``total`` is the most there may be, and the work may end before
+    expected : what ``done`` will likely be at the end, where ``total`` is only the most
+    work : fraction of the work that is done, where some units take longer than others
     """
 
     label: str
@@ -42,6 +44,8 @@ class Progress:
     resumed: float = 0.0
     values: dict[str, Any] = field(default_factory=dict)
     at_most: bool = False
+    expected: float | None = None
+    work: float | None = None
 
 
 ProgressHook = Callable[[Progress], None]

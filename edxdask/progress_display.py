@@ -71,7 +71,7 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.event: Progress | None = None
-        self._marks: deque[tuple[float, float]] = deque()  # time, done
+        self._marks: deque[tuple[float, float, float]] = deque()  # time, done, work
 
     def note(self, event: Progress) -> None:
         """Take in a report."""
@@ -81,25 +81,36 @@ class Pace:
         now = self._clock()
         if len(self._marks) > 1 and now - self._marks[-2][0] < WINDOW / 100:
             self._marks.pop()  # a thousand reports per second do not need a thousand marks
-        self._marks.append((now, event.done))
+        self._marks.append((now, event.done, event.done if event.work is None else event.work))
         while len(self._marks) > 2 and self._marks[1][0] <= now - WINDOW:
             self._marks.popleft()
 
     @property
     def rate(self) -> float | None:
         """Units per second; None until there are reports."""
+        return self._rate(1)
+
+    def _rate(self, what: int) -> float | None:
+        """Change of one of the marks' figures per second."""
         if len(self._marks) < 2:
             return None
-        (first, begun), (last, done) = self._marks[0], self._marks[-1]
-        return (done - begun) / (last - first) if last - first >= SURE else None
+        first, last = self._marks[0], self._marks[-1]
+        seconds = last[0] - first[0]
+        return (last[what] - first[what]) / seconds if seconds >= SURE else None
 
     @property
     def left(self) -> float | None:
         """Seconds left; None where total or rate is not known, or the estimate has run out."""
-        event, rate = self.event, self.rate
+        event, rate = self.event, self._rate(2)
         if event is None or event.total is None or not rate or event.done >= event.total:
             return None
-        left = (event.total - event.done) / rate - (self._clock() - self._marks[-1][0])
+        if event.work is not None:
+            rest = 1.0 - event.work
+        elif event.expected is not None:
+            rest = max(min(event.expected, event.total) - event.done, 1.0)
+        else:
+            rest = event.total - event.done
+        left = rest / rate - (self._clock() - self._marks[-1][0])
         return left if left > 0 else None
 
     @property
@@ -119,7 +130,8 @@ class Pace:
             parts.append(f"{duration(1 / rate)} per {event.unit}" if slow else f"{si(rate)}{event.unit}/s")
         parts += [f"{k} {v:.5g}" for k, v in event.values.items() if isinstance(v, int | float)]
         if left is not None:
-            parts.append(f"{'at most ' if event.at_most else ''}{duration(left)} left")
+            bound = "" if not event.at_most else "at most " if event.expected is None else "about "
+            parts.append(f"{bound}{duration(left)} left")
         return ", ".join(parts)
 
 

@@ -285,6 +285,45 @@ def test_what_comes_before_the_first_report_says_nothing_of_the_pace():
     assert pace.left == pytest.approx(10)
 
 
+def test_units_that_take_unequal_time_are_weighed():
+    clock = [0.0]
+    pace = Pace(lambda: clock[0])
+    for clock[0], done, work in ((5.0, 1, 0.1), (10.0, 2, 0.2), (15.0, 3, 0.3)):
+        pace.note(Progress("choices", done, 4, "fit", work=work))
+    assert pace.left == pytest.approx(35)  # a quarter of the fits, but 70 % of the work
+    assert pace.describe() == "5 s per fit, 35 s left"
+
+
+def test_the_end_that_a_stop_rule_expects_is_what_is_extrapolated():
+    clock = [0.0]
+    pace = Pace(lambda: clock[0])
+    for clock[0] in range(1, 11):
+        pace.note(Progress("fit", clock[0], 400, "iteration", at_most=True, expected=40))
+    assert pace.left == pytest.approx(30)
+    assert pace.describe() == "1 iteration/s, about 30 s left"
+    pace.note(Progress("fit", 10, 400, "iteration", at_most=True, expected=7))
+    assert pace.left == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["nmf", "psnmf"])
+def test_rounds_that_are_expected_are_those_that_come_to_a_factor_of_three(method):
+    seen = {}
+
+    def note(event):
+        if event.unit == "iteration":
+            seen.setdefault(event.label, []).append(event)
+
+    cube = edxdask.simulate("mantle", shape=(64, 64), counts=100, seed=2)
+    options = {"bin": 4, "smooth": 1.0} if method == "psnmf" else {}
+    getattr(edxdask, method)(cube, phases=3, progress=note, **options)
+    for label, events in seen.items():
+        if len(events) > 12:
+            middle = events[len(events) // 2]
+            left = len(events) - middle.done
+            assert left / 3 < middle.expected - middle.done < 3 * left, label
+    assert any(len(events) > 12 for events in seen.values())
+
+
 def test_what_an_earlier_run_did_says_nothing_of_the_pace():
     pace, _ = paced([(1.0, 1010), (2.0, 1020)], total=1100)
     assert pace.left == pytest.approx(8)

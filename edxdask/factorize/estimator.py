@@ -24,7 +24,7 @@ from edxdask.errors import ParameterError
 from edxdask.factorize.iteration.chosen_start import chosen_start
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.rounds import FAR_MOMENTUM, MOST_MOMENTUM, factorize
-from edxdask.factorize.iteration.starts import FirstFactors, nndsvd
+from edxdask.factorize.iteration.starts import FirstFactors, nndsvd, usual_fill
 from edxdask.factorize.iteration.sweep_step import Loss
 from edxdask.factorize.matrix import best_amounts, cube_of, loss_of
 from edxdask.factorize.nmf import PRECISIONS
@@ -293,7 +293,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             shown(self.progress, name) as hook,
             photons_of(
                 cube, step=name, demand=demand,
-                workers=self.workers, memory_limit=self.memory_limit, cache=self.cache,
+                workers=self.workers, memory_limit=self.memory_limit, cache=self.cache, as_they_are=True,
             ) as problem,
         ):  # fmt: skip
             yield problem, step, hook
@@ -302,9 +302,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Make the first spectra and amounts."""
         precision = PRECISIONS[self.precision]
         if self.init is None:
-            mean = problem.photons / (problem.pixels * problem.channels)
-            # factors grow with the root of the counts: a mean of many counts would drown them
-            return nndsvd(problem, rank, min(mean, mean**0.5), precision)
+            return nndsvd(problem, rank, usual_fill(problem), precision)
         init = self.init
         if isinstance(init, tuple) and len(init) == 2:
             init = np.asarray(init[0], dtype=np.float64) / step, init[1]

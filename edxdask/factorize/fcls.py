@@ -22,6 +22,7 @@ from edxdask.factorize.iteration.starts import ZeroState
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE, Loss
 from edxdask.factorize.kernels.likelihood import likelihood_rows
 from edxdask.factorize.kernels.simplex import simplex_rows
+from edxdask.factorize.spectra.free import FreeSpectra
 from edxdask.photons import EPSILON, MAX_PHASES, entropy_term, pixel_totals, project, squares
 from edxdask.progress import Progress, ProgressOption, shown
 from edxdask.results.build import make_result
@@ -98,14 +99,18 @@ def fcls(
             data, step="fcls", demand=demand, workers=workers, memory_limit=memory_limit, cache=cache
         ) as problem,
     ):
+        table = FreeSpectra(below=problem.below, first=problem.floor.first).spectra(table)
+        table = table / table.sum(axis=1, keepdims=True)
         step: BlockStep = LikelihoodStep() if loss == "kl" else SimplexStep()
         states, objective = _solved(problem, step, table, dtype)
         if hook:
             hook(Progress("fcls", 1, 1, "pass"))
         abundance, entry = gather_abundance(states), f"fcls(loss={loss!r})"
         made = make_result(
-            problem.maps, table, abundance, np.array([objective]), phases=labels, attrs={}, entry=entry
-        )
+            problem.maps, table, abundance, np.array([objective]), phases=labels,
+            attrs=problem.lowest_energy, entry=entry,
+            warnings=problem.warnings,
+        )  # fmt: skip
         return cast(OneOrMany, made)
 
 

@@ -77,8 +77,9 @@ def nmf(
     loss : {"kl", "frobenius"}
         "kl" for Poisson counts.
     init : str, tuple or Dataset, optional
-        None or "nndsvda", "random", or ``(abundance, spectra)`` with ``abundance`` of shape
-        ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
+        "nndsvda" is scikit-learn's, with zeros filled by the mean of the counts; None is the same where that
+        mean is at most 1, and above it fills with its square root. "random", or ``(abundance, spectra)``
+        with ``abundance`` of shape ``(pixels, phases)`` or ``(phases, *pixel dims)``, or an earlier result.
     max_iter : int
         Most iterations; with elements each of two fits does as many: one with columns common
         to all phases, and one with separate columns for each.
@@ -231,8 +232,12 @@ def _free(
 ) -> Data:
     """Fit spectra of any shape."""
     problem = first.abundance.problem
-    model = FreeSpectra(masks.get("fixed"))
+    proportional = FreeSpectra(masks.get("fixed"), problem.below, problem.floor.first)
+    # least squares has no scale at which all phases have the unusable channels in proportion: they get zeros
+    model = proportional if plan.loss == "kl" else FreeSpectra(masks.get("fixed"))
     spectra = first.spectra
+    if plan.loss != "kl":
+        spectra = np.where(np.arange(spectra.shape[1]) < problem.floor.first, spectra.dtype.type(0), spectra)
     if "forbidden" in masks:
         spectra = np.where(masks["forbidden"], spectra.dtype.type(0), spectra)
     if plan.factor and (loop.checkpoint is None or loop.checkpoint.latest() is None):
@@ -242,19 +247,20 @@ def _free(
         first.abundance, model, spectra, loop, loss=plan.loss, accelerate=plan.accelerate,
         most_momentum=FAR_MOMENTUM if plan.loss == "kl" else MOST_MOMENTUM,
     )  # fmt: skip
-    order = None
+    order, spectra = None, proportional.spectra(found.spectra)
     if wanted.names:
-        sizes = phase_sizes(found.abundance) * found.spectra.sum(axis=1, dtype=np.float64)
+        sizes = phase_sizes(found.abundance) * spectra.sum(axis=1, dtype=np.float64)
         rows = {row: name for row, name in enumerate(known or ()) if name}
         order = np.array(wanted.rows_by_name(sizes, rows))
     return make_result(
         problem.maps,
-        found.spectra if order is None else found.spectra[order],
+        spectra if order is None else spectra[order],
         gather_abundance(found.abundance, order),
         found.objectives,
         phases=wanted.names or None,
-        attrs={schema.SEED: plan.seed},
+        attrs={schema.SEED: plan.seed, **problem.lowest_energy},
         entry=plan.entry,
+        warnings=problem.warnings,
     )
 
 
@@ -278,6 +284,7 @@ def _guided(
         phases=found.labels,
         attrs={schema.SEED: plan.seed, **calibration_attrs(guide)},
         entry=plan.entry,
+        warnings=first.abundance.problem.warnings,
     )
     return with_composition(result, guide, found)
 

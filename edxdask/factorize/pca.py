@@ -136,7 +136,9 @@ def pca(
         scores = PixelStates.now(problem)
         passes.report(last=True)
         entry = f"pca(components={rank}, weighting={weighting!r}, center={center}, moments={method!r})"
-        attrs = {schema.WEIGHTING: weighting or "none"}
+        attrs: dict[str, Any] = {schema.WEIGHTING: weighting or "none", **problem.lowest_energy}
+        if problem.warnings:
+            attrs[schema.WARNINGS] = list(problem.warnings)
         totals = np.concatenate(list(scores.collect(pixel_counts)))
         return cast(OneOrMany, _label(problem, found, gather_abundance(scores), totals, attrs, entry))
 

@@ -45,7 +45,7 @@ from edxdask.factorize.pansharpening.steps import (
     window_for_choices,
 )
 from edxdask.factorize.priors.memory import halo_floats, map_bytes, scratch_floats
-from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps, checked_kind
+from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps, checked_kind, fractions_without_photons
 from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data, OneOrMany, with_shared
@@ -173,7 +173,7 @@ def psnmf(
         maps = maps_of_all_pixels(run, replace(fit, found=found), settings)
         curves = {"bin": choices.bin, "phases": choices.phases, "smooth": strength}
         named = _said(absent, compositions, refine_axis=refine_axis, prior=prior, closure=closure)
-        result = _labelled(run, found, maps, curves, named)
+        result = _labelled(run, found, maps, curves, named, closure)
     kept.forget()
     return cast(OneOrMany, result)
 
@@ -187,14 +187,18 @@ def _said(absent: Absent | None, compositions: Compositions | None, **settings: 
     return "".join(f", {name}={value!r}" for name, value in given.items())
 
 
-def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve], named: str) -> Data:
+def _labelled(
+    run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve], named: str, closure: Closure
+) -> Data:
     factor, strength = int(curves["bin"].chosen), float(curves["smooth"].chosen)
-    attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength}
+    attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength, **run.problem.lowest_energy}
     order = None
     if run.guide is not None:
         attrs |= calibration_attrs(run.guide)
     elif run.wanted.names:
         order = np.array(run.wanted.rows_by_name(phase_sizes(maps.abundance), {}))
+    # without a prior nothing is known of a pixel that has no photons
+    known = fractions_without_photons(maps.abundance) if strength > 0 and closure == "counts" else None
     made = "" if run.guide is None else f"elements={','.join(run.guide.elements)}, "
     result = make_result(
         run.problem.maps,
@@ -204,6 +208,8 @@ def _labelled(run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve
         phases=found.labels if order is None else run.wanted.names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g}{named})",
+        warnings=run.problem.warnings,
+        without_photons=known if known is None or order is None else (known[0], known[1][:, order]),
     )
     if run.guide is not None:
         result = with_composition(result, run.guide, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,13 +13,15 @@ from scipy.linalg import block_diag
 
 from edxdask.errors import ParameterError
 from edxdask.ops._blocks import derived_attrs
-from edxdask.ops.spectra import sum_spectrum
+from edxdask.ops.usable import usable_spectrum
 from edxdask.physics import energy_axis as axis_fit
 from edxdask.physics.detector import fwhm_kev, line_response
 from edxdask.physics.energy_axis import DEFAULT_FWHM_EV, LINEAR, OFFSET, USUAL, WIDTH, EnergyAxis
 from edxdask.physics.lines import line_centroid
 from edxdask.physics.poisson import LinearFit, fit_weights
 from edxdask.schema import ENERGY, FWHM, energy_axis, energy_coordinate, validate_cube
+
+logger = logging.getLogger(__name__)
 
 LEAST_SNR = 5.0  # a fainter peak says little about where it is
 APART_IN_FWHM = 1.5  # closer lines push each other's centroids
@@ -92,7 +95,7 @@ def calibrate_energy(
     if not max_shift > 0:
         raise ParameterError("max_shift", max_shift, "a distance above 0 keV")
     _check_apart(ds, names)
-    summed = (sum_spectrum(ds) if spectrum is None else _checked_spectrum(ds, spectrum)).compute()
+    summed = _usable(ds) if spectrum is None else _checked_spectrum(ds, spectrum).compute()
     width = float(ds.attrs.get(FWHM, DEFAULT_FWHM_EV))
     peaks = [fit_peak(summed, n, fwhm_mn_ka_ev=width, max_shift=max_shift) for n in names]
     offset, scale = energy_axis(ds)
@@ -107,6 +110,14 @@ def calibrate_energy(
     entry = f"calibrate: {axis}; {moved}"
     coordinate = energy_coordinate(new_offset, new_scale, channels)
     return validate_cube(ds.assign_coords({ENERGY: coordinate}).assign_attrs(derived_attrs(ds, entry, {})))
+
+
+def _usable(ds: xr.Dataset) -> xr.DataArray:
+    """Sum spectrum without what no detector can make."""
+    found = usable_spectrum(ds)
+    for text in found.warnings:
+        logger.warning("calibrate_energy: %s", text)
+    return xr.DataArray(found.counts, {ENERGY: ds[ENERGY]}, (ENERGY,))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.ops._blocks import derived_attrs
 from edxdask.ops.masks import MaskLike
-from edxdask.ops.spectra import sum_spectrum
+from edxdask.ops.usable import usable_spectrum
 from edxdask.physics.candidates import Candidate, FamilyFound
 from edxdask.physics.emission import check_beam_energy
 from edxdask.physics.energy_axis import DEFAULT_FWHM_EV, EnergyAxis
@@ -123,8 +123,11 @@ def find_elements(
         mine = {name: cubes[name] for name in names}
         first = next(iter(mine.values()))
         beam = _beam_energy(first, beam_energy)
-        counts = np.sum([sum_spectrum(one, mask=mask).values for one in mine.values()], axis=0)
-        counts = counts.astype(np.float64)
+        summed = {name: usable_spectrum(one, mask=mask) for name, one in mine.items()}
+        counts = np.sum([one.counts for one in summed.values()], axis=0).astype(np.float64)
+        warnings = [
+            text if name == ALONE else f"{name}: {text}" for name in mine for text in summed[name].warnings
+        ]
         listed = _listed(first, beam) if known is None else known
         if parts is not None:
             expected = np.sum([parts[name] for name in names], axis=0)
@@ -133,17 +136,24 @@ def find_elements(
                 counts, expected, first[schema.ENERGY].values, beam_energy=beam, axis=axis or _nominal(first),
                 known=listed, threshold=threshold,
             )  # fmt: skip
-            return _table(first, rest, "find_elements(result)")
+            return _warned(_table(first, rest, "find_elements(result)"), warnings)
         found = find_in_spectrum(
             counts, first[schema.ENERGY].values, beam_energy=beam, axis=_nominal(first), known=listed,
             among=among, threshold=threshold, refine_axis=refine_axis,
         )  # fmt: skip
-        return _with_fit(_table(first, found.candidates, "find_elements()"), found)
+        return _warned(_with_fit(_table(first, found.candidates, "find_elements()"), found), warnings)
 
     if per == "map" and is_collection(data):
         return xr.DataTree.from_dict({f"/{name}": table([name]) for name in cubes}, name=data.name)
     check_same_axis(cubes, "per='map' searches each map separately")
     return table(list(cubes))
+
+
+def _warned(table: xr.Dataset, warnings: Sequence[str]) -> xr.Dataset:
+    """Add what was left out to the warnings."""
+    if not warnings:
+        return table
+    return table.assign_attrs({schema.WARNINGS: [*table.attrs.get(schema.WARNINGS, []), *warnings]})
 
 
 def _nominal(cube: xr.Dataset) -> EnergyAxis:

@@ -64,7 +64,7 @@ def sum_spectrum(
     if is_collection(mask) or isinstance(mask, Mapping):
         raise ParameterError("mask", type(mask).__name__, "one mask, as data is one map")
     counts = lazy_counts(ds)
-    arrays = (counts,) if mask is None else _counts_and_mask(ds, counts, as_mask(ds, mask))
+    arrays = (counts,) if mask is None else counts_and_mask(ds, counts, as_mask(ds, mask))[0]
     counts = arrays[0]
     partial = da.map_blocks(
         spectrum_of_block,
@@ -113,18 +113,24 @@ def maximum_pixel_spectrum(data: xr.Dataset | xr.DataTree) -> xr.DataArray | xr.
     return _as_spectrum(ds, largest, MAXIMUM_SPECTRUM, "maximum_pixel_spectrum()")
 
 
-def _counts_and_mask(ds: xr.Dataset, counts: da.Array, mask: xr.DataArray) -> tuple[da.Array, da.Array]:
-    """Cut counts, and the mask as (…, 1) to equal chunks, without those that hold no pixel of the mask."""
+def counts_and_mask(
+    ds: xr.Dataset, counts: da.Array, mask: xr.DataArray
+) -> tuple[tuple[da.Array, da.Array], tuple[int, ...]]:
+    """Cut counts, and the mask as (…, 1) to equal chunks, without those that hold no pixel of the mask.
+
+    Also gives the first row, column … of what is left.
+    """
     dims = pixel_dims(ds)
     full = mask.expand_dims([d for d in dims if d not in mask.dims]).transpose(*dims).data[..., None]
+    first = (0,) * len(dims)
     if not isinstance(full, da.Array):
         box = _chunks_in_use(full, counts)
-        counts = counts[box]
+        counts, first = counts[box], tuple(part.start or 0 for part in box)
         full = full[tuple(part if n > 1 else slice(None) for part, n in zip(box, full.shape, strict=False))]
     sizes = tuple(c if full.shape[axis] > 1 else (1,) for axis, c in enumerate(counts.chunks[:-1]))
     if isinstance(full, da.Array):  # the mask is rechunked like the counts, never the reverse
-        return counts, full.rechunk((*sizes, (1,)))
-    return counts, da.from_array(full, chunks=(*sizes, (1,)), name=False)
+        return (counts, full.rechunk((*sizes, (1,)))), first
+    return (counts, da.from_array(full, chunks=(*sizes, (1,)), name=False)), first
 
 
 def _chunks_in_use(mask: np.ndarray, counts: da.Array) -> tuple[slice, ...]:

@@ -12,6 +12,7 @@ from edxdask.results.collections import Data, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of
 
 MOST_COMPONENTS = 12  # lines of text; programs get all
+OF_ANY_FIT = (schema.BIN, schema.SMOOTH, schema.LOWEST_ENERGY, schema.WARNINGS)
 SEEN_IN_ERRORS = 2.0  # an element is named where there is more of it than this many errors
 
 
@@ -24,7 +25,7 @@ def fit_figures(result: Data) -> dict[str, Any]:
         "phases": {row["of"]: row.get(PHOTON_FRACTION) for row in phase_rows(result)},
         "iterations": int(root[schema.ITERATION][-1]) + 1,
         "objective": float(root[schema.OBJECTIVE].values[-1]),
-        **{name: root.attrs[name] for name in (schema.BIN, schema.SMOOTH) if name in root.attrs},
+        **{name: root.attrs[name] for name in OF_ANY_FIT if name in root.attrs},
     }
     if schema.COMPOSITION not in root:
         return figures
@@ -32,7 +33,7 @@ def fit_figures(result: Data) -> dict[str, Any]:
     for key in (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX):
         by_phase = zip(root[schema.PHASE].values, root[key].values.tolist(), strict=True)
         figures[key] = {str(phase): dict(zip(elements, row, strict=True)) for phase, row in by_phase}
-    names = (schema.ENERGY_OFFSET_STEP, schema.ENERGY_GAIN, schema.FWHM, schema.CHI2_RED, schema.WARNINGS)
+    names = (schema.ENERGY_OFFSET_STEP, schema.ENERGY_GAIN, schema.FWHM, schema.CHI2_RED)
     return figures | {name: root.attrs[name] for name in names if name in root.attrs}
 
 

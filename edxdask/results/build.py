@@ -56,6 +56,8 @@ def make_result(
     phases: Sequence[str] | None = None,
     attrs: Mapping[str, Any],
     entry: str,
+    warnings: Sequence[str] = (),
+    without_photons: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> xr.Dataset | xr.DataTree:
     """Label the factors: spectra that sum to 1, fractions that sum to 1, biggest phase first.
 
@@ -76,7 +78,14 @@ def make_result(
         Attributes of the result.
     entry : str
         Line of its history.
+    warnings : sequence of str
+        What a person should know of the data; beside the warnings of ``attrs``.
+    without_photons : pair of arrays, optional
+        Numbers of pixels without photons, and their fractions (n, k), where something is known of them; they
+        stay without photons.
     """
+    if warnings:
+        attrs = {**attrs, schema.WARNINGS: [*attrs.get(schema.WARNINGS, []), *warnings]}
     if phases is not None:
         check_labels(phases, name="phases")
     sums = spectra.sum(axis=1, dtype=np.float64)
@@ -104,6 +113,9 @@ def make_result(
         attrs=_attrs(factorized[0], attrs, entry),
     )
     maps = [_map_result(view, counts, order, phases, attrs, entry) for view in factorized]
+    if without_photons is not None:
+        for view, one in zip(factorized, maps, strict=True):
+            _fill(one[schema.ABUNDANCE].values, view.stack, without_photons[0], without_photons[1][:, order])
     result: xr.Dataset | xr.DataTree
     if factorized[0].name == ALONE:
         result = xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
@@ -139,6 +151,12 @@ def _map_result(
         coords={**coords, schema.PHASE: labels},
         attrs=_attrs(view, attrs, entry),
     )
+
+
+def _fill(maps: np.ndarray, stack: Pixels, pixels: np.ndarray, fractions: np.ndarray) -> None:
+    """Write the fractions of pixels without photons into the maps of their map, in place."""
+    mine = (pixels >= stack.first_pixel) & (pixels < stack.first_pixel + stack.pixels)
+    maps.reshape(len(maps), -1)[:, pixels[mine] - stack.first_pixel] = fractions[mine].T
 
 
 def _attrs(view: FactorizedMap, attrs: Mapping[str, Any], entry: str) -> dict[Any, Any]:

@@ -16,10 +16,11 @@ CHANNELS = 30
 
 
 def make_cube(counts):
+    """Channels are wider than a peak, since spectra here are as rough as random numbers."""
     pixels = {2: ("x",), 3: ("y", "x")}[counts.ndim]
     return xr.Dataset(
         {schema.COUNTS: ((*pixels, schema.ENERGY), counts)},
-        coords={schema.ENERGY: schema.energy_coordinate(0.1, 0.01, counts.shape[-1])},
+        coords={schema.ENERGY: schema.energy_coordinate(0.3, 0.2, counts.shape[-1])},
     )
 
 

@@ -266,7 +266,7 @@ def test_the_start_of_nndsvda_is_that_of_scikit_learn():
     # theirs fills only what is exactly zero; ours lifts all that is below the mean to it
     abundance, spectra = (np.maximum(part, flat.mean()) for part in factors)
     options = {"phases": K, "max_iter": 1, "tol": 0, "accelerate": False, "precision": "double"}
-    ours, theirs = nmf(cube(counts), **options), nmf(cube(counts), init=(abundance, spectra), **options)
+    ours, theirs = (nmf(cube(counts), init=init, **options) for init in ("nndsvda", (abundance, spectra)))
     # ours stops its power iterations at 1e-4 of the singular values: a start need not be exact
     assert float(ours.objective[0]) == pytest.approx(float(theirs.objective[0]), rel=1e-3)
 
@@ -430,3 +430,10 @@ def test_long_runs_meet_no_numbers_that_processors_are_slow_with():
     assert np.any(abundance < 1e-20)
     assert not np.any((abundance > 0) & (abundance < 1e-22))
     np.testing.assert_allclose(found.abundance.sum("phase"), 1, rtol=1e-5)
+
+
+def test_the_usual_start_does_not_drown_many_counts():
+    counts = counts_of((20, 20), level=0.5) * 100
+    options = {"phases": K, "max_iter": 30, "tol": 0, "accelerate": False, "precision": "double"}
+    usual, drowned = (nmf(cube(counts), init=init, **options) for init in (None, "nndsvda"))
+    assert float(usual.objective[-1]) < float(drowned.objective[-1])

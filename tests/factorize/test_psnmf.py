@@ -207,3 +207,36 @@ def test_uniform_thickness_tells_phases_apart_by_their_brightness():
 def test_a_closure_that_does_not_exist_is_named(mantle):
     with pytest.raises(ParameterError, match="closure='mass'"):
         edxdask.psnmf(mantle, closure="mass")
+
+
+@pytest.mark.parametrize("elements", [None, ["Mg", "Si", "Ca", "Fe", "O", "Al"]])
+def test_pixels_without_photons_have_the_fractions_of_their_neighbours(elements):
+    cube = edxdask.simulate("mantle", shape=(64, 64), counts=2.0, seed=4).compute()
+    counts = cube["counts"].values.copy()
+    counts[20] = 0  # a dead line
+    cube = cube.assign({"counts": (cube["counts"].dims, counts)})
+    found = edxdask.psnmf(cube, phases=["Brg", "Fp"], bin=8, smooth=1.0, elements=elements)
+    empty = counts.sum(axis=-1) == 0
+    assert 300 < empty.sum() < 900
+    np.testing.assert_allclose(found.abundance.sum("phase"), 1.0, atol=1e-5)
+    assert float(found.total.values[empty].max()) == 0.0
+    assert float(edxdask.reconstruct(found).expected.values[empty].max()) == 0.0
+    near = found.abundance.values
+    between = (near[:, 19] + near[:, 21]) / 2
+    assert np.abs(near[:, 20] - between).max() < 0.2
+    free = edxdask.psnmf(cube, phases=["Brg", "Fp"], bin=8, smooth=0.0, elements=elements)
+    assert float(np.abs(free.abundance.values[:, empty]).max()) == 0.0
+
+
+def test_pixels_without_photons_are_filled_in_each_map_of_a_collection():
+    maps = {
+        name: edxdask.simulate("mantle", shape=(40, 40), counts=3.0, seed=seed)
+        for name, seed in (("a", 1), ("b", 2))
+    }
+    tree = edxdask.collect(maps)
+    found = edxdask.psnmf(tree, phases=2, bin=8, smooth=1.0)
+    for name, cube in maps.items():
+        empty = cube.counts.sum("energy").values == 0
+        assert empty.any()
+        np.testing.assert_allclose(found[name].abundance.sum("phase"), 1.0, atol=1e-5)
+        assert float(found[name].total.values[empty].max()) == 0.0

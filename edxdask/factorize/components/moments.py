@@ -80,6 +80,7 @@ def find_components(
     stats = executor.advance(MomentsStep(weighted, gram=method == "gram"), None)
     passes.report()
     scale = _channel_scale(stats["spectrum"], weighted)
+    scale[: problem.floor.first] = 0  # the zero peak would be a component
     mean = scale * stats["rooted"] / n
     product: Callable[[np.ndarray], np.ndarray]
     if method == "gram":

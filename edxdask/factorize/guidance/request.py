@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edxdask.engine.partition import summed_spectrum
 from edxdask.engine.problem import Problem
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import (
@@ -17,7 +18,6 @@ from edxdask.factorize.guidance.guide import (
     checked_absent,
     checked_compositions,
 )
-from edxdask.factorize.iteration.gather import summed_spectrum
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
 from edxdask.physics.conditions import Conditions

@@ -13,7 +13,14 @@ from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
 from edxdask.errors import ParameterError
 from edxdask.factorize.iteration.phases import WantedPhases
-from edxdask.factorize.iteration.starts import FirstFactors, GivenState, RandomState, nndsvd, random_spectra
+from edxdask.factorize.iteration.starts import (
+    FirstFactors,
+    GivenState,
+    RandomState,
+    nndsvd,
+    random_spectra,
+    usual_fill,
+)
 
 Start = str | tuple[Any, Any] | xr.Dataset | None
 NUMBERED = "phase_"  # beginning of names that have no meaning
@@ -22,7 +29,9 @@ NUMBERED = "phase_"  # beginning of names that have no meaning
 def chosen_start(problem: Problem, init: Start, rank: int, dtype: np.dtype, seed: int) -> FirstFactors:
     """Make the factors of the start that the user chose."""
     mean = problem.photons / (problem.pixels * problem.channels)
-    if init is None or (isinstance(init, str) and init == "nndsvda"):
+    if init is None:
+        return nndsvd(problem, rank, usual_fill(problem), dtype)
+    if isinstance(init, str) and init == "nndsvda":
         return nndsvd(problem, rank, mean, dtype)
     if isinstance(init, str) and init == "random":
         # the scale that makes the product of two uniform factors match the mean
@@ -76,5 +85,5 @@ def _given(init: Any, problem: Problem, rank: int) -> tuple[np.ndarray, np.ndarr
 def name_of_start(init: Start, problem: Problem, rank: int) -> str:
     """Name a start for the identity of a run."""
     if init is None:
-        return "nndsvda"
+        return "usual"
     return init if isinstance(init, str) else digest(*_given(init, problem, rank))

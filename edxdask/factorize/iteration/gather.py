@@ -10,7 +10,6 @@ from edxdask.engine.partition import Partition
 from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
-from edxdask.photons import sum_spectrum
 
 
 def gather_abundance(states: PixelStates, order: np.ndarray | None = None) -> np.ndarray:
@@ -41,11 +40,3 @@ def phase_sizes(states: PixelStates) -> np.ndarray:
 def summed_abundance(partition: Partition, state: State) -> np.ndarray:
     """Sum the abundances of a partition over its pixels."""
     return state[ABUNDANCE].sum(axis=0, dtype=np.float64)
-
-
-def summed_spectrum(partition: Partition, state: State) -> np.ndarray:
-    """Sum the counts of a partition over its pixels."""
-    total = np.zeros(next(partition.blocks())[1].channels)
-    for _, block in partition.blocks():
-        total += sum_spectrum(block)
-    return total

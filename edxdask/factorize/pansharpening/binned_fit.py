@@ -14,18 +14,19 @@ from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.derive import bin_sizes
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.layout import ImageStack, TilePlan
-from edxdask.engine.partition import Partition
+from edxdask.engine.partition import Partition, summed_spectrum
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.errors import EdxdaskError
-from edxdask.factorize.iteration.gather import gather_abundance, summed_spectrum
+from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.rounds import factorize
 from edxdask.factorize.iteration.simplest import is_simpler, purity_of
 from edxdask.factorize.iteration.starts import GivenState, nndsvd
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.pansharpening.matrix_start import from_matrix
+from edxdask.factorize.priors.smooth_maps import FRACTION
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.factorize.spectra.resolved import ResolvedSpectra
 from edxdask.photons import pixel_totals
@@ -98,7 +99,10 @@ def spectra_model(problem: Problem) -> ResolvedSpectra:
     """Model of the spectra from the sum of all photons and the detector's width."""
     counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
     return ResolvedSpectra.of(
-        counts, problem.energy.values.astype(np.float64), problem.maps[0].cube.attrs.get(schema.FWHM)
+        counts,
+        problem.energy.values.astype(np.float64),
+        problem.maps[0].cube.attrs.get(schema.FWHM),
+        first=problem.floor.first,
     )
 
 
@@ -169,10 +173,11 @@ class Upsampled:
 
     def __call__(self, partition: Partition) -> State:
         """Make one partition's state."""
-        abundance = np.concatenate([self._tile(tile.plan) for tile in partition.tiles])
+        fraction = np.concatenate([self._tile(tile.plan) for tile in partition.tiles])
+        abundance = fraction.copy()
         for where, block in partition.blocks():
             abundance[where] *= pixel_totals(block)[:, None].astype(SINGLE)
-        return {ABUNDANCE: abundance}
+        return {ABUNDANCE: abundance, FRACTION: fraction}
 
     def _tile(self, plan: TilePlan) -> np.ndarray:
         stack = self.stacks[plan.map_index]

@@ -27,12 +27,11 @@ from edxdask.factorize.iteration.sweep_step import Call, SweepStep
 from edxdask.factorize.pansharpening.binned_fit import (
     bin_bytes,
     fit_bins,
-    fractions_of,
     spectra_model,
 )
 from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.priors.memory import map_bytes
-from edxdask.factorize.priors.smooth_maps import smooth_abundances
+from edxdask.factorize.priors.smooth_maps import fractions, smooth_abundances
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.progress import Progress, ProgressHook
 from edxdask.results.collections import cubes_in
@@ -110,10 +109,8 @@ def tried(train: Problem, judge: Problem, factor: int, phases: int, model: Start
         fit = fit_bins(binned, factor, phases, model, rule=RULE)
     start = PixelStates.made(train, fit.upsampled())
     maps = smooth_abundances(start, fit.found.spectra, strength=USUAL_STRENGTH)
-    abundance = gather_abundance(maps.abundance)
-    fractions = fractions_of(abundance)
-    purity = purity_of(abundance)
-    PixelStates.made(judge, GivenState(fractions))
+    purity = purity_of(gather_abundance(maps.abundance))
+    PixelStates.made(judge, GivenState(np.concatenate(list(maps.abundance.collect(fractions)))))
     call = Call(fit.found.spectra.astype(np.float32))
     loss = judge.executor.advance(SweepStep(spectra_statistics=False), call)["loss"]
     return Trial(-(float(loss) - judge.pixels) / judge.photons, purity)
@@ -175,11 +172,14 @@ def _trials(
     """Yield the trial of each bin factor and number of phases."""
     model = spectra_model(problem) if model is None else model
     most = max(phases for _, phases in settings)
+    # measured: maps of all pixels, which each setting needs, take about as long as a fit of single pixels
+    costs = np.array([phases * (1 + 1 / factor) for factor, phases in settings])
     with problem.split_in_two(0.5, seed, per_pixel=map_bytes(most)) as (train, judge):
         for done, (factor, phases) in enumerate(settings, start=1):
             trial = tried(train, judge, factor, phases, model)
             if progress:
-                progress(Progress("choices by count splitting", done, len(settings), "fit"))
+                label, work = "choices by count splitting", float(costs[:done].sum() / costs.sum())
+                progress(Progress(label, done, len(settings), "fit", work=work))
             logger.info("bins of %d, %d phases: held-out %.6f per photon", factor, phases, trial.score)
             yield trial
 

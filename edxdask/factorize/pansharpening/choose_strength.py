@@ -27,7 +27,6 @@ from edxdask.factorize.kernels.curvature import log_likelihood
 from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.priors.memory import map_bytes
 from edxdask.factorize.priors.smooth_maps import (
-    FRACTION,
     PATIENCE,
     PULL,
     SINGLE,
@@ -36,6 +35,7 @@ from edxdask.factorize.priors.smooth_maps import (
     SmoothRounds,
     ToFractions,
     checked_kind,
+    fractions,
     mixed_spectra,
     unexplained,
     unit_rows,
@@ -139,11 +139,6 @@ class EqualFractions:
 def without_pull(partition: Partition, state: State) -> State:
     """State from which the first of the two solutions may start."""
     return {**state, PULL: np.zeros_like(state[PULL])}
-
-
-def fractions(partition: Partition, state: State) -> np.ndarray:
-    """State ``fraction`` of a partition."""
-    return state[FRACTION]
 
 
 def predicted(partition: Partition, state: State, table: np.ndarray) -> np.ndarray:

@@ -271,7 +271,8 @@ def smooth_abundances(
     constant = float(sum(start.collect(unexplained if yields is None else unexplained_counts)))
     start.changed(ToFractions(sums, yields))
     penalty = Penalty.of(checked_kind(kind), strength, problem)
-    loop = Loop(executor, label, StopRule(rounds, tol, PATIENCE), progress, checkpoint)
+    solutions = 2 if penalty.weight > 0 else 1
+    loop = Loop(executor, label, StopRule(rounds, tol, PATIENCE), progress, checkpoint, solutions=solutions)
     step = SmoothRounds(executor, table, penalty, constant, rounds, tol, yields)
     _, objectives = loop.run(step, step.start())
     return SmoothMaps(PixelStates.now(problem).changed(ToAbundances(sums, yields)), objectives)
@@ -332,7 +333,8 @@ class ToFractions:
             counts /= self.yields.astype(SINGLE)
         pixels, phases = counts.shape
         total = counts.sum(axis=1, keepdims=True)
-        fraction = np.full_like(counts, 1 / phases)
+        # a pixel without photons begins with what is known of its surroundings
+        fraction = state[FRACTION].copy() if FRACTION in state else np.full_like(counts, 1 / phases)
         np.divide(counts, total, out=fraction, where=total > 0)
         return {
             FRACTION: fraction,
@@ -344,7 +346,10 @@ class ToFractions:
 
 @dataclass(frozen=True)
 class ToAbundances:
-    """Back to ``abundance``: each pixel's photons, or the phases' yields, times its fractions."""
+    """Back to ``abundance``: each pixel's photons, or the phases' yields, times its fractions.
+
+    The fractions stay beside them: where there are no photons, they are what the neighbours say.
+    """
 
     sums: np.ndarray
     yields: np.ndarray | None = None
@@ -356,4 +361,26 @@ class ToAbundances:
             return {ABUNDANCE: abundance * self.yields.astype(SINGLE)}
         for where, block in partition.blocks():
             abundance[where] *= pixel_totals(block)[:, None].astype(SINGLE)
-        return {ABUNDANCE: abundance}
+        return {ABUNDANCE: abundance, FRACTION: state[FRACTION]}
+
+
+def fractions(partition: Partition, state: State) -> np.ndarray:
+    """State ``fraction`` of a partition."""
+    return state[FRACTION]
+
+
+def fractions_without_photons(maps: PixelStates) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the pixels without photons, and what the prior says of their fractions (n, k)."""
+    first, numbers, rows = 0, [], []
+    for pixels, empty, found in maps.collect(_of_empty_pixels):
+        numbers.append(first + empty)
+        rows.append(found)
+        first += pixels
+    return np.concatenate(numbers), np.concatenate(rows)
+
+
+def _of_empty_pixels(partition: Partition, state: State) -> tuple[int, np.ndarray, np.ndarray]:
+    """Pixels of a partition, those without photons, and their fractions."""
+    abundance = state[ABUNDANCE]
+    empty = np.flatnonzero(~abundance.any(axis=1))
+    return len(abundance), empty, state[FRACTION][empty]

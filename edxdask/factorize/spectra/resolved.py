@@ -67,34 +67,45 @@ class ResolvedSpectra:
 
     Attributes
     ----------
-    kernel : (E, E), from ``resolution_kernel``
+    kernel : (usable channels, E), from ``resolution_kernel``
     continuum : (E,), sums to 1
     fraction : β
+    below : (E,) fraction of the photons in each channel that cannot be used: the same in every spectrum, so
+        that these channels take part in totals only
     """
 
     kernel: sparse.csr_matrix
     continuum: np.ndarray
     fraction: float
+    below: np.ndarray
 
     @classmethod
-    def of(cls, counts: np.ndarray, energy: np.ndarray, fwhm_mn_ka_ev: float | None) -> ResolvedSpectra:
-        """Find the model from the summed spectrum."""
+    def of(
+        cls, counts: np.ndarray, energy: np.ndarray, fwhm_mn_ka_ev: float | None, *, first: int = 0
+    ) -> ResolvedSpectra:
+        """Find the model from the summed spectrum; channels before ``first`` cannot be used."""
         fwhm = DEFAULT_FWHM_EV if fwhm_mn_ka_ev is None else float(fwhm_mn_ka_ev)
-        continuum = clipped_continuum(counts, energy, fwhm)
+        continuum = np.zeros(energy.size)
+        continuum[first:] = clipped_continuum(counts[first:], energy[first:], fwhm)
         fraction = float(continuum.sum() / counts.sum())
         unit = continuum / continuum.sum() if fraction > 0 else continuum
-        return cls(resolution_kernel(energy, fwhm), unit, fraction)
+        below = np.where(np.arange(energy.size) < first, counts, 0.0) / counts.sum()
+        own = resolution_kernel(energy[first:], fwhm)
+        kernel = sparse.hstack([sparse.csr_matrix((energy.size - first, first)), own], format="csr")
+        return cls(kernel, unit, fraction, below)
 
     def start(self, spectra: np.ndarray) -> np.ndarray:
         """Weights that make roughly these spectra, ``(k, E)``."""
-        sums = spectra.sum(axis=1, keepdims=True)
-        return np.maximum(spectra / np.where(sums > 0, sums, 1.0), 1e-9)
+        usable = spectra[:, spectra.shape[1] - self.kernel.shape[0] :]
+        sums = usable.sum(axis=1, keepdims=True)
+        return np.maximum(usable / np.where(sums > 0, sums, 1.0), 1e-9)
 
     def spectra(self, weights: np.ndarray) -> np.ndarray:
         """Spectra of given weights; rows sum to 1."""
         peaks = weights @ self.kernel
         peaks /= peaks.sum(axis=1, keepdims=True)
-        return (1 - self.fraction) * peaks + self.fraction * self.continuum
+        rest = 1 - self.fraction - float(self.below.sum())
+        return rest * peaks + self.fraction * self.continuum + self.below
 
     def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
         """Weights after the round."""
