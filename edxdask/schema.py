@@ -47,6 +47,9 @@ CHI2_RED, MASS_THICKNESS, AREAL_DENSITY = "chi2_red", "mass_thickness", "areal_d
 PARTITION_COEFFICIENT = "partition_coefficient"
 FIT_COUNTS, FIT_EXPECTED, FIT_CONTINUUM = "fit_counts", "fit_expected", "fit_continuum"
 STD_SUFFIX = "_std"
+COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
+COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
+REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -76,6 +79,32 @@ _VARIABLES = (
     Variable(
         ELEMENT_PHOTONS, (PHASE, ELEMENT), False, "f", "1", "keep", "fraction of a phase's photons in lines"
     ),
+    Variable(
+        COMPOSITION_LOW,
+        (PHASE, ELEMENT),
+        False,
+        "f",
+        "1",
+        "keep",
+        "least that fits the counts as well",
+    ),
+    Variable(
+        COMPOSITION_HIGH, (PHASE, ELEMENT), False, "f", "1", "keep", "largest fraction that fits as well"
+    ),
+    Variable(
+        COMPOSITION_SPREAD,
+        (PHASE, ELEMENT),
+        False,
+        "f",
+        "1",
+        "keep",
+        "part of the error left open by counts",
+    ),
+    Variable(
+        STABILITY, (PHASE,), False, "f", "1", "keep", "photons that every equally good solution has alike"
+    ),
+    Variable(REMOVABLE, (PHASE, OTHER_PHASE), False, "f", "1", "keep", "of another phase that may be less"),
+    Variable(ADDABLE, (PHASE, OTHER_PHASE), False, "f", "1", "keep", "of another phase that may be more"),
     Variable(VALID, (), True, "b", "1", "all", "pixels that hold a measurement"),
     Variable(SUM_SPECTRUM, (ENERGY,), False, "uif", "counts", "keep", "counts summed over pixels"),
     Variable(TRUTH_ABUNDANCE, (PHASE,), True, "f", "1", "mean", "abundance a simulation was drawn from"),
@@ -143,6 +172,7 @@ COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title
 BIN, SMOOTH = "bin", "smooth"
 ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
 CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warnings"
+FLAT_TOPS = "flat_tops"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
@@ -177,6 +207,7 @@ _ATTRIBUTES = (
     Attribute(CHI2_RED, float, "reduced chi-squared of the summed fit"),
     Attribute(LARGEST_CORRECTION, float, "largest logarithm of the factor that made the basis fit"),
     Attribute(WARNINGS, list, "what a person should know before using a result"),
+    Attribute(FLAT_TOPS, list, "phases taken to be pure where their maps have a flat top"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),

@@ -128,7 +128,16 @@ def test_imports_point_down_and_never_between_stages(path):
 
 
 # The folders of factorize/ in the order of the method: each may use itself and those before it.
-METHOD = ("kernels", "spectra", "iteration", "components", "priors", "guidance", "pansharpening")
+METHOD = (
+    "kernels",
+    "spectra",
+    "iteration",
+    "components",
+    "priors",
+    "identifiability",
+    "guidance",
+    "pansharpening",
+)
 FACTORIZE = PACKAGE / "factorize"
 
 

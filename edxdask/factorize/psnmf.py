@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.fit import calibration_attrs, with_composition
 from edxdask.factorize.guidance.guide import Absent, Compositions
 from edxdask.factorize.guidance.request import physics_request
+from edxdask.factorize.identifiability.report import with_open
 from edxdask.factorize.iteration.gather import gather_abundance, phase_sizes
 from edxdask.factorize.iteration.phases import Phases, WantedPhases
 from edxdask.factorize.pansharpening.binned_fit import bin_bytes
@@ -191,30 +192,43 @@ def _labelled(
     run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve], named: str, closure: Closure
 ) -> Data:
     factor, strength = int(curves["bin"].chosen), float(curves["smooth"].chosen)
-    attrs = {schema.SEED: run.seed, schema.BIN: factor, schema.SMOOTH: strength, **run.problem.lowest_energy}
-    order = None
+    attrs: dict[str, Any] = {
+        schema.SEED: run.seed,
+        schema.BIN: factor,
+        schema.SMOOTH: strength,
+        **run.problem.lowest_energy,
+    }
+    elements = None
     if run.guide is not None:
         attrs |= calibration_attrs(run.guide)
-    elif run.wanted.names:
-        order = np.array(run.wanted.rows_by_name(phase_sizes(maps.abundance), {}))
+        elements = None if run.guide.calibration.conditions.is_bulk else run.guide.elements
+        order, names = np.arange(len(found.spectra)), found.labels or ()
+    else:
+        sizes = phase_sizes(maps.abundance)
+        names = run.wanted.names or tuple(f"phase_{i}" for i in range(len(sizes)))
+        by_size = np.argsort(-sizes, kind="stable")
+        order = np.array(run.wanted.rows_by_name(sizes, {})) if run.wanted.names else by_size
+        found = found.in_order(order)
+    if found.flat_tops is not None and found.flat_tops.size:
+        attrs[schema.FLAT_TOPS] = [names[row] for row in found.flat_tops]
     # without a prior nothing is known of a pixel that has no photons
     known = fractions_without_photons(maps.abundance) if strength > 0 and closure == "counts" else None
     made = "" if run.guide is None else f"elements={','.join(run.guide.elements)}, "
     result = make_result(
         run.problem.maps,
-        found.spectra if order is None else found.spectra[order],
+        found.spectra,
         gather_abundance(maps.abundance, order),
         maps.objectives,
-        phases=found.labels if order is None else run.wanted.names,
+        phases=names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g}{named})",
         warnings=run.problem.warnings,
-        without_photons=known if known is None or order is None else (known[0], known[1][:, order]),
+        without_photons=None if known is None else (known[0], known[1][:, order]),
     )
     if run.guide is not None:
         result = with_composition(result, run.guide, found)
     shown = {k: v for name, curve in curves.items() for k, v in curve.variables(name).items()}
-    return with_shared(result, shown)
+    return with_open(with_shared(result, shown), found, elements)
 
 
 def _demand(data: Data, phases: int | None, bin: int | None, smooth: float | None) -> Demand:

@@ -19,6 +19,7 @@ from edxdask.factorize.guidance.element_photons import with_element_photons
 from edxdask.factorize.guidance.errors import composition_errors
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.labelling import parted, placed, purified
+from edxdask.factorize.identifiability.report import spread_of, with_ranges
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.grouped import Groups, fit_groups
 from edxdask.factorize.iteration.phases import Phases, WantedPhases
@@ -121,12 +122,13 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
     model = guide.model(found.composition, places)
     weights, abundance = fit_groups(model, model.start(found.spectra), groups, sparsity=SPARSITY)
-    return replace(
+    fitted = replace(
         found,
         spectra=model.spectra(weights).astype(found.spectra.dtype),
         composition=model.composition(weights),
         composition_std=composition_errors(model, weights, abundance),
     )
+    return with_ranges(fitted, model, weights, groups)
 
 
 @threadpool_limits.wrap(limits=1)
@@ -202,10 +204,18 @@ def with_composition(
     variables = {
         schema.ELEMENT: xr.Variable((schema.ELEMENT,), list(guide.elements)),
         schema.COMPOSITION: xr.Variable(dims, found.composition, attrs),
-        COMPOSITION_STD: xr.Variable(dims, found.composition_std, attrs),
+        COMPOSITION_STD: xr.Variable(dims, _errors(found), attrs),
     }
     texts = [*shared_part(result).attrs.get(schema.WARNINGS, []), *absorption_not_corrected(guide, found)]
     return with_shared(result, variables, {schema.WARNINGS: texts} if texts else None)
+
+
+def _errors(found: Phases) -> np.ndarray | None:
+    """Add the spread over what the counts leave open to the counting errors."""
+    spread = spread_of(found)
+    if spread is None or found.composition_std is None:
+        return found.composition_std
+    return np.hypot(found.composition_std, spread)
 
 
 def calibration_attrs(guide: Guide) -> dict[str, Any]:

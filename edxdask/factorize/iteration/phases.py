@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ class Phases:
     owners : (k,) which label of the guide each phase has, -1 none; None without elements
     composition, composition_std : (k, elements); None without elements
     flat_tops : phases whose spectrum is the mixture at the flat top of their map; None where nobody looked
+    composition_low, composition_high : (k, elements) that explain the counts as well; None without elements
+    least, most : (k, k) of each other phase that may be taken away from a phase, or added; None if not known
+    distance : (k,) largest part of its photons that another solution has in other channels
     """
 
     spectra: np.ndarray
@@ -35,6 +38,11 @@ class Phases:
     composition: np.ndarray | None = None
     composition_std: np.ndarray | None = None
     flat_tops: np.ndarray | None = None
+    composition_low: np.ndarray | None = None
+    composition_high: np.ndarray | None = None
+    least: np.ndarray | None = None
+    most: np.ndarray | None = None
+    distance: np.ndarray | None = None
 
     def arrays(self) -> Arrays:
         """Everything as arrays, without pickles."""
@@ -52,15 +60,27 @@ class Phases:
     def in_order(self, order: Sequence[int] | np.ndarray) -> Phases:
         """Give the phases in another order."""
         rows = np.asarray(order, dtype=np.intp)
-        return replace(
-            self,
-            spectra=self.spectra[rows],
-            abundance=self.abundance[:, rows],
+
+        def turned(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[rows]
+
+        def turned_twice(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[np.ix_(rows, rows)]
+
+        return Phases(
+            self.spectra[rows],
+            self.abundance[:, rows],
+            self.objectives,
             labels=None if self.labels is None else tuple(self.labels[i] for i in rows),
-            owners=None if self.owners is None else self.owners[rows],
-            composition=None if self.composition is None else self.composition[rows],
-            composition_std=None if self.composition_std is None else self.composition_std[rows],
+            owners=turned(self.owners),
+            composition=turned(self.composition),
+            composition_std=turned(self.composition_std),
             flat_tops=None if self.flat_tops is None else np.flatnonzero(np.isin(rows, self.flat_tops)),
+            composition_low=turned(self.composition_low),
+            composition_high=turned(self.composition_high),
+            least=turned_twice(self.least),
+            most=turned_twice(self.most),
+            distance=turned(self.distance),
         )
 
 

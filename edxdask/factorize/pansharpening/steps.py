@@ -21,6 +21,7 @@ from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
 from edxdask.factorize.guidance.fit import fit_similar, settle
 from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.identifiability.report import with_ranges
 from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
 from edxdask.factorize.iteration.sweep_step import SPARSITY
@@ -196,7 +197,8 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
         if run.guide is not None:
             return fit_similar(groups, found, run.guide).arrays()
         weights, _ = fit_groups(run.model, run.model.start(found.spectra), groups, sparsity=SPARSITY)
-        return replace(found, spectra=run.model.spectra(weights)).arrays()
+        spectra = run.model.spectra(weights)
+        return with_ranges(replace(found, spectra=spectra), None, spectra, groups).arrays()
 
     return Phases.of(run.kept.kept_or_made(REFINED, make, **settings.identity))
 

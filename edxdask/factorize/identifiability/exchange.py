@@ -1,0 +1,87 @@
+"""How much of one phase may be in another without the counts noticing.
+
+S_j + u S_i explains the counts as well as S_j, if the abundance of phase i falls by u A_j: wherever it would
+fall below zero, beyond its counting error, likelihood is lost. A spectrum may fall as well (u < 0), until
+something in it is below zero. So the freedom of phase j is a region of all its u: bounded from above by the
+sums of pixels where j is purest, from below by the weights of its spectrum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+from edxdask.factorize.iteration.grouped import TINY, Groups
+
+LOSS = 2.0  # of log-likelihood that makes no difference
+MOST = 1e3  # of another phase, per photon of this one
+ROUNDS = 300
+WINDOW, FEWEST_EXPECTED = 8, 20.0  # channels, and counts in them, that the misfit is judged by
+PURE, OFTEN = 0.9, 0.2  # fraction that counts as pure; photons of a phase that must lie there
+
+
+@dataclass(frozen=True, eq=False)
+class GroupFit:
+    """Abundances of groups, as if they could be below zero.
+
+    Attributes
+    ----------
+    abundance : (groups, k), the most likely ones, at least 0
+    free : (groups, k), below zero where the counts ask for it
+    covariance : (groups, k, k) of ``free``
+    misfit : reduced chi-squared of the groups, at least 1
+    """
+
+    abundance: np.ndarray
+    free: np.ndarray
+    covariance: np.ndarray
+    misfit: float
+
+    @classmethod
+    def of(cls, groups: Groups, spectra: np.ndarray) -> GroupFit:
+        """Fit the abundances of groups to given spectra, (k, E)."""
+        counts = groups.counts.astype(np.float64)
+        total = counts.sum(axis=1, keepdims=True)
+        abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
+        abundance = np.maximum(abundance, 1e-9 * total)
+        for _ in range(ROUNDS):
+            abundance = abundance * ((counts / np.maximum(abundance @ spectra, 1e-12)) @ spectra.T)
+        expected = np.maximum(abundance @ spectra, 1e-9)
+        information = np.stack([(spectra / row) @ spectra.T for row in expected])
+        covariance = np.linalg.pinv(information, hermitian=True)
+        slope = (counts / expected - 1) @ spectra.T
+        free = abundance + np.einsum("gij,gj->gi", covariance, slope)
+        return cls(abundance, free, covariance, _misfit(counts, expected, abundance.size))
+
+    def most_of(self, other: int, phase: int) -> float:
+        """Find the largest u of ``other`` in ``phase`` that loses no more likelihood than ``LOSS``."""
+        a, b = self.free[:, other], self.free[:, phase]
+        cov = self.covariance
+        v, c, w = cov[:, other, other], cov[:, other, phase], cov[:, phase, phase]
+
+        def lost(u: float) -> float:
+            below = np.minimum(a - u * b, 0.0)
+            return float(0.5 * (below**2 / np.maximum(v - 2 * u * c + u * u * w, TINY)).sum())
+
+        limit = lost(0.0) + LOSS * self.misfit
+        if lost(MOST) < limit:
+            return MOST
+        return float(brentq(lambda u: lost(u) - limit, 0.0, MOST, xtol=1e-6))
+
+    def pure(self) -> np.ndarray:
+        """Say which phases are pure in many of the pixels that hold them, (k,)."""
+        fraction = self.abundance / np.maximum(self.abundance.sum(axis=1, keepdims=True), TINY)
+        there = np.where(fraction > PURE, self.abundance, 0.0).sum(axis=0)
+        return there > OFTEN * self.abundance.sum(axis=0)
+
+
+def _misfit(counts: np.ndarray, expected: np.ndarray, parameters: int) -> float:
+    edges = np.arange(0, counts.shape[1], WINDOW)
+    seen, due = (np.add.reduceat(array, edges, axis=1) for array in (counts, expected))
+    enough = due > FEWEST_EXPECTED
+    freedom = int(enough.sum()) - parameters
+    if freedom <= 0:
+        return 1.0
+    return max(1.0, float(((seen - due) ** 2 / np.maximum(due, TINY))[enough].sum()) / freedom)

@@ -1,0 +1,161 @@
+"""Ranges that the compositions, or the spectra, of phases may lie in, by linear programmes.
+
+The region of u (``exchange``) is bounded by planes, and a composition is a ratio of two linear functions of
+u: its extremes are linear programmes of k variables each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+
+from edxdask.factorize.identifiability.exchange import GroupFit
+from edxdask.factorize.iteration.grouped import TINY, Groups
+from edxdask.factorize.spectra.elemental import ElementalSpectra
+
+SIGMAS = 2.0  # by which a weight may be below zero
+WINDOW = 10  # channels of a free spectrum whose sum is such a weight
+
+
+@dataclass(frozen=True, eq=False)
+class Open:
+    """What the counts leave open.
+
+    Attributes
+    ----------
+    least, most : (k, k), how much of each other phase may be taken away from a phase (below zero) or added
+        to it, per photon of its own
+    distance : (k,) largest part of a spectrum's photons that another solution has in other channels
+    low, high : (k, elements) of the composition; None without elements
+    """
+
+    least: np.ndarray
+    most: np.ndarray
+    distance: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """Linear conditions on (s, u_1 s, u_2 s, …), for one phase: s of itself, then the others.
+
+    Attributes
+    ----------
+    above, zero : rows of conditions ≤ 0, and = 0
+    lowest : of what is added of the others; None sets no limit
+    """
+
+    above: np.ndarray
+    zero: np.ndarray
+    lowest: float | None
+
+    def extreme(self, target: np.ndarray, scale: np.ndarray, sign: int) -> np.ndarray | None:
+        """Find where ``target`` is least (sign 1) or largest (-1) while ``scale`` is 1; None if nowhere."""
+        found = linprog(
+            sign * target,
+            A_ub=self.above,
+            b_ub=np.zeros(len(self.above)),
+            A_eq=np.vstack([scale, self.zero]),
+            b_eq=np.concatenate([[1.0], np.zeros(len(self.zero))]),
+            bounds=[(0, None), *([(self.lowest, None)] * (len(target) - 1))],
+        )
+        return np.asarray(found.x) if found.status == 0 else None
+
+
+def open_ranges(model: ElementalSpectra | None, weights: np.ndarray, groups: Groups) -> Open:
+    """Find what the counts of groups of pixels leave open about the phases.
+
+    Parameters
+    ----------
+    model : of elements; None where ``weights`` are the spectra themselves
+    weights : (k, M) as ``model`` has them, or (k, E)
+    """
+    spectra = (weights if model is None else model.spectra(weights)).astype(np.float64)
+    fit = GroupFit.of(groups, spectra)
+    regions = _regions(fit, model, weights, spectra)
+    phases = len(spectra)
+    least, most, distance = np.zeros((phases, phases)), np.zeros((phases, phases)), np.zeros(phases)
+    for phase, region in enumerate(regions):
+        others = np.delete(np.arange(phases), phase)
+        for place, other in enumerate(others, start=1):
+            for sign, bound in ((1, least), (-1, most)):
+                end = region.extreme(np.eye(phases)[place], np.eye(phases)[0], sign)
+                if end is not None:
+                    bound[phase, other] = end[place]
+                    moved = end @ spectra[[phase, *others]]
+                    distance[phase] = max(distance[phase], _distance(moved, spectra[phase]))
+    if model is None:
+        return Open(least, most, distance)
+    low, high = _compositions(model, weights, regions)
+    return Open(least, most, distance, low, high)
+
+
+def _compositions(
+    model: ElementalSpectra, weights: np.ndarray, regions: list[_Region]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest fraction of each element in each phase."""
+    phases = len(weights)
+    atoms = (weights[:, None, :] @ np.broadcast_to(model.atoms, (phases, *model.atoms.shape[1:])))[:, 0]
+    low = atoms / np.maximum(atoms.sum(axis=1, keepdims=True), TINY)
+    high = low.copy()
+    for phase, region in enumerate(regions):
+        mine = atoms[[phase, *np.delete(np.arange(phases), phase)]]
+        for element in range(atoms.shape[1]):
+            for sign, bound in ((1, low), (-1, high)):
+                end = region.extreme(mine[:, element], mine.sum(axis=1), sign)
+                if end is not None:
+                    bound[phase, element] = np.clip(end @ mine[:, element], 0.0, 1.0)
+    return low, high
+
+
+def _regions(
+    fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray
+) -> list[_Region]:
+    """Conditions on what each phase may be: no abundance and no weight clearly below zero.
+
+    From a phase that is pure in many pixels nothing needs to be taken away.
+    """
+    pure = fit.pure()
+    own, errors = _weights(fit, model, weights, spectra)
+    allowed = np.ones(own.shape, bool) if model is None or model.allowed is None else model.allowed
+    phases, regions = len(spectra), []
+    for phase in range(phases):
+        others = np.delete(np.arange(phases), phase)
+        rows = own[[phase, *others]]
+        loose = np.zeros_like(rows)
+        loose[0] = SIGMAS * errors[phase]
+        above = [-(rows + loose).T[allowed[phase]]]
+        for place, other in enumerate(others, start=1):
+            limit = np.eye(phases)[place]
+            limit[0] = -fit.most_of(int(other), phase)
+            above.append(limit[None])
+        ruled_out = rows.T[~allowed[phase]]
+        zero = ruled_out[(ruled_out > 0).any(axis=1)]
+        regions.append(_Region(np.vstack(above), zero, 0.0 if pure[phase] else None))
+    return regions
+
+
+def _weights(
+    fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find what cannot be below zero, (k, any), and the error of each if all else were known."""
+    expected = np.maximum(fit.abundance @ spectra, TINY)
+    if model is None:
+        edges = np.arange(0, spectra.shape[1], WINDOW)
+        own = np.add.reduceat(spectra, edges, axis=1)
+        information = (fit.abundance**2).T @ (1 / np.add.reduceat(expected, edges, axis=1))
+    else:
+        own = weights
+        columns = np.broadcast_to(model.columns, (len(weights), *model.columns.shape[1:]))
+        inverse = (fit.abundance**2).T @ (1 / expected)
+        information = np.einsum("ke,kme->km", inverse, columns**2)
+    return own, np.sqrt(fit.misfit / np.maximum(information, TINY))
+
+
+def _distance(moved: np.ndarray, spectrum: np.ndarray) -> float:
+    """Part of the photons that lies in other channels: half the sum of differences of unit spectra."""
+    moved = np.maximum(moved, 0.0)
+    return float(0.5 * np.abs(moved / max(moved.sum(), TINY) - spectrum / max(spectrum.sum(), TINY)).sum())
