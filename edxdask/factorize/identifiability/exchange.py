@@ -32,12 +32,14 @@ class GroupFit:
     free : (groups, k), below zero where the counts ask for it
     covariance : (groups, k, k) of ``free``
     misfit : reduced chi-squared of the groups, at least 1
+    pixels : (groups,)
     """
 
     abundance: np.ndarray
     free: np.ndarray
     covariance: np.ndarray
     misfit: float
+    pixels: np.ndarray
 
     @classmethod
     def of(cls, groups: Groups, spectra: np.ndarray) -> GroupFit:
@@ -53,7 +55,8 @@ class GroupFit:
         covariance = np.linalg.pinv(information, hermitian=True)
         slope = (counts / expected - 1) @ spectra.T
         free = abundance + np.einsum("gij,gj->gi", covariance, slope)
-        return cls(abundance, free, covariance, _misfit(counts, expected, abundance.size))
+        misfit = _misfit(counts, expected, abundance.size)
+        return cls(abundance, free, covariance, misfit, groups.pixels)
 
     def most_of(self, other: int, phase: int) -> float:
         """Find the largest u of ``other`` in ``phase`` that loses no more likelihood than ``LOSS``."""
@@ -72,9 +75,16 @@ class GroupFit:
 
     def pure(self) -> np.ndarray:
         """Say which phases are pure in many of the pixels that hold them, (k,)."""
-        fraction = self.abundance / np.maximum(self.abundance.sum(axis=1, keepdims=True), TINY)
-        there = np.where(fraction > PURE, self.abundance, 0.0).sum(axis=0)
+        there = np.where(self._alone(), self.abundance, 0.0).sum(axis=0)
         return there > OFTEN * self.abundance.sum(axis=0)
+
+    def brightness(self) -> np.ndarray:
+        """Photons per pixel where each phase is pure, (k,); 0 where it never is."""
+        alone = self._alone().astype(float)
+        return (alone * self.abundance).sum(axis=0) / np.maximum(self.pixels @ alone, TINY)
+
+    def _alone(self) -> np.ndarray:
+        return self.abundance > PURE * np.maximum(self.abundance.sum(axis=1, keepdims=True), TINY)
 
 
 def _misfit(counts: np.ndarray, expected: np.ndarray, parameters: int) -> float:

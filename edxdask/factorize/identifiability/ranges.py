@@ -16,6 +16,9 @@ from edxdask.factorize.iteration.grouped import TINY, Groups
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 
 SIGMAS = 2.0  # by which a weight may be below zero
+# of the brightness of what lies on a film; part of the film that the spectrum must have room for
+THIN, MOST_OF_FILM = 0.5, 0.6
+LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
 WINDOW = 10  # channels of a free spectrum whose sum is such a weight
 
 
@@ -45,12 +48,12 @@ class _Region:
     Attributes
     ----------
     above, zero : rows of conditions ≤ 0, and = 0
-    lowest : of what is added of the others; None sets no limit
+    lowest : of what is added of each other; None sets no limit
     """
 
     above: np.ndarray
     zero: np.ndarray
-    lowest: float | None
+    lowest: tuple[float | None, ...]
 
     def extreme(self, target: np.ndarray, scale: np.ndarray, sign: int) -> np.ndarray | None:
         """Find where ``target`` is least (sign 1) or largest (-1) while ``scale`` is 1; None if nowhere."""
@@ -60,7 +63,7 @@ class _Region:
             b_ub=np.zeros(len(self.above)),
             A_eq=np.vstack([scale, self.zero]),
             b_eq=np.concatenate([[1.0], np.zeros(len(self.zero))]),
-            bounds=[(0, None), *([(self.lowest, None)] * (len(target) - 1))],
+            bounds=[(0, None), *((least, None) for least in self.lowest)],
         )
         return np.asarray(found.x) if found.status == 0 else None
 
@@ -116,9 +119,10 @@ def _regions(
 ) -> list[_Region]:
     """Conditions on what each phase may be: no abundance and no weight clearly below zero.
 
-    From a phase that is pure in many pixels nothing needs to be taken away.
+    From a phase that is pure in many pixels nothing needs to be taken away, unless it may lie on a film of
+    another phase that is as thick everywhere.
     """
-    pure = fit.pure()
+    pure, brightness = fit.pure(), fit.brightness()
     own, errors = _weights(fit, model, weights, spectra)
     allowed = np.ones(own.shape, bool) if model is None or model.allowed is None else model.allowed
     phases, regions = len(spectra), []
@@ -134,7 +138,13 @@ def _regions(
             above.append(limit[None])
         ruled_out = rows.T[~allowed[phase]]
         zero = ruled_out[(ruled_out > 0).any(axis=1)]
-        regions.append(_Region(np.vstack(above), zero, 0.0 if pure[phase] else None))
+        lowest = []
+        for place, other in enumerate(others, start=1):
+            film = brightness[other] / max(brightness[phase], TINY)
+            under = pure[other] and 0 < film < THIN
+            below = bool(under and (rows[0] + loose[0] >= MOST_OF_FILM * film * rows[place]).all())
+            lowest.append(0.0 if pure[phase] and not below else None)
+        regions.append(_Region(np.vstack(above), zero, tuple(lowest)))
     return regions
 
 
@@ -142,7 +152,7 @@ def _weights(
     fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find what cannot be below zero, (k, any), and the error of each if all else were known."""
-    expected = np.maximum(fit.abundance @ spectra, TINY)
+    expected = np.maximum(fit.abundance @ spectra, LEAST_EXPECTED)
     if model is None:
         edges = np.arange(0, spectra.shape[1], WINDOW)
         own = np.add.reduceat(spectra, edges, axis=1)
@@ -152,7 +162,7 @@ def _weights(
         columns = np.broadcast_to(model.columns, (len(weights), *model.columns.shape[1:]))
         inverse = (fit.abundance**2).T @ (1 / expected)
         information = np.einsum("ke,kme->km", inverse, columns**2)
-    return own, np.sqrt(fit.misfit / np.maximum(information, TINY))
+    return own, np.sqrt(fit.misfit / np.maximum(information, LEAST_INFORMATION))
 
 
 def _distance(moved: np.ndarray, spectrum: np.ndarray) -> float:

@@ -19,7 +19,10 @@ from edxdask.results.collections import Data, shared_part, with_shared
 logger = logging.getLogger(__name__)
 
 WIDE, MAJOR = 0.1, 0.1  # width of a range, relative to its upper end, that is said; of elements above this
-FAR = 0.05  # part of a free spectrum's photons that another solution has elsewhere
+FAR, SAID = (
+    0.015,
+    0.01,
+)  # part of a free spectrum's photons that another solution has elsewhere; of another phase that is said
 MOST_NAMED = 3  # elements in a warning
 ADVICE = "If you know an element that it does not hold, or its composition, say so: absent, compositions"
 
@@ -116,7 +119,7 @@ def _of_spectra(names: Sequence[str], found: Phases) -> list[str]:
         parts = [
             f"{-least[at]:.2f} of {other} less to {most[at]:.2f} of it more"
             for at, other in enumerate(names)
-            if at != row and max(-least[at], most[at]) > FAR
+            if at != row and max(-least[at], most[at]) > SAID
         ]
         texts.append(
             f"{name}: its spectrum with {', or '.join(parts)} per photon would explain the counts as well. "

@@ -22,10 +22,12 @@ class Groups:
     ----------
     counts : (groups, E)
     abundance : (groups, k) in counts, as the maps have them
+    pixels : (groups,) in each sum
     """
 
     counts: np.ndarray
     abundance: np.ndarray
+    pixels: np.ndarray
 
 
 def fit_groups(

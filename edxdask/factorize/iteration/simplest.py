@@ -13,7 +13,7 @@ import numpy as np
 
 MISFIT = 1e-3  # log-likelihood per photon that is no reason to prefer a solution
 PURER = 0.06  # purity by which a solution must be ahead to be preferred within that
-ALSO_PURER = 0.02  # purity by which a solution must be ahead if it is also the better one
+BETTER, ALSO_PURER = 1e-4, 0.02  # per photon, and purity, by which a solution is ahead in both
 AS_PURE = 0.04  # of the purest: then the likelihood decides again
 
 
@@ -63,4 +63,4 @@ def is_simpler(scores: tuple[float, float], purities: tuple[float, float]) -> bo
     (True, False)
     """
     gain, purer = scores[1] - scores[0], purities[1] - purities[0]
-    return gain > MISFIT or (gain > 0 and purer > ALSO_PURER) or (gain >= -MISFIT and purer > PURER)
+    return gain > MISFIT or (gain > BETTER and purer > ALSO_PURER) or (gain >= -MISFIT and purer > PURER)

@@ -28,18 +28,19 @@ MOST_GROUPS, MOST_STEPS = 400, 16  # sums of pixels; steps that fractions are ro
 def gather_similar(maps: PixelStates, phases: int) -> Groups:
     """Sum pixels of similar fractions, over all maps."""
     steps = _steps(phases)
-    sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
-    for keys, counts, abundance in maps.collect(_grouped, steps):
-        for key, more, fraction in zip(map(tuple, keys.tolist()), counts, abundance, strict=True):
+    sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for keys, *parts in maps.collect(_grouped, steps):
+        for key, *more in zip(map(tuple, keys.tolist()), *parts, strict=True):
             if key in sums:
-                sums[key][0][:] += more
-                sums[key][1][:] += fraction
+                for whole, part in zip(sums[key], more, strict=True):
+                    whole[...] += part
             else:
-                sums[key] = more.astype(np.float64), fraction
+                counts, abundance, pixels = (np.array(part, dtype=np.float64) for part in more)
+                sums[key] = counts, abundance, pixels
     found = [sums[key] for key in sorted(sums)]
-    counts, abundance = (np.stack(arrays) for arrays in zip(*found, strict=True))
+    counts, abundance, pixels = (np.stack(arrays) for arrays in zip(*found, strict=True))
     held = counts.sum(axis=1) > 0
-    return _within_32_bits(Groups(counts[held], abundance[held]))
+    return _within_32_bits(Groups(counts[held], abundance[held], pixels[held]))
 
 
 def _within_32_bits(groups: Groups) -> Groups:
@@ -51,7 +52,8 @@ def _within_32_bits(groups: Groups) -> Groups:
     number = np.repeat(parts, parts)[:, None]
     part = np.concatenate([np.arange(n) for n in parts])[:, None]
     counts = np.floor(whole / number) + (part < whole % number)
-    return Groups(counts, np.repeat(groups.abundance, parts, axis=0) / number)
+    divided = np.repeat(groups.abundance, parts, axis=0) / number
+    return Groups(counts, divided, np.repeat(groups.pixels, parts) / number[:, 0])
 
 
 def _steps(phases: int) -> int:
@@ -61,8 +63,8 @@ def _steps(phases: int) -> int:
     )
 
 
-def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gather one partition: (groups, k) rounded fractions, (groups, E) counts, (groups, k) abundance."""
+def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, ...]:
+    """Gather one partition: rounded fractions (groups, k), counts (groups, E), abundance, pixels."""
     abundance = state[ABUNDANCE].astype(np.float64)
     fractions = abundance / np.maximum(abundance.sum(axis=1, keepdims=True), TINY)
     rounded = np.rint(fractions * steps).astype(np.int16)
@@ -72,4 +74,4 @@ def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray
     for where, block in partition.blocks():
         grouped_spectra(block, group[where], counts)
     fraction = np.stack([np.bincount(group, column, len(keys)) for column in abundance.T], axis=1)
-    return keys, counts, fraction
+    return keys, counts, fraction, np.bincount(group, minlength=len(keys))
