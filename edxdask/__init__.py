@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from edxdask.public import collect, open, simulate
     from edxdask.quantify.results import partition_coefficient
     from edxdask.report.export import export
+    from edxdask.report.openness import identifiability
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
 
@@ -75,6 +76,7 @@ _HOMES = {
     "nmf": "edxdask.factorize.nmf",
     "open": "edxdask.public",
     "partition_coefficient": "edxdask.quantify.results",
+    "identifiability": "edxdask.report.openness",
     "pca": "edxdask.factorize.pca",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.compositions",
@@ -113,6 +115,7 @@ __all__ = [
     "from_array",
     "from_hyperspy",
     "ica",
+    "identifiability",
     "ingest",
     "line_map",
     "maximum_pixel_spectrum",

@@ -61,7 +61,7 @@ _CUBE = (
 _RESULT = ("reconstruct", "residual", "score")
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CUBE: (*_ANY, *_CUBE),
-    Kind.PHASES: (*_ANY, *_RESULT, "quantify"),
+    Kind.PHASES: (*_ANY, *_RESULT, "identifiability", "quantify"),
     Kind.COMPONENTS: (*_ANY, *_RESULT),
     Kind.CLUSTERS: _ANY,
     Kind.CANDIDATES: _ANY,
@@ -120,8 +120,14 @@ class Accessor:
 
         return table(self._for("table"))
 
+    def identifiability(self) -> pd.DataFrame:
+        """Give the ranges that compositions may lie in; see ``edxdask.identifiability``."""
+        from edxdask.report.openness import identifiability
+
+        return identifiability(self._for("identifiability"))
+
     def plot(self, *, figure: str | None = None, title: str | None = None) -> Figure:
-        """Draw it, or one of "maps", "spectra" and "fit"; see ``edxdask.report.plot.plot``."""
+        """Draw it, or one of "maps", "spectra", "fit" and "ranges"; see ``edxdask.report.plot.plot``."""
         from edxdask.report.plot import plot
 
         return plot(self._for("plot"), figure=figure, title=title)

@@ -27,8 +27,9 @@ from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.fit import calibration_attrs, with_composition
 from edxdask.factorize.guidance.guide import Absent, Compositions
 from edxdask.factorize.guidance.request import physics_request
+from edxdask.factorize.identifiability.nothing import phases_that_are_none
 from edxdask.factorize.identifiability.report import with_open
-from edxdask.factorize.iteration.gather import gather_abundance, phase_sizes
+from edxdask.factorize.iteration.gather import brightest_pixels, gather_abundance, phase_sizes
 from edxdask.factorize.iteration.phases import Phases, WantedPhases
 from edxdask.factorize.pansharpening.binned_fit import bin_bytes
 from edxdask.factorize.pansharpening.choose_bins import MOST_PHASES, copies_for_choices, window_of
@@ -199,16 +200,18 @@ def _labelled(
         **run.problem.lowest_energy,
     }
     elements = None
+    sizes = phase_sizes(maps.abundance)
     if run.guide is not None:
         attrs |= calibration_attrs(run.guide)
         elements = None if run.guide.calibration.conditions.is_bulk else run.guide.elements
         order, names = np.arange(len(found.spectra)), found.labels or ()
     else:
-        sizes = phase_sizes(maps.abundance)
         names = run.wanted.names or tuple(f"phase_{i}" for i in range(len(sizes)))
         by_size = np.argsort(-sizes, kind="stable")
         order = np.array(run.wanted.rows_by_name(sizes, {})) if run.wanted.names else by_size
         found = found.in_order(order)
+    brightest = brightest_pixels(maps.abundance)
+    none = phases_that_are_none(names, found.spectra, sizes[order], brightest[order])
     if found.flat_tops is not None and found.flat_tops.size:
         attrs[schema.FLAT_TOPS] = [names[row] for row in found.flat_tops]
     # without a prior nothing is known of a pixel that has no photons
@@ -222,7 +225,7 @@ def _labelled(
         phases=names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g}{named})",
-        warnings=run.problem.warnings,
+        warnings=[*run.problem.warnings, *none],
         without_photons=None if known is None else (known[0], known[1][:, order]),
     )
     if run.guide is not None:

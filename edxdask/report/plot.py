@@ -16,6 +16,7 @@ from edxdask.report.elements import elements_figure
 from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
+from edxdask.report.openness import openness_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
@@ -28,7 +29,7 @@ TITLE_ROOM = 0.3  # inches
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE = FIGURES = ("maps", "spectra", "fit")
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE = FIGURES = ("maps", "spectra", "fit", "ranges")
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -42,8 +43,10 @@ def figures_of(data: Data) -> tuple[str, ...]:
     """
     kind = kind_of(data)
     if kind is Kind.CUBE or kind in MAPS:
-        fitted = kind is Kind.PHASES and schema.FIT_COUNTS in shared_part(data)
-        return FIGURES if fitted else (MAPS_FIGURE, SPECTRA_FIGURE)
+        shared = shared_part(data) if kind is Kind.PHASES else {}
+        fit = (FIT_FIGURE,) if schema.FIT_COUNTS in shared else ()
+        ranges = (RANGES_FIGURE,) if schema.COMPOSITION_LOW in shared else ()
+        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -60,8 +63,9 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit"}, optional
-        One part: maps of phases (of photons, for a cube), spectra, or what ``quantify`` fitted to the phases.
+    figure : {"maps", "spectra", "fit", "ranges"}, optional
+        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases, or
+        the ranges that compositions may lie in.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -91,6 +95,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
         check_result(data)
         if figure == FIT_FIGURE:
             return quantified_figure(data, title=text)
+        if figure == RANGES_FIGURE:
+            return openness_figure(data)
         return _maps_and_spectra(data, kind, figure, text)
     if kind is Kind.CANDIDATES and not is_collection(data):
         return elements_figure(data, title=text)

@@ -140,7 +140,7 @@ def _regions(
         zero = ruled_out[(ruled_out > 0).any(axis=1)]
         lowest = []
         for place, other in enumerate(others, start=1):
-            film = brightness[other] / max(brightness[phase], TINY)
+            film = brightness[other] / brightness[phase] if brightness[phase] > 0 else np.inf
             under = pure[other] and 0 < film < THIN
             below = bool(under and (rows[0] + loose[0] >= MOST_OF_FILM * film * rows[place]).all())
             lowest.append(0.0 if pure[phase] and not below else None)

@@ -23,7 +23,8 @@ FAR, SAID = (
     0.015,
     0.01,
 )  # part of a free spectrum's photons that another solution has elsewhere; of another phase that is said
-MOST_NAMED = 3  # elements in a warning
+MOST_NAMED, MOST_OTHERS = 3, 2  # elements, and other phases, in a warning
+KNOW_MORE = "Elements narrow this down: name those of the sample with elements"
 ADVICE = "If you know an element that it does not hold, or its composition, say so: absent, compositions"
 
 
@@ -116,13 +117,12 @@ def _of_spectra(names: Sequence[str], found: Phases) -> list[str]:
         )
         if distance <= FAR:
             continue
+        freedom = np.maximum(-least, most)
         parts = [
-            f"{-least[at]:.2f} of {other} less to {most[at]:.2f} of it more"
-            for at, other in enumerate(names)
-            if at != row and max(-least[at], most[at]) > SAID
+            f"{max(-least[at], 0.0):.2f} less to {max(most[at], 0.0):.2f} more of {names[at]}"
+            for at in np.argsort(-freedom)[:MOST_OTHERS].tolist()
+            if freedom[at] > SAID
         ]
-        texts.append(
-            f"{name}: its spectrum with {', or '.join(parts)} per photon would explain the counts as well. "
-            "If you know the elements of the sample, name them"
-        )
+        said = f"{name}: its spectrum, with {', or with '.join(parts)} per photon,"
+        texts.append(f"{said} would explain the counts as well. {KNOW_MORE}")
     return texts

@@ -40,3 +40,13 @@ def phase_sizes(states: PixelStates) -> np.ndarray:
 def summed_abundance(partition: Partition, state: State) -> np.ndarray:
     """Sum the abundances of a partition over its pixels."""
     return state[ABUNDANCE].sum(axis=0, dtype=np.float64)
+
+
+def brightest_pixels(states: PixelStates) -> np.ndarray:
+    """Largest abundance of each phase in one pixel, (k,)."""
+    return np.max(list(states.collect(largest_abundance)), axis=0)
+
+
+def largest_abundance(partition: Partition, state: State) -> np.ndarray:
+    """Largest abundances of a partition's pixels."""
+    return state[ABUNDANCE].max(axis=0, initial=0)

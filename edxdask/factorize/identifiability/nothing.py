@@ -1,0 +1,46 @@
+"""Phases that are none: without photons, with the spectrum of another phase, or in one pixel only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+FEWEST_PHOTONS, LEAST_PART = 100.0, 1e-4  # of all photons
+ALIKE = 1.0  # degrees between two spectra
+ONE_PIXEL = 0.9  # part of a phase's photons in its brightest pixel
+
+
+def phases_that_are_none(
+    names: Sequence[str], spectra: np.ndarray, photons: np.ndarray, brightest: np.ndarray
+) -> list[str]:
+    """Say which phases are none, and how many to ask for.
+
+    Parameters
+    ----------
+    names, spectra, photons : of the phases
+    brightest : (k,) photons in the brightest pixel of each phase
+
+    Examples
+    --------
+    >>> spectra = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> phases_that_are_none(["a", "b"], spectra, np.array([5e4, 20.0]), np.array([9.0, 3.0]))
+    ['b: holds 20 photons of 50020, too few to be a phase. Ask for fewer phases: phases=1']
+    """
+    total = float(photons.sum())
+    least = max(FEWEST_PHOTONS, LEAST_PART * total)
+    unit = spectra / np.maximum(np.linalg.norm(spectra, axis=1, keepdims=True), np.finfo(float).tiny)
+    angles = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1)))
+    faults: dict[int, str] = {}
+    for row, name in enumerate(names):
+        if photons[row] < least:
+            faults[row] = f"{name}: holds {photons[row]:.0f} photons of {total:.0f}, too few to be a phase"
+        elif brightest[row] > ONE_PIXEL * photons[row]:
+            faults[row] = f"{name}: nearly all its photons are in one pixel"
+        else:
+            same = [other for other in range(row) if other not in faults and angles[row, other] < ALIKE]
+            if same:
+                angle = angles[row, same[0]]
+                faults[row] = f"{name}: its spectrum is that of {names[same[0]]} ({angle:.2g} degrees apart)"
+    fewer = max(1, len(names) - len(faults))
+    return [f"{text}. Ask for fewer phases: phases={fewer}" for text in faults.values()]
