@@ -38,8 +38,8 @@ def test_silica_beside_silicon_keeps_its_silicon(elements):
     found = edxdask.psnmf(cube, phases=2, elements=elements)
     best = [min(angle(row, true) for row in found.spectrum.values) for true in spectra]
     assert max(best) < 1.5  # known maps give 1.4 here; without a look at flat tops silica was 42 degrees off
-    assert list(found.attrs["flat_tops"]) == [found.phase.values[1]]
     if elements:
+        assert list(found.attrs["flat_tops"]) == [found.phase.values[1]]
         silica = found.composition.isel(phase=1)
         # O is absorbed in the film, whose thickness the cube does not name: 0.39 and 0.61 from these lines
         np.testing.assert_allclose(silica, [1 / 3, 2 / 3], atol=0.08)

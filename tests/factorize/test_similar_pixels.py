@@ -41,10 +41,10 @@ def test_rounds_on_groups_find_the_spectra_that_made_them(draw):
     spectra = draw.dirichlet(np.full(50, 0.2), 2)
     fractions = np.linspace(0, 1, 30)
     abundance = 1e5 * np.stack([fractions, 1 - fractions], axis=1)
-    groups = Groups(abundance @ spectra, np.full_like(abundance, 5e4))
+    groups = Groups(abundance @ spectra, np.full_like(abundance, 5e4), np.ones(len(abundance)))
     begun = 0.7 * spectra + 0.3 * spectra[::-1]
     start = np.linspace(0.3, 0.7, 30)
-    groups = Groups(np.rint(groups.counts), 1e5 * np.stack([start, 1 - start], axis=1))
+    groups = Groups(np.rint(groups.counts), 1e5 * np.stack([start, 1 - start], axis=1), groups.pixels)
     found, shares = fit_groups(FreeSpectra(), begun, groups, sparsity=0.0)
     np.testing.assert_allclose(found, spectra, atol=0.01 * spectra.max())
     np.testing.assert_allclose((shares @ found).sum(axis=1), groups.counts.sum(axis=1), rtol=1e-4)

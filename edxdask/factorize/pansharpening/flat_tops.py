@@ -5,7 +5,8 @@ and the counts are explained as well as before: SiO2 beside Si comes back as oxy
 phase exist, its map then has a flat top below 1, as many pixels have the same mixture. A phase of changing
 thickness in a matrix, which is never pure, has no such top: its map rises to the middle of every grain. So
 the top is examined from the edge of the grains inwards, on the summed counts of pixels of the same depth:
-their fraction, and the counts of the phase themselves, must have stopped to rise. The spectrum then becomes
+their fraction, and the counts of the phase themselves, must have stopped to rise; and all grains must have
+the same top. The spectrum then becomes
 the mixture at the top. What the user has said of a phase comes first: those phases are left alone.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, label
 
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.partition import Partition
@@ -33,8 +34,9 @@ DEPTHS = 4  # pixels from the edge of a grain: 1, 2, 3, more
 HALF, TOP_QUANTILE = 0.5, 0.995  # a grain is where a map is above half of its top
 PURE = 0.95  # fraction from which a phase counts as pure
 SECOND, DEEP = 1, 2  # two pixels from the edge; from three pixels on
-STILL, STILL_COUNTS = 0.9, 0.85  # of the top's fraction, beyond two errors, and of its counts per pixel
-FEWEST_PIXELS = 9  # of each depth
+STILL, STILL_COUNTS = 0.9, 0.85  # of the top's fraction, beyond its error, and of its counts per pixel
+FEWEST_PIXELS = 9  # of each depth, and of a grain
+ALIKE = 0.05  # of the top, by which the tops of grains may differ beyond counting
 FIT_ROUNDS = 300
 
 
@@ -75,7 +77,7 @@ def mixtures_at_flat_tops(maps: PixelStates, spectra: np.ndarray, rows: Iterable
     for row in chosen:
         depth = _depths(fractions[:, row], images)
         mixture = _flat_top(_sums(maps, depth, images), unit, row)
-        if mixture is not None:
+        if mixture is not None and _grains_are_alike(maps, depth, images, unit, row):
             logger.info(
                 "phase %d: flat top at %.2f; its spectrum becomes the mixture there", row, mixture[row]
             )
@@ -160,20 +162,61 @@ def _depths(fraction: np.ndarray, images: Sequence[_Image]) -> np.ndarray:
 
 def _sums(maps: PixelStates, depth: np.ndarray, images: Sequence[_Image]) -> DepthSums:
     first, stop = _range(images)
-    counts = np.sum(list(maps.collect(_depth_sums, depth, first, stop)), axis=0)
+    counts = np.sum(list(maps.collect(_sums_by, depth, DEPTHS, first, stop)), axis=0)
     return DepthSums(counts[:DEPTHS].astype(np.float64), np.bincount(depth, minlength=DEPTHS + 1)[:DEPTHS])
 
 
-def _depth_sums(partition: Partition, state: State, depth: np.ndarray, first: int, stop: int) -> np.ndarray:
-    """Sum the counts of a partition over pixels of the same depth, (depths + 1, E); the rest comes last."""
-    groups = np.full(partition.plan.pixels, DEPTHS, dtype=np.int64)
+def _sums_by(
+    partition: Partition, state: State, number: np.ndarray, groups: int, first: int, stop: int
+) -> np.ndarray:
+    """Sum the counts of a partition over pixels of the same number, (groups + 1, E); the rest comes last."""
+    group = np.full(partition.plan.pixels, groups, dtype=np.int64)
     own = _own(partition, first, stop)
     offset = partition.plan.first_pixel - first
-    groups[own] = depth[offset + own.start : offset + own.stop]
-    out = np.zeros((DEPTHS + 1, next(partition.blocks())[1].channels), np.int64)
+    group[own] = number[offset + own.start : offset + own.stop]
+    out = np.zeros((groups + 1, next(partition.blocks())[1].channels), np.int64)
     for where, block in partition.blocks():
-        grouped_spectra(block, groups[where], out)
+        grouped_spectra(block, group[where], out)
     return out
+
+
+def _grains_are_alike(
+    maps: PixelStates, depth: np.ndarray, images: Sequence[_Image], spectra: np.ndarray, row: int
+) -> bool:
+    """Say whether all grains have the same top: pure ones have, spheres in a matrix have not."""
+    number, grains = _grains(depth, images)
+    if grains < 2:
+        return True
+    first, stop = _range(images)
+    sums = np.sum(list(maps.collect(_sums_by, number, grains, first, stop)), axis=0)[:grains]
+    parts = [_mixture(counts, spectra) for counts in sums.astype(np.float64)]
+    tops = np.array([part[row] for part in parts])
+    errors = np.array(
+        [_standard_error(counts, spectra, part, row) for counts, part in zip(sums, parts, strict=True)]
+    )
+    weight = 1 / np.maximum(errors, TINY) ** 2
+    mean = weight @ tops / weight.sum()
+    beyond = max(0.0, float(weight @ (tops - mean) ** 2) - (grains - 1)) / weight.sum()
+    logger.info("phase %d: tops of %d grains differ by %.3f of %.3f", row, grains, np.sqrt(beyond), mean)
+    return bool(np.sqrt(beyond) < ALIKE * mean)
+
+
+def _grains(depth: np.ndarray, images: Sequence[_Image]) -> tuple[np.ndarray, int]:
+    """Give the pixels inside each grain its number; those of no grain, or of a small one, come last."""
+    pieces, found = [], 0
+    at = 0
+    for image in images:
+        own = depth[at : at + image.rows * image.width].reshape(image.rows, image.width)
+        at += image.rows * image.width
+        labels, count = label((own >= SECOND) & (own < DEPTHS))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        kept = np.flatnonzero(sizes >= FEWEST_PIXELS) + 1
+        numbers = np.full(count + 1, -1)
+        numbers[kept] = found + np.arange(len(kept))
+        found += len(kept)
+        pieces.append(numbers[labels].ravel())
+    number = np.concatenate(pieces)
+    return np.where(number < 0, found, number), found
 
 
 def _flat_top(sums: DepthSums, spectra: np.ndarray, row: int) -> np.ndarray | None:
@@ -196,7 +239,7 @@ def _flat_top(sums: DepthSums, spectra: np.ndarray, row: int) -> np.ndarray | No
         "phase %d: top %.3f, ratio %.3f +- %.3f, of counts %.3f, %d and %d pixels",
         row, top[row], ratio, error, amounts, pixels, sums.pixels[SECOND],
     )  # fmt: skip
-    flat = ratio - 2 * error > STILL and amounts > STILL_COUNTS
+    flat = ratio - error > STILL and amounts > STILL_COUNTS
     return top if flat and top[row] < PURE else None
 
 

@@ -1,0 +1,115 @@
+"""What the counts leave open: ranges hold what fits as well, and are narrow where pure pixels decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edxdask
+from edxdask.errors import EdxdaskError
+from edxdask.factorize.identifiability.exchange import GroupFit
+from edxdask.factorize.identifiability.nothing import phases_that_are_none
+from edxdask.factorize.identifiability.ranges import open_ranges
+from edxdask.factorize.iteration.grouped import Groups
+
+ELEMENTS = "Mg,Si,Al,Ca,Fe,Nd,Sm,U,Cu,O"
+
+
+def groups_of(fractions, spectra, photons, seed=0):
+    """Sums of pixels of these fractions, drawn at random."""
+    fractions = np.asarray(fractions, float)
+    expected = photons * fractions @ spectra
+    counts = np.random.default_rng(seed).poisson(expected)
+    return Groups(counts, photons * fractions, np.full(len(fractions), photons / 100.0))
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    draw = np.random.default_rng(3)
+    rows = draw.dirichlet(np.full(80, 0.5), 3)
+    rows[0, :20], rows[1, 20:40] = 0, 0  # what each lacks
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+def test_what_may_be_added_ends_where_the_other_phase_would_be_below_zero(spectra):
+    fractions = [[f, 1 - f] for f in np.linspace(0.4, 1.0, 13)]
+    fit = GroupFit.of(groups_of(fractions, spectra[:2], 1e6), spectra[:2])
+    # where phase 1 is purest it comes with 0.4 of phase 0 for 0.6 of its own
+    assert fit.most_of(0, 1) == pytest.approx(0.4 / 0.6, rel=0.02)
+    assert fit.most_of(1, 0) == pytest.approx(0.0, abs=0.01)
+    assert fit.pure().tolist() == [True, False]
+
+
+def test_phases_that_are_pure_somewhere_leave_nothing_open(spectra):
+    fractions = np.vstack([np.eye(3), np.full((4, 3), 1 / 3)])
+    found = open_ranges(None, spectra, groups_of(fractions, spectra, 1e6))
+    assert found.distance.max() < 0.01
+    assert (np.abs(found.least) < 0.01).all()
+    assert (found.most < 0.02).all()
+
+
+def test_the_region_holds_the_spectrum_that_was_turned_away(spectra):
+    """A phase without pure pixels, from which too much was subtracted: the true one is in its region."""
+    true = spectra[:2]
+    taken = 0.3
+    turned = np.stack([true[0], (true[1] - taken * true[0]) / (1 - taken)])
+    assert turned.min() >= -0.2
+    turned = np.maximum(turned, 0)
+    turned /= turned.sum(axis=1, keepdims=True)
+    fractions = np.array([[1 - f, f] for f in (0.0, 0.2, 0.4, 0.6, 0.7)])
+    groups = groups_of(fractions, true, 1e6)
+    found = open_ranges(None, turned, groups)
+    assert found.most[1, 0] > taken / (1 - taken)
+    assert found.distance[1] > 0.05
+
+
+def test_a_guided_result_says_its_ranges_and_its_error_holds_them():
+    cube = edxdask.simulate("mantle", shape=(64, 64), counts=147, seed=2)
+    found = edxdask.psnmf(cube, phases=3, elements=ELEMENTS, bin=8, smooth=1.0)
+    low, high = found.composition_low, found.composition_high
+    assert bool(((low <= found.composition + 1e-3) & (found.composition <= high + 1e-3)).all())
+    # the matrix is pure in many pixels, the precipitates never are
+    assert found.stability.values[0] > 0.98
+    assert found.stability.values[1:].max() < 0.97
+    open_ones = [text for text in found.attrs["warnings"] if "would explain the counts as well" in text]
+    assert {text.split(":")[0] for text in open_ones} == {"phase_1", "phase_2"}
+    assert bool((found.composition_std >= found.composition_spread).all())
+    frame = found.edx.identifiability()
+    wide = frame["highest"] - frame["lowest"]
+    assert wide.loc["phase_0"].max() < 2 < wide.loc["phase_1"].max()
+    assert len(found.edx.plot(figure="ranges").axes) == 3
+
+
+def test_what_the_user_knows_closes_the_ranges():
+    cube = edxdask.simulate("mantle", shape=(64, 64), counts=147, seed=2)
+    known = edxdask.psnmf(
+        cube, phases=["Brg", "Fp", "CaPv"], elements=ELEMENTS, bin=8, smooth=1.0,
+        absent={"Fp": "Si", "CaPv": "Mg"},
+    )  # fmt: skip
+    width = (known.composition_high - known.composition_low).sel(phase="Fp")
+    assert float(width.max()) < 0.02
+    assert not [t for t in known.attrs.get("warnings", []) if t.startswith("Fp: ") and "as well" in t]
+
+
+def test_without_elements_the_table_says_what_of_other_phases_may_be_less_or_more():
+    cube = edxdask.simulate("mantle", shape=(64, 64), counts=147, seed=2)
+    found = edxdask.psnmf(cube, phases=3, bin=8, smooth=1.0)
+    frame = edxdask.identifiability(found)
+    assert frame.loc[("phase_1", "phase_0"), "more"] > 0.1
+    assert (frame[["less", "more"]] >= -1e-9).all().all()
+
+
+def test_results_of_other_methods_have_no_ranges():
+    cube = edxdask.simulate("mantle", shape=(24, 24), counts=50, seed=2)
+    with pytest.raises(EdxdaskError, match="psnmf"):
+        edxdask.identifiability(edxdask.nmf(cube, phases=2, max_iter=5))
+
+
+def test_equal_and_empty_phases_and_one_pixel_are_named():
+    rows = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.001], [0.0, 0.0, 1.0]])
+    texts = phases_that_are_none(
+        ["a", "b", "c", "d"], rows, np.array([1e5, 1e4, 1e4, 2e3]), np.array([50.0, 50.0, 50.0, 1.9e3])
+    )
+    assert [text[:2] for text in texts] == ["c:", "d:"]
+    assert all(text.endswith("phases=2") for text in texts)
+    assert phases_that_are_none(["a", "b"], rows[:2], np.array([1e5, 1e4]), np.array([5.0, 5.0])) == []
