@@ -42,7 +42,7 @@ def beyond_three_errors(found, truth):
     return [e for e, a in truth.items() if abs(float(x.sel(element=e)) - a) > 3 * float(std.sel(element=e))]
 
 
-@pytest.mark.parametrize("thickness", [20.0, 60.0, 200.0])
+@pytest.mark.parametrize("thickness", [20.0, pytest.param(60.0, marks=pytest.mark.slow), 200.0])
 @pytest.mark.parametrize("name", ["TiO2", "SnO2", "SrTiO3", "GaN", "Al2O3"])
 def test_an_error_holds_the_truth_or_a_warning_names_what_changes_most(name, thickness):
     cube, truth = film(name, thickness)
