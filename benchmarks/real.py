@@ -134,8 +134,8 @@ def published(phase: str, what: str) -> float:
 
 def unlisted_of(result: xr.Dataset) -> list[str]:
     """Elements that psnmf found and nobody listed."""
-    stated = (text.partition(":")[0].partition(" (or")[0] for text in result.attrs.get(schema.WARNINGS, ()))
-    return [name for name in stated if not name.startswith("unknown")]
+    parts = (text.partition(": not listed") for text in result.attrs.get(schema.WARNINGS, ()))
+    return [before.partition(" (or")[0] for before, found, _ in parts if found]
 
 
 def second_opinion(cube: xr.Dataset, result: xr.Dataset, ours: Value) -> str:

@@ -170,29 +170,42 @@ def typical_film(
 
 
 def absorption_text(
-    elements: Sequence[str], found: np.ndarray, errors: np.ndarray, corrected: np.ndarray
+    names: Sequence[str],
+    elements: Sequence[str],
+    found: np.ndarray,
+    errors: np.ndarray,
+    corrected: np.ndarray,
 ) -> str | None:
-    """Say which elements the absorption of a usual film changes beyond their errors; None if it does not.
+    """Say which compositions the absorption of a usual film changes beyond their errors; None if it does not.
+
+    Of each composition only the element that changes most is named.
 
     Parameters
     ----------
+    names : of the spectra or phases
     elements : symbols
-    found, errors : (elements,) atomic fractions without correction, and their errors
-    corrected : (elements,) atomic fractions, corrected for a film of ``TYPICAL_NM`` and ``TYPICAL_G_CM3``
+    found, errors : (names, elements) atomic fractions without correction, and their errors
+    corrected : (names, elements) atomic fractions, corrected for a film of ``TYPICAL_NM`` and
+        ``TYPICAL_G_CM3``
 
     Examples
     --------
-    >>> found, corrected = np.array([0.40, 0.60]), np.array([0.33, 0.67])
-    >>> absorption_text(["Ti", "O"], found, np.array([0.01, 0.01]), corrected).partition("make ")[2]
-    'O 67 at.% instead of 60 ± 1, Ti 33 at.% instead of 40 ± 1.'
+    >>> found, corrected = np.array([[0.40, 0.60], [0.5, 0.5]]), np.array([[0.32, 0.68], [0.5, 0.5]])
+    >>> absorption_text(["a", "b"], ["Ti", "O"], found, 0.01 + 0 * found, corrected).partition("most ")[2]
+    'in O of a (68 at.% instead of 60 ± 1).'
     """
     change = np.abs(corrected - found)
     worth = (change > MOST_SIGMA * errors) & (change > LEAST_CHANGE * np.maximum(found, corrected))
-    if not worth.any():
+    named = []
+    for row in np.flatnonzero(worth.any(axis=1)).tolist():
+        most = int(np.argmax(np.where(worth[row], change[row], 0.0)))
+        before, error, after = (100 * values[row, most] for values in (found, errors, corrected))
+        named.append(
+            f"{elements[most]} of {names[row]} ({after:.3g} at.% instead of {before:.3g} ± {error:.2g})"
+        )
+    if not named:
         return None
-    order = [i for i in np.argsort(-change, kind="stable") if worth[i]]
-    named = ", ".join(
-        f"{elements[i]} {100 * corrected[i]:.3g} at.% instead of {100 * found[i]:.3g} ± {100 * errors[i]:.2g}"
-        for i in order
+    return (
+        f"{NOT_CORRECTED}: {TYPICAL_NM:g} nm at {TYPICAL_G_CM3:g} g/cm³ would change compositions by more "
+        f"than their errors, most in {', '.join(named)}."
     )
-    return f"{NOT_CORRECTED}: {TYPICAL_NM:g} nm at {TYPICAL_G_CM3:g} g/cm³ would make {named}."

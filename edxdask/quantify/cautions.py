@@ -58,12 +58,16 @@ def absorption_not_corrected(
     if recipe.thickness is not None or recipe.factors is not None or recipe.method != "cliff-lorimer":
         return []
     film = replace(recipe, thickness=TYPICAL_NM, density=TYPICAL_G_CM3, angles_known=True)
-    texts = []
-    for fit, one, label in zip(fits, found, labels, strict=True):
-        corrected = solve(film, lines, *measured_intensities(fit, lines), factors)
-        errors = np.sqrt(np.diag(one.composition_covariance))
-        text = absorption_text(one.elements, one.composition, errors, corrected.composition)
-        if text is not None:
-            texts.append(f"{VERB}{label}: {text} Pass thickness (nm) and density (g/cm³)")
-            logger.warning("%s", texts[-1])
-    return texts
+    corrected = [solve(film, lines, *measured_intensities(fit, lines), factors).composition for fit in fits]
+    text = absorption_text(
+        labels,
+        found[0].elements,
+        np.array([one.composition for one in found]),
+        np.sqrt([np.diag(one.composition_covariance) for one in found]),
+        np.array(corrected),
+    )
+    if text is None:
+        return []
+    text = f"{VERB}{text} Pass thickness (nm) and density (g/cm³)"
+    logger.warning("%s", text)
+    return [text]

@@ -43,7 +43,7 @@ def real(data, tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", [".msa", ".hspy"])
-@pytest.mark.parametrize("name", ["71GPa_left", "88GPa_crop"])
+@pytest.mark.parametrize("name", [pytest.param("71GPa_left", marks=pytest.mark.slow), "88GPa_crop"])
 def test_a_real_spectrum_is_quantified_as_the_map_it_is_the_sum_of(run, real, tmp_path, name, suffix):
     store = tmp_path / "s.zarr"
     assert run("ingest", real / f"{name}{suffix}", "-o", store).exit_code == 0

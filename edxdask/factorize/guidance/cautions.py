@@ -16,19 +16,19 @@ logger = logging.getLogger(__name__)
 
 
 def absorption_not_corrected(guide: Guide, found: Phases) -> tuple[str, ...]:
-    """Say which elements of which phase a usual film's absorption changes beyond their errors."""
+    """Say in which phases a usual film's absorption changes compositions beyond their errors."""
     calibration = guide.calibration
     if calibration.conditions.absorbs or found.composition is None or found.composition_std is None:
         return ()
     lines = np.array([best_lines(e, calibration.reference[e])[0][1] for e in guide.elements])
     names = found.labels or tuple(f"phase_{i}" for i in range(len(found.spectra)))
-    texts = []
-    for name, fractions, errors in zip(names, found.composition, found.composition_std, strict=True):
-        if not fractions.sum() > 0:
-            continue
-        corrected = typical_film(guide.elements, fractions, lines, calibration.conditions.detector)
-        text = absorption_text(guide.elements, fractions, errors, corrected)
-        if text is not None:
-            texts.append(f"{name}: {text} Set ds.attrs[{THICKNESS!r}] and ds.attrs[{DENSITY!r}]")
-            logger.warning("%s", texts[-1])
-    return tuple(texts)
+    corrected = found.composition.copy()
+    for row in np.flatnonzero(found.composition.sum(axis=1) > 0):
+        fractions = found.composition[row]
+        corrected[row] = typical_film(guide.elements, fractions, lines, calibration.conditions.detector)
+    text = absorption_text(names, guide.elements, found.composition, found.composition_std, corrected)
+    if text is None:
+        return ()
+    text = f"{text} Set ds.attrs[{THICKNESS!r}] and ds.attrs[{DENSITY!r}]"
+    logger.warning("%s", text)
+    return (text,)
