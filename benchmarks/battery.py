@@ -21,6 +21,7 @@ other solutions, or the crops differ by more than their errors allow.
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import sys
 import time
@@ -116,8 +117,8 @@ class Report:
         right = 100 * seen[RIGHT] / max(len(self.cases), 1)
         needless = 100 * warned / max(seen[RIGHT], 1)
         print(
-            f"\n{len(self.cases)} cases: {seen[RIGHT]} right ({right:.0f} %), of these {warned} with a warning "
-            f"({needless:.0f} %); {seen[SAID]} wrong but said, {seen[SILENT]} wrong and silent, "
+            f"\n{len(self.cases)} cases: {seen[RIGHT]} right ({right:.0f} %), of these {warned} with a "
+            f"warning ({needless:.0f} %); {seen[SAID]} wrong but said, {seen[SILENT]} wrong and silent, "
             f"{seen[CRASH]} crashed"
         )
         return seen[SILENT] == 0 and right >= LEAST_RIGHT and needless <= MOST_WARNED
@@ -134,8 +135,8 @@ def run_sample(
                 continue
             begin = time.process_time()
             found = judged(
-                lambda m=made, o=options(sample, manner): psnmf(m.cube, progress=False, **o),
-                lambda result, m=made, hinted=manner == "hints": judge(result, sample, m, hinted=hinted),
+                functools.partial(psnmf, made.cube, progress=False, **options(sample, manner)),
+                functools.partial(judge, sample=sample, made=made, hinted=manner == "hints"),
             )
             report.add(Case(sample.name, manner, seed, found), time.process_time() - begin)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
-from samples import Made, Sample, angles
+from sample_truth import RIGHT_DEGREES, Made, angles
+from samples import Sample
 from scipy.optimize import linear_sum_assignment, nnls
 
 from edxdask import schema
@@ -49,9 +50,11 @@ def judge(result: xr.Dataset, sample: Sample, made: Made, *, hinted: bool) -> Ju
     figures, wrong, silent = [], [], False
     for true, name in enumerate(names):
         row = pairs.get(true)
-        figures.append(f"{name} {'none' if row is None else format(off[row, true], '.2f')}")
         if row is None:
+            figures.append(f"{name} none")
             continue
+        lenient = f" (of {made.limits[true]:.1f})" if made.limits[true] > RIGHT_DEGREES else ""
+        figures.append(f"{name} {off[row, true]:.2f}{lenient}")
         misplaced = hinted and name in sample.absent and labels[row] != name
         if off[row, true] <= made.limits[true] and not misplaced:
             continue
@@ -110,9 +113,7 @@ def _least_angle(result: xr.Dataset, row: int, true: np.ndarray, seen: np.ndarra
     """
     spectra = result[schema.SPECTRUM].values
     others = [other for other in range(len(spectra)) if other != row]
-    removable, addable = (
-        np.nan_to_num(result[name].values[row]) for name in (schema.REMOVABLE, schema.ADDABLE)
-    )
+    removable, addable = (result[name].values[row] for name in (schema.REMOVABLE, schema.ADDABLE))
     corners = itertools.product(*[(-removable[other], addable[other]) for other in others])
     edges = np.stack([spectra[row] + np.array(corner) @ spectra[others] for corner in corners])[:, seen]
     edges /= np.maximum(np.linalg.norm(edges, axis=1, keepdims=True), 1e-300)

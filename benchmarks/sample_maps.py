@@ -1,7 +1,8 @@
-"""Where the phases of the samples are: volume fractions, (phase, y, x), and what a detector may do to counts."""
+"""Where the phases of the samples are: volume fractions, (phase, y, x); and faults of detectors."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -61,7 +62,7 @@ def layers(side: int, seed: int) -> np.ndarray:
     """Five layers, one beside the other."""
     x = np.arange(side)
     edges = np.array([0, 20, 30, 38, 48, 64]) * side / 64
-    inside = [((x >= a) & (x < b)).astype(float) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    inside = [((x >= a) & (x < b)).astype(float) for a, b in itertools.pairwise(edges)]
     profile = gaussian_filter(np.stack(inside), (0, 0.7))
     return np.repeat((profile / profile.sum(axis=0))[:, None, :], side, axis=1)
 

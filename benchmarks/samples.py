@@ -1,28 +1,17 @@
-"""Samples that are not the mantle, and what they would look like: cubes whose truth is known."""
+"""Samples that are not the mantle: what they are made of, and how they are measured."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import espm_truth
 import numpy as np
 import sample_maps as maps
-import xarray as xr
 
-import edxdask
 from edxdask import schema
-from edxdask.physics.spectrum import phase_intensity
 
 Atoms = Mapping[str, float]
-CHANNEL_KEV, PIXEL_NM = 0.01, 2.0
-LOWEST_KEV = 0.03  # below it the tables of emission say nothing
-RIGHT_DEGREES, OF_KNOWN_MAPS = (
-    1.5,
-    2.0,
-)  # angle that is right: below either, or below this many times known maps'
-ROUNDS = 60  # of the fit with known maps
+CHANNEL_KEV = 0.01
 
 
 @dataclass(frozen=True)
@@ -84,112 +73,6 @@ class Sample:
             schema.THICKNESS: self.thickness_nm,
             schema.DENSITY: float(fractions @ densities / fractions.sum()),
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A measurement of a sample, and its truth.
-
-    Attributes
-    ----------
-    cube : counts
-    spectra : (phase, energy), each sums to 1
-    limits : (phase,) degrees that a found spectrum may be off
-    by_espm : whether espm computed the spectra
-    """
-
-    cube: xr.Dataset
-    spectra: np.ndarray
-    limits: np.ndarray
-    by_espm: bool
-
-
-def make(sample: Sample, seed: int, espm_python: str | None) -> Made:
-    """Draw the counts of a sample."""
-    by_espm = sample.by_espm and espm_python is not None
-    own = _own_spectra(sample)
-    yields = own.sum(axis=1)
-    spectra = _espm_spectra(sample.name, str(espm_python)) if by_espm else own / yields[:, None]
-    amounts = sample.maps(sample.side, seed) * (1.0 if sample.even else yields[:, None, None])
-    amounts *= sample.counts / amounts.sum(axis=0).mean()
-    rng = np.random.default_rng(1000 + seed)
-    counts = rng.poisson(np.einsum("kyx,ke->yxe", amounts, spectra))
-    known = angles(_with_known_maps(counts, amounts, spectra), spectra).diagonal()
-    if sample.spoil is not None:
-        counts = sample.spoil(counts, sample.energy, rng)
-    cube = _cube(sample, counts)
-    limits = np.maximum(RIGHT_DEGREES, OF_KNOWN_MAPS * known)
-    if by_espm:
-        photons = amounts.sum(axis=(1, 2))
-        limits = np.maximum(limits, OF_KNOWN_MAPS * _of_pure_phases(sample, spectra, photons))
-    return Made(cube, spectra, limits, by_espm)
-
-
-def angles(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Degrees between spectra, (found, true).
-
-    Examples
-    --------
-    >>> angles(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 2.0]])).tolist()
-    [[0.0, 90.0]]
-    """
-    lengths = np.linalg.norm(found, axis=1)[:, None] * np.linalg.norm(true, axis=1)[None]
-    return np.degrees(np.arccos(np.clip(found @ true.T / np.maximum(lengths, 1e-300), -1, 1)))
-
-
-def _cube(sample: Sample, counts: np.ndarray) -> xr.Dataset:
-    return edxdask.from_array(
-        counts.astype(np.uint16),
-        energy_offset=sample.first_kev,
-        energy_scale=CHANNEL_KEV,
-        pixel_size=PIXEL_NM,
-        attrs=sample.attrs,
-    )
-
-
-def _own_spectra(sample: Sample) -> np.ndarray:
-    """Photons per electron, (phase, energy), of our own tables."""
-    spectra = np.zeros((len(sample.phases), sample.channels))
-    computed = sample.energy > LOWEST_KEV
-    for row, (name, atoms) in enumerate(sample.phases.items()):
-        spectra[row, computed] = phase_intensity(
-            atoms,
-            sample.energy[computed],
-            beam_energy=sample.beam_kev,
-            thickness_nm=sample.thickness_nm,
-            density_g_cm3=sample.density[name],
-        )
-    return spectra
-
-
-@functools.cache
-def _espm_spectra(name: str, python: str) -> np.ndarray:
-    sample = BY_NAME[name]
-    blank = _cube(sample, np.zeros((1, 1, sample.channels)))
-    own = _own_spectra(sample).sum(axis=0)
-    return espm_truth.spectra(blank, sample.phases, [sample.density[n] for n in sample.phases], own, python)
-
-
-def _with_known_maps(counts: np.ndarray, amounts: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Spectra that the likelihood gives where the maps are known, begun at the truth."""
-    flat, maps_of = counts.reshape(-1, counts.shape[-1]), amounts.reshape(len(amounts), -1)
-    spectra = true.copy()
-    for _ in range(ROUNDS):
-        ratio = flat / np.maximum(maps_of.T @ spectra, 1e-12)
-        spectra *= (maps_of @ ratio) / np.maximum(maps_of.sum(axis=1)[:, None], 1e-12)
-    return spectra
-
-
-def _of_pure_phases(sample: Sample, spectra: np.ndarray, photons: np.ndarray) -> np.ndarray:
-    """Angles of a guided fit to each phase alone: what other tables of emission cost, with known maps."""
-    off = np.zeros(len(spectra))
-    for row, atoms in enumerate(sample.phases.values()):
-        mean = np.broadcast_to(spectra[row] * photons[row] / 16, (4, 4, spectra.shape[1]))
-        pure = _cube(sample, np.random.default_rng(row).poisson(mean))
-        elements = [name for name in atoms if name in sample.elements]
-        found = edxdask.psnmf(pure, phases=1, elements=elements, bin=1, smooth=0.0, progress=False)
-        off[row] = angles(found[schema.SPECTRUM].values, spectra[[row]])[0, 0]
-    return off
 
 
 BRIDGMANITE = {"Mg": 18.5, "Si": 18.2, "Al": 1.5, "Ca": 1.0, "Fe": 1.0, "O": 60.0}
@@ -358,6 +241,49 @@ SAMPLES = (
         absent={"Si": "O"},
         even=True,
         by_espm=True,
+    ),
+    Sample(
+        "half_precipitates",  # flat tops that are not pure: only knowledge of the sample can decide
+        {"gamma": GAMMA, "gamma_prime": GAMMA_PRIME},
+        maps.half_as_thick,
+        {"gamma": 8.5, "gamma_prime": 8.1},
+        absent={"gamma_prime": "Cr"},
+    ),
+    Sample(
+        "spinel",  # one phase is, atom for atom, the sum of the two others
+        {"MgO": {"Mg": 1, "O": 1}, "MgAl2O4": {"Mg": 1, "Al": 2, "O": 4}, "Al2O3": ALUMINA},
+        maps.bands_between,
+        {"MgO": 3.6, "MgAl2O4": 3.6, "Al2O3": 3.9},
+    ),
+    Sample(
+        "overlaps",  # S K, Mo L and Pb M are one peak
+        {"MoS2": {"Mo": 1, "S": 2}, "PbS": {"Pb": 1, "S": 1}, "BaTiO3": {"Ba": 1, "Ti": 1, "O": 3}},
+        maps.wide_map,
+        {"MoS2": 5.1, "PbS": 7.6, "BaTiO3": 6.0},
+        by_espm=True,
+    ),
+    Sample(
+        "small_grain",  # one phase of a dozen pixels
+        {"Brg": BRIDGMANITE, "Fp": FERROPERICLASE, "Pt": {"Pt": 1}},
+        maps.one_small_grain,
+        {"Brg": 4.5, "Fp": 4.5, "Pt": 21.4},
+    ),
+    Sample(
+        "wedge",  # from 8 to 230 counts per pixel
+        {"SrTiO3": {"Sr": 1, "Ti": 1, "O": 3}, "TiO2": {"Ti": 1, "O": 2}},
+        maps.wedge,
+        {"SrTiO3": 5.1, "TiO2": 4.2},
+        absent={"TiO2": "Sr"},
+        by_espm=True,
+    ),
+    Sample(
+        "alike",  # two feldspars: one atom in eight differs much, in lines that are close
+        {
+            "albite": {"Na": 1, "Al": 1, "Si": 3, "O": 8},
+            "anorthite_20": {"Na": 0.8, "Ca": 0.2, "Al": 1.2, "Si": 2.8, "O": 8},
+        },
+        maps.large_grains,
+        {"albite": 2.6, "anorthite_20": 2.65},
     ),
 )  # fmt: skip
 BY_NAME = {sample.name: sample for sample in SAMPLES}
