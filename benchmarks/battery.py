@@ -91,8 +91,6 @@ class Report:
     def __init__(self, findings: Path | None) -> None:
         self.cases: list[Case] = []
         self.findings = findings
-        if findings is not None:
-            findings.write_text("# Wrong and silent, and crashes\n\n")
 
     def add(self, case: Case, seconds: float) -> None:
         """Print a case as soon as it is known."""
@@ -180,7 +178,9 @@ def arguments() -> argparse.Namespace:
         help="python of an environment with espm, which computes the spectra of half of the samples: "
         f"{peers.ESPM_ENVIRONMENT}; PATH is then ENV/bin/python",
     )
-    parser.add_argument("--findings", type=Path, metavar="FILE", help="where what is wrong is described")
+    parser.add_argument(
+        "--findings", type=Path, metavar="FILE", help="to which what is silent or crashes is added"
+    )
     parser.add_argument("--tiny", action="store_true", help="a few small samples, no limits")
     return parser.parse_args()
 

@@ -47,21 +47,22 @@ def judge(result: xr.Dataset, sample: Sample, made: Made, *, hinted: bool) -> Ju
     seen = made.cube[schema.ENERGY].values >= result.attrs.get(schema.LOWEST_ENERGY, -np.inf)
     off = angles(result[schema.SPECTRUM].values[:, seen], made.spectra[:, seen])
     pairs = {int(true): int(row) for row, true in zip(*linear_sum_assignment(off), strict=True)}
+    limits = made.guided_limits if schema.COMPOSITION in result else made.limits
     figures, wrong, silent = [], [], False
     for true, name in enumerate(names):
         row = pairs.get(true)
         if row is None:
             figures.append(f"{name} none")
             continue
-        lenient = f" (of {made.limits[true]:.1f})" if made.limits[true] > RIGHT_DEGREES else ""
+        lenient = f" (of {limits[true]:.1f})" if limits[true] > RIGHT_DEGREES else ""
         figures.append(f"{name} {off[row, true]:.2f}{lenient}")
         misplaced = hinted and name in sample.absent and labels[row] != name
-        if off[row, true] <= made.limits[true] and not misplaced:
+        if off[row, true] <= limits[true] and not misplaced:
             continue
         said = is_open(warnings, labels[row]) and (
             _holds_composition(result, row, sample.phases[name])
             if schema.COMPOSITION in result and not made.by_espm
-            else _least_angle(result, row, made.spectra[true], seen) <= made.limits[true]
+            else _least_angle(result, row, made.spectra[true], seen) <= limits[true]
         )
         silent |= not (any(text.startswith(f"{name}: ") for text in warnings) if misplaced else said)
         wrong.append(_described(result, row, name, sample.phases[name], warnings))
