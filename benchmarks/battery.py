@@ -36,7 +36,8 @@ import peers
 import xarray as xr
 from judge import CRASH, RIGHT, SAID, SILENT, VERDICTS, Judgement, judge
 from real_crops import MOST_CHI2, Crop, chi2_of_parts, crops, data_folder, judge_crop
-from samples import BY_NAME, Sample, make
+from sample_truth import make
+from samples import BY_NAME, Sample
 
 from edxdask import psnmf
 
