@@ -64,10 +64,11 @@ def judge(result: xr.Dataset, sample: Sample, made: Made, *, hinted: bool) -> Ju
             if schema.COMPOSITION in result and not made.by_espm
             else _least_angle(result, row, made.spectra[true], seen) <= limits[true]
         )
-        silent |= not (any(text.startswith(f"{name}: ") for text in warnings) if misplaced else said)
+        said |= misplaced and any(text.startswith(f"{name}: ") for text in warnings)
+        silent |= not (said or (sample.distinct is not None and asks_for(warnings, sample.distinct)))
         wrong.append(_described(result, row, name, sample.phases[name], warnings))
-    if len(labels) != len(names):
-        said = any(f"phases={len(names)}" in text for text in warnings)
+    if len(labels) not in (len(names), sample.distinct):
+        said = asks_for(warnings, sample.distinct or len(names))
         silent |= not said
         wrong.append(f"{len(labels)} phases instead of {len(names)}, {'said' if said else 'not said'}")
     verdict = RIGHT if not wrong else SILENT if silent else SAID
@@ -84,6 +85,11 @@ def is_open(warnings: Sequence[str], label: str) -> bool:
     True
     """
     return any(text.startswith(f"{label}: ") and OPEN in text for text in warnings)
+
+
+def asks_for(warnings: Sequence[str], phases: int) -> bool:
+    """Say whether a warning names the number of phases to ask for, as the call would have it."""
+    return any(f"phases={phases}" in text for text in warnings)
 
 
 def counting_error(result: xr.Dataset, row: int) -> np.ndarray:

@@ -33,6 +33,7 @@ class Sample:
     by_espm : whether espm computes the spectra, where its environment is given
     even : whether all phases yield alike
     spoil : what the detector adds
+    distinct : phases that spectra can tell apart, where that is fewer than there are
     """
 
     name: str
@@ -50,6 +51,7 @@ class Sample:
     by_espm: bool = False
     even: bool = False
     spoil: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray] | None = None
+    distinct: int | None = None
 
     @property
     def elements(self) -> list[str]:
@@ -254,6 +256,7 @@ SAMPLES = (
         {"MgO": {"Mg": 1, "O": 1}, "MgAl2O4": {"Mg": 1, "Al": 2, "O": 4}, "Al2O3": ALUMINA},
         maps.bands_between,
         {"MgO": 3.6, "MgAl2O4": 3.6, "Al2O3": 3.9},
+        distinct=2,
     ),
     Sample(
         "overlaps",  # S K, Mo L and Pb M are one peak

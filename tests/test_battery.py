@@ -183,3 +183,11 @@ def test_a_real_result_is_judged_in_all_its_parts(halves):
         halves.cube, phases=2, elements=sample.elements, absent=dict(sample.absent), progress=False
     )
     assert judge(result, sample, halves, hinted=True).verdict == RIGHT
+
+
+def test_where_fewer_phases_can_be_told_apart_their_number_counts_as_said(halves):
+    sample = replace(BY_NAME["halves"], distinct=1)
+    wrong = result_of(halves, silicon=0.0, taken=0.3)
+    assert judge(wrong, sample, halves, hinted=False).verdict == SILENT
+    said = wrong.assign_attrs({schema.WARNINGS: ["phase_1 has no photons of its own: phases=1"]})
+    assert judge(said, sample, halves, hinted=False).verdict == SAID
