@@ -197,12 +197,12 @@ def absorption_text(
     change = np.abs(corrected - found)
     worth = (change > MOST_SIGMA * errors) & (change > LEAST_CHANGE * np.maximum(found, corrected))
     named = []
-    for row in np.flatnonzero(worth.any(axis=1)).tolist():
+    for row, name in enumerate(names):
+        if not worth[row].any():
+            continue
         most = int(np.argmax(np.where(worth[row], change[row], 0.0)))
         before, error, after = (100 * values[row, most] for values in (found, errors, corrected))
-        named.append(
-            f"{elements[most]} of {names[row]} ({after:.3g} at.% instead of {before:.3g} ± {error:.2g})"
-        )
+        named.append(f"{elements[most]} of {name} ({after:.3g} at.% instead of {before:.3g} ± {error:.2g})")
     if not named:
         return None
     return (

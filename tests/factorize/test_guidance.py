@@ -103,11 +103,17 @@ def test_labels_find_their_phases_where_the_first_fit_split_them_wrongly(data):
     # 71 GPa sample, at.%: Brg Mg 18.30 Si 21.12, Fp Mg 45.31 Fe 7.11, CaPv Si 18.12 Ca 21.00 at.%
     brg = float(at(phase="phase_0", element="Mg") / at(phase="phase_0", element="Si"))
     fp = float(at(phase="Fp", element="Mg") / at(phase="Fp", element="Fe"))
-    capv = float(at(phase="CaPv", element="Si") / at(phase="CaPv", element="Ca"))
     assert brg == pytest.approx(18.30 / 21.12, rel=0.05)
     assert fp == pytest.approx(45.31 / 7.11, rel=0.10)
-    assert capv == pytest.approx(18.12 / 21.00, rel=0.15)
+    # CaPv fills no pixel: how much of its silicon is the matrix's is open, and said (26 to 37 at.% by bins and seed)
+    capv = tree.sel(phase="CaPv")
+    for element, published in (("Si", 36.7), ("Ca", 42.5)):
+        one = capv.sel(element=element)
+        assert 100 * float(one.composition_low) <= published + 1
+        assert 100 * float(one.composition_high) >= published
+        assert abs(100 * float(one.composition) - published) < 100 * float(one.composition_std)
     told = " ".join(tree.attrs[schema.WARNINGS])
+    assert "CaPv: Si between" in told
     assert all(f"{element}: not listed" in told for element in ("Cu", "Ga", "Pt", "Lu", "Zr"))
 
 
