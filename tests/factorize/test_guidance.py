@@ -105,7 +105,7 @@ def test_labels_find_their_phases_where_the_first_fit_split_them_wrongly(data):
     fp = float(at(phase="Fp", element="Mg") / at(phase="Fp", element="Fe"))
     assert brg == pytest.approx(18.30 / 21.12, rel=0.05)
     assert fp == pytest.approx(45.31 / 7.11, rel=0.10)
-    # CaPv fills no pixel: how much of its silicon is the matrix's is open, and said (26 to 37 at.% by bins and seed)
+    # CaPv fills no pixel: how much of its silicon is the matrix's is open, and said (26 to 37 at.%, by bins)
     capv = tree.sel(phase="CaPv")
     for element, published in (("Si", 36.7), ("Ca", 42.5)):
         one = capv.sel(element=element)
