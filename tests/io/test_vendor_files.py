@@ -42,6 +42,8 @@ REFUSED = {
     ".map": "it holds an element map: give the .pts file or the .asw project",
     "Test SI 16x16 ReducedData 215 kx.emd": "the file was pruned: .* Export it again from the original",
 }
+# The slowest one; jeol/rawdata.ASW, read by the same decoder, stays among the quick ones.
+LARGEST = ("jeol/Sample/00_View000/View000_0000006.pts",)
 
 
 def reason_of(name):
@@ -122,7 +124,12 @@ def unpacked(data, tmp_path):
     return unpack
 
 
-@pytest.mark.parametrize("name", [n for n in listed() if reason_of(n) is None] or ["absent"])
+def _to_compare():
+    names = [n for n in listed() if reason_of(n) is None] or ["absent"]
+    return [pytest.param(n, marks=pytest.mark.slow if n in LARGEST else ()) for n in names]
+
+
+@pytest.mark.parametrize("name", _to_compare())
 def test_a_real_file_ingests_to_rosettasciios_counts(unpacked, tmp_path, name):
     path = unpacked(name)
     store = ingest(path, tmp_path / "out.zarr")

@@ -169,10 +169,13 @@ def _error_at_five(axis):
     ("name", "lines", "elements"),
     [
         ("test_TEM.bcf", ["Si_Ka", "Ti_Ka"], ["N", "O", "Si", "Ti", "Pd"]),
-        ("jeol/rawdata.ASW", ["S_Ka", "Fe_Ka"], ["C", "O", "Si", "S", "Ca", "Cr", "Fe", "Cu", "Au"]),
+        pytest.param(
+            "jeol/rawdata.ASW", ["S_Ka", "Fe_Ka"], ["C", "O", "Si", "S", "Ca", "Cr", "Fe", "Cu", "Au"],
+            marks=pytest.mark.slow,
+        ),
         ("bcf_v2_50x50px.bcf", ["Al_Ka", "Cu_Ka"], ["C", "O", "Al", "Cu", "Ag"]),  # 20 keV
     ],
-)
+)  # fmt: skip
 def test_axes_of_real_maps_agree_whoever_finds_them(data, tmp_path, name, lines, elements):
     """Within 3 eV at 5 keV, though their soft lines are 5 to 40 eV from where hard ones predict them."""
     edxdask.ingest(data / "vendor" / name, tmp_path / "map.zarr")
