@@ -226,7 +226,8 @@ def _flat_top(sums: DepthSums, spectra: np.ndarray, row: int) -> np.ndarray | No
     there at most 0.85 of its top.
     """
     counts, pixels = sums.counts[DEEP:].sum(axis=0), int(sums.pixels[DEEP:].sum())
-    if min(pixels, sums.pixels[SECOND]) < FEWEST_PIXELS:
+    # of small grains, most pixels are near the edge, and nothing can be said of their middle
+    if sums.pixels[SECOND] < FEWEST_PIXELS or pixels < sums.pixels[SECOND]:
         return None
     top, lower = _mixture(counts, spectra), _mixture(sums.counts[SECOND], spectra)
     error = np.hypot(
