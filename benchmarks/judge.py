@@ -17,7 +17,7 @@ from edxdask import schema
 
 RIGHT, SAID, SILENT, CRASH = "right", "wrong but said", "WRONG AND SILENT", "CRASH"
 VERDICTS = (RIGHT, SAID, SILENT, CRASH)
-OPEN = "would explain the counts as well"  # what every warning about other solutions contains
+OPEN = "would explain the counts equally well"  # what every warning about other solutions contains
 MAJOR = 0.1  # atomic fraction of elements whose range must hold the truth
 COUNTING_ERRORS = 2.0  # by which a range may miss it
 
@@ -81,7 +81,7 @@ def is_open(warnings: Sequence[str], label: str) -> bool:
 
     Examples
     --------
-    >>> is_open(["Fp: Mg between 40 and 60 at.% would explain the counts as well."], "Fp")
+    >>> is_open(["Fp: Mg between 40 and 60 at.% would explain the counts equally well."], "Fp")
     True
     """
     return any(text.startswith(f"{label}: ") and OPEN in text for text in warnings)

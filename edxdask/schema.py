@@ -86,11 +86,9 @@ _VARIABLES = (
         "f",
         "1",
         "keep",
-        "least that fits the counts as well",
+        "least that fits the counts equally well",
     ),
-    Variable(
-        COMPOSITION_HIGH, (PHASE, ELEMENT), False, "f", "1", "keep", "largest fraction that fits as well"
-    ),
+    Variable(COMPOSITION_HIGH, (PHASE, ELEMENT), False, "f", "1", "keep", "largest that fits equally well"),
     Variable(
         COMPOSITION_SPREAD,
         (PHASE, ELEMENT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -30,7 +31,7 @@ class Region(Protocol):
         ...
 
 
-class _Shape:
+class _Shape(ABC):
     """A region given by the positions of pixels; subclasses say which positions are inside."""
 
     @overload
@@ -56,9 +57,9 @@ class _Shape:
         coords = {d: data[d] for d in (Y, X) if d in data.coords}
         return xr.DataArray(self._inside(y, x), dims=(Y, X), coords=coords, name=MASK)
 
+    @abstractmethod
     def _inside(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Boolean (y, x) from a column and a row of positions in nm."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def openness_figure(result: Data) -> Figure:
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_title(str(name), loc="left", fontsize=NORMAL)
     axes[-1].set_xlim(0, 100)
-    axes[-1].set_xlabel("at.%: found (dots), and what explains the counts as well (bars)")
+    axes[-1].set_xlabel("at.%: found (dots), and what explains the counts equally well (bars)")
     return figure
 
 

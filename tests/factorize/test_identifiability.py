@@ -71,7 +71,7 @@ def test_a_guided_result_says_its_ranges_and_its_error_holds_them():
     # the matrix is pure in many pixels, the precipitates never are
     assert found.stability.values[0] > 0.98
     assert found.stability.values[1:].max() < 0.97
-    open_ones = [text for text in found.attrs["warnings"] if "would explain the counts as well" in text]
+    open_ones = [text for text in found.attrs["warnings"] if "would explain the counts equally well" in text]
     assert {text.split(":")[0] for text in open_ones} == {"phase_1", "phase_2"}
     assert bool((found.composition_std >= found.composition_spread).all())
     frame = found.edx.identifiability()
@@ -88,7 +88,7 @@ def test_what_the_user_knows_closes_the_ranges():
     )  # fmt: skip
     width = (known.composition_high - known.composition_low).sel(phase="Fp")
     assert float(width.max()) < 0.02
-    assert not [t for t in known.attrs.get("warnings", []) if t.startswith("Fp: ") and "as well" in t]
+    assert not [t for t in known.attrs.get("warnings", []) if t.startswith("Fp: ") and "equally well" in t]
 
 
 def test_without_elements_the_table_says_what_of_other_phases_may_be_less_or_more():

@@ -31,25 +31,33 @@ def placed(
     have given the silicon of a matrix to a separate phase. Every assignment is tried from each of the fits.
     """
     mean = guide.mean_model()
-    tried: list[tuple[dict[str | int, int], Phases]] = []
-    for now in fits:
+    tried: list[tuple[int, dict[str | int, int]]] = []
+    scores, purities = [], []
+
+    def trial(start: int, at: dict[str | int, int]) -> Phases:
+        now = fits[start]
         weights = mean.weights_of(now.spectra)
-        composition = mean.composition(weights)
-        placements = guide.placements(len(now.spectra)) or [guide.places(composition)]
-        if placements == [{}]:
-            return {}, now
         # what the first fit removed from a phase may have to come back
         begun = (1 - RETURNED) * weights + RETURNED * weights.mean(axis=0)
-        for at in placements:
-            trial = fitted(now, guide.model(composition, at), _within(guide, at, begun))
-            tried.append((at, trial))
-    scores = np.array([_score(trial) for _, trial in tried])
-    return tried[simplest(scores, np.array([purity_of(trial.abundance) for _, trial in tried]))]
+        return fitted(now, guide.model(mean.composition(weights), at), _within(guide, at, begun))
+
+    for start, now in enumerate(fits):
+        placements = guide.placements(len(now.spectra))
+        if placements == [{}]:
+            return {}, now
+        for at in placements or [guide.places(mean.composition(mean.weights_of(now.spectra)))]:
+            made = trial(start, at)
+            tried.append((start, at))
+            scores.append(_score(made))
+            purities.append(purity_of(made.abundance))
+    chosen = tried[simplest(np.array(scores), np.array(purities))]
+    # made again rather than kept: there may be dozens, each as large as the map where bins are single pixels
+    return chosen[1], made if chosen == tried[-1] else trial(*chosen)
 
 
 def _score(found: Phases) -> float:
     """Log-likelihood per photon, less the log-sparsity that the fit had."""
-    penalty = SPARSITY * float(np.log1p(found.abundance.astype(np.float64) / SOFT_COUNTS).sum())
+    penalty = SPARSITY * float(np.log1p(found.abundance / SOFT_COUNTS).sum(dtype=np.float64))
     return -(float(found.objectives[-1]) + penalty) / float(found.abundance.sum(dtype=np.float64))
 
 

@@ -1,1 +1,1 @@
-"""What the counts leave open: solutions that explain them as well, and how far these are apart."""
+"""What the counts leave open: solutions that explain them equally well, and how far these are apart."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 FEWEST_PHOTONS, LEAST_PART = 100.0, 1e-4  # of all photons
 ALIKE = 1.0  # degrees between two spectra
@@ -43,4 +46,7 @@ def phases_that_are_none(
                 angle = angles[row, same[0]]
                 faults[row] = f"{name}: its spectrum is that of {names[same[0]]} ({angle:.2g} degrees apart)"
     fewer = max(1, len(names) - len(faults))
-    return [f"{text}. Ask for fewer phases: phases={fewer}" for text in faults.values()]
+    texts = [f"{text}. Ask for fewer phases: phases={fewer}" for text in faults.values()]
+    for text in texts:
+        logger.warning("%s", text)
+    return texts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
-from edxdask.factorize.identifiability.exchange import GroupFit
+from edxdask.factorize.identifiability.exchange import GroupFit, in_windows
 from edxdask.factorize.iteration.grouped import TINY, Groups
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 
@@ -19,7 +19,6 @@ SIGMAS = 2.0  # by which a weight may be below zero
 # of the brightness of what lies on a film; part of the film that the spectrum must have room for
 THIN, MOST_OF_FILM = 0.5, 0.6
 LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
-WINDOW = 10  # channels of a free spectrum whose sum is such a weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +153,8 @@ def _weights(
     """Find what cannot be below zero, (k, any), and the error of each if all else were known."""
     expected = np.maximum(fit.abundance @ spectra, LEAST_EXPECTED)
     if model is None:
-        edges = np.arange(0, spectra.shape[1], WINDOW)
-        own = np.add.reduceat(spectra, edges, axis=1)
-        information = (fit.abundance**2).T @ (1 / np.add.reduceat(expected, edges, axis=1))
+        own = in_windows(spectra)
+        information = (fit.abundance**2).T @ (1 / in_windows(expected))
     else:
         own = weights
         columns = np.broadcast_to(model.columns, (len(weights), *model.columns.shape[1:]))

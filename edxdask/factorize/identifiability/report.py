@@ -19,13 +19,11 @@ from edxdask.results.collections import Data, shared_part, with_shared
 logger = logging.getLogger(__name__)
 
 WIDE, MAJOR = 0.1, 0.1  # width of a range, relative to its upper end, that is said; of elements above this
-FAR, SAID = (
-    0.015,
-    0.01,
-)  # part of a free spectrum's photons that another solution has elsewhere; of another phase that is said
+FAR = 0.015  # part of a free spectrum's photons that another solution has elsewhere, from which it is said
+SAID = 0.01  # of another phase per photon: less is not named
 MOST_NAMED, MOST_OTHERS = 3, 2  # elements, and other phases, in a warning
 KNOW_MORE = "Elements narrow this down: name those of the sample with elements"
-ADVICE = "If you know an element that it does not hold, or its composition, say so: absent, compositions"
+ADVICE = "If you know an element that it does not hold, or its composition, say so (absent, compositions)"
 
 
 def with_ranges(found: Phases, model: ElementalSpectra | None, weights: np.ndarray, groups: Groups) -> Phases:
@@ -104,7 +102,7 @@ def _of_elements(names: Sequence[str], elements: Sequence[str], found: Phases) -
             f"{elements[at]} between {100 * low[at]:.3g} and {100 * high[at]:.3g} at.%"
             for at in sorted(wide, key=lambda at: -width[at])[:MOST_NAMED]
         ]
-        texts.append(f"{name}: {', '.join(said)} would explain the counts as well. {ADVICE}")
+        texts.append(f"{name}: {', '.join(said)} would explain the counts equally well. {ADVICE}")
     return texts
 
 
@@ -124,5 +122,5 @@ def _of_spectra(names: Sequence[str], found: Phases) -> list[str]:
             if freedom[at] > SAID
         ]
         said = f"{name}: its spectrum, with {', or with '.join(parts)} per photon,"
-        texts.append(f"{said} would explain the counts as well. {KNOW_MORE}")
+        texts.append(f"{said} would explain the counts equally well. {KNOW_MORE}")
     return texts

@@ -25,7 +25,7 @@ class Phases:
     owners : (k,) which label of the guide each phase has, -1 none; None without elements
     composition, composition_std : (k, elements); None without elements
     flat_tops : phases whose spectrum is the mixture at the flat top of their map; None where nobody looked
-    composition_low, composition_high : (k, elements) that explain the counts as well; None without elements
+    composition_low, composition_high : (k, elements) that fit equally well; None without elements
     least, most : (k, k) of each other phase that may be taken away from a phase, or added; None if not known
     distance : (k,) largest part of its photons that another solution has in other channels
     """

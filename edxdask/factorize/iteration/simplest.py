@@ -55,7 +55,9 @@ def simplest(scores: np.ndarray, purities: np.ndarray, *, ahead: float = PURER) 
 
 
 def is_simpler(scores: tuple[float, float], purities: tuple[float, float]) -> bool:
-    """Say whether the second solution replaces the first: it is better and purer, or as good and much purer.
+    """Say whether the second solution replaces the first one.
+
+    It does if it is clearly better, or better and purer, or as good and much purer.
 
     Examples
     --------

@@ -41,8 +41,8 @@ FILL = 1e-4
 
 
 def bin_bytes(phases: int) -> int:
-    """Bytes of state per bin of a fit: abundances, those before, and gathered ones."""
-    return 4 * phases * SINGLE.itemsize
+    """Bytes of state per bin of a fit: abundances, those before, and gathered ones of two starts."""
+    return 6 * phases * SINGLE.itemsize
 
 
 @dataclass(frozen=True, eq=False)

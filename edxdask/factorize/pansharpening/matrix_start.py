@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
+from edxdask.factorize.identifiability.exchange import in_windows
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.factorize.spectra.model import StartingModel
 
+MOST_BINS = 10_000  # that are looked at: of more, every second, third, …
 MOST_TRIED = 1500  # bins that may be the middle of the matrix
 WITHIN = 0.9  # of the bins of one composition count as such
 OWN_SPREAD = 0.1  # of the spread of all bins: how much the composition of one phase may vary
@@ -27,7 +29,6 @@ NARROW = 0.9  # cosine of the angle within which bins lie in one direction
 FAR, FURTHEST = 0.9, 0.8  # part of a direction's photons below its far end; of that end
 MOST_OUT = 20.0  # times the distance to the far end
 PRESENT = 0.01  # of the matrix's spectrum: a weight below this says nothing
-WINDOW = 10  # channels summed, where spectra are free
 LEFT = 1e-3  # of a bin's photons: least abundance, which the rounds can still raise
 TINY = 1e-30
 
@@ -113,10 +114,11 @@ class _Cloud:
 
 def from_matrix(found: Phases, model: StartingModel) -> Phases | None:
     """Find the start that lies around the commonest composition of a fit; None where bins are all alike."""
-    spectra, abundance = found.spectra.astype(np.float64), found.abundance.astype(np.float64)
-    if len(spectra) < 2 or not abundance.any():
+    spectra = found.spectra.astype(np.float64)
+    some = found.abundance[:: -(-len(found.abundance) // MOST_BINS)].astype(np.float64)
+    if len(spectra) < 2 or not some.any():
         return None
-    cloud = _Cloud.of(spectra, abundance)
+    cloud = _Cloud.of(spectra, some)
     members = cloud.commonest()
     if not members.any():
         return None
@@ -136,17 +138,17 @@ def from_matrix(found: Phases, model: StartingModel) -> Phases | None:
     turn = np.stack([matrix, *(matrix + _reach(weights, matrix, end) * (end - matrix) for end in ends)])
     if np.linalg.cond(turn) > 1e6:
         return None
-    counts = abundance.sum(axis=1, keepdims=True)
-    turned = np.maximum(abundance @ np.linalg.inv(turn), LEFT * counts)
-    return Phases(np.maximum(turn @ spectra, 0.0), turned.astype(found.abundance.dtype), found.objectives)
+    single = found.abundance.dtype  # as large as the map, where bins are single pixels
+    turned = found.abundance @ np.linalg.inv(turn).astype(single)
+    np.maximum(turned, LEFT * found.abundance.sum(axis=1, keepdims=True), out=turned)
+    return Phases(np.maximum(turn @ spectra, 0.0), turned, found.objectives)
 
 
 def _weights(spectra: np.ndarray, model: StartingModel) -> np.ndarray:
     """Find what cannot be below zero, (k, any): weights of elements, or counts in windows of channels."""
     if isinstance(model, ElementalSpectra):
         return model.weights_of(spectra)
-    edges = np.arange(0, spectra.shape[1], WINDOW)
-    return np.add.reduceat(spectra, edges, axis=1)
+    return in_windows(spectra)
 
 
 def _reach(weights: np.ndarray, matrix: np.ndarray, end: np.ndarray) -> float:
