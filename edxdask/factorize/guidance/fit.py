@@ -49,11 +49,13 @@ class SettlingFits:
     trial : while labels are placed
     rounds : with separate columns for each phase
     times : how often columns are made again
+    progress : reports the trials, where these do not report themselves
     """
 
     trial: GuidedFit
     rounds: GuidedFit
     times: int
+    progress: ProgressHook | None = None
 
 
 def settle(
@@ -71,9 +73,9 @@ def settle(
     single = np.dtype(np.float32)
 
     def trial(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
-        loop = Loop(problem.executor, "which phase is which", WARM_UP, progress)
+        loop = Loop(problem.executor, "which phase is which", WARM_UP)
         found = factorize(start, model, weights, loop, accelerate=False, dtype=single)
-        loop = Loop(problem.executor, "which phase is which", TRIAL, progress)
+        loop = Loop(problem.executor, "which phase is which", TRIAL)
         return factorize(
             found.abundance, model, model.start(found.spectra), loop,
             accelerate=False, dtype=single, sparsity=SPARSITY,
@@ -83,7 +85,7 @@ def settle(
         loop = Loop(problem.executor, "physics", StopRule(SETTLE_ITERATIONS, 0.0), progress)
         return factorize(start, model, weights, loop, accelerate=False, dtype=single, sparsity=SPARSITY)
 
-    return _settled(problem, fits, guide, wanted, SettlingFits(trial, rounds, SETTLE_ROUNDS))
+    return _settled(problem, fits, guide, wanted, SettlingFits(trial, rounds, SETTLE_ROUNDS, progress))
 
 
 def physical_phases(
@@ -153,7 +155,8 @@ def _settled(
         found = fit(start, model, model.start(model.spectra(weights)))
         return Phases(found.spectra, gather_abundance(found.abundance), found.objectives)
 
-    places, now = placed(guide, [now, *fits[1:]], lambda start, *made: fitted(start, how.trial, *made))
+    starts = [now, *fits[1:]]
+    places, now = placed(guide, starts, lambda start, *made: fitted(start, how.trial, *made), how.progress)
     now = purified(now, [row for row in range(len(now.spectra)) if row not in places.values()])
     now = parted(now, guide, places)
     weights = model.weights_of(now.spectra)

@@ -16,6 +16,7 @@ from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.simplest import purity_of, simplest
 from edxdask.factorize.iteration.sweep_step import SOFT_COUNTS, SPARSITY
 from edxdask.factorize.spectra.elemental import ElementalSpectra
+from edxdask.progress import Progress, ProgressHook
 
 RETURNED = 0.1  # of the mean spectrum in each, where it is not known yet which phase is which
 PUREST, PRESENT_COUNTS = 0.1, 1e-3  # fraction of the bins that count as the matrix alone; of a count
@@ -23,7 +24,10 @@ RICH, MOST_OUT = 0.5, 0.9  # of its largest fraction, bins rich in a phase; part
 
 
 def placed(
-    guide: Guide, fits: Sequence[Phases], fitted: Callable[[Phases, ElementalSpectra, np.ndarray], Phases]
+    guide: Guide,
+    fits: Sequence[Phases],
+    fitted: Callable[[Phases, ElementalSpectra, np.ndarray], Phases],
+    progress: ProgressHook | None = None,
 ) -> tuple[dict[str | int, int], Phases]:
     """Find the phase of each label: where what the labels rule out costs the least likelihood or purity.
 
@@ -45,11 +49,14 @@ def placed(
         placements = guide.placements(len(now.spectra))
         if placements == [{}]:
             return {}, now
-        for at in placements or [guide.places(mean.composition(mean.weights_of(now.spectra)))]:
+        to_try = placements or [guide.places(mean.composition(mean.weights_of(now.spectra)))]
+        for at in to_try:
             made = trial(start, at)
             tried.append((start, at))
             scores.append(_score(made))
             purities.append(purity_of(made.abundance))
+            if progress:
+                progress(Progress("which phase is which", len(tried), len(fits) * len(to_try), "trial"))
     chosen = tried[simplest(np.array(scores), np.array(purities))]
     # made again rather than kept: there may be dozens, each as large as the map where bins are single pixels
     return chosen[1], made if chosen == tried[-1] else trial(*chosen)
