@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from edxdask.factorize.iteration.grouped import TINY, Groups
+from edxdask.factorize.iteration.grouped import TINY, Groups, most_likely_abundance
 
 LOSS = 2.0  # of log-likelihood that makes no difference
 MOST = 1e3  # of another phase, per photon of this one
@@ -45,11 +45,7 @@ class GroupFit:
     def of(cls, groups: Groups, spectra: np.ndarray) -> GroupFit:
         """Fit the abundances of groups to given spectra, (k, E)."""
         counts = groups.counts.astype(np.float64)
-        total = counts.sum(axis=1, keepdims=True)
-        abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
-        abundance = np.maximum(abundance, 1e-9 * total)
-        for _ in range(ROUNDS):
-            abundance = abundance * ((counts / np.maximum(abundance @ spectra, 1e-12)) @ spectra.T)
+        abundance = most_likely_abundance(groups, spectra, ROUNDS)
         expected = np.maximum(abundance @ spectra, 1e-9)
         information = np.stack([(spectra / row) @ spectra.T for row in expected])
         covariance = np.linalg.pinv(information, hermitian=True)

@@ -11,6 +11,7 @@ from edxdask.factorize.spectra.model import SpectraModel
 from edxdask.photons import for_sweeps, from_dense, kl_sweep
 
 ITERATIONS = 200
+LEAST_FRACTION, LEAST_EXPECTED = 1e-9, 1e-12  # of a group that a phase starts with; counts
 TINY = np.finfo(np.float64).tiny
 
 
@@ -28,6 +29,17 @@ class Groups:
     counts: np.ndarray
     abundance: np.ndarray
     pixels: np.ndarray
+
+
+def most_likely_abundance(groups: Groups, spectra: np.ndarray, rounds: int) -> np.ndarray:
+    """Fit the abundances of groups, (groups, k), to spectra (k, E) that stay as they are."""
+    counts = groups.counts.astype(np.float64)
+    total = counts.sum(axis=1, keepdims=True)
+    abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
+    abundance = np.maximum(abundance, LEAST_FRACTION * total)
+    for _ in range(rounds):
+        abundance = abundance * ((counts / np.maximum(abundance @ spectra, LEAST_EXPECTED)) @ spectra.T)
+    return abundance
 
 
 def fit_groups(

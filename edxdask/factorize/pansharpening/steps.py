@@ -22,7 +22,7 @@ from edxdask.engine.states import PixelStates
 from edxdask.factorize.guidance.fit import fit_similar, settle
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.identifiability.report import with_ranges
-from edxdask.factorize.iteration.grouped import fit_groups
+from edxdask.factorize.iteration.grouped import fit_groups, most_likely_abundance
 from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
 from edxdask.factorize.iteration.sweep_step import SPARSITY
 from edxdask.factorize.pansharpening.binned_fit import (
@@ -54,6 +54,7 @@ from edxdask.progress import ProgressHook
 
 Closure = Literal["counts", "thickness"]
 FIRST_ROUNDS, FIRST_TOLERANCE = 20, 1e-4  # of the maps that only sort pixels
+ABUNDANCE_ROUNDS = 300  # of groups, once the spectrum of a flat top has changed
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
 
 
@@ -187,12 +188,17 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
         maps = maps_of_all_pixels(run, fit, smoother, first=True)
         turn = mixtures_at_flat_tops(maps.abundance, fit.found.spectra, _unnamed(fit.found))
         groups = gather_similar(maps.abundance, len(fit.found.spectra))
-        groups = replace(groups, abundance=turned(groups.abundance, turn))
+        spectra = (turn @ fit.found.spectra).astype(fit.found.spectra.dtype)
+        flat = np.flatnonzero((turn != np.eye(len(turn))).any(axis=1))
+        if flat.size:
+            # exact ones: what is left of another phase would be taken away from the spectrum again
+            groups = replace(groups, abundance=turned(groups.abundance, turn))
+            groups = replace(groups, abundance=most_likely_abundance(groups, spectra, ABUNDANCE_ROUNDS))
         found = replace(
             fit.found,
-            spectra=(turn @ fit.found.spectra).astype(fit.found.spectra.dtype),
+            spectra=spectra,
             abundance=turned(fit.found.abundance, turn),
-            flat_tops=np.flatnonzero((turn != np.eye(len(turn))).any(axis=1)),
+            flat_tops=flat,
         )
         if run.guide is not None:
             return fit_similar(groups, found, run.guide).arrays()
