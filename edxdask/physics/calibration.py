@@ -41,6 +41,7 @@ class CalibratedBasis:
 
     Attributes
     ----------
+    counts : (E,) that it was made from
     energy : (E,) keV, the axis as it is: offset and gain applied
     axis : offset, gain and width found, with their errors
     floor : first channel of use; below it, all columns are 0
@@ -59,6 +60,7 @@ class CalibratedBasis:
     chi2_red : of the summed fit: without a factor, with one too wide to follow a peak, with the whole
     """
 
+    counts: np.ndarray
     energy: np.ndarray
     axis: EnergyAxis
     floor: Floor
@@ -81,6 +83,55 @@ class CalibratedBasis:
         matrix = np.zeros((len(made.columns), self.energy.size))
         matrix[:, self.floor.first :] = made.matrix
         return replace(made, energy=self.energy, matrix=matrix)
+
+
+    def for_phases(
+        self, compositions: Sequence[dict[str, float]], photons: np.ndarray
+    ) -> CalibratedBasis:
+        """Calibrate once more, with what each phase absorbs.
+
+        Iron of a steel is absorbed by iron, not by the mean of steel and carbides: with the mean, families
+        would take strengths that are right for no phase.
+
+        Parameters
+        ----------
+        compositions : of the phases, in atoms
+        photons : (k,) of the phases
+        """
+        if not self.conditions.absorbs:
+            return self
+        made = [self.families({e: a for e, a in known.items() if a > 0}) for known in compositions]
+        first = made[0]
+        # photons of each phase in each column, then atoms
+        held = np.array([
+            [known.get(str(c.element), 0.0) if c.kind == "lines" else 1.0 for c in first.columns]
+            for known in compositions
+        ])  # fmt: skip
+        lines = np.array([c.kind == "lines" for c in first.columns])
+        emitted = np.array([
+            row[lines] @ one.matrix[lines].sum(axis=1) for row, one in zip(held, made, strict=True)
+        ])  # fmt: skip
+        amount = held * photons[:, None]
+        amount[:, lines] /= np.maximum(emitted, LEAST_MODEL)[:, None]
+        nowhere = amount.sum(axis=0) <= 0
+        amount[:, nowhere] = photons[:, None]
+        share = amount / amount.sum(axis=0)
+        whole = np.einsum("km,kme->me", share, np.stack([one.matrix for one in made]))
+        start = self.floor.first
+        mean = replace(first, energy=self.energy[start:], matrix=whole[:, start:])
+        correction, fit, chi2 = _correct(self.counts[start:], mean)
+        reference, strength, loose = _strengths(mean, fit)
+        listed = [e for e in self.elements if e not in self.extra]
+        return replace(
+            self,
+            reference=reference,
+            strength=strength,
+            loose=loose,
+            correction=np.concatenate([np.ones(start), correction]),
+            fit=fit,
+            mean_composition=_atoms(mean, fit, reference, listed),
+            chi2_red=chi2,
+        )
 
 
 def _families(
@@ -138,6 +189,7 @@ def calibrate(
     reference, strength, loose = _strengths(made, fit)
     below = np.where(np.arange(energy.size) < floor.first, counts, 0.0) / max(counts.sum(), 1.0)
     return CalibratedBasis(
+        counts=counts,
         energy=axis.energy(energy),
         axis=replace(axis, escape=0.0),  # the factor does it: spectra of phases are made without escape peaks
         floor=floor,

@@ -122,7 +122,7 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
     if found.owners is None or found.composition is None:
         raise ValueError("phases without a guide")
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
-    model = guide.model(found.composition, places)
+    model = guide.model(found.composition, places, found.abundance.sum(axis=0, dtype=np.float64))
     weights, abundance = fit_groups(model, model.start(found.spectra), groups, sparsity=SPARSITY)
     fitted = replace(
         found,
@@ -161,7 +161,8 @@ def _settled(
     now = parted(now, guide, places)
     weights = model.weights_of(now.spectra)
     for _ in range(how.times):
-        model = guide.model(model.composition(weights), places)
+        photons = now.abundance.sum(axis=0, dtype=np.float64)
+        model = guide.model(model.composition(weights), places, photons)
         now = fitted(now, how.rounds, model, model.weights_of(now.spectra))
         weights = model.weights_of(now.spectra)
         objectives.append(now.objectives)

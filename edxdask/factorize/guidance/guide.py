@@ -10,7 +10,7 @@ composition, which the fit finds. A few rounds of fitting and of making columns 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import perm
 
@@ -74,16 +74,26 @@ class Guide:
         columns, atoms = self._columns(None, None)
         return ElementalSpectra(columns[None], atoms[None], below=self._below)
 
-    def model(self, composition: np.ndarray, places: Mapping[str | int, int]) -> ElementalSpectra:
-        """Model of phases of about this composition; ``places`` says which phase has which label."""
+    def model(
+        self,
+        composition: np.ndarray,
+        places: Mapping[str | int, int],
+        photons: np.ndarray | None = None,
+    ) -> ElementalSpectra:
+        """Model of phases of about this composition; ``places`` says which phase has which label.
+
+        With the ``photons`` of the phases, (k,), the basis is calibrated for what these phases absorb.
+        """
         owner = {row: label for label, row in places.items()}
-        parts = []
-        for row, fractions in enumerate(composition):
-            known = self.compositions.get(owner[row]) if row in owner else None
-            about = dict(zip(self.elements, fractions, strict=True)) if known is None else dict(known)
-            parts.append(self._columns(about, known))
+        known = [self.compositions.get(owner[row]) if row in owner else None for row in range(len(composition))]
+        about = [
+            dict(zip(self.elements, fractions, strict=True)) if given is None else dict(given)
+            for given, fractions in zip(known, composition, strict=True)
+        ]
+        own = self if photons is None else replace(self, calibration=self.calibration.for_phases(about, photons))
+        parts = [own._columns(*pair) for pair in zip(about, known, strict=True)]
         columns, atoms = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places), self._below)
+        return ElementalSpectra(columns, atoms, own.allowed(len(composition), places), own._below)
 
     def allowed(self, phases: int, places: Mapping[str | int, int]) -> np.ndarray:
         """Columns that each phase may have, (phases, M)."""

@@ -19,7 +19,7 @@ LOSS = 2.0  # of log-likelihood that makes no difference
 MOST = 1e3  # of another phase, per photon of this one
 ROUNDS = 300
 WINDOW, FEWEST_EXPECTED = 10, 20.0  # channels, and counts in them, that the misfit is judged by
-PURE, OFTEN = 0.9, 0.2  # fraction that counts as pure; photons of a phase that must lie there
+PURE, OFTEN = 0.95, 0.2  # fraction that counts as pure; photons of a phase that must lie there
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +55,24 @@ class GroupFit:
         return cls(abundance, free, covariance, misfit, groups.pixels)
 
     def most_of(self, other: int, phase: int) -> float:
-        """Find the largest u of ``other`` in ``phase`` that loses no more likelihood than ``LOSS``."""
+        """Find the largest u of ``other`` in ``phase`` that loses no more likelihood than chance would."""
         a, b = self.free[:, other], self.free[:, phase]
         cov = self.covariance
         v, c, w = cov[:, other, other], cov[:, other, phase], cov[:, phase, phase]
 
-        def lost(u: float) -> float:
+        def beyond(u: float) -> float:
             below = np.minimum(a - u * b, 0.0)
-            return float(0.5 * (below**2 / np.maximum(v - 2 * u * c + u * u * w, TINY)).sum())
+            var = np.maximum(v - 2 * u * c + u * u * w, TINY)
+            # where the phase is not there at all, chance alone leaves half of the groups below zero, each
+            # with a square of 1 on average
+            number = np.count_nonzero(below)
+            lost = 0.5 * float((below**2 / var).sum()) / self.misfit - 0.5 * number
+            return lost - LOSS * np.sqrt(max(number, 1))
 
-        limit = lost(0.0) + LOSS * self.misfit
-        if lost(MOST) < limit:
+        start = max(beyond(0.0), 0.0)
+        if beyond(MOST) < start:
             return MOST
-        return float(brentq(lambda u: lost(u) - limit, 0.0, MOST, xtol=1e-6))
+        return float(brentq(lambda u: beyond(u) - start - 1e-9, 0.0, MOST, xtol=1e-6))
 
     def pure(self) -> np.ndarray:
         """Say which phases are pure in many of the pixels that hold them, (k,)."""

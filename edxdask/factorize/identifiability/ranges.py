@@ -18,6 +18,9 @@ from edxdask.factorize.spectra.elemental import ElementalSpectra
 SIGMAS = 2.0  # by which a weight may be below zero
 # of the brightness of what lies on a film; part of the film that the spectrum must have room for
 THIN, MOST_OF_FILM = 0.5, 0.6
+# elements that show another phase in it: how many, their least part of that phase's peaks, and how far
+# their ratios may be apart
+SEVERAL, LEAST_PART, IN_PROPORTION = 2, 0.03, 1.6
 LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
 
 
@@ -98,14 +101,18 @@ def open_ranges(model: ElementalSpectra | None, weights: np.ndarray, groups: Gro
 def _compositions(
     model: ElementalSpectra, weights: np.ndarray, regions: list[_Region]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest fraction of each element in each phase."""
+    """Least and largest fraction of each element in each phase.
+
+    A photon means as many atoms as in this phase, wherever else it might come from: what lies on a film is
+    not absorbed as the film is.
+    """
     phases = len(weights)
-    atoms = (weights[:, None, :] @ np.broadcast_to(model.atoms, (phases, *model.atoms.shape[1:])))[:, 0]
-    low = atoms / np.maximum(atoms.sum(axis=1, keepdims=True), TINY)
+    per_photon = np.broadcast_to(model.atoms, (phases, *model.atoms.shape[1:]))
+    low = model.composition(weights)
     high = low.copy()
     for phase, region in enumerate(regions):
-        mine = atoms[[phase, *np.delete(np.arange(phases), phase)]]
-        for element in range(atoms.shape[1]):
+        mine = weights[[phase, *np.delete(np.arange(phases), phase)]] @ per_photon[phase]
+        for element in range(mine.shape[1]):
             for sign, bound in ((1, low), (-1, high)):
                 end = region.extreme(mine[:, element], mine.sum(axis=1), sign)
                 if end is not None:
@@ -119,48 +126,80 @@ def _regions(
     """Conditions on what each phase may be: no abundance and no weight clearly below zero.
 
     From a phase that is pure in many pixels nothing needs to be taken away, unless it may lie on a film of
-    another phase that is as thick everywhere.
+    another phase that is as thick everywhere, or has all elements of another phase in its proportions.
     """
     pure, brightness = fit.pure(), fit.brightness()
-    own, errors = _weights(fit, model, weights, spectra)
-    allowed = np.ones(own.shape, bool) if model is None or model.allowed is None else model.allowed
+    parts = _parts(fit, model, weights, spectra)
     phases, regions = len(spectra), []
     for phase in range(phases):
         others = np.delete(np.arange(phases), phase)
-        rows = own[[phase, *others]]
+        rows, allowed = parts.own[[phase, *others]], parts.allowed[phase]
         loose = np.zeros_like(rows)
-        loose[0] = SIGMAS * errors[phase]
-        above = [-(rows + loose).T[allowed[phase]]]
+        loose[0] = SIGMAS * parts.errors[phase]
+        above = [-(rows + loose).T[allowed]]
         for place, other in enumerate(others, start=1):
             limit = np.eye(phases)[place]
             limit[0] = -fit.most_of(int(other), phase)
             above.append(limit[None])
-        ruled_out = rows.T[~allowed[phase]]
+        ruled_out = rows.T[~allowed]
         zero = ruled_out[(ruled_out > 0).any(axis=1)]
         lowest = []
         for place, other in enumerate(others, start=1):
             film = brightness[other] / brightness[phase] if brightness[phase] > 0 else np.inf
             under = pure[other] and 0 < film < THIN
             below = bool(under and (rows[0] + loose[0] >= MOST_OF_FILM * film * rows[place]).all())
-            lowest.append(0.0 if pure[phase] and not below else None)
+            mixed = below or parts.may_hold(phase, int(other))
+            lowest.append(0.0 if pure[phase] and not mixed else None)
         regions.append(_Region(np.vstack(above), zero, tuple(lowest)))
     return regions
 
 
-def _weights(
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What cannot be below zero in the spectra of phases: elements, or windows of channels.
+
+    Attributes
+    ----------
+    own, errors : (k, parts), and the error of each if all else were known
+    allowed : (k, parts)
+    elements : (parts,) whether a part is an element
+    """
+
+    own: np.ndarray
+    errors: np.ndarray
+    allowed: np.ndarray
+    elements: np.ndarray
+
+    def may_hold(self, phase: int, other: int) -> bool:
+        """Say whether a phase has all elements of another one, several, in its proportions."""
+        there = self.elements & (self.own[other] > LEAST_PART * self.own[other, self.elements].sum())
+        if np.count_nonzero(there) < SEVERAL:
+            return False
+        ratio = self.own[phase, there] / self.own[other, there]
+        error = SIGMAS * self.errors[phase, there] / self.own[other, there]
+        return bool((ratio - error).max() <= IN_PROPORTION * (ratio + error).min())
+
+
+def _parts(
     fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find what cannot be below zero, (k, any), and the error of each if all else were known."""
+) -> _Parts:
     expected = np.maximum(fit.abundance @ spectra, LEAST_EXPECTED)
     if model is None:
         own = in_windows(spectra)
         information = (fit.abundance**2).T @ (1 / in_windows(expected))
-    else:
-        own = weights
-        columns = np.broadcast_to(model.columns, (len(weights), *model.columns.shape[1:]))
-        inverse = (fit.abundance**2).T @ (1 / expected)
-        information = np.einsum("ke,kme->km", inverse, columns**2)
-    return own, np.sqrt(fit.misfit / np.maximum(information, LEAST_INFORMATION))
+        errors = np.sqrt(fit.misfit / np.maximum(information, LEAST_INFORMATION))
+        return _Parts(own, errors, np.ones(own.shape, bool), np.zeros(own.shape[1], bool))
+    columns = np.broadcast_to(model.columns, (len(weights), *model.columns.shape[1:]))
+    inverse = (fit.abundance**2).T @ (1 / expected)
+    information = np.einsum("ke,kme->km", inverse, columns**2)
+    errors = np.sqrt(fit.misfit / np.maximum(information, LEAST_INFORMATION))
+    elements = (model.atoms > 0).any(axis=(0, 2))
+    allowed = np.ones(weights.shape, bool) if model.allowed is None else model.allowed
+    # the counts hardly tell the shapes of the continuum apart: one part
+    own = np.column_stack([weights[:, elements], weights[:, ~elements].sum(axis=1)])
+    errors = np.column_stack([errors[:, elements], np.hypot.reduce(errors[:, ~elements], axis=1)])
+    allowed = np.column_stack([allowed[:, elements], np.ones(len(weights), bool)])
+    return _Parts(own, errors, allowed, np.append(np.ones(np.count_nonzero(elements), bool), False))
 
 
 def _distance(moved: np.ndarray, spectrum: np.ndarray) -> float:
