@@ -37,6 +37,7 @@ SECOND, DEEP = 1, 2  # two pixels from the edge; from three pixels on
 STILL, STILL_COUNTS = 0.9, 0.85  # of the top's fraction, beyond its error, and of its counts per pixel
 FEWEST_PIXELS = 9  # of each depth, and of a grain
 ALIKE = 0.05  # of the top, by which the tops of grains may differ beyond counting
+THIRD = 0.1  # fraction of phases that are neither this one nor the one it lies in
 FIT_ROUNDS = 300
 
 
@@ -75,7 +76,7 @@ def mixtures_at_flat_tops(maps: PixelStates, spectra: np.ndarray, rows: Iterable
     images = _images([view.stack for view in maps.problem.maps])
     fractions = _fractions(maps, *_range(images))
     for row in chosen:
-        depth = _depths(fractions[:, row], images)
+        depth = _depths(fractions, row, images)
         mixture = _flat_top(_sums(maps, depth, images), unit, row)
         if mixture is not None and _grains_are_alike(maps, depth, images, unit, row):
             logger.info(
@@ -143,9 +144,17 @@ def _own(partition: Partition, first: int, stop: int) -> slice:
     return slice(*np.clip([first - start, stop - start], 0, pixels).tolist())
 
 
-def _depths(fraction: np.ndarray, images: Sequence[_Image]) -> np.ndarray:
-    """Depth of every pixel within a grain, from 0 to ``DEPTHS`` - 1; ``DEPTHS`` outside of grains."""
+def _depths(fractions: np.ndarray, row: int, images: Sequence[_Image]) -> np.ndarray:
+    """Depth of every pixel within a grain, from 0 to ``DEPTHS`` - 1; ``DEPTHS`` outside of grains.
+
+    Pixels with a third phase are left out: where a grain of another kind lies above it, a grain is no longer
+    as pure as it is elsewhere.
+    """
+    fraction = fractions[:, row]
     level = HALF * np.quantile(fraction, TOP_QUANTILE)
+    held = fractions[fraction > level].mean(axis=0) if (fraction > level).any() else fractions.mean(axis=0)
+    held[row] = -1.0
+    third = 1 - fraction - fractions[:, int(np.argmax(held))] > THIRD
     out = np.full(fraction.size, DEPTHS, dtype=np.uint8)
     at = 0
     for image in images:
@@ -157,6 +166,7 @@ def _depths(fraction: np.ndarray, images: Sequence[_Image]) -> np.ndarray:
             depth[inside] = ring
             # beyond the edge of an image a grain may go on
             inside = binary_erosion(inside, border_value=1)
+    out[third] = DEPTHS
     return out
 
 
