@@ -77,16 +77,21 @@ class CalibratedBasis:
     mean_composition: dict[str, float]
     chi2_red: tuple[float, float, float]
 
-    def families(self, composition: dict[str, float] | None = None) -> Basis:
-        """Columns of families as in the tables, on the axis that was found."""
-        made = _families(self.energy[self.floor.first :], self.elements, self.conditions, composition)
+    def families(self, composition: dict[str, float] | None = None, mass: float = 1.0) -> Basis:
+        """Columns of families as in the tables, on the axis that was found.
+
+        ``mass`` is the mass thickness of what absorbs, over that of the film.
+        """
+        conditions = self.conditions.heavier(mass)
+        made = _families(self.energy[self.floor.first :], self.elements, conditions, composition)
         matrix = np.zeros((len(made.columns), self.energy.size))
         matrix[:, self.floor.first :] = made.matrix
         return replace(made, energy=self.energy, matrix=matrix)
 
 
+    @threadpool_limits.wrap(limits=1)
     def for_phases(
-        self, compositions: Sequence[dict[str, float]], photons: np.ndarray
+        self, compositions: Sequence[dict[str, float]], photons: np.ndarray, mass: np.ndarray
     ) -> CalibratedBasis:
         """Calibrate once more, with what each phase absorbs.
 
@@ -96,11 +101,14 @@ class CalibratedBasis:
         Parameters
         ----------
         compositions : of the phases, in atoms
-        photons : (k,) of the phases
+        photons, mass : (k,) of the phases
         """
         if not self.conditions.absorbs:
             return self
-        made = [self.families({e: a for e, a in known.items() if a > 0}) for known in compositions]
+        made = [
+            self.families({e: a for e, a in known.items() if a > 0}, float(one))
+            for known, one in zip(compositions, mass, strict=True)
+        ]
         first = made[0]
         # photons of each phase in each column, then atoms
         held = np.array([

@@ -88,6 +88,12 @@ class Conditions:
         """Return the same conditions with another width."""
         return replace(self, detector=replace(self.detector, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
 
+    def heavier(self, mass: float) -> Conditions:
+        """Return the conditions of a film of ``mass`` times the mass thickness; the same where it is unknown."""
+        if self.density_g_cm3 is None:
+            return self
+        return replace(self, density_g_cm3=mass * self.density_g_cm3)
+
     def seen(self, composition: Mapping[str, float] | None = None) -> Seen:
         """Fraction of photons that leave a film of this composition, and that the detector counts."""
 

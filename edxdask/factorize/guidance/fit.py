@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from edxdask.factorize.guidance.element_photons import with_element_photons
 from edxdask.factorize.guidance.errors import composition_errors
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.labelling import parted, placed, purified
+from edxdask.factorize.guidance.mass_thickness import better_mass
 from edxdask.factorize.identifiability.report import spread_of, with_ranges
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.grouped import Groups, fit_groups
@@ -31,6 +33,7 @@ from edxdask.progress import ProgressHook
 from edxdask.results.collections import shared_part, with_shared
 
 COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
+ABSORPTION_ROUNDS, SAME_COMPOSITION = 3, 0.03  # of what phases absorb; atomic fraction
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
 # sparsity removes an abundance within a few rounds, before the spectra have followed what was ruled out
@@ -122,12 +125,26 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
     if found.owners is None or found.composition is None:
         raise ValueError("phases without a guide")
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
-    model = guide.model(found.composition, places, found.abundance.sum(axis=0, dtype=np.float64))
-    weights, abundance = fit_groups(model, model.start(found.spectra), groups, sparsity=SPARSITY)
+    composition, spectra = found.composition, found.spectra
+    photons = found.abundance.sum(axis=0, dtype=np.float64)
+    mass = np.ones(len(photons))
+    for _ in range(ABSORPTION_ROUNDS):
+        own = guide.for_phases(composition, places, photons, mass)
+        model = own.model(composition, places, mass)
+        weights, abundance = fit_groups(model, model.start(spectra), groups, sparsity=SPARSITY)
+        before, composition = composition, model.composition(weights)
+        spectra, photons = model.spectra(weights), abundance.sum(axis=0)
+        if not guide.calibration.conditions.absorbs:
+            break
+        tried = functools.partial(own.model, composition, places)
+        heavier = better_mass(tried, mass, spectra, abundance, groups)
+        if np.allclose(heavier, mass) and np.abs(composition - before).max() < SAME_COMPOSITION:
+            break
+        mass = heavier
     fitted = replace(
         found,
-        spectra=model.spectra(weights).astype(found.spectra.dtype),
-        composition=model.composition(weights),
+        spectra=spectra.astype(found.spectra.dtype),
+        composition=composition,
         composition_std=composition_errors(model, weights, abundance),
     )
     return with_ranges(fitted, model, weights, groups)
@@ -162,7 +179,8 @@ def _settled(
     weights = model.weights_of(now.spectra)
     for _ in range(how.times):
         photons = now.abundance.sum(axis=0, dtype=np.float64)
-        model = guide.model(model.composition(weights), places, photons)
+        composition = model.composition(weights)
+        model = guide.for_phases(composition, places, photons).model(composition, places)
         now = fitted(now, how.rounds, model, model.weights_of(now.spectra))
         weights = model.weights_of(now.spectra)
         objectives.append(now.objectives)

@@ -74,26 +74,46 @@ class Guide:
         columns, atoms = self._columns(None, None)
         return ElementalSpectra(columns[None], atoms[None], below=self._below)
 
-    def model(
+    def for_phases(
         self,
         composition: np.ndarray,
         places: Mapping[str | int, int],
-        photons: np.ndarray | None = None,
-    ) -> ElementalSpectra:
-        """Model of phases of about this composition; ``places`` says which phase has which label.
+        photons: np.ndarray,
+        mass: np.ndarray | None = None,
+    ) -> Guide:
+        """Calibrate the basis once more for what phases of about this composition absorb.
 
-        With the ``photons`` of the phases, (k,), the basis is calibrated for what these phases absorb.
+        Parameters
+        ----------
+        places : phase of each label
+        photons, mass : (k,) of the phases; mass thickness over that of the film
         """
-        owner = {row: label for label, row in places.items()}
-        known = [self.compositions.get(owner[row]) if row in owner else None for row in range(len(composition))]
-        about = [
-            dict(zip(self.elements, fractions, strict=True)) if given is None else dict(given)
-            for given, fractions in zip(known, composition, strict=True)
-        ]
-        own = self if photons is None else replace(self, calibration=self.calibration.for_phases(about, photons))
-        parts = [own._columns(*pair) for pair in zip(about, known, strict=True)]
+        about = [of for of, _ in self._about(composition, places)]
+        heavy = np.ones(len(about)) if mass is None else mass
+        return replace(self, calibration=self.calibration.for_phases(about, photons, heavy))
+
+    def model(
+        self, composition: np.ndarray, places: Mapping[str | int, int], mass: np.ndarray | None = None
+    ) -> ElementalSpectra:
+        """Model of phases of about this composition, which absorb as in ``for_phases``."""
+        heavy = np.ones(len(composition)) if mass is None else mass
+        pairs = zip(self._about(composition, places), heavy, strict=True)
+        parts = [self._columns(about, known, float(one)) for (about, known), one in pairs]
         columns, atoms = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-        return ElementalSpectra(columns, atoms, own.allowed(len(composition), places), own._below)
+        return ElementalSpectra(columns, atoms, self.allowed(len(composition), places), self._below)
+
+    def _about(
+        self, composition: np.ndarray, places: Mapping[str | int, int]
+    ) -> list[tuple[dict[str, float], Mapping[str, float] | None]]:
+        """For each phase: about what it is made of, and what the user knows it to be."""
+        known = {row: self.compositions[label] for label, row in places.items() if label in self.compositions}
+        return [
+            (
+                dict(known[row]) if row in known else dict(zip(self.elements, fractions, strict=True)),
+                known.get(row),
+            )
+            for row, fractions in enumerate(composition)
+        ]
 
     def allowed(self, phases: int, places: Mapping[str | int, int]) -> np.ndarray:
         """Columns that each phase may have, (phases, M)."""
@@ -130,7 +150,7 @@ class Guide:
         return {**found, **{wanted[r]: int(c) for r, c in zip(rows, columns, strict=True)}}
 
     def _columns(
-        self, about: dict[str, float] | None, known: Mapping[str, float] | None
+        self, about: dict[str, float] | None, known: Mapping[str, float] | None, mass: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Make unit columns (M, E), and the atoms (M, elements) that one photon of each means.
 
@@ -139,7 +159,7 @@ class Guide:
         found = self.calibration
         about = about if about and sum(about.values()) > 0 else found.mean_composition
         present = {e: a for e, a in about.items() if a > 0} if found.conditions.absorbs else None
-        families = found.families(present)
+        families = found.families(present, mass)
         rows = np.array([self._row(families, owned) for owned in self._owners])
         atoms = np.array([[float(o.atoms and o.element == e) for e in self.elements] for o in self._owners])
         if known is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import binary_erosion, label
@@ -23,7 +23,7 @@ from edxdask.engine.layout import ImageStack
 from edxdask.engine.partition import Partition
 from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
-from edxdask.factorize.iteration.grouped import TINY
+from edxdask.factorize.iteration.grouped import TINY, Groups, most_likely_abundance
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.photons import grouped_spectra
 
@@ -38,6 +38,8 @@ STILL, STILL_COUNTS = 0.9, 0.85  # of the top's fraction, beyond its error, and 
 FEWEST_PIXELS = 9  # of each depth, and of a grain
 ALIKE = 0.05  # of the top, by which the tops of grains may differ beyond counting
 THIRD = 0.1  # fraction of phases that are neither this one nor the one it lies in
+# fraction in the mixture at a flat top from which a phase was taken back; of a group that may be pure; errors
+PARTNER, PURE_ENOUGH, BY_CHANCE = 0.02, 0.9, 2.0
 FIT_ROUNDS = 300
 
 
@@ -98,6 +100,27 @@ def turned(abundance: np.ndarray, turn: np.ndarray) -> np.ndarray:
     fresh = np.maximum(abundance @ np.linalg.inv(turn), 0.0)
     fresh *= total / np.maximum(fresh.sum(axis=1, keepdims=True), TINY)
     return fresh.astype(abundance.dtype)
+
+
+def pinned(groups: Groups, spectra: np.ndarray, turn: np.ndarray) -> Groups:
+    """Give groups exact abundances, nothing by chance alone of what was taken back into a spectrum.
+
+    A little of it would be left at the flat top, and the next fit would subtract it from the spectrum again.
+
+    Parameters
+    ----------
+    spectra : (k, E) after ``turn``
+    """
+    held = most_likely_abundance(groups, spectra, FIT_ROUNDS)
+    fraction = held / np.maximum(held.sum(axis=1, keepdims=True), TINY)
+    for row in np.flatnonzero((turn != np.eye(len(turn))).any(axis=1)):
+        for other in np.flatnonzero((turn[row] > PARTNER) & (np.arange(len(turn)) != row)):
+            for at in np.flatnonzero((fraction[:, row] > PURE_ENOUGH) & (held[:, other] > 0)):
+                pair = spectra[[other, row]]
+                information = (pair / np.maximum(held[at] @ spectra, TINY)) @ pair.T
+                error = np.sqrt(max(np.linalg.pinv(information, hermitian=True)[0, 0], 0.0))
+                held[at, other] *= held[at, other] > BY_CHANCE * error
+    return replace(groups, abundance=held)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from edxdask.engine.states import PixelStates
 from edxdask.factorize.guidance.fit import fit_similar, settle
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.identifiability.report import with_ranges
-from edxdask.factorize.iteration.grouped import fit_groups, most_likely_abundance
+from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
 from edxdask.factorize.iteration.sweep_step import SPARSITY
 from edxdask.factorize.pansharpening.binned_fit import (
@@ -36,7 +36,7 @@ from edxdask.factorize.pansharpening.binned_fit import (
 from edxdask.factorize.pansharpening.choose_bins import choose_bin, choose_phases, window_of
 from edxdask.factorize.pansharpening.choose_strength import choose_strength
 from edxdask.factorize.pansharpening.curve import Curve
-from edxdask.factorize.pansharpening.flat_tops import mixtures_at_flat_tops, turned
+from edxdask.factorize.pansharpening.flat_tops import mixtures_at_flat_tops, pinned, turned
 from edxdask.factorize.pansharpening.kept_steps import (
     BINNED_FIT,
     BINS,
@@ -54,7 +54,6 @@ from edxdask.progress import ProgressHook
 
 Closure = Literal["counts", "thickness"]
 FIRST_ROUNDS, FIRST_TOLERANCE = 20, 1e-4  # of the maps that only sort pixels
-ABUNDANCE_ROUNDS = 300  # of groups, once the spectrum of a flat top has changed
 FIRST_PHASES = 3  # for the bin factor, where the number of phases is not known yet
 
 
@@ -191,9 +190,8 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
         spectra = (turn @ fit.found.spectra).astype(fit.found.spectra.dtype)
         flat = np.flatnonzero((turn != np.eye(len(turn))).any(axis=1))
         if flat.size:
-            # exact ones: what is left of another phase would be taken away from the spectrum again
             groups = replace(groups, abundance=turned(groups.abundance, turn))
-            groups = replace(groups, abundance=most_likely_abundance(groups, spectra, ABUNDANCE_ROUNDS))
+            groups = pinned(groups, spectra.astype(np.float64), turn)
         found = replace(
             fit.found,
             spectra=spectra,
