@@ -171,6 +171,7 @@ BIN, SMOOTH = "bin", "smooth"
 ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
 CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warnings"
 FLAT_TOPS = "flat_tops"
+SOLUTIONS = "solutions"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
@@ -205,6 +206,7 @@ _ATTRIBUTES = (
     Attribute(CHI2_RED, float, "reduced chi-squared of the summed fit"),
     Attribute(LARGEST_CORRECTION, float, "largest logarithm of the factor that made the basis fit"),
     Attribute(WARNINGS, list, "what a person should know before using a result"),
+    Attribute(SOLUTIONS, int, "different sets of spectra found that explain the counts equally well"),
     Attribute(FLAT_TOPS, list, "phases taken to be pure where their maps have a flat top"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),

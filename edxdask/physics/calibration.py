@@ -88,7 +88,6 @@ class CalibratedBasis:
         matrix[:, self.floor.first :] = made.matrix
         return replace(made, energy=self.energy, matrix=matrix)
 
-
     @threadpool_limits.wrap(limits=1)
     def for_phases(
         self, compositions: Sequence[dict[str, float]], photons: np.ndarray, mass: np.ndarray

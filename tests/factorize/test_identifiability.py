@@ -32,7 +32,7 @@ def spectra():
 
 
 def test_what_may_be_added_ends_where_the_other_phase_would_be_below_zero(spectra):
-    fractions = [[f, 1 - f] for f in np.linspace(0.4, 1.0, 13)]
+    fractions = [[f, 1 - f] for f in np.r_[np.linspace(0.4, 1.0, 13), [1.0] * 4]]
     fit = GroupFit.of(groups_of(fractions, spectra[:2], 1e6), spectra[:2])
     # where phase 1 is purest it comes with 0.4 of phase 0 for 0.6 of its own
     assert fit.most_of(0, 1) == pytest.approx(0.4 / 0.6, rel=0.02)

@@ -174,6 +174,7 @@ def _settled(
 
     starts = [now, *fits[1:]]
     places, now = placed(guide, starts, lambda start, *made: fitted(start, how.trial, *made), how.progress)
+    others = now.others
     now = purified(now, [row for row in range(len(now.spectra)) if row not in places.values()])
     now = parted(now, guide, places)
     weights = model.weights_of(now.spectra)
@@ -190,6 +191,7 @@ def _settled(
         now.abundance,
         np.concatenate(objectives),
         owners=np.array([owner.get(row, -1) for row in range(len(now.spectra))]),
+        others=others,
         composition=model.composition(weights),
         composition_std=composition_errors(model, weights, now.abundance),
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.iteration.phases import Phases
-from edxdask.factorize.iteration.simplest import purity_of, simplest
+from edxdask.factorize.iteration.simplest import as_good, purity_of, simplest
 from edxdask.factorize.iteration.sweep_step import SOFT_COUNTS, SPARSITY
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.progress import Progress, ProgressHook
@@ -36,7 +36,7 @@ def placed(
     """
     mean = guide.mean_model()
     tried: list[tuple[int, dict[str | int, int]]] = []
-    scores, purities = [], []
+    scores, purities, spectra = [], [], []
 
     def trial(start: int, at: dict[str | int, int]) -> Phases:
         now = fits[start]
@@ -55,11 +55,14 @@ def placed(
             tried.append((start, at))
             scores.append(_score(made))
             purities.append(purity_of(made.abundance))
+            spectra.append(made.spectra)
             if progress:
                 progress(Progress("which phase is which", len(tried), len(fits) * len(to_try), "trial"))
-    chosen = tried[simplest(np.array(scores), np.array(purities))]
+    best = simplest(np.array(scores), np.array(purities))
     # made again rather than kept: there may be dozens, each as large as the map where bins are single pixels
-    return chosen[1], made if chosen == tried[-1] else trial(*chosen)
+    found = made if best == len(tried) - 1 else trial(*tried[best])
+    others = [spectra[at] for at in np.flatnonzero(as_good(np.array(scores), best))]
+    return tried[best][1], replace(found, others=np.stack(others) if others else None)
 
 
 def _score(found: Phases) -> float:

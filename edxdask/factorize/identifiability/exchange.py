@@ -15,11 +15,13 @@ from scipy.optimize import brentq
 
 from edxdask.factorize.iteration.grouped import TINY, Groups, most_likely_abundance
 
+SIGMAS = 2.0  # by which something may be below zero
 LOSS = 2.0  # of log-likelihood that makes no difference
 MOST = 1e3  # of another phase, per photon of this one
 ROUNDS = 300
 WINDOW, FEWEST_EXPECTED = 10, 20.0  # channels, and counts in them, that the misfit is judged by
 PURE, OFTEN = 0.95, 0.2  # fraction that counts as pure; photons of a phase that must lie there
+NEARLY, WHOLLY = 0.8, 0.975  # between these fractions are fewer photons than above, where a top is a plateau
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class GroupFit:
     covariance : (groups, k, k) of ``free``
     misfit : reduced chi-squared of the groups, at least 1
     pixels : (groups,)
+    flat : (k,) phases with a flat top, whose spectrum is what is there
     """
 
     abundance: np.ndarray
@@ -40,10 +43,11 @@ class GroupFit:
     covariance: np.ndarray
     misfit: float
     pixels: np.ndarray
+    flat: np.ndarray
 
     @classmethod
-    def of(cls, groups: Groups, spectra: np.ndarray) -> GroupFit:
-        """Fit the abundances of groups to given spectra, (k, E)."""
+    def of(cls, groups: Groups, spectra: np.ndarray, flat: np.ndarray | None = None) -> GroupFit:
+        """Fit the abundances of groups to given spectra, (k, E); ``flat`` are phases with a flat top."""
         counts = groups.counts.astype(np.float64)
         abundance = most_likely_abundance(groups, spectra, ROUNDS)
         expected = np.maximum(abundance @ spectra, 1e-9)
@@ -52,7 +56,8 @@ class GroupFit:
         slope = (counts / expected - 1) @ spectra.T
         free = abundance + np.einsum("gij,gj->gi", covariance, slope)
         misfit = _misfit(counts, expected, abundance.size)
-        return cls(abundance, free, covariance, misfit, groups.pixels)
+        tops = np.isin(np.arange(len(spectra)), [] if flat is None else flat)
+        return cls(abundance, free, covariance, misfit, groups.pixels, tops)
 
     def most_of(self, other: int, phase: int) -> float:
         """Find the largest u of ``other`` in ``phase`` that loses no more likelihood than chance would."""
@@ -70,14 +75,26 @@ class GroupFit:
             return lost - LOSS * np.sqrt(max(number, 1))
 
         start = max(beyond(0.0), 0.0)
-        if beyond(MOST) < start:
-            return MOST
-        return float(brentq(lambda u: beyond(u) - start - 1e-9, 0.0, MOST, xtol=1e-6))
+        most = MOST
+        if beyond(MOST) > start:
+            most = float(brentq(lambda u: beyond(u) - start - 1e-9, 0.0, MOST, xtol=1e-6))
+        if not self.pure()[phase]:
+            return most
+        alone = self._alone()[:, phase]
+        error = np.sqrt(self.misfit * v[alone].sum())
+        return min(most, max(0.0, float(a[alone].sum() + SIGMAS * error) / max(float(b[alone].sum()), TINY)))
 
     def pure(self) -> np.ndarray:
         """Say which phases are pure in many of the pixels that hold them, (k,)."""
         there = np.where(self._alone(), self.abundance, 0.0).sum(axis=0)
-        return there > OFTEN * self.abundance.sum(axis=0)
+        return np.asarray(self.flat | (there > OFTEN * self.abundance.sum(axis=0)))
+
+    def has_plateau(self) -> np.ndarray:
+        """Say of which phases, (k,), most of the purest pixels are alike; of a gradient, they are not."""
+        fraction = self.abundance / np.maximum(self.abundance.sum(axis=1, keepdims=True), TINY)
+        near = np.where((fraction > NEARLY) & (fraction <= WHOLLY), self.abundance, 0.0).sum(axis=0)
+        whole = np.where(fraction > WHOLLY, self.abundance, 0.0).sum(axis=0)
+        return np.asarray(self.flat | (near < whole))
 
     def brightness(self) -> np.ndarray:
         """Photons per pixel where each phase is pure, (k,); 0 where it never is."""

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
-from edxdask.factorize.identifiability.exchange import GroupFit, in_windows
+from edxdask.factorize.identifiability.exchange import SIGMAS, GroupFit, in_windows
 from edxdask.factorize.iteration.grouped import TINY, Groups
 from edxdask.factorize.spectra.elemental import ElementalSpectra
 
-SIGMAS = 2.0  # by which a weight may be below zero
 # of the brightness of what lies on a film; part of the film that the spectrum must have room for
 THIN, MOST_OF_FILM = 0.5, 0.6
-# elements that show another phase in it: how many, their least part of that phase's peaks, and how far
-# their ratios may be apart
-SEVERAL, LEAST_PART, IN_PROPORTION = 2, 0.03, 1.6
+# elements that show another phase in it: how many, their least part of that phase's peaks, how far their
+# ratios may be apart, and their part of the peaks of a phase that is made of them
+SEVERAL, LEAST_PART, IN_PROPORTION, MADE_OF = 2, 0.03, 1.6, 0.5
+IMPURE = 0.1  # of another phase, per photon, that the purest pixels of a gradient may hold
+FAR = 1.5  # degrees, from which a spectrum counts as another one
 LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
 
 
@@ -32,13 +33,15 @@ class Open:
     ----------
     least, most : (k, k), how much of each other phase may be taken away from a phase (below zero) or added
         to it, per photon of its own
-    distance : (k,) largest part of a spectrum's photons that another solution has in other channels
+    distance, angle : (k,) largest part of a spectrum's photons that another solution has in other channels,
+        and the largest angle to one, in degrees, beyond what counting alone makes of it
     low, high : (k, elements) of the composition; None without elements
     """
 
     least: np.ndarray
     most: np.ndarray
     distance: np.ndarray
+    angle: np.ndarray
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
@@ -50,12 +53,10 @@ class _Region:
     Attributes
     ----------
     above, zero : rows of conditions ≤ 0, and = 0
-    lowest : of what is added of each other; None sets no limit
     """
 
     above: np.ndarray
     zero: np.ndarray
-    lowest: tuple[float | None, ...]
 
     def extreme(self, target: np.ndarray, scale: np.ndarray, sign: int) -> np.ndarray | None:
         """Find where ``target`` is least (sign 1) or largest (-1) while ``scale`` is 1; None if nowhere."""
@@ -65,24 +66,29 @@ class _Region:
             b_ub=np.zeros(len(self.above)),
             A_eq=np.vstack([scale, self.zero]),
             b_eq=np.concatenate([[1.0], np.zeros(len(self.zero))]),
-            bounds=[(0, None), *((least, None) for least in self.lowest)],
+            bounds=[(0, None), *[(None, None)] * (len(target) - 1)],
         )
         return np.asarray(found.x) if found.status == 0 else None
 
 
-def open_ranges(model: ElementalSpectra | None, weights: np.ndarray, groups: Groups) -> Open:
+def open_ranges(
+    model: ElementalSpectra | None, weights: np.ndarray, groups: Groups, flat: np.ndarray | None = None
+) -> Open:
     """Find what the counts of groups of pixels leave open about the phases.
 
     Parameters
     ----------
     model : of elements; None where ``weights`` are the spectra themselves
     weights : (k, M) as ``model`` has them, or (k, E)
+    flat : phases with a flat top, whose spectrum is what is there
     """
     spectra = (weights if model is None else model.spectra(weights)).astype(np.float64)
-    fit = GroupFit.of(groups, spectra)
-    regions = _regions(fit, model, weights, spectra)
+    fit = GroupFit.of(groups, spectra, flat)
+    parts = _parts(fit, model, weights, spectra)
+    regions = _regions(fit, parts)
     phases = len(spectra)
-    least, most, distance = np.zeros((phases, phases)), np.zeros((phases, phases)), np.zeros(phases)
+    least, most = np.zeros((phases, phases)), np.zeros((phases, phases))
+    distance, angle = np.zeros(phases), np.zeros(phases)
     for phase, region in enumerate(regions):
         others = np.delete(np.arange(phases), phase)
         for place, other in enumerate(others, start=1):
@@ -91,11 +97,13 @@ def open_ranges(model: ElementalSpectra | None, weights: np.ndarray, groups: Gro
                 if end is not None:
                     bound[phase, other] = end[place]
                     moved = end @ spectra[[phase, *others]]
-                    distance[phase] = max(distance[phase], _distance(moved, spectra[phase]))
+                    distance[phase] = max(distance[phase], part_elsewhere(moved, spectra[phase]))
+                    angle[phase] = max(angle[phase], angle_between(moved, spectra[phase]))
+    angle = np.sqrt(np.maximum(angle**2 - parts.counting_angles() ** 2, 0.0))
     if model is None:
-        return Open(least, most, distance)
+        return Open(least, most, distance, angle)
     low, high = _compositions(model, weights, regions)
-    return Open(least, most, distance, low, high)
+    return Open(least, most, distance, angle, low, high)
 
 
 def _compositions(
@@ -120,17 +128,15 @@ def _compositions(
     return low, high
 
 
-def _regions(
-    fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray
-) -> list[_Region]:
+def _regions(fit: GroupFit, parts: _Parts) -> list[_Region]:
     """Conditions on what each phase may be: no abundance and no weight clearly below zero.
 
     From a phase that is pure in many pixels nothing needs to be taken away, unless it may lie on a film of
-    another phase that is as thick everywhere, or has all elements of another phase in its proportions.
+    another phase that is as thick everywhere, has all elements of another phase in its proportions, or its
+    purest pixels are not alike, as in a gradient.
     """
-    pure, brightness = fit.pure(), fit.brightness()
-    parts = _parts(fit, model, weights, spectra)
-    phases, regions = len(spectra), []
+    pure, plateau, brightness = fit.pure(), fit.has_plateau(), fit.brightness()
+    phases, regions = len(parts.own), []
     for phase in range(phases):
         others = np.delete(np.arange(phases), phase)
         rows, allowed = parts.own[[phase, *others]], parts.allowed[phase]
@@ -143,14 +149,19 @@ def _regions(
             above.append(limit[None])
         ruled_out = rows.T[~allowed]
         zero = ruled_out[(ruled_out > 0).any(axis=1)]
-        lowest = []
         for place, other in enumerate(others, start=1):
-            film = brightness[other] / brightness[phase] if brightness[phase] > 0 else np.inf
-            under = pure[other] and 0 < film < THIN
-            below = bool(under and (rows[0] + loose[0] >= MOST_OF_FILM * film * rows[place]).all())
-            mixed = below or parts.may_hold(phase, int(other))
-            lowest.append(0.0 if pure[phase] and not mixed else None)
-        regions.append(_Region(np.vstack(above), zero, tuple(lowest)))
+            film = bool(pure[other]) and brightness[other] < THIN * brightness[phase]
+            # a film is below all that is pure somewhere
+            below = film and all(
+                parts.has_room(one, int(other), brightness)
+                for one in range(phases)
+                if one != other and (pure[one] or one == phase)
+            )
+            if pure[phase] and not below and not parts.may_hold(phase, int(other)):
+                limit = -np.eye(phases)[place]
+                limit[0] = 0.0 if plateau[phase] else -IMPURE
+                above.append(limit[None])
+        regions.append(_Region(np.vstack(above), zero))
     return regions
 
 
@@ -170,9 +181,26 @@ class _Parts:
     allowed: np.ndarray
     elements: np.ndarray
 
+    def counting_angles(self) -> np.ndarray:
+        """Degrees by which ``SIGMAS`` counting errors turn each spectrum, (k,)."""
+        errors, lengths = np.linalg.norm(self.errors, axis=1), np.linalg.norm(self.own, axis=1)
+        return np.asarray(np.degrees(SIGMAS * errors / np.maximum(lengths, TINY)))
+
+    def has_room(self, phase: int, other: int, brightness: np.ndarray) -> bool:
+        """Say whether most of a film of another phase may be in the spectrum of this one."""
+        film = brightness[other] / max(float(brightness[phase]), TINY)
+        return bool(
+            (self.own[phase] + SIGMAS * self.errors[phase] >= MOST_OF_FILM * film * self.own[other]).all()
+        )
+
     def may_hold(self, phase: int, other: int) -> bool:
-        """Say whether a phase has all elements of another one, several, in its proportions."""
-        there = self.elements & (self.own[other] > LEAST_PART * self.own[other, self.elements].sum())
+        """Say whether a phase has all elements of another one, several, in its proportions.
+
+        Elements that a third phase is made of say nothing: it may be there as well.
+        """
+        most = self.own / np.maximum(self.own[:, self.elements].sum(axis=1, keepdims=True), TINY)
+        third = np.delete(most, [phase, other], axis=0)
+        there = self.elements & (most[other] > LEAST_PART) & ~(third > MADE_OF).any(axis=0)
         if np.count_nonzero(there) < SEVERAL:
             return False
         ratio = self.own[phase, there] / self.own[other, there]
@@ -180,9 +208,7 @@ class _Parts:
         return bool((ratio - error).max() <= IN_PROPORTION * (ratio + error).min())
 
 
-def _parts(
-    fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray
-) -> _Parts:
+def _parts(fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray) -> _Parts:
     expected = np.maximum(fit.abundance @ spectra, LEAST_EXPECTED)
     if model is None:
         own = in_windows(spectra)
@@ -202,7 +228,13 @@ def _parts(
     return _Parts(own, errors, allowed, np.append(np.ones(np.count_nonzero(elements), bool), False))
 
 
-def _distance(moved: np.ndarray, spectrum: np.ndarray) -> float:
+def part_elsewhere(moved: np.ndarray, spectrum: np.ndarray) -> float:
     """Part of the photons that lies in other channels: half the sum of differences of unit spectra."""
     moved = np.maximum(moved, 0.0)
     return float(0.5 * np.abs(moved / max(moved.sum(), TINY) - spectrum / max(spectrum.sum(), TINY)).sum())
+
+
+def angle_between(moved: np.ndarray, spectrum: np.ndarray) -> float:
+    """Degrees between two spectra."""
+    lengths = np.linalg.norm(moved) * np.linalg.norm(spectrum)
+    return float(np.degrees(np.arccos(np.clip(moved @ spectrum / max(lengths, TINY), -1.0, 1.0))))

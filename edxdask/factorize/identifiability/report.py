@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.factorize.identifiability.ranges import open_ranges
+from edxdask.factorize.identifiability.ranges import FAR, open_ranges
+from edxdask.factorize.identifiability.solutions import number_of_solutions, with_other_solutions
 from edxdask.factorize.iteration.grouped import Groups
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.spectra.elemental import ElementalSpectra
@@ -19,8 +20,8 @@ from edxdask.results.collections import Data, shared_part, with_shared
 logger = logging.getLogger(__name__)
 
 WIDE, MAJOR = 0.1, 0.1  # width of a range, relative to its upper end, that is said; of elements above this
-FAR = 0.015  # part of a free spectrum's photons that another solution has elsewhere, from which it is said
 SAID = 0.01  # of another phase per photon: less is not named
+FEWEST_SAID = 0.005  # atomic fraction: a smaller range is not named
 MOST_NAMED, MOST_OTHERS = 3, 2  # elements, and other phases, in a warning
 KNOW_MORE = "Elements narrow this down: name those of the sample with elements"
 ADVICE = "If you know an element that it does not hold, or its composition, say so (absent, compositions)"
@@ -28,7 +29,9 @@ ADVICE = "If you know an element that it does not hold, or its composition, say 
 
 def with_ranges(found: Phases, model: ElementalSpectra | None, weights: np.ndarray, groups: Groups) -> Phases:
     """Add to phases what the sums of pixels leave open."""
-    opened = open_ranges(model, weights, groups)
+    spectra = (weights if model is None else model.spectra(weights)).astype(np.float64)
+    opened = open_ranges(model, weights, groups, found.flat_tops)
+    opened = with_other_solutions(opened, model, spectra, found.others, found.flat_tops)
     return replace(
         found,
         composition_low=opened.low,
@@ -36,6 +39,8 @@ def with_ranges(found: Phases, model: ElementalSpectra | None, weights: np.ndarr
         least=opened.least,
         most=opened.most,
         distance=opened.distance,
+        angle=opened.angle,
+        solutions=number_of_solutions(found.others, spectra),
     )
 
 
@@ -59,7 +64,7 @@ def spread_of(found: Phases) -> np.ndarray | None:
 
 def with_open(result: Data, found: Phases, elements: Sequence[str] | None) -> Data:
     """Add ranges, stability and warnings to a result; ``elements`` where it has compositions."""
-    if found.distance is None or found.least is None or found.most is None:
+    if found.distance is None or found.angle is None or found.least is None or found.most is None:
         return result
     names = [str(name) for name in shared_part(result)[schema.PHASE].values]
     one, two = (schema.PHASE,), (schema.PHASE, schema.OTHER_PHASE)
@@ -86,7 +91,8 @@ def with_open(result: Data, found: Phases, elements: Sequence[str] | None) -> Da
     for text in texts:
         logger.warning("%s", text)
     before = shared_part(result).attrs.get(schema.WARNINGS, [])
-    return with_shared(result, variables, {schema.WARNINGS: [*before, *texts]} if texts else None)
+    attrs = {schema.SOLUTIONS: found.solutions}
+    return with_shared(result, variables, attrs | ({schema.WARNINGS: [*before, *texts]} if texts else {}))
 
 
 def _of_elements(names: Sequence[str], elements: Sequence[str], found: Phases) -> list[str]:
@@ -96,6 +102,8 @@ def _of_elements(names: Sequence[str], elements: Sequence[str], found: Phases) -
         low, high = (np.asarray(bound)[row] for bound in (found.composition_low, found.composition_high))
         width = high - low
         wide = np.flatnonzero((width > WIDE * high) & (high > MAJOR)).tolist()
+        if not wide and np.asarray(found.angle)[row] > FAR:
+            wide = np.flatnonzero(width > FEWEST_SAID).tolist()
         if not wide:
             continue
         said = [
@@ -110,10 +118,8 @@ def _of_spectra(names: Sequence[str], found: Phases) -> list[str]:
     """Say how much of which other phase may be in a phase."""
     texts = []
     for row, name in enumerate(names):
-        least, most, distance = (
-            np.asarray(value)[row] for value in (found.least, found.most, found.distance)
-        )
-        if distance <= FAR:
+        least, most, angle = (np.asarray(value)[row] for value in (found.least, found.most, found.angle))
+        if angle <= FAR:
             continue
         freedom = np.maximum(-least, most)
         parts = [

@@ -66,3 +66,16 @@ def is_simpler(scores: tuple[float, float], purities: tuple[float, float]) -> bo
     """
     gain, purer = scores[1] - scores[0], purities[1] - purities[0]
     return gain > MISFIT or (gain > BETTER and purer > ALSO_PURER) or (gain >= -MISFIT and purer > PURER)
+
+
+def as_good(scores: np.ndarray, chosen: int) -> np.ndarray:
+    """Say which other solutions explain the counts as well as the chosen one, (n,).
+
+    Examples
+    --------
+    >>> as_good(np.array([-1.0, -1.00002, -1.01]), 0).tolist()
+    [False, True, False]
+    """
+    equal = np.abs(scores - scores[chosen]) <= BETTER
+    equal[chosen] = False
+    return np.asarray(equal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -22,7 +22,7 @@ from edxdask.errors import EdxdaskError
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.rounds import factorize
-from edxdask.factorize.iteration.simplest import is_simpler, purity_of
+from edxdask.factorize.iteration.simplest import as_good, is_simpler, purity_of
 from edxdask.factorize.iteration.starts import GivenState, nndsvd
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 from edxdask.factorize.pansharpening.matrix_start import from_matrix
@@ -149,7 +149,9 @@ def simpler_of(first: Phases, second: Phases | None, photons: int) -> Phases:
     scores = -first.objectives[-1] / photons, -second.objectives[-1] / photons
     purities = purity_of(first.abundance), purity_of(second.abundance)
     logger.info("from the matrix: %.6f against %.6f per photon, purity %.3f, %.3f", *scores, *purities)
-    return second if is_simpler(scores, purities) else first
+    fits, chosen = (first, second), int(is_simpler(scores, purities))
+    others = [fits[at].spectra for at in np.flatnonzero(as_good(np.array(scores), chosen))]
+    return replace(fits[chosen], others=np.stack(others) if others else None)
 
 
 def _fitted(start: PixelStates, model: StartingModel, spectra: np.ndarray, loop: Loop) -> Phases:

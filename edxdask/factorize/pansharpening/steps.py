@@ -157,7 +157,9 @@ def fit_chosen_bins(run: Run, choices: Choices, rule: StopRule, *, beside: Probl
             second = fit_bins_from_matrix(binned, first, run.model, **how)
             found = simpler_of(first, second, problem.photons)
             if run.guide is not None:
-                others = [fit for fit in (first, second) if fit is not None and fit is not found]
+                others = [
+                    fit for fit in (first, second) if fit is not None and fit.spectra is not found.spectra
+                ]
                 found = settle(binned, [found, *others], run.guide, run.wanted, progress=run.progress)
             return found.arrays()
 
