@@ -89,7 +89,7 @@ class Conditions:
         return replace(self, detector=replace(self.detector, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
 
     def heavier(self, mass: float) -> Conditions:
-        """Return the conditions of a film of ``mass`` times the mass thickness; the same where it is unknown."""
+        """Return the conditions of a film of ``mass`` times the mass thickness, where it is known."""
         if self.density_g_cm3 is None:
             return self
         return replace(self, density_g_cm3=mass * self.density_g_cm3)

@@ -70,9 +70,9 @@ class GroupFit:
             var = np.maximum(v - 2 * u * c + u * u * w, TINY)
             # where the phase is not there at all, chance alone leaves half of the groups below zero, each
             # with a square of 1 on average
-            number = np.count_nonzero(below)
+            number = int(np.count_nonzero(below))
             lost = 0.5 * float((below**2 / var).sum()) / self.misfit - 0.5 * number
-            return lost - LOSS * np.sqrt(max(number, 1))
+            return lost - LOSS * float(np.sqrt(max(number, 1)))
 
         start = max(beyond(0.0), 0.0)
         most = MOST
