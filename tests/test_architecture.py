@@ -19,7 +19,7 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("schema", "budget", "photons", "_lazy", "_version"), 0),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
-    **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),
+    **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate", "unmix"), 3),
     **dict.fromkeys(("report", "cluster"), 4),
     **dict.fromkeys(("public", "compositions"), 5),
     **dict.fromkeys(("accessor", "cli"), 6),
