@@ -19,13 +19,14 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("schema", "budget", "photons", "_lazy", "_version"), 0),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
-    **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate", "unmix"), 3),
-    **dict.fromkeys(("report", "cluster"), 4),
-    **dict.fromkeys(("public", "compositions"), 5),
-    **dict.fromkeys(("accessor", "cli"), 6),
-    "_accessor_hook": 7,
-    "__main__": 7,
-    "__init__": 8,
+    **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),
+    "unmix": 4,  # joins phases, bases and fits of the stages over many maps
+    **dict.fromkeys(("report", "cluster"), 5),
+    **dict.fromkeys(("public", "compositions"), 6),
+    **dict.fromkeys(("accessor", "cli"), 7),
+    "_accessor_hook": 8,
+    "__main__": 8,
+    "__init__": 9,
 }
 LAID_OUT_AS_ONE = {0}  # the ground floor is one room: its modules may use one another
 
