@@ -40,12 +40,12 @@ class Regions:
     @property
     def overlap(self) -> np.ndarray:
         """Pixels (y, x) in more than one mask."""
-        return np.count_nonzero(self.masks, axis=0) > 1
+        return np.asarray(np.count_nonzero(self.masks, axis=0) > 1)
 
     @property
     def matrix(self) -> np.ndarray:
         """Pixels (y, x) in no mask."""
-        return ~self.masks.any(axis=0)
+        return np.asarray(~self.masks.any(axis=0))
 
     @property
     def mixtures(self) -> np.ndarray:
@@ -64,7 +64,7 @@ class Regions:
 
     def core(self, width: float) -> np.ndarray:
         """Pixels (y, x) of the matrix that are farther than ``width`` pixels from every mask."""
-        return self.distance > width
+        return np.asarray(self.distance > width)
 
 
 def _distance_from(place: np.ndarray) -> np.ndarray:
