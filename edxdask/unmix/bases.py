@@ -91,13 +91,9 @@ def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[st
     for name, one in maps.items():
         if name != best:
             own[name] = _own_axis(name, one, known, request)
-    energy = maps[best].energy
-    total = np.sum(
-        [moved_counts(one.counts, own[n].energy, known.calibration.energy) for n, one in maps.items()], axis=0
-    )
     shared = calibrate(
-        total,
-        energy,
+        _on_one_axis(maps, own, best),
+        maps[best].energy,
         known.elements,
         maps[best].conditions,
         extra=known.calibration.extra,
@@ -137,6 +133,18 @@ def moved_counts(counts: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.n
 def moved_spectra(spectra: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.ndarray:
     """Spectra (k, E) of unit sum on channels at ``energy``, as channels at ``to`` (keV) have them."""
     return np.array([moved_counts(one, energy, to) for one in spectra])
+
+
+def _on_one_axis(maps: Mapping[str, SummedMap], own: Mapping[str, CalibratedBasis], best: str) -> np.ndarray:
+    """Sum all maps on the axis of the ``best``; where a map has no channels, as if it were like the best."""
+    to = own[best].energy
+    step, total = to[1] - to[0], np.zeros(to.size)
+    for name, one in maps.items():
+        ends = _edges(own[name].energy)[[0, -1]]
+        covered = (to > ends[0] + step) & (to < ends[1] - step)
+        alike = maps[best].counts * (one.counts.sum() / maps[best].counts.sum())
+        total += np.where(covered, moved_counts(one.counts, own[name].energy, to), alike)
+    return total
 
 
 def _edges(energy: np.ndarray) -> np.ndarray:
