@@ -1,0 +1,200 @@
+"""Maps as the pinned-core fit takes them: groups of photons, each map with columns of its own calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.engine.problem import Demand, photons_of
+from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.guidance.request import PhysicsRequest
+from edxdask.unmix.groups import GroupLayout, sum_groups
+from edxdask.unmix.normal_equations import GroupedCounts
+from edxdask.unmix.pinned import PinnedFit, fit_pinned
+
+COLUMN_ROUNDS = 3  # of fitting, and of making columns that absorb by the composition found
+SETTLED = 1e-4  # change of a composition, relative to its largest fraction, that ends these rounds
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How photons are read.
+
+    Attributes
+    ----------
+    workers, memory_limit, cache : as of every photon method
+    """
+
+    workers: int | None = None
+    memory_limit: str | float | None = None
+    cache: str | Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedMap:
+    """One map: its photons in groups, and its calibrated basis.
+
+    Attributes
+    ----------
+    name : in the collection
+    guide : basis on this map's own energy axis, with its own width, film and detector
+    layout : which group a pixel is in
+    counts : (groups, E)
+    start : (groups, phases) photons, about
+    warnings : what is in the spectrum and was not listed, and faults of the detector
+    """
+
+    name: str
+    guide: Guide
+    layout: GroupLayout
+    counts: np.ndarray
+    start: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """First channel of use."""
+        return self.guide.calibration.floor.first
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Energies (keV) of the channels of use, as calibrated."""
+        return self.guide.calibration.energy[self.first :]
+
+    def fitted_with(self, composition: np.ndarray, phases: Sequence[str]) -> GroupedCounts:
+        """Give the numbers of a fit, with columns of phases of about this composition."""
+        columns, own = phase_columns(self.guide, composition, phases)
+        return GroupedCounts(
+            self.counts[:, self.first :],
+            self.layout.allowed,
+            self.start,
+            columns[:, :, self.first :],
+            own[:, :, self.first :],
+            self.layout.pixels,
+        )
+
+
+def read_map(
+    cube: xr.Dataset,
+    layout: GroupLayout,
+    fractions: np.ndarray,
+    request: PhysicsRequest,
+    *,
+    name: str = "",
+    step: str = "pinned-core fit",
+    reading: Reading | None = None,
+) -> GroupedMap:
+    """Read the photons of a map once: sum them over groups, and calibrate its basis on their sum.
+
+    Parameters
+    ----------
+    cube : Dataset
+        One map.
+    layout : GroupLayout
+        Groups of its pixels.
+    fractions : ndarray
+        (phases, y, x) abundances, about.
+    request : PhysicsRequest
+        Elements, and what phases cannot hold.
+    name : str
+        Of the map in its collection.
+    step : str
+        Name of the work, in messages.
+    reading : Reading, optional
+        Threads, memory and cache.
+    """
+    how = reading or Reading()
+    size = layout.groups * cube.sizes[schema.ENERGY] * 8
+    with photons_of(
+        cube,
+        step=step,
+        demand=Demand(8, 2 * size),
+        workers=how.workers,
+        memory_limit=how.memory_limit,
+        cache=how.cache,
+    ) as problem:
+        guide = request.guide(problem)
+        counts = sum_groups(problem, layout)
+        warnings = problem.warnings
+    photons = counts.sum(axis=1, keepdims=True)
+    start = layout.sums(fractions)
+    start = start / np.maximum(start.sum(axis=1, keepdims=True), 1e-12) * photons
+    return GroupedMap(name, guide, layout, counts, start, (*guide.warnings, *warnings))
+
+
+def phase_columns(
+    guide: Guide, composition: np.ndarray, phases: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make the columns of phases on the axis of one map.
+
+    Parameters
+    ----------
+    guide : Guide
+        Of that map.
+    composition : ndarray
+        (phases, elements), about: what a phase absorbs by.
+    phases : sequence of str
+        Their names.
+
+    Returns
+    -------
+    columns : ndarray
+        (phases, elements, E) counts of one atom of each listed element, up to a factor common to all.
+    own : ndarray
+        (phases, own, E) unit columns that count no atoms; zero where a phase cannot hold the element.
+    """
+    places: dict[str | int, int] = {name: row for row, name in enumerate(phases)}
+    places = {label: row for label, row in places.items() if label in guide.labels}
+    model = guide.model(composition, places)
+    elements, last = len(guide.elements), len(guide.column_elements)
+    atoms = np.einsum("pee->pe", model.atoms[:, :elements])
+    columns = model.columns[:, :elements] / np.maximum(atoms, np.finfo(float).tiny)[:, :, None]
+    allowed = np.ones(model.columns.shape[:2], bool) if model.allowed is None else model.allowed
+    own = model.columns[:, elements:last] * allowed[:, elements:last, None]
+    return columns, own
+
+
+def present_in(request: PhysicsRequest, phases: Sequence[str]) -> np.ndarray:
+    """Say which elements each phase may hold: (phases, elements) bool."""
+    gone = [request.absent.get(name, ()) for name in phases]
+    return np.array([[element not in own for element in request.elements] for own in gone])
+
+
+def fit_grouped(
+    maps: Sequence[GroupedMap],
+    phases: Sequence[str],
+    composition: np.ndarray,
+    present: np.ndarray,
+    *,
+    fixed: bool = False,
+) -> PinnedFit:
+    """Fit compositions common to all maps; columns follow the composition found, which decides absorption.
+
+    Parameters
+    ----------
+    maps : sequence of GroupedMap
+        Photons and bases.
+    phases : sequence of str
+        Their names.
+    composition : ndarray
+        (phases, elements) to begin with.
+    present : ndarray of bool
+        (phases, elements) what each phase may hold.
+    fixed : bool
+        Keep the composition.
+    """
+    absorbs = any(one.guide.calibration.conditions.absorbs for one in maps)
+    now = composition
+    for _ in range(COLUMN_ROUNDS if absorbs and not fixed else 1):
+        made = [one.fitted_with(now, phases) for one in maps]
+        fit = fit_pinned(made, now, present=present, fixed=fixed)
+        moved = float(np.abs(fit.composition - now).max())
+        now = fit.composition
+        if moved < SETTLED:
+            break
+    return fit
