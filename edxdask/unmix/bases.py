@@ -39,27 +39,6 @@ class SummedMap:
     conditions: Conditions
 
 
-@dataclass(frozen=True, eq=False)
-class MapBasis:
-    """Columns of one map, of all its channels; those below the first usable channel are zeros.
-
-    Attributes
-    ----------
-    first : first usable channel
-    columns : (phases, elements, E) counts that an atom of each element adds, in each phase
-    own : (phases, own, E) columns that count no atoms: loose families, elements not listed, continuum
-    """
-
-    first: int
-    columns: np.ndarray
-    own: np.ndarray
-
-    @property
-    def all_columns(self) -> np.ndarray:
-        """Columns of elements and then the others: (phases, elements + own, E)."""
-        return np.concatenate([self.columns, self.own], axis=1)
-
-
 def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[str, Guide]:
     """Calibrate every map: one guide each, whose columns mean the same in all of them.
 
@@ -100,22 +79,6 @@ def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[st
         refine_axis=request.refine_axis,
     )
     return {name: replace(known, calibration=_with_axis(shared, own[name])) for name in maps}
-
-
-def basis_of_map(guide: Guide, composition: np.ndarray) -> MapBasis:
-    """Make the columns of a map, for phases of about this composition, (phases, elements)."""
-    model = guide.model(composition, {})
-    elements = len(guide.elements)
-    columns = np.broadcast_to(model.columns, (len(composition), *model.columns.shape[1:]))
-    atoms = np.broadcast_to(model.atoms, (len(composition), *model.atoms.shape[1:]))
-    rows = len(guide.column_elements)  # without the column below the floor
-    per_photon = np.einsum("pee->pe", atoms[:, :elements])
-    per_atom = np.where(per_photon > 0, 1 / np.where(per_photon > 0, per_photon, 1.0), 0.0)
-    return MapBasis(
-        guide.calibration.floor.first,
-        columns[:, :elements] * per_atom[:, :, None],
-        np.ascontiguousarray(columns[:, elements:rows]),
-    )
 
 
 def moved_counts(counts: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.ndarray:
