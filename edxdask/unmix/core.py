@@ -1,8 +1,8 @@
 """How far from the precipitates the matrix is pure: chosen from the data, and said in a sentence.
 
-An edge is never sharp: the beam spreads, grains lie under one another, masks miss a pixel. The element of which
-a precipitate has most beyond the matrix is its sentinel. Around the masks its content falls to that of the far
-field; the core begins where it has.
+An edge is never sharp: the beam spreads, grains lie under one another, masks miss a pixel. The element that
+shows a precipitate best is its sentinel. Around the masks its content falls to that of the far field; the core
+begins where it has.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def choose_core(
         f"{seen} is that of the far field (more than {start} px away) within errors"
     )
     warnings = [
-        f"the content of {one.element} around {one.phase} still falls {start} px from its masks, where the far "
-        f"field begins: {phases[0]} may not be pure in its core; core=... gives a wider margin"
+        f"the content of {one.element} around {one.phase} still falls {start} px from its masks, where the "
+        f"far field begins: {phases[0]} may not be pure in its core; core=... gives a wider margin"
         for one in profiles
         if one.width is None
     ]
@@ -173,7 +173,7 @@ def _profile(
 
 
 def _regions(one: RingCounts, row: int, start: int) -> np.ndarray:
-    """Sums of the far field, of the mask, of rings, and of everything from each ring to the far field."""
+    """Sum the far field, the mask, each ring, and from each ring on all of them up to the far field."""
     ring, nearest = one.rings.ring[:, row], one.rings.nearest
     near = (ring == nearest) & (nearest > 0)
     masks = [nearest > start, ring == 0]
