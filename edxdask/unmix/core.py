@@ -1,8 +1,8 @@
 """How far from the precipitates the matrix is pure: chosen from the data, and said in a sentence.
 
-An edge is never sharp: the beam spreads, grains lie under one another, masks miss a pixel. The element that
-shows a precipitate best is its sentinel. Around the masks its content falls to that of the far field; the core
-begins where it has.
+No edge is sharp: the beam spreads, grains lie under one another, masks miss a pixel. The element that
+shows a precipitate best is its sentinel. Around the masks its content falls to that of the far field; there
+the core begins.
 """
 
 from __future__ import annotations
