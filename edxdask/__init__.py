@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from edxdask.report.openness import identifiability
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
+    from edxdask.unmix.aided import aided
 
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
@@ -56,6 +57,7 @@ _HOMES = {
     "Polygon": "edxdask.ops",
     "Rectangle": "edxdask.ops",
     "__version__": "edxdask._version",
+    "aided": "edxdask.unmix.aided",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -101,6 +103,7 @@ __all__ = [
     "Polygon",
     "Rectangle",
     "__version__",
+    "aided",
     "bin_cube",
     "calibrate_energy",
     "client_for",

@@ -57,7 +57,7 @@ def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[st
     for name, one in maps.items():
         if one.counts.sum() < LEAST_PHOTONS:
             raise ParameterError(
-                "maps",
+                "data",
                 f"{name or 'one map'} with {int(one.counts.sum())} photons",
                 f"at least {LEAST_PHOTONS}, in which its energy axis can be found",
                 "Leave it out.",
