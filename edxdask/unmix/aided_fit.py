@@ -80,10 +80,11 @@ class _Calibrated:
         return np.concatenate([self.columns[0], self.own[0]])[:, self.first :]
 
     def regions(self, width: int) -> np.ndarray:
-        """Find the groups of the core, and of each mask without its overlap: (phases, groups) bool."""
-        ring = self.map.rings.ring
-        alone = (ring == 0) & (np.count_nonzero(ring == 0, axis=1) == 1)[:, None]
-        return np.stack([self.map.rings.nearest > width, *alone.T])
+        """Find the groups of the core, and of each mask where no other precipitate is: (phases, groups)."""
+        rings = self.map.rings
+        others = np.count_nonzero(rings.ring == 0, axis=1)[:, None] - (rings.ring == 0)
+        alone = rings.masked & (others == 0)
+        return np.stack([rings.nearest > width, *alone.T])
 
 
 def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) -> AidedFit:
@@ -145,7 +146,7 @@ def _region_atoms(ready: Sequence[_Calibrated], known: KnownPhases, width: int) 
             raise ParameterError(
                 "masks",
                 name,
-                "pixels with photons in its mask and in no other",
+                "pixels in its mask where no other precipitate is",
                 f"Draw it: user_masks={{{name!r}: 'mask.png'}}.",
             )
     return [amounts.atoms(len(known.elements)) for amounts in region_amounts(spectra)]
