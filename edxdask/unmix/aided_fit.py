@@ -119,7 +119,8 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
     parts = _subtracted(ready, known, found)
     subtracted = [found[0].fractions(), *(part.composition for part in parts)]
     if begun is None:
-        begun = np.maximum([one.weights for one in subtracted], LEAST_START)
+        rows = [one.weights if np.isfinite(one.weights).all() else about[0] for one in subtracted]
+        begun = np.maximum(rows, LEAST_START)
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
@@ -230,6 +231,11 @@ def _differences(known: KnownPhases, pinned: PinnedFit, subtracted: Sequence[Amo
     """Name the elements where both estimates differ by more than their errors allow."""
     texts = []
     for row, name in enumerate(known.names):
+        if not np.isfinite(subtracted[row].weights).all():
+            texts.append(
+                f"{name}: nothing is left of its mask once the matrix is subtracted; look at the mask"
+            )
+            continue
         error = np.hypot(pinned.errors[row], subtracted[row].errors)
         gap = np.abs(pinned.composition[row] - subtracted[row].weights)
         gone = known.absent_rows(name) if row > 0 else []

@@ -171,8 +171,9 @@ def _calibrated(name: str, make: Callable[[], Made]) -> Made:
     """Calibrate a map; an error says which map it was."""
     try:
         return make()
-    except ParameterError:
-        raise
+    except ParameterError as error:
+        expected = f"{error.expected}, on the axis of map {name!r}" if name else error.expected
+        raise ParameterError(error.parameter, error.value, expected, error.fix) from error
     except EdxdaskError as error:
         if not name:
             raise
