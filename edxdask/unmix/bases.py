@@ -127,8 +127,9 @@ def moved_photons(counts: np.ndarray, energy: np.ndarray, to: np.ndarray, seed: 
     low, width = edges[:-1].copy(), np.diff(edges)
     out = np.zeros(to.size, dtype=np.int64)
     target = np.searchsorted(wanted, low, side="right") - 1  # -1: before the first channel
+    beyond = max(edges[-1], wanted[-1]) + 1.0
     while rest.any():
-        high = np.where(target < to.size, wanted[np.minimum(target + 1, to.size)], np.inf)
+        high = np.where(target < to.size, wanted[np.minimum(target + 1, to.size)], beyond)
         left = np.maximum(edges[1:] - low, 0.0)
         part = np.where(
             left > 1e-9 * width, np.clip((high - low) / np.maximum(left, 1e-12 * width), 0, 1), 1.0

@@ -175,7 +175,7 @@ def test_the_subtraction_is_unbiased_over_ten_maps():
     """Mean over ten seeds within 3.5 of its errors: majors of the precipitates, traces of the matrix."""
     values = []
     for seed in range(10):
-        cube = blurred_map(100 + seed, (56, 56))
+        cube = blurred_map(100 + seed, (48, 48))
         values.append(
             pulls(unmix(cube, truth_as_result(cube), masks="threshold"), cube, schema.COMPOSITION_SUBTRACTED)
         )
@@ -270,7 +270,7 @@ def real(data, tmp_path_factory):
     path = data / "71GPa_left.hspy"
     if not path.exists():
         pytest.skip("needs 71GPa_left.hspy")
-    cube = edxdask.open(edxdask.ingest(path, tmp_path_factory.mktemp("real") / "left.zarr", progress=False))
+    cube = edxdask.ingest(path, tmp_path_factory.mktemp("real") / "left.zarr", progress=False)
     known = {"phases": ["Brg", "Fp", "CaPv"], "elements": CATIONS, "absent": ABSENT}
     return cube, edxdask.psnmf(cube, bin=12, smooth=1.0, progress=False, **known)
 
