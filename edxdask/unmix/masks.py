@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from edxdask.errors import ParameterError
+from edxdask.optional import require
 from edxdask.results.collections import ALONE, Data, cubes_in, is_collection, value_for_each_map
 from edxdask.unmix.masks_abundance import GRABCUT, KMEANS, LEVEL, OTSU, THRESHOLD, Rule, abundance_rule
 from edxdask.unmix.masks_potts import potts_mask
@@ -18,6 +19,7 @@ from edxdask.unmix.regions import Regions
 
 POTTS, USER = "potts", "user"
 METHODS = (POTTS, THRESHOLD, OTSU, KMEANS, GRABCUT)
+NEEDED = {POTTS: ("maxflow", "PyMaxflow"), GRABCUT: ("cv2", "OpenCV")}  # of the extra "masks"
 Method = str | Mapping[str, str]
 
 
@@ -145,6 +147,10 @@ def plan_masks(
         methods[name] = USER if name in given else by_name[name]
         if methods[name] not in (*METHODS, USER) or (methods[name] == USER and name not in given):
             raise ParameterError("masks", methods[name], f"one of {', '.join(METHODS)}", _other_mask(name))
+    for method in {*methods.values()}:
+        if method in NEEDED:
+            module, package = NEEDED[method]
+            require(module, extra="masks", purpose=f"masks={method!r} ({package})")
     return MaskPlan(methods, {name: _drawn(data, name, value) for name, value in given.items()})
 
 

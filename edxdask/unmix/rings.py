@@ -1,0 +1,113 @@
+"""Groups of pixels for any width of the core: rings around every precipitate, bins of abundance inside.
+
+The width of the core is chosen from the sums of all maps, and photons are read once: so pixels are grouped by
+their distance from each precipitate first, and which groups are core is decided when the width is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from edxdask.unmix.groups import BINS, NONE, GroupLayout
+from edxdask.unmix.regions import Regions
+
+REACH = 12  # rings of one pixel around the masks; what is farther is one group
+
+
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """Pixels of one map, grouped by their distance from every precipitate.
+
+    Attributes
+    ----------
+    label : (y, x) number of the group
+    ring : (groups, precipitates) 0 inside the mask, d for distances above d - 1 up to d px; ``reach`` + 1
+        beyond
+    pixels : (groups,)
+    reach : farthest ring
+    """
+
+    label: np.ndarray
+    ring: np.ndarray
+    pixels: np.ndarray
+    reach: int
+
+    @classmethod
+    def of(cls, regions: Regions, fractions: np.ndarray | None = None, reach: int = REACH) -> Rings:
+        """Group the pixels of a map.
+
+        Parameters
+        ----------
+        regions : Regions
+            Masks.
+        fractions : ndarray, optional
+            (precipitate, y, x) abundances, which bin the pixels inside masks; None bins them by depth.
+        reach : int
+            Farthest ring.
+
+        Examples
+        --------
+        >>> mask = np.zeros((1, 5), bool)
+        >>> mask[0, 0] = True
+        >>> made = Rings.of(Regions.of({"Fp": mask}), reach=2)
+        >>> made.ring[made.label[0], 0].tolist()
+        [0, 1, 2, 3, 3]
+        """
+        away = [np.ceil(np.minimum(distances_of(mask), reach + 1)) for mask in regions.masks]
+        ring = np.stack(away).astype(np.int64)
+        inside = regions.masks.any(axis=0)
+        if fractions is None:
+            bins = np.minimum(regions.depth.max(axis=0).astype(np.int64), BINS - 1)
+        else:
+            most = np.where(regions.masks, np.clip(fractions, 0.0, 1.0), 0.0).max(axis=0)
+            bins = np.minimum((most * BINS).astype(np.int64), BINS - 1)
+        keys = np.concatenate([ring, np.where(inside, bins, 0)[None]]).reshape(len(ring) + 1, -1)
+        found, label, pixels = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
+        shape = regions.masks.shape[1:]
+        return cls(label.ravel().reshape(shape).astype(np.int32), found[:-1].T, pixels, reach)
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """Ring of the nearest precipitate: (groups,), 0 inside masks."""
+        return np.asarray(self.ring.min(axis=1))
+
+    @property
+    def layout(self) -> GroupLayout:
+        """Groups as their sums need them."""
+        allowed = np.ones((len(self.ring), self.ring.shape[1] + 1), bool)
+        return GroupLayout(self.label, allowed, np.full(len(self.ring), NONE))
+
+    def with_core(self, width: int) -> tuple[GroupLayout, np.ndarray]:
+        """Join what is farther than ``width`` px from all masks to one group, the core, of the matrix alone.
+
+        Returns
+        -------
+        layout : GroupLayout
+            Phases are the matrix, then the precipitates.
+        joined : ndarray of int
+            (groups,) new number of each group; sums of groups with the same number add up.
+        """
+        core = self.nearest > width
+        joined = np.where(core, 0, np.cumsum(~core))
+        number = int((~core).sum()) + 1
+        allowed = np.zeros((number, self.ring.shape[1] + 1), bool)
+        allowed[:, 0] = True
+        allowed[joined[~core], 1:] = self.ring[~core] <= width
+        part = np.full(number, NONE)
+        part[0] = 0
+        return GroupLayout(joined[self.label].astype(np.int32), allowed, part), joined
+
+
+def distances_of(mask: np.ndarray) -> np.ndarray:
+    """Distance (y, x) in pixels from a mask, 0 inside; inf where the mask is empty."""
+    return np.asarray(distance_transform_edt(~mask)) if mask.any() else np.full(mask.shape, np.inf)
+
+
+def joined_sums(sums: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    """Add up the sums, (groups, …), of groups that were joined."""
+    out = np.zeros((int(joined.max()) + 1, *sums.shape[1:]))
+    np.add.at(out, joined, sums)
+    return out
