@@ -1,7 +1,7 @@
 """Is a line seen? SNR and limit of detection by their published definitions, from the spectra of a fit.
 
-SNR = net counts of a peak over sigma of the background beside it; both in a window of 1.2 FWHM. The background
-is all that the fit expects there without the element's own lines: continuum, lines of others, other phases.
+SNR = net counts of a peak over sigma of the background beside it, in a window of 1.2 FWHM. The background is
+all that the fit expects there without the element's own lines: continuum, lines of others, other phases.
 LOD = concentration at SNR 3. H. Chen et al., Ultramicroscopy (2024) 113981.
 """
 
@@ -43,6 +43,12 @@ class PeakSums:
             self.net + other.net, self.background + other.background, self.per_atom + other.per_atom
         )
 
+    def at(self, lines: Sequence[int | None]) -> PeakSums:
+        """Pick lines by number; NaN where there is none."""
+        index = [len(self.net) if i is None else i for i in lines]
+        padded = (np.append(values, np.nan) for values in (self.net, self.background, self.per_atom))
+        return PeakSums(*(values[index] for values in padded))
+
     @property
     def noise(self) -> np.ndarray:
         """Sigma of the background, of at least one count."""
@@ -68,7 +74,10 @@ def main_lines(elements: Sequence[str], maps: Sequence[GroupedMap]) -> list[Line
     for element in elements:
         for line in lines_of(element, low, high):
             half = 0.5 * WINDOW_FWHM * float(fwhm_kev(line.centroid_kev))
-            if line.siegbahn in MAIN_LINES and low < line.centroid_kev - half < line.centroid_kev + half < high:
+            if (
+                line.siegbahn in MAIN_LINES
+                and low < line.centroid_kev - half < line.centroid_kev + half < high
+            ):
                 found.append(line)
     return found
 
@@ -112,7 +121,7 @@ def peak_sums(
 
 
 def best_of_each(elements: Sequence[str], lines: Sequence[Line], sums: PeakSums) -> list[int | None]:
-    """Number of the line with the lowest limit of detection, for each element; None where it has none."""
+    """Find the number of the line with the lowest limit of detection, by element; None where it has none."""
     limits = sums.lod
     best: list[int | None] = []
     for element in elements:

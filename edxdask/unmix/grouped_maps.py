@@ -50,6 +50,7 @@ class GroupedMap:
     counts : (groups, E)
     start : (groups, phases) photons, about
     warnings : what is in the spectrum and was not listed, and faults of the detector
+    summed : (groups,) pixels, where these are not all groups of the layout
     """
 
     name: str
@@ -58,6 +59,24 @@ class GroupedMap:
     counts: np.ndarray
     start: np.ndarray
     warnings: tuple[str, ...] = ()
+    summed: np.ndarray | None = None
+
+    def only(self, groups: np.ndarray, phase: int) -> GroupedMap:
+        """Keep some groups, which hold one phase and nothing else."""
+        kept = self.layout
+        layout = replace(kept, allowed=kept.allowed[groups][:, [phase]], part=kept.part[groups])
+        return replace(
+            self,
+            layout=layout,
+            counts=self.counts[groups],
+            start=self.start[groups][:, [phase]],
+            summed=self.pixels[groups],
+        )
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Pixels in each group."""
+        return self.layout.pixels if self.summed is None else self.summed
 
     @property
     def first(self) -> int:
@@ -78,7 +97,7 @@ class GroupedMap:
             self.start,
             columns[:, :, self.first :],
             own[:, :, self.first :],
-            self.layout.pixels,
+            self.pixels,
         )
 
 

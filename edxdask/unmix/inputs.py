@@ -134,7 +134,7 @@ def _elements(root: xr.Dataset) -> list[str]:
 def _absent(
     root: xr.Dataset, labels: Sequence[str], elements: Sequence[str], absent: Absent | None
 ) -> dict[str | int, tuple[str, ...]]:
-    """What phases cannot hold: as given, else what the result's own fit ruled out (0, with no error)."""
+    """Find what phases cannot hold: as given, else what the result's own fit ruled out (0, with no error)."""
     if absent is not None:
         return {
             label_of(label, labels, "absent"): (value,) if isinstance(value, str) else tuple(value)
@@ -175,7 +175,7 @@ def _fractions(nodes: Mapping[str, xr.Dataset], name: str, cube: xr.Dataset) -> 
     if values.shape[1:] != (cube.sizes[schema.Y], cube.sizes[schema.X]):
         raise SchemaError(
             f"map {name!r} has {cube.sizes[schema.Y]} × {cube.sizes[schema.X]} pixels, its abundances "
-            f"{values.shape[1]} × {values.shape[2]}: give the cube that was factorized, binned and cropped alike"
+            f"{values.shape[1]} × {values.shape[2]}: give the cube that was factorized"
         )
     return values
 

@@ -118,9 +118,7 @@ def _independent(maps: list[OwnFit]) -> np.ndarray:
     if not maps:
         return np.zeros(0, dtype=int)
     fractions = np.median([one.composition for one in maps], axis=0)
-    errors = np.sqrt([np.maximum(np.diag(one.covariance), 0.0) for one in maps]).reshape(
-        -1, *fractions.shape
-    )
+    errors = np.sqrt([np.maximum(np.diag(one.covariance), 0.0) for one in maps]).reshape(-1, *fractions.shape)
     kept = (errors > 0).all(axis=0) & (np.median(errors, axis=0) < MOST_ERROR)
     kept[np.arange(len(fractions)), fractions.argmax(axis=1)] = False
     return np.flatnonzero(kept)
