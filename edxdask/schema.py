@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
+from edxdask.schema_traces import TRACE_WORDS
 
 if TYPE_CHECKING:  # half a second and 45 MB that a vendor reader's process can do without
     import xarray as xr
@@ -24,7 +26,6 @@ SCHEMA_VERSION = 1
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
 RANK, CLUSTER, CANDIDATE, REGION = "rank", "cluster", "candidate", "region"
-MAP, GROWTH_STEP, DISTANCE = "map", "growth_step", "distance"
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -53,24 +54,6 @@ COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
 MASK, CORE, MASK_OVERLAP = "mask", "core", "mask_overlap"
 COMPOSITION_SUBTRACTED, SPECTRUM_SUBTRACTED = "composition_subtracted", "spectrum_subtracted"
-
-ATOMIC_PPM, MEASURE_LONGER = "atomic_ppm", "measure_longer"
-TRACE_SIGNIFICANCE, TRACE_SNR, TRACE_LOD, TRACE_LINE = (
-    "trace_significance",
-    "trace_snr",
-    "trace_lod_ppm",
-    "trace_line",
-)
-TRACE_PIXELS, TRACE_PHOTONS = "trace_pixels", "trace_photons"
-GROWTH_PIXELS, GROWTH_MAPS, GROWTH_SNR, GROWTH_PPM = (
-    "growth_pixels",
-    "growth_maps",
-    "growth_snr",
-    "growth_ppm",
-)
-SNR_PER_ROOT_PIXEL, SNR_EXPONENT = "snr_per_root_pixel", "snr_exponent"
-MAP_T1, MAP_T2, MAP_EXCESS, MAP_BELONGS = "map_t1", "map_t2", "map_excess_per_photon", "map_belongs"
-PROFILE_COMPOSITION, PROFILE_PIXELS = "profile_composition", "profile_pixels"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -180,40 +163,13 @@ _VARIABLES = (
     Variable(CHI2_RED, (PHASE,), False, "f", "1", "keep", "chi-squared of a fit over degrees of freedom"),
     Variable(MASS_THICKNESS, (PHASE,), False, "f", "1e-7 g/cm2", "keep", "density times thickness"),
     Variable(AREAL_DENSITY, (PHASE, ELEMENT), False, "f", "1/nm2", "keep", "atoms per area of the film"),
-    Variable(ATOMIC_PPM, (MAP, ELEMENT), False, "f", "1e-6", "keep", "atoms of an element per million"),
-    Variable(TRACE_SIGNIFICANCE, (MAP, ELEMENT), False, "f", "1", "keep", "amount over its standard error"),
-    Variable(TRACE_SNR, (MAP, ELEMENT), False, "f", "1", "keep", "net peak over sigma of its background"),
-    Variable(
-        TRACE_LOD, (MAP, ELEMENT), False, "f", "1e-6", "keep", "atoms per million at which the SNR is 3"
-    ),
-    Variable(
-        MEASURE_LONGER, (MAP, ELEMENT), False, "f", "1", "keep", "times the photons that 3 sigma would take"
-    ),
-    Variable(TRACE_LINE, (ELEMENT,), False, "U", "1", "keep", "line with the lowest limit of detection"),
-    Variable(TRACE_PIXELS, (MAP,), False, "f", "1", "keep", "pixels whose counts SNR and limits are of"),
-    Variable(TRACE_PHOTONS, (MAP,), False, "f", "counts", "keep", "photons in these pixels"),
-    Variable(GROWTH_PIXELS, (GROWTH_STEP,), False, "f", "1", "keep", "pixels summed"),
-    Variable(GROWTH_MAPS, (GROWTH_STEP,), False, "f", "1", "keep", "maps summed, 1 for parts of one"),
-    Variable(GROWTH_SNR, (GROWTH_STEP, ELEMENT), False, "f", "1", "keep", "SNR of so many pixels"),
-    Variable(GROWTH_PPM, (GROWTH_STEP, ELEMENT), False, "f", "1e-6", "keep", "atoms per million in these"),
-    Variable(SNR_PER_ROOT_PIXEL, (ELEMENT,), False, "f", "1", "keep", "SNR over the root of the pixels"),
-    Variable(
-        SNR_EXPONENT, (ELEMENT,), False, "f", "1", "keep", "power of the pixels with which the SNR grows"
-    ),
-    Variable(MAP_T1, (MAP,), False, "f", "1", "keep", "distance of a composition from that of other maps"),
-    Variable(MAP_T2, (MAP,), False, "f", "1", "keep", "chi-squared per channel of a map's own fit"),
-    Variable(MAP_EXCESS, (MAP,), False, "f", "1", "keep", "chi-squared beyond the channels, per photon"),
-    Variable(MAP_BELONGS, (MAP,), False, "b", "1", "keep", "maps that belong to their collection"),
-    Variable(
-        PROFILE_COMPOSITION, (DISTANCE, ELEMENT), False, "f", "1", "keep", "atomic fraction at a distance"
-    ),
-    Variable(PROFILE_PIXELS, (DISTANCE,), False, "f", "1", "keep", "pixels at a distance"),
     Variable(PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "ratio of Xa/Xb in two phases"),
     Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
 )
-VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
+_OF_TRACES = (Variable(n, dims, False, kind, units, "keep", doc) for n, dims, kind, units, doc in TRACE_WORDS)
+VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_OF_TRACES)}
 
 COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
 PIXEL_UNIT = "px"  # of y and x where the file gives no calibration

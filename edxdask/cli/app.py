@@ -35,6 +35,7 @@ VERBS = {
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
+    "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
     "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),
     "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
     "demo": ("edxdask.cli.make", "Simulate a map, unmix it, draw spectrum, lines and phases."),

@@ -25,9 +25,9 @@ from edxdask.unmix.detection import best_of_each, main_lines
 from edxdask.unmix.grouped_maps import GroupedMap, Reading
 from edxdask.unmix.growth import GrowthStep, root_law
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
-from edxdask.unmix.judge import MapVerdict, OwnFit, judge_maps
 from edxdask.unmix.known_phases import label_of
 from edxdask.unmix.trace_fits import FittedMaps, TraceWork
+from edxdask.unmix.verdicts import MapVerdict, OwnFit, judge_maps
 
 ALL_MAPS = "all maps"
 ONE_MAP = "map"  # name of a map that is in no collection
