@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
@@ -114,9 +115,12 @@ def _say(
             {
                 "store": store,
                 "phase": found.attrs[schema.PHASE],
-                "rows": rows,
-                **{name: found[name].values for name in growth},
-                **{name: dict(zip(by_map, found[name].values.tolist(), strict=True)) for name in judged},
+                "rows": [{key: _known(value) for key, value in row.items()} for row in rows],
+                **{name: _known(found[name].values.tolist()) for name in growth},
+                **{
+                    name: dict(zip(by_map, _known(found[name].values.tolist()), strict=True))
+                    for name in judged
+                },
                 **written,
                 **({schema.WARNINGS: warnings} if warnings else {}),
             }
@@ -127,3 +131,10 @@ def _say(
         click.echo(f"note: {settings.worded(text)}", err=True)
     for path in written.values():
         click.echo(path)
+
+
+def _known(value: Any) -> Any:
+    """Give what JSON has no number for, such as NaN, as null."""
+    if isinstance(value, list):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
