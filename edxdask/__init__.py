@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from edxdask.report.openness import identifiability
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
+    from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
     from edxdask.unmix.traces import traces
@@ -59,6 +60,7 @@ _HOMES = {
     "Polygon": "edxdask.ops",
     "Rectangle": "edxdask.ops",
     "__version__": "edxdask._version",
+    "aided": "edxdask.unmix.aided",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -107,6 +109,7 @@ __all__ = [
     "Polygon",
     "Rectangle",
     "__version__",
+    "aided",
     "bin_cube",
     "calibrate_energy",
     "client_for",

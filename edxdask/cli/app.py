@@ -34,6 +34,7 @@ VERBS = {
     "pca": ("edxdask.cli.factorize", "Principal components, weighted for Poisson noise."),
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
+    "aided": ("edxdask.cli.unmix", "Unmix with masks of precipitates, over many maps."),
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
     "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
     "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def aided(
-    maps: OneOrMany,
+    data: OneOrMany,
     *,
     matrix: str | int,
     absent: Absent,
@@ -61,7 +61,7 @@ def aided(
 
     Parameters
     ----------
-    maps : Dataset or DataTree
+    data : Dataset or DataTree
         Cube over y and x, or collection of cubes.
     matrix : str or int
         Phase around the others, by label or number.
@@ -125,16 +125,16 @@ def aided(
     True
     """
     _check(core, threshold)
-    cubes = cubes_in(maps, name="maps")
+    cubes = cubes_in(data)
     with shown(progress, "aided") as hook:
-        early = None if result is not None else plan_masks(maps, list(map(str, absent)), masks, user_masks)
+        early = None if result is not None else plan_masks(data, list(map(str, absent)), masks, user_masks)
         if result is None:
             result = _own_phases(
-                maps, cubes, matrix, absent, elements, refine_axis=refine_axis, workers=workers,
+                data, cubes, matrix, absent, elements, refine_axis=refine_axis, workers=workers,
                 memory_limit=memory_limit, cache=cache, checkpoint=checkpoint, seed=seed,
             )  # fmt: skip
         known = known_phases(result, matrix, absent, elements=elements, refine_axis=refine_axis)
-        plan = early or plan_masks(maps, known.precipitates, masks, user_masks)
+        plan = early or plan_masks(data, known.precipitates, masks, user_masks)
         check_maps(cubes, known, plan)
         _check_beams(cubes)
         reading = Reading(workers, memory_limit, cache)
@@ -149,7 +149,7 @@ def aided(
         f"aided(matrix={known.matrix!r}, absent={dict(absent)}, masks={plan.text}, core={fit.choice.width})"
     )
     attrs = {schema.MASK_METHODS: plan.text}
-    return cast(OneOrMany, labelled(maps, cubes, masked, fractions, fit, known, entry=entry, attrs=attrs))
+    return cast(OneOrMany, labelled(data, cubes, masked, fractions, fit, known, entry=entry, attrs=attrs))
 
 
 def _check(core: int | None, threshold: float) -> None:
@@ -167,7 +167,7 @@ def _check_beams(cubes: Mapping[str, xr.Dataset]) -> None:
 
 
 def _own_phases(
-    maps: OneOrMany,
+    data: OneOrMany,
     cubes: Mapping[str, xr.Dataset],
     matrix: str | int,
     absent: Absent,
@@ -186,13 +186,13 @@ def _own_phases(
     labels = [matrix, *absent]
     if not all(isinstance(label, str) for label in labels):
         raise ParameterError(
-            "matrix", matrix, "names of phases, where psnmf has yet to find them", "Or pass result=..."
+            "matrix", matrix, "names of phases, where psnmf has yet to find them", "Or pass its result."
         )
     names = [str(label) for label in labels]
     if len(names) < 2:
         raise ParameterError("absent", dict(absent), "a precipitate or more, and what each cannot hold")
     check_absences(names[0], names[1:], absent)
-    return psnmf(maps, phases=names, elements=named, absent=absent, **options)
+    return psnmf(data, phases=names, elements=named, absent=absent, **options)
 
 
 def _masked(

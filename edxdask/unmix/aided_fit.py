@@ -80,10 +80,11 @@ class _Calibrated:
         return np.concatenate([self.columns[0], self.own[0]])[:, self.first :]
 
     def regions(self, width: int) -> np.ndarray:
-        """Find the groups of the core, and of each mask without its overlap: (phases, groups) bool."""
-        ring = self.map.rings.ring
-        alone = (ring == 0) & (np.count_nonzero(ring == 0, axis=1) == 1)[:, None]
-        return np.stack([self.map.rings.nearest > width, *alone.T])
+        """Find the groups of the core, and of each mask where no other precipitate is: (phases, groups)."""
+        rings = self.map.rings
+        others = np.count_nonzero(rings.ring == 0, axis=1)[:, None] - (rings.ring == 0)
+        alone = rings.masked & (others == 0)
+        return np.stack([rings.nearest > width, *alone.T])
 
 
 def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) -> AidedFit:
@@ -118,7 +119,8 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
     parts = _subtracted(ready, known, found)
     subtracted = [found[0].fractions(), *(part.composition for part in parts)]
     if begun is None:
-        begun = np.maximum([one.weights for one in subtracted], LEAST_START)
+        rows = [one.weights if np.isfinite(one.weights).all() else about[0] for one in subtracted]
+        begun = np.maximum(rows, LEAST_START)
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
@@ -145,7 +147,7 @@ def _region_atoms(ready: Sequence[_Calibrated], known: KnownPhases, width: int) 
             raise ParameterError(
                 "masks",
                 name,
-                "pixels with photons in its mask and in no other",
+                "pixels in its mask where no other precipitate is",
                 f"Draw it: user_masks={{{name!r}: 'mask.png'}}.",
             )
     return [amounts.atoms(len(known.elements)) for amounts in region_amounts(spectra)]
@@ -229,6 +231,11 @@ def _differences(known: KnownPhases, pinned: PinnedFit, subtracted: Sequence[Amo
     """Name the elements where both estimates differ by more than their errors allow."""
     texts = []
     for row, name in enumerate(known.names):
+        if not np.isfinite(subtracted[row].weights).all():
+            texts.append(
+                f"{name}: nothing is left of its mask once the matrix is subtracted; look at the mask"
+            )
+            continue
         error = np.hypot(pinned.errors[row], subtracted[row].errors)
         gap = np.abs(pinned.composition[row] - subtracted[row].weights)
         gone = known.absent_rows(name) if row > 0 else []

@@ -22,7 +22,7 @@ PER_MAP = (schema.ABUNDANCE, schema.TOTAL)
 
 
 def labelled(
-    maps: Data,
+    data: Data,
     cubes: Mapping[str, xr.Dataset],
     masked: Mapping[str, MaskedMap],
     fractions: Mapping[str, xr.Dataset],
@@ -36,7 +36,7 @@ def labelled(
 
     Parameters
     ----------
-    maps : Dataset or DataTree
+    data : Dataset or DataTree
         What was given; the result has its shape.
     cubes, masked, fractions : mapping
         By map: counts, masks, and what ``fcls`` found.
@@ -59,7 +59,7 @@ def labelled(
         nodes[name] = node.assign_attrs(_attrs(cubes[name], fit, name, entry) | said)
     if ALONE in nodes:
         nodes[ALONE] = xr.merge([shared, nodes[ALONE]], combine_attrs="override", compat="no_conflicts")
-    result = joined(nodes, like=maps, shared=shared)
+    result = joined(nodes, like=data, shared=shared)
     check_result(result, whole=True)
     return result
 

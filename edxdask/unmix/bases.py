@@ -57,7 +57,7 @@ def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[st
     for name, one in maps.items():
         if one.counts.sum() < LEAST_PHOTONS:
             raise ParameterError(
-                "maps",
+                "data",
                 f"{name or 'one map'} with {int(one.counts.sum())} photons",
                 f"at least {LEAST_PHOTONS}, in which its energy axis can be found",
                 "Leave it out.",
@@ -171,8 +171,9 @@ def _calibrated(name: str, make: Callable[[], Made]) -> Made:
     """Calibrate a map; an error says which map it was."""
     try:
         return make()
-    except ParameterError:
-        raise
+    except ParameterError as error:
+        expected = f"{error.expected}, on the axis of map {name!r}" if name else error.expected
+        raise ParameterError(error.parameter, error.value, expected, error.fix) from error
     except EdxdaskError as error:
         if not name:
             raise

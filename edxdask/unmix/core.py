@@ -176,7 +176,7 @@ def _regions(one: RingCounts, row: int, start: int) -> np.ndarray:
     """Sum the far field, the mask, each ring, and from each ring on all of them up to the far field."""
     ring, nearest = one.rings.ring[:, row], one.rings.nearest
     near = (ring == nearest) & (nearest > 0)
-    masks = [nearest > start, ring == 0]
+    masks = [nearest > start, one.rings.masked[:, row]]
     masks += [near & (ring == w) for w in range(1, start + 1)]
     masks += [near & (ring >= w) & (ring <= start) for w in range(1, start + 1)]
     return np.array([one.counts[mask].sum(axis=0) for mask in masks])

@@ -119,7 +119,7 @@ def check_absences(matrix: str, precipitates: Sequence[str], absent: Mapping[str
                 "absent",
                 dict(absent),
                 f"an element that each precipitate cannot hold; of {name!r} none is named",
-                f"The matrix holds it: absent={{{name!r}: 'Si'}}.",
+                f"Name one that the matrix holds, as in absent={{{name!r}: 'Si'}}.",
             )
 
 

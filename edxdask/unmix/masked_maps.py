@@ -67,7 +67,7 @@ def check_maps(cubes: Mapping[str, xr.Dataset], known: KnownPhases, plan: MaskPl
     """
     for name, cube in cubes.items():
         said = f"map {name!r}" if name else "the map"
-        schema.validate_cube(cube, name=name or "maps")
+        schema.validate_cube(cube, name=name or "data")
         pixels = schema.pixel_dims(cube)
         if pixels != (schema.Y, schema.X):
             raise SchemaError(

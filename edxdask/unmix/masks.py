@@ -137,7 +137,7 @@ def plan_masks(
         for name in names:
             if name not in precipitates:
                 known = ", ".join(map(repr, precipitates))
-                raise ParameterError(parameter, name, f"one of the precipitates {known}")
+                raise ParameterError(parameter, name, f"one of the precipitates, {known}")
     methods: dict[str, str] = {}
     for name in precipitates:
         if name not in given and name not in by_name:

@@ -42,7 +42,8 @@ def abundance_rule(method: str, row: int, fractions: Sequence[np.ndarray], level
     if method == THRESHOLD:
         return partial(_above, row=row, level=level)
     if method == KMEANS:
-        return partial(_nearest, row=row, centres=cluster_centres(fractions))
+        centres, scale = cluster_centres(fractions)
+        return partial(_nearest, row=row, centres=centres, scale=scale)
     found = otsu_level([one[row] for one in fractions])
     if method == OTSU:
         return partial(_above, row=row, level=found)
@@ -69,10 +70,11 @@ def otsu_level(maps: Sequence[np.ndarray]) -> float:
     return float(edges[1 + int(np.nanargmax(np.where((below > 0) & (above > 0), between, 0.0)))])
 
 
-def cluster_centres(fractions: Sequence[np.ndarray]) -> np.ndarray:
-    """Find as many clusters of pixels as there are phases: centres (phase, fractions), by phase.
+def cluster_centres(fractions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Find as many clusters of pixels as there are phases: centres (phase, fractions), and units of these.
 
-    A phase gets the cluster that holds most of it, each cluster goes to one phase.
+    A phase gets the cluster that holds most of it, each cluster goes to one phase. Each abundance counts in
+    units of its own spread: else a rare precipitate gets no cluster.
     """
     from sklearn.cluster import KMeans
 
@@ -84,19 +86,21 @@ def cluster_centres(fractions: Sequence[np.ndarray]) -> np.ndarray:
         raise ParameterError(
             "masks", KMEANS, f"abundances that make {count} clusters", "Take another method."
         )
-    found = KMeans(count, n_init=STARTS, random_state=0).fit(few).cluster_centers_
-    cluster, phase = linear_sum_assignment(-found)
+    scale = np.maximum(few.std(axis=0), np.finfo(float).tiny)
+    found = KMeans(count, n_init=STARTS, random_state=0).fit(few / scale).cluster_centers_ * scale
+    cluster, phase = linear_sum_assignment(-found / found.max(axis=0))
     centres = np.empty_like(found)
     centres[phase] = found[cluster]
-    return centres
+    return centres, scale
 
 
 def _above(fractions: np.ndarray, *, row: int, level: float) -> np.ndarray:
     return np.asarray(fractions[row] > level)
 
 
-def _nearest(fractions: np.ndarray, *, row: int, centres: np.ndarray) -> np.ndarray:
-    squares = [np.sum((fractions - centre[:, None, None]) ** 2, axis=0) for centre in centres]
+def _nearest(fractions: np.ndarray, *, row: int, centres: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    unit = scale[:, None, None]
+    squares = [np.sum(((fractions - centre[:, None, None]) / unit) ** 2, axis=0) for centre in centres]
     return np.asarray(np.argmin(squares, axis=0) == row)
 
 

@@ -69,7 +69,7 @@ def _read(path: Path, name: str) -> np.ndarray:
     if suffix not in SUFFIXES:
         raise ParameterError(name, str(path), f"a file of {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise MissingStoreError(f"{name}: {path}: there is no such file")
+        raise MissingStoreError(f"{path}: there is no such file, and a mask was expected there")
     try:
         if suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))

@@ -15,23 +15,30 @@ from edxdask.unmix.groups import BINS, NONE, GroupLayout
 from edxdask.unmix.regions import Regions
 
 REACH = 12  # rings of one pixel around the masks; what is farther is one group
+# Abundance of a precipitate beyond which a pixel is not taken for pure matrix, whatever the masks say: those
+# of Otsu's threshold leave out what holds a third of it.
+SEEN = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Rings:
     """Pixels of one map, grouped by their distance from every precipitate.
 
+    A precipitate is where its mask is, and where abundances show more than ``SEEN`` of it.
+
     Attributes
     ----------
     label : (y, x) number of the group
-    ring : (groups, precipitates) 0 inside the mask, d for distances above d - 1 up to d px; ``reach`` + 1
-        beyond
+    ring : (groups, precipitates) 0 where the precipitate is, d for distances above d - 1 up to d px,
+        ``reach`` + 1 beyond
+    masked : (groups, precipitates) bool, inside the mask
     pixels : (groups,)
     reach : farthest ring
     """
 
     label: np.ndarray
     ring: np.ndarray
+    masked: np.ndarray
     pixels: np.ndarray
     reach: int
 
@@ -56,22 +63,25 @@ class Rings:
         >>> made.ring[made.label[0], 0].tolist()
         [0, 1, 2, 3, 3]
         """
-        away = [np.ceil(np.minimum(distances_of(mask), reach + 1)) for mask in regions.masks]
-        ring = np.stack(away).astype(np.int64)
-        inside = regions.masks.any(axis=0)
+        places = regions.masks if fractions is None else regions.masks | (fractions > SEEN)
+        ring = np.stack([np.ceil(np.minimum(distances_of(place), reach + 1)) for place in places])
+        inside = places.any(axis=0)
         if fractions is None:
             bins = np.minimum(regions.depth.max(axis=0).astype(np.int64), BINS - 1)
         else:
-            most = np.where(regions.masks, np.clip(fractions, 0.0, 1.0), 0.0).max(axis=0)
+            most = np.where(places, np.clip(fractions, 0.0, 1.0), 0.0).max(axis=0)
             bins = np.minimum((most * BINS).astype(np.int64), BINS - 1)
-        keys = np.concatenate([ring, np.where(inside, bins, 0)[None]]).reshape(len(ring) + 1, -1)
-        found, label, pixels = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
-        shape = regions.masks.shape[1:]
-        return cls(label.ravel().reshape(shape).astype(np.int32), found[:-1].T, pixels, reach)
+        count = len(ring)
+        keys = np.concatenate([ring.astype(np.int64), regions.masks, np.where(inside, bins, 0)[None]])
+        found, label, pixels = np.unique(
+            keys.reshape(len(keys), -1), axis=1, return_inverse=True, return_counts=True
+        )
+        label = label.ravel().reshape(inside.shape).astype(np.int32)
+        return cls(label, found[:count].T, found[count : 2 * count].T.astype(bool), pixels, reach)
 
     @property
     def nearest(self) -> np.ndarray:
-        """Ring of the nearest precipitate: (groups,), 0 inside masks."""
+        """Ring of the nearest precipitate: (groups,), 0 where one is."""
         return np.asarray(self.ring.min(axis=1))
 
     @property
