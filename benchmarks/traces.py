@@ -33,21 +33,21 @@ SEEN = ["Nd", "Sm", "U"]
 PHASES = ["Brg", "Fp", "CaPv"]
 ABSENT = {"Fp": "Si", "CaPv": "Mg"}
 CONTENT = {"Brg": {"Nd": 0.025, "Sm": 0.031, "U": 0.01}, "CaPv": {"Nd": 3.0, "Sm": 1.69, "U": 0.63}}
-CHANNELS, COUNTS = 2048, 160.0
+COUNTS = 160.0
 OFFSET_KEV, STEP_KEV = -0.2, 0.01
 MOVED_KEV, STRETCHED = 0.015, 0.002
 REPEAT_SIZE = 64  # px of the small maps whose intervals are counted
 
 
-def simulated(seed: int, size: int, counts: float = COUNTS) -> xr.Dataset:
+def simulated(seed: int, size: int, channels: int, counts: float = COUNTS) -> xr.Dataset:
     """One map; its energy axis is not quite what its file says."""
     draw = np.random.default_rng(seed)
     moved, gain = draw.uniform(-MOVED_KEV, MOVED_KEV), 1 + draw.uniform(-STRETCHED, STRETCHED)
     cube = edxdask.simulate(
-        shape=(size, size), counts=counts, seed=seed, channels=CHANNELS, compositions=CONTENT,
+        shape=(size, size), counts=counts, seed=seed, channels=channels, compositions=CONTENT,
         energy_offset=OFFSET_KEV * gain + moved, energy_scale=STEP_KEV * gain,
     )  # fmt: skip
-    return cube.assign_coords(energy=schema.energy_coordinate(OFFSET_KEV, STEP_KEV, CHANNELS))
+    return cube.assign_coords(energy=schema.energy_coordinate(OFFSET_KEV, STEP_KEV, channels))
 
 
 def true_ppm(cube: xr.Dataset) -> np.ndarray:
@@ -66,9 +66,9 @@ def bound_of(cube: xr.Dataset) -> np.ndarray:
     return found.composition[0, [ELEMENTS.index(e) for e in SEEN]] * true_ppm(cube)
 
 
-def one_seed(seed: int, size: int, maps: int) -> dict[str, np.ndarray]:
+def one_seed(seed: int, size: int, maps: int, channels: int) -> dict[str, np.ndarray]:
     """Run the workflow, and the other methods, on the maps of one seed."""
-    cubes = {f"map {i}": simulated(1000 * seed + i, size) for i in range(maps)}
+    cubes = {f"map {i}": simulated(1000 * seed + i, size, channels) for i in range(maps)}
     first = cubes["map 0"]
     begin = time.process_time()
     phases = edxdask.psnmf(first, phases=PHASES, elements=ELEMENTS, absent=ABSENT, progress=False)
@@ -107,11 +107,11 @@ def one_seed(seed: int, size: int, maps: int) -> dict[str, np.ndarray]:
     }
 
 
-def covered(repeats: int, size: int) -> tuple[float, int]:
+def covered(repeats: int, size: int, channels: int) -> tuple[float, int]:
     """Fraction of the 1 sigma intervals of one small map that hold the truth; masks are the true ones."""
     inside = []
     for seed in range(repeats):
-        cube = simulated(90_000 + seed, size, 2 * COUNTS)
+        cube = simulated(90_000 + seed, size, channels, 2 * COUNTS)
         abundance = cube.truth_abundance.values
         masks = abundance > 0.02
         masks[0] = ~masks[1:].any(axis=0)
@@ -153,12 +153,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--tiny", action="store_true", help="two small maps, one seed, no targets")
+    parser.add_argument("--channels", type=int, default=2048)
     args = parser.parse_args()
     if args.tiny:
-        args.maps, args.size, args.seeds, args.repeats = 2, 48, 1, 1
+        args.maps, args.size, args.seeds, args.repeats, args.channels = 2, 40, 1, 1, 800
     verdict = Verdict(limits=not args.tiny)
-    print(f"{args.maps} maps of {args.size}² × {CHANNELS}, {COUNTS:g} counts per pixel; {load_average()}")
-    runs = [one_seed(seed, args.size, args.maps) for seed in range(args.seeds)]
+    print(
+        f"{args.maps} maps of {args.size}² × {args.channels}, {COUNTS:g} counts per pixel; {load_average()}"
+    )
+    runs = [one_seed(seed, args.size, args.maps, args.channels) for seed in range(args.seeds)]
     got = {key: np.array([run[key] for run in runs]) for key in runs[0]}
     true = got["true"][0]
     print(
@@ -185,7 +188,7 @@ def main() -> int:
         growth = float(got["growth"][:, i].mean())
         verdict.at_most(f"SNR of {line} beyond √n, from one map to all", abs(growth - 1), 0.05)
     verdict.holds("all maps belong", bool(got["belongs"].all()))
-    share, number = covered(args.repeats, REPEAT_SIZE)
+    share, number = covered(args.repeats, args.size if args.tiny else REPEAT_SIZE, args.channels)
     verdict.at_least(f"1 σ intervals that hold the truth, of {number}", share, 0.60, ".2f")
     verdict.at_most(f"1 σ intervals that hold the truth, of {number}", share, 0.76, ".2f")
     return verdict.exit_code()

@@ -177,10 +177,7 @@ def read_groups(
 def calibrated(
     sums: Sequence[PhotonSums], request: PhysicsRequest
 ) -> tuple[list[GroupedMap], dict[str, str]]:
-    """Calibrate every map on its own photons; what tables do not say of lines is common to all.
-
-    A family of lines is as strong relative to its element in one map as in another, so the middle one of the
-    strengths found serves all maps: one map that is wrong, or has few photons, changes nothing.
+    """Calibrate every map on its own photons.
 
     Returns
     -------
@@ -198,9 +195,17 @@ def calibrated(
             raise
         except EdxdaskError as error:
             failed[one.name] = str(error)
-    common = _common_strengths([guide.calibration for guide in guides.values()])
-    made = [one.with_guide(_stronger(guides[one.name], common)) for one in sums if one.name in guides]
-    return made, failed
+    return [one.with_guide(guides[one.name]) for one in sums if one.name in guides], failed
+
+
+def with_common_strengths(maps: Sequence[GroupedMap]) -> list[GroupedMap]:
+    """Give all maps the same strengths of families of lines, which tables do not know well.
+
+    A family is as strong relative to its element in one map as in another, so the middle one of the strengths
+    found serves all: one map that is wrong, or has few photons, changes little.
+    """
+    common = _common_strengths([one.guide.calibration for one in maps])
+    return [replace(one, guide=_stronger(one.guide, common)) for one in maps]
 
 
 def _common_strengths(found: Sequence[CalibratedBasis]) -> dict[str, tuple[float, bool]]:

@@ -11,7 +11,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import Progress, ProgressOption, shown
-from edxdask.unmix.grouped_maps import GroupedMap, Reading, fit_grouped, present_in
+from edxdask.unmix.grouped_maps import GroupedMap, Reading, fit_grouped, present_in, with_common_strengths
 from edxdask.unmix.inputs import PhasesOfMaps, phases_of_maps
 from edxdask.unmix.verdicts import MapVerdict, OwnFit, judge_maps
 
@@ -46,7 +46,7 @@ def judge(
         Elements that a phase cannot hold; None takes what the result's own fit ruled out.
     margin : float, optional
         Pixels from every mask beyond which there is nothing of a precipitate; None takes that of the result,
-        else 2.
+        at least 2.
     workers : int, optional
         Threads; None takes one per processor that this program may use.
     memory_limit : str or float, optional
@@ -82,7 +82,7 @@ def judge(
         reading = Reading(workers, memory_limit, cache)
         maps, failed = given.read(layouts, reading, step="judge", progress=hook)
         fits: dict[str, OwnFit] = {}
-        for done, one in enumerate(maps, start=1):
+        for done, one in enumerate(with_common_strengths(maps), start=1):
             fits[one.name] = _own_fit(one, given)
             if hook:
                 hook(Progress("fits", done, len(maps), "map"))

@@ -13,7 +13,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import ProgressOption, shown
-from edxdask.unmix.grouped_maps import Reading, fit_grouped
+from edxdask.unmix.grouped_maps import Reading, fit_grouped, with_common_strengths
 from edxdask.unmix.groups import NONE, GroupLayout
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
 from edxdask.unmix.known_phases import label_of
@@ -123,7 +123,7 @@ def profile(
                 layout=replace(one.layout, allowed=np.eye(used.size, dtype=bool), part=one.layout.part[used]),
                 summed=one.pixels[used],
             )
-            for one in maps
+            for one in with_common_strengths(maps)
         ]
         names = [f"part {i}" for i in used]
         start = alone.composition[used]

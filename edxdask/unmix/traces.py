@@ -22,7 +22,7 @@ from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
 from edxdask.unmix.detection import best_of_each, main_lines
-from edxdask.unmix.grouped_maps import GroupedMap, Reading
+from edxdask.unmix.grouped_maps import GroupedMap, Reading, with_common_strengths
 from edxdask.unmix.growth import GrowthStep, root_law
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
 from edxdask.unmix.known_phases import label_of
@@ -77,7 +77,7 @@ def traces(
         Elements that a phase cannot hold, ``{"Fp": "Si"}``; None takes what the result's own fit ruled out.
     margin : float, optional
         Pixels from every mask beyond which there is nothing of a precipitate; None takes that of the result
-        (``core_width_px``), else 2.
+        (``core_width_px``), at least 2.
     leave_out : bool
         Leave out maps that do not belong to the collection. They are named in the attribute ``warnings`` in
         any case, with the reason.
@@ -125,19 +125,22 @@ def traces(
     layouts = {name: given.layout(name) for name in given.cubes}
     _check_core(given, layouts)
     with shown(progress, "traces") as hook:
-        maps, failed = given.read(layouts, reading, step="traces", progress=hook)
-        if not maps:
+        found, failed = given.read(layouts, reading, step="traces", progress=hook)
+        if not found:
             raise ParameterError("data", list(failed), f"a map that can be calibrated: {failed}")
-        work = TraceWork(given, row, tuple(wanted), tuple(main_lines(wanted, maps)))
+        work = TraceWork(given, row, tuple(wanted), tuple(main_lines(wanted, found)))
+        maps = with_common_strengths(found)
         alone = [work.fit([one]) for one in _counted(maps, hook)]
         verdicts = _verdicts(maps, alone, failed)
-        kept = [one for one in maps if verdicts[one.name].belongs] if leave_out else list(maps)
-        if not kept:
-            raise ParameterError("leave_out", True, "a map that belongs; none does", "leave_out=False")
-        seen = [alone[maps.index(one)] for one in kept]
-        whole = seen[0] if len(kept) == 1 else work.fit(kept)
+        inside = [verdicts[one.name].belongs for one in maps]
+        if leave_out and not all(inside):
+            maps = with_common_strengths([one for one, kept in zip(found, inside, strict=True) if kept])
+            if not maps:
+                raise ParameterError("leave_out", True, "a map that belongs; none does", "leave_out=False")
+            alone = [work.fit([one]) for one in _counted(maps, hook)]
+        whole = alone[0] if len(maps) == 1 else work.fit(maps)
         attrs = _attrs(given, given.phases[row], verdicts, maps, leave_out)
-        return _labelled(work, seen, whole, verdicts, attrs)
+        return _labelled(work, alone, whole, verdicts, attrs)
 
 
 def _counted(maps: Sequence[GroupedMap], hook: ProgressHook | None) -> Iterator[GroupedMap]:
