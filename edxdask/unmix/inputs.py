@@ -20,8 +20,8 @@ from edxdask.unmix.groups import GroupLayout, lay_out
 from edxdask.unmix.known_phases import label_of
 from edxdask.unmix.regions import Regions
 
-# Least distance of a core from masks. That of a result is chosen where a precipitate's major element is not seen
-# any more; its traces in the matrix are as far as a sigma off there, and 2 px more cost a few per cent of error.
+# Least distance of a core from masks. That of a result is chosen where a precipitate's major element is not
+# seen any more; traces of the matrix may be a sigma off there, and 2 px cost a few per cent of their error.
 MARGIN_PX = 2.0
 LEAST_FRACTION = 0.1  # abundance of a pixel that is in the mask of a precipitate
 READING = "reading"
