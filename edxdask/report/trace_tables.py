@@ -23,6 +23,7 @@ PER_ELEMENT = (
 )
 PIXELS, BELONGS = "pixels", "belongs"
 SEEN = 3.0  # sigma
+ROUND = 10.0  # ppm, from which a limit is a whole number
 HEADS = ("", "element", "line", "ppm", "±", "σ", "SNR", "LOD ppm", "photons for 3 σ, times", "pixels", "")
 
 
@@ -55,7 +56,7 @@ def trace_cells(row: Row) -> tuple[str, ...]:
         error,
         _number(row[schema.TRACE_SIGNIFICANCE], ".1f"),
         _number(row[schema.TRACE_SNR], ".1f"),
-        _number(lod, ".2g"),
+        _number(lod, ".0f" if lod >= ROUND else ".2g"),
         "" if row[schema.TRACE_SIGNIFICANCE] >= SEEN else _number(longer, ".2g"),
         str(row[PIXELS]),
         "" if row[BELONGS] else "does not belong",

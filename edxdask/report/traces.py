@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from edxdask import schema
 from edxdask.report.labels import pretty_line
@@ -60,6 +61,9 @@ def _draw_snr(axes: Axes, found: xr.Dataset, elements: list[str]) -> None:
     )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        place(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     axes.set_xlabel("pixels summed", fontsize=SMALL, color=INK)
     axes.set_ylabel("SNR (lines: ∝ √n)", fontsize=SMALL, color=INK)
     axes.legend(fontsize=SMALL, frameon=False, ncols=2)
