@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import Progress, ProgressOption, shown
 from edxdask.unmix.grouped_maps import GroupedMap, Reading, fit_grouped, present_in, with_common_strengths
-from edxdask.unmix.inputs import PhasesOfMaps, phases_of_maps
+from edxdask.unmix.inputs import phases_of_maps
+from edxdask.unmix.pinned import PinnedFit
 from edxdask.unmix.verdicts import MapVerdict, OwnFit, judge_maps
 
 
@@ -81,18 +83,36 @@ def judge(
     with shown(progress, "judge") as hook:
         reading = Reading(workers, memory_limit, cache)
         maps, failed = given.read(layouts, reading, step="judge", progress=hook)
-        fits: dict[str, OwnFit] = {}
-        for done, one in enumerate(with_common_strengths(maps), start=1):
-            fits[one.name] = _own_fit(one, given)
+        present = present_in(given.request, given.phases)
+        fits: list[PinnedFit] = []
+        maps = with_common_strengths(maps)
+        for done, one in enumerate(maps, start=1):
+            fits.append(fit_grouped([one], given.phases, given.composition, present))
             if hook:
                 hook(Progress("fits", done, len(maps), "map"))
-    verdicts = {verdict.name: verdict for verdict in judge_maps(fits, failed)}
+    verdicts = verdicts_of(maps, fits, failed)
     return labelled_verdicts([verdicts[name] for name in given.cubes])
 
 
-def _own_fit(one: GroupedMap, given: PhasesOfMaps) -> OwnFit:
-    fit = fit_grouped([one], given.phases, given.composition, present_in(given.request, given.phases))
-    return OwnFit.of(fit, one.counts.shape[1] - one.first, float(one.counts.sum()))
+def verdicts_of(
+    maps: Sequence[GroupedMap], fits: Sequence[PinnedFit], failed: Mapping[str, str]
+) -> dict[str, MapVerdict]:
+    """Judge maps by fits of each of them alone; by name.
+
+    Parameters
+    ----------
+    maps : sequence of GroupedMap
+        Photons and bases.
+    fits : sequence of PinnedFit
+        Of each map alone.
+    failed : mapping of str
+        Why other maps cannot be calibrated, by name.
+    """
+    own = {
+        one.name: OwnFit.of(fit, one.counts.shape[1] - one.first, float(one.counts.sum()))
+        for one, fit in zip(maps, fits, strict=True)
+    }
+    return {verdict.name: verdict for verdict in judge_maps(own, failed)}
 
 
 def labelled_verdicts(verdicts: list[MapVerdict]) -> xr.Dataset:

@@ -92,19 +92,15 @@ class TraceWork:
         return np.asarray(numbers.allowed[:, self.phase] & (part > LEAST_OF_PHASE))
 
     def growth(self, maps: Sequence[GroupedMap]) -> list[GrowthStep]:
-        """Sum more and more pixels: parts of the first map's core, then more maps."""
+        """Sum more and more pixels: parts of the core of the first map that has one, then more maps."""
         if self.phase != self.given.home:
             fits = [self.fit(maps[:number]) for number in map_numbers(len(maps))]
             return [self._step(found, len(found.maps), self.phase) for found in fits]
-        steps = []
-        for last in range(len(PARTS) - 1):
-            part = (maps[0].layout.part >= 0) & (maps[0].layout.part <= last)
-            if part.any() and maps[0].counts[part].sum() > 0:
-                steps.append(self._core_step([maps[0].only(part, self.phase)]))
-        for number in map_numbers(len(maps)):
-            cores = [one.only(one.layout.core, self.phase) for one in maps[:number]]
-            steps.append(self._core_step([one for one in cores if one.counts.sum() > 0]))
-        return steps
+        cores = [one.only(one.layout.core, self.phase) for one in maps]
+        cores = [core for core in cores if core.counts.sum() > 0]
+        parts = [cores[0].only(cores[0].layout.part <= last, 0) for last in range(len(PARTS) - 1)]
+        steps = [self._core_step([part]) for part in parts if part.counts.sum() > 0]
+        return steps + [self._core_step(cores[:number]) for number in map_numbers(len(cores))]
 
     def _core_step(self, cores: Sequence[GroupedMap]) -> GrowthStep:
         """Fit the core alone: it holds the matrix and nothing else."""

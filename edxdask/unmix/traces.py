@@ -25,9 +25,10 @@ from edxdask.unmix.detection import best_of_each, main_lines
 from edxdask.unmix.grouped_maps import GroupedMap, Reading, with_common_strengths
 from edxdask.unmix.growth import GrowthStep, root_law
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
+from edxdask.unmix.judge import verdicts_of
 from edxdask.unmix.known_phases import label_of
 from edxdask.unmix.trace_fits import FittedMaps, TraceWork
-from edxdask.unmix.verdicts import MapVerdict, OwnFit, judge_maps
+from edxdask.unmix.verdicts import MapVerdict
 
 ALL_MAPS = "all maps"
 ONE_MAP = "map"  # name of a map that is in no collection
@@ -131,7 +132,7 @@ def traces(
         work = TraceWork(given, row, tuple(wanted), tuple(main_lines(wanted, found)))
         maps = with_common_strengths(found)
         alone = [work.fit([one]) for one in _counted(maps, hook)]
-        verdicts = _verdicts(maps, alone, failed)
+        verdicts = verdicts_of(maps, [one.fit for one in alone], failed)
         inside = [verdicts[one.name].belongs for one in maps]
         if leave_out and not all(inside):
             maps = with_common_strengths([one for one, kept in zip(found, inside, strict=True) if kept])
@@ -159,17 +160,6 @@ def _check_core(given: PhasesOfMaps, layouts: dict[str, Any]) -> None:
             f"pixels of {given.matrix!r} farther than that from all precipitates; there are none",
             "Take a smaller one: margin=1.",
         )
-
-
-def _verdicts(
-    maps: Sequence[GroupedMap], fits: Sequence[FittedMaps], failed: dict[str, str]
-) -> dict[str, MapVerdict]:
-    """Judge all maps by their own fits."""
-    own = {
-        one.name: OwnFit.of(found.fit, found.numbers[0].counts.shape[1], float(one.counts.sum()))
-        for one, found in zip(maps, fits, strict=True)
-    }
-    return {verdict.name: verdict for verdict in judge_maps(own, failed)}
 
 
 def _labelled(

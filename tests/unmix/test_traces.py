@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from known_maps import ABSENT, collected, simulated, true_ppm, true_result
 
 import edxdask
+from edxdask.cluster import client_for
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.unmix.detection import PeakSums
 from edxdask.unmix.growth import GrowthStep, map_numbers, root_law
@@ -149,6 +151,35 @@ def test_maps_on_their_own_axes_agree_and_one_that_does_not_belong_is_named_and_
     backwards, turned = collected(dict(reversed(list(cubes.items()))))  # and without the one left out
     again = edxdask.traces(backwards, result=turned, **how)
     np.testing.assert_allclose(again.atomic_ppm[-1], found.atomic_ppm[-1], rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_map_without_a_core_takes_part_and_has_no_snr(cube):
+    """A map that is full of precipitates has no pixel of pure matrix; the others have."""
+    known = true_result(cube)
+    known["mask"].values[1] = True
+    known["mask"].values[0] = False
+    other = simulated(31)
+    shared = ["spectrum", "composition"]
+    parts = {"full": known.drop_vars(shared), "usual": true_result(other).drop_vars(shared)}
+    result = xr.DataTree.from_dict({"/": known[shared].assign_attrs(known.attrs), **parts})
+    data = edxdask.collect({"full": cube, "usual": other})
+    found = edxdask.traces(data, result=result, phase="Brg", elements=SEEN, absent=ABSENT)
+    assert found.trace_pixels.values[0] == 0
+    assert found.trace_snr.values[0].tolist() == [0, 0, 0]
+    assert (found.growth_maps == 1).all()
+    true = true_ppm(cube, "Brg", SEEN)
+    assert (np.abs(found.atomic_ppm[-1] - true) < 4 * found.atomic_ppm_std[-1]).all()
+
+
+@pytest.mark.cluster
+def test_worker_processes_give_what_threads_give(cube, found):
+    lazy = cube.chunk({"y": 16, "x": 48, "energy": -1})
+    how = {"result": true_result(cube), "phase": "Brg", "elements": SEEN, "absent": ABSENT}
+    with client_for("local", workers=2, memory="1.5GiB"):
+        workers = edxdask.traces(lazy, progress=False, **how)
+    np.testing.assert_allclose(workers.atomic_ppm, found.atomic_ppm, rtol=1e-9)
+    np.testing.assert_allclose(workers.growth_snr, found.growth_snr, rtol=1e-9)
 
 
 @pytest.mark.slow
