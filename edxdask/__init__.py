@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
     from edxdask.unmix.aided import aided
+    from edxdask.unmix.judge import judge
+    from edxdask.unmix.profile import profile
+    from edxdask.unmix.traces import traces
 
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
@@ -73,6 +76,7 @@ _HOMES = {
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
     "ingest": "edxdask.io",
+    "judge": "edxdask.unmix.judge",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
     "nmf": "edxdask.factorize.nmf",
@@ -80,6 +84,7 @@ _HOMES = {
     "partition_coefficient": "edxdask.quantify.results",
     "identifiability": "edxdask.report.openness",
     "pca": "edxdask.factorize.pca",
+    "profile": "edxdask.unmix.profile",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.compositions",
     "reconstruct": "edxdask.results.reconstruct",
@@ -92,6 +97,7 @@ _HOMES = {
     "to_hyperspy": "edxdask.io.export.hyperspy",
     "to_sparse": "edxdask.io.export.sparse",
     "total_map": "edxdask.ops",
+    "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
     "window_map": "edxdask.ops",
     "with_uncertainty": "edxdask.factorize.uncertainty",
@@ -120,12 +126,14 @@ __all__ = [
     "ica",
     "identifiability",
     "ingest",
+    "judge",
     "line_map",
     "maximum_pixel_spectrum",
     "nmf",
     "open",
     "partition_coefficient",
     "pca",
+    "profile",
     "psnmf",
     "quantify",
     "reconstruct",
@@ -138,6 +146,7 @@ __all__ = [
     "to_hyperspy",
     "to_sparse",
     "total_map",
+    "traces",
     "valid_mask",
     "window_map",
     "with_uncertainty",

@@ -66,6 +66,8 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLUSTERS: _ANY,
     Kind.CANDIDATES: _ANY,
     Kind.QUANTIFIED: _ANY,
+    Kind.TRACES: _ANY,
+    Kind.PROFILE: _ANY,
     Kind.OTHER: (),
 }
 

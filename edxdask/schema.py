@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
+from edxdask.schema_traces import TRACE_WORDS
 
 if TYPE_CHECKING:  # half a second and 45 MB that a vendor reader's process can do without
     import xarray as xr
@@ -166,7 +168,8 @@ _VARIABLES = (
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
 )
-VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
+_OF_TRACES = (Variable(n, dims, False, kind, units, "keep", doc) for n, dims, kind, units, doc in TRACE_WORDS)
+VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_OF_TRACES)}
 
 COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
 PIXEL_UNIT = "px"  # of y and x where the file gives no calibration

@@ -36,6 +36,7 @@ VERBS = {
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
     "aided": ("edxdask.cli.unmix", "Unmix with masks of precipitates, over many maps."),
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
+    "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
     "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),
     "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
     "demo": ("edxdask.cli.make", "Simulate a map, unmix it, draw spectrum, lines and phases."),

@@ -28,6 +28,8 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *SPECTRA),
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
+    Kind.TRACES: (*PICTURES, *TABLES),
+    Kind.PROFILE: (*PICTURES, *TABLES),
 }
 CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
 ARRAYS = (*SPECTRA, "csv", *STACKS, *PICTURES)

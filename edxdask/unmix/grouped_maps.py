@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,11 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
+from edxdask.errors import EdxdaskError, ParameterError
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.request import PhysicsRequest
+from edxdask.physics.calibration import CalibratedBasis
+from edxdask.physics.conditions import Conditions
 from edxdask.unmix.groups import GroupLayout, sum_groups
 from edxdask.unmix.normal_equations import GroupedCounts
 from edxdask.unmix.pinned import PinnedFit, fit_pinned
@@ -47,6 +50,7 @@ class GroupedMap:
     counts : (groups, E)
     start : (groups, phases) photons, about
     warnings : what is in the spectrum and was not listed, and faults of the detector
+    summed : (groups,) pixels, where these are not all groups of the layout
     """
 
     name: str
@@ -55,6 +59,24 @@ class GroupedMap:
     counts: np.ndarray
     start: np.ndarray
     warnings: tuple[str, ...] = ()
+    summed: np.ndarray | None = None
+
+    def only(self, groups: np.ndarray, phase: int) -> GroupedMap:
+        """Keep some groups, which hold one phase and nothing else."""
+        kept = self.layout
+        layout = replace(kept, allowed=kept.allowed[groups][:, [phase]], part=kept.part[groups])
+        return replace(
+            self,
+            layout=layout,
+            counts=self.counts[groups],
+            start=self.start[groups][:, [phase]],
+            summed=self.pixels[groups],
+        )
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Pixels in each group."""
+        return self.layout.pixels if self.summed is None else self.summed
 
     @property
     def first(self) -> int:
@@ -75,21 +97,49 @@ class GroupedMap:
             self.start,
             columns[:, :, self.first :],
             own[:, :, self.first :],
-            self.layout.pixels,
+            self.pixels,
         )
 
 
-def read_map(
+@dataclass(frozen=True, eq=False)
+class PhotonSums:
+    """Photons of one map in groups, before anything is known of its energy axis.
+
+    Attributes
+    ----------
+    name : in the collection
+    layout : which group a pixel is in
+    counts : (groups, E)
+    start : (groups, phases) photons, about
+    energy : (E,) keV, as the file has it
+    conditions : beam, detector and film
+    warnings : faults of the detector
+    """
+
+    name: str
+    layout: GroupLayout
+    counts: np.ndarray
+    start: np.ndarray
+    energy: np.ndarray
+    conditions: Conditions
+    warnings: tuple[str, ...] = ()
+
+    def with_guide(self, guide: Guide) -> GroupedMap:
+        """Add the calibrated basis."""
+        warnings = (*guide.warnings, *self.warnings)
+        return GroupedMap(self.name, guide, self.layout, self.counts, self.start, warnings)
+
+
+def read_groups(
     cube: xr.Dataset,
     layout: GroupLayout,
     fractions: np.ndarray,
-    request: PhysicsRequest,
     *,
     name: str = "",
     step: str = "pinned-core fit",
     reading: Reading | None = None,
-) -> GroupedMap:
-    """Read the photons of a map once: sum them over groups, and calibrate its basis on their sum.
+) -> PhotonSums:
+    """Read the photons of a map once, and sum them over groups.
 
     Parameters
     ----------
@@ -99,8 +149,6 @@ def read_map(
         Groups of its pixels.
     fractions : ndarray
         (phases, y, x) abundances, about.
-    request : PhysicsRequest
-        Elements, and what phases cannot hold.
     name : str
         Of the map in its collection.
     step : str
@@ -118,13 +166,65 @@ def read_map(
         memory_limit=how.memory_limit,
         cache=how.cache,
     ) as problem:
-        guide = request.guide(problem)
         counts = sum_groups(problem, layout)
         warnings = problem.warnings
-    photons = counts.sum(axis=1, keepdims=True)
     start = layout.sums(fractions)
-    start = start / np.maximum(start.sum(axis=1, keepdims=True), 1e-12) * photons
-    return GroupedMap(name, guide, layout, counts, start, (*guide.warnings, *warnings))
+    start = start / np.maximum(start.sum(axis=1, keepdims=True), 1e-12) * counts.sum(axis=1, keepdims=True)
+    energy = cube[schema.ENERGY].values.astype(np.float64)
+    return PhotonSums(name, layout, counts, start, energy, Conditions.of(cube.attrs), warnings)
+
+
+def calibrated(
+    sums: Sequence[PhotonSums], request: PhysicsRequest
+) -> tuple[list[GroupedMap], dict[str, str]]:
+    """Calibrate every map on its own photons.
+
+    Returns
+    -------
+    maps : list of GroupedMap
+        Those that can be calibrated.
+    failed : dict of str
+        Why others cannot, by name.
+    """
+    guides: dict[str, Guide] = {}
+    failed: dict[str, str] = {}
+    for one in sums:
+        try:
+            guides[one.name] = request.guide_of(one.counts.sum(axis=0), one.energy, one.conditions)
+        except ParameterError:
+            raise
+        except EdxdaskError as error:
+            failed[one.name] = str(error)
+    return [one.with_guide(guides[one.name]) for one in sums if one.name in guides], failed
+
+
+def with_common_strengths(maps: Sequence[GroupedMap]) -> list[GroupedMap]:
+    """Give all maps the same strengths of families of lines, which tables do not know well.
+
+    A family is as strong relative to its element in one map as in another, so the middle one of the strengths
+    found serves all: one map that is wrong, or has few photons, changes little.
+    """
+    common = _common_strengths([one.guide.calibration for one in maps])
+    return [replace(one, guide=_stronger(one.guide, common)) for one in maps]
+
+
+def _common_strengths(found: Sequence[CalibratedBasis]) -> dict[str, tuple[float, bool]]:
+    """Middle strength of each family, by the name of its column, and whether most maps leave it loose."""
+    values: dict[str, list[tuple[float, bool]]] = {}
+    for one in found:
+        for column, strength, loose in zip(one.columns, one.strength, one.loose, strict=True):
+            values.setdefault(column.name, []).append((float(strength), bool(loose)))
+    return {
+        name: (float(np.median([s for s, _ in seen])), bool(np.mean([loose for _, loose in seen]) > 0.5))
+        for name, seen in values.items()
+    }
+
+
+def _stronger(guide: Guide, common: dict[str, tuple[float, bool]]) -> Guide:
+    found = guide.calibration
+    strength = np.array([common[column.name][0] for column in found.columns])
+    loose = np.array([common[column.name][1] for column in found.columns])
+    return replace(guide, calibration=replace(found, strength=strength, loose=loose))
 
 
 def phase_columns(

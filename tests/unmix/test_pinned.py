@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
+import edxdask
+from edxdask.errors import SchemaError
 from edxdask.unmix.normal_equations import GroupedCounts
 from edxdask.unmix.pinned import fit_pinned
 
@@ -85,3 +88,31 @@ def test_expected_counts_add_up(phase):
     fit = fit_pinned([one], ATOMS, present=PRESENT).maps[0]
     np.testing.assert_allclose(fit.expected.sum(), one.counts.sum(), rtol=1e-6)
     assert (fit.spectra[phase] > 0).all()
+
+
+def test_partition_coefficients_follow_from_compositions_with_errors():
+    fits = [fit_pinned([drawn(s)], ATOMS, present=PRESENT) for s in range(40)]
+    found = []
+    for fit in fits:
+        result = xr.Dataset(
+            {
+                "composition": (("phase", "element"), fit.composition),
+                "composition_std": (("phase", "element"), fit.errors),
+            },
+            {"phase": ["Brg", "Fp"], "element": list("ABCDEF")},
+        )
+        found.append(edxdask.partition_coefficient(result, phases=("Brg", "Fp"), elements=("F", "A")))
+    true = ATOMS[0, 5] * ATOMS[1, 0] / (ATOMS[1, 5] * ATOMS[0, 0])
+    values = np.array([float(one.partition_coefficient) for one in found])
+    errors = np.array([float(one.partition_coefficient_std) for one in found])
+    scores = (values - true) / errors
+    assert abs(scores.mean()) < 0.6
+    assert 0.7 < scores.std() < 1.3
+
+
+def test_a_composition_without_errors_has_no_partition_coefficient():
+    bare = xr.Dataset(
+        {"composition": (("phase", "element"), ATOMS)}, {"phase": ["a", "b"], "element": list("ABCDEF")}
+    )
+    with pytest.raises(SchemaError, match="no composition with errors"):
+        edxdask.partition_coefficient(bare, phases=("a", "b"))
