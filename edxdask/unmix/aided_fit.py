@@ -12,11 +12,13 @@ from edxdask.factorize.guidance.guide import Guide
 from edxdask.unmix.bases import guides_of, moved_photons
 from edxdask.unmix.core import CoreChoice, RingCounts, choose_core
 from edxdask.unmix.grouped_maps import GroupedMap, fit_grouped, phase_columns, present_in
+from edxdask.unmix.judge import verdicts_of
 from edxdask.unmix.known_phases import KnownPhases
 from edxdask.unmix.masked_maps import MaskedMap
 from edxdask.unmix.pinned import PinnedFit
 from edxdask.unmix.rings import joined_sums
 from edxdask.unmix.subtraction import Amounts, MapSpectra, Subtracted, region_amounts, subtract
+from edxdask.unmix.verdicts import MapVerdict
 
 LEAST_SIGMA = 5.0  # of an absent element in the matrix, which the subtraction is scaled on
 MOST_SIGMA = 3.0  # by which two estimates may differ
@@ -40,6 +42,7 @@ class AidedFit:
     main : name of the map with the most photons, whose axis serves for what is common to all
     sums, sums_std : (phases, E) counts on the axis of that map: the core of the matrix; masks less it
     warnings : what a person should know
+    verdicts : of every map of a collection, whether it belongs to the others
     """
 
     choice: CoreChoice
@@ -51,6 +54,12 @@ class AidedFit:
     sums: np.ndarray
     sums_std: np.ndarray
     warnings: tuple[str, ...]
+    verdicts: tuple[MapVerdict, ...] = ()
+
+    @property
+    def strangers(self) -> dict[str, str]:
+        """Maps that do not belong to the others, and why not."""
+        return {one.name: one.reason for one in self.verdicts if not one.belongs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +105,10 @@ class _Calibrated:
         return counts[masked & ~near].sum(axis=0), counts[masked & ~among].sum(axis=0)
 
 
-def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) -> AidedFit:
-    """Find compositions from the sums of all maps.
+def fit_maps(
+    maps: Sequence[MaskedMap], known: KnownPhases, core: int | None, *, forgiving: bool = False
+) -> AidedFit:
+    """Find compositions from the sums of all maps, and judge whether each belongs to the others.
 
     Parameters
     ----------
@@ -107,19 +118,24 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
         Names, elements, absences.
     core : int, optional
         Width of the margin around masks, px; None chooses it.
+    forgiving : bool
+        Do without maps that cannot be calibrated; they do not belong to the others.
 
     Raises
     ------
     ParameterError
         If a precipitate has no pixels of its own, or the matrix lacks an absent element too.
     """
-    guides = guides_of({one.name: one.summed for one in maps}, known.request)
+    failed: dict[str, str] = {}
+    sums_of_maps = {one.name: one.summed for one in maps}
+    guides = guides_of(sums_of_maps, known.request, failed if forgiving else None)
     begun = known.composition
     mean = next(iter(guides.values())).calibration.mean_composition
     about = np.array([[mean[e] for e in known.elements]] * len(known.names)) if begun is None else begun
     ready = [
         _Calibrated(one, guides[one.name], *phase_columns(guides[one.name], about, known.names))
         for one in maps
+        if one.name in guides
     ]
     sums = [RingCounts(one.map.rings, one.usable, one.matrix_columns) for one in ready]
     choice = choose_core(sums, known.names, known.elements, core)
@@ -134,6 +150,7 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
+    verdicts = _judged(grouped, known, pinned, present, failed)
     values = Amounts(
         np.array([one.weights for one in subtracted]), np.array([one.covariance for one in subtracted])
     )
@@ -146,7 +163,22 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
         _main(ready).map.name,
         *_spectra_of_sums(ready, regions, parts),
         (*choice.warnings, *_differences(known, pinned, subtracted)),
+        verdicts,
     )
+
+
+def _judged(
+    maps: Sequence[GroupedMap],
+    known: KnownPhases,
+    fit: PinnedFit,
+    present: np.ndarray,
+    failed: Mapping[str, str],
+) -> tuple[MapVerdict, ...]:
+    """Compare the maps of a collection by fits of each of them alone."""
+    if len(maps) + len(failed) < 2:
+        return ()
+    fits = [fit_grouped([one], known.names, fit.composition, present) for one in maps]
+    return tuple(verdicts_of(maps, fits, failed).values())
 
 
 def _regions(ready: Sequence[_Calibrated], known: KnownPhases, width: int) -> list[np.ndarray]:

@@ -149,6 +149,35 @@ def test_neighbouring_maps_share_compositions_and_nothing_else(neighbours):
 
 
 @pytest.mark.slow
+def test_maps_that_do_not_belong_are_named_and_left_out_on_request(neighbours, tmp_path):
+    """One with its axis 200 eV off, and one of another sample: neither ruins the others."""
+    off = neighbours["a"].to_dataset()
+    off = off.assign_coords({schema.ENERGY: schema.energy_coordinate(0.5, 0.01, 970)})
+    other = neighbours["b"].to_dataset().copy()
+    counts = other.counts.values.copy()
+    iron = slice(590, 640)  # channels of Fe Ka, half of whose photons go
+    counts[..., iron] = np.random.default_rng(0).binomial(counts[..., iron], 0.5)
+    other = other.assign(counts=(other.counts.dims, counts))
+    good = {name: neighbours[name].to_dataset() for name in "abc"}
+    phases = truth_as_result(good["a"])
+    alone = unmix(edxdask.collect(good), phases, masks="potts")
+    assert alone.map_belongs.values.tolist() == [True] * 3
+    assert "warnings" not in alone.attrs
+    maps = edxdask.collect({**good, "off": off, "other": other})
+    with pytest.raises(EdxdaskError, match=r"map 'off' cannot be calibrated.*Or leave this map out"):
+        unmix(maps, phases, masks="potts")
+    un = unmix(maps, phases, masks="potts", leave_out=True)
+    assert un.map_belongs.sel(map=["a", "b", "c", "off", "other"]).values.tolist() == [True] * 3 + [False] * 2
+    assert sorted(un.children) == ["a", "b", "c"]
+    assert [text.split("'")[1] for text in un.attrs["warnings"]] == ["other", "off"]
+    np.testing.assert_allclose(un.composition.values, alone.composition.values, rtol=1e-6, atol=1e-9)
+    edxdask.save(un, tmp_path / "un.zarr")
+    assert (
+        edxdask.open(tmp_path / "un.zarr").map_reason.sel(map="off").item().startswith("it cannot be calib")
+    )
+
+
+@pytest.mark.slow
 def test_maps_on_axes_of_their_own_and_without_abundances_need_only_spectra(neighbours):
     """A result of one map serves neighbours that it has never seen."""
     pytest.importorskip("maxflow")
