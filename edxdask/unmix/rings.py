@@ -70,7 +70,7 @@ class Rings:
         ring = np.stack([np.ceil(np.minimum(distances_of(place), reach + 1)) for place in places])
         inside = places.any(axis=0)
         if fractions is None:
-            bins = np.minimum(regions.depth.max(axis=0).astype(np.int64), BINS - 1)
+            bins = np.minimum(regions.depth.max(axis=0), BINS - 1).astype(np.int64)
         else:
             most = np.where(places, np.clip(fractions, 0.0, 1.0), 0.0).max(axis=0)
             bins = np.minimum((most * BINS).astype(np.int64), BINS - 1)

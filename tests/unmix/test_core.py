@@ -86,3 +86,10 @@ def test_pixels_whose_abundance_shows_a_precipitate_are_not_core_whatever_the_ma
     assert rings.ring[at, 0] == 0
     assert not rings.masked[at, 0]
     assert rings.ring[rings.label[21, 12], 0] == 2
+
+
+def test_a_mask_of_the_whole_map_leaves_rings_and_no_core():
+    rings = Rings.of(Regions.of({"CaPv": np.ones((4, 5), bool)}))
+    assert rings.nearest.max() == 0
+    layout, _ = rings.with_core(2)
+    assert layout.pixels[layout.core] == 0
