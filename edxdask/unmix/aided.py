@@ -207,11 +207,8 @@ def _masked(
     hook: ProgressHook | None,
 ) -> dict[str, MaskedMap]:
     """Read every map once, for its masks and the sums of its groups."""
-    rules = (
-        plan.rules(known.names, [known.fractions[name] for name in cubes], threshold)
-        if plan.needs_abundances
-        else {}
-    )
+    seen = known.fractions.only(cubes if plan.needs_abundances else ())
+    rules = plan.rules(known.names, seen.values(), threshold)
     made = {}
     for done, (name, cube) in enumerate(cubes.items(), start=1):
         reach = max(REACH, core or 0)
@@ -261,6 +258,7 @@ def _fractions(
             workers=reading.workers,
             memory_limit=reading.memory_limit,
             cache=reading.cache,
+            precision="single",
             progress=False,
         )
         if hook:

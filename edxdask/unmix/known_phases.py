@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,33 @@ from edxdask.factorize.guidance.guide import Absent
 from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.results.check import check_result, labels_of, require_variables
 from edxdask.results.collections import Data, nodes_of, shared_part
+
+
+class Fractions(Mapping[str, np.ndarray]):
+    """Abundances (phase, y, x) by map, read when asked for: those of many maps need not fit in memory."""
+
+    def __init__(self, maps: Mapping[str, xr.DataArray]) -> None:
+        self._maps = dict(maps)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Read the abundances of one map."""
+        return np.asarray(self._maps[name].values, dtype=np.float64)
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the maps."""
+        return iter(self._maps)
+
+    def __len__(self) -> int:
+        """Count the maps."""
+        return len(self._maps)
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Give the shape (y, x) of a map; None where there is none of this name."""
+        return self._maps[name].shape[1:] if name in self._maps else None
+
+    def only(self, names: Iterable[str]) -> Fractions:
+        """Keep some of the maps."""
+        return Fractions({name: self._maps[name] for name in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +60,7 @@ class KnownPhases:
     names: tuple[str, ...]
     spectra: np.ndarray
     energy: np.ndarray
-    fractions: Mapping[str, np.ndarray]
+    fractions: Fractions
     composition: np.ndarray | None
     request: PhysicsRequest
 
@@ -92,7 +119,7 @@ def known_phases(
         names,
         root[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values[rows].astype(np.float64),
         root[schema.ENERGY].values.astype(np.float64),
-        dict(_fractions(result, rows)),
+        _fractions(result, rows),
         _composition(root, request.elements, rows),
         request,
     )
@@ -141,18 +168,17 @@ def _elements(root: xr.Dataset, elements: Sequence[str] | str | None) -> Sequenc
     return root.attrs.get(schema.ELEMENTS) or None
 
 
-def _fractions(result: Data, rows: list[int]) -> list[tuple[str, np.ndarray]]:
-    """Abundances (phase, y, x) of the maps of a result that have them."""
-    found = []
+def _fractions(result: Data, rows: list[int]) -> Fractions:
+    """Abundances of the maps of a result that have them."""
+    found = {}
     for path, one in nodes_of(result)[1]:
         if schema.ABUNDANCE not in one:
             continue
         pixels = [d for d in one[schema.ABUNDANCE].dims if d != schema.PHASE]
         if set(pixels) != {schema.Y, schema.X}:
             raise SchemaError(f"abundances are over {pixels}; masks need maps over y and x")
-        maps = one[schema.ABUNDANCE].transpose(schema.PHASE, schema.Y, schema.X).values
-        found.append((path, maps[rows].astype(np.float64)))
-    return found
+        found[path] = one[schema.ABUNDANCE].transpose(schema.PHASE, schema.Y, schema.X)[rows]
+    return Fractions(found)
 
 
 def _composition(root: xr.Dataset, elements: Sequence[str], rows: list[int]) -> np.ndarray | None:

@@ -75,11 +75,11 @@ def check_maps(cubes: Mapping[str, xr.Dataset], known: KnownPhases, plan: MaskPl
                 "or sum the frames with edxdask.sum_frames"
             )
         shape = tuple(cube.sizes[d] for d in pixels)
-        found = known.fractions.get(name)
-        if found is not None and found.shape[1:] != shape:
+        found = known.fractions.shape(name)
+        if found is not None and found != shape:
             raise ParameterError(
                 "result",
-                f"abundances of {found.shape[1:]} pixels",
+                f"abundances of {found} pixels",
                 f"those of {said}, which has {shape}",
                 "Was the result made from another map?",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class MaskPlan:
         return [f"{name}: {method}" for name, method in self.methods.items()]
 
     def rules(
-        self, phases: Sequence[str], fractions: Sequence[np.ndarray], level: float = LEVEL
+        self, phases: Sequence[str], fractions: Collection[np.ndarray], level: float = LEVEL
     ) -> dict[str, Rule]:
         """Find the rules of masks that follow from abundances (phase, y, x) of all maps."""
         return {

@@ -6,7 +6,7 @@ its noise; then it is applied map by map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 import numpy as np
@@ -25,7 +25,7 @@ GRABCUT_ROUNDS = 5
 Rule = Callable[[np.ndarray], np.ndarray]
 
 
-def abundance_rule(method: str, row: int, fractions: Sequence[np.ndarray], level: float = LEVEL) -> Rule:
+def abundance_rule(method: str, row: int, fractions: Collection[np.ndarray], level: float = LEVEL) -> Rule:
     """Find the rule that makes the mask of one phase.
 
     Parameters
@@ -34,8 +34,8 @@ def abundance_rule(method: str, row: int, fractions: Sequence[np.ndarray], level
         How pixels are divided.
     row : int
         Number of the phase in ``fractions``.
-    fractions : sequence of ndarray
-        Abundances (phase, y, x) of all maps.
+    fractions : collection of ndarray
+        Abundances (phase, y, x) of all maps; gone through one map at a time.
     level : float
         Of ``threshold``.
     """
@@ -44,7 +44,7 @@ def abundance_rule(method: str, row: int, fractions: Sequence[np.ndarray], level
     if method == KMEANS:
         centres, scale = cluster_centres(fractions)
         return partial(_nearest, row=row, centres=centres, scale=scale)
-    found = otsu_level([one[row] for one in fractions])
+    found = otsu_level(one[row] for one in fractions)
     if method == OTSU:
         return partial(_above, row=row, level=found)
     if method == GRABCUT:
@@ -52,7 +52,7 @@ def abundance_rule(method: str, row: int, fractions: Sequence[np.ndarray], level
     raise ParameterError("masks", method, "threshold, otsu, kmeans or grabcut")
 
 
-def otsu_level(maps: Sequence[np.ndarray]) -> float:
+def otsu_level(maps: Iterable[np.ndarray]) -> float:
     """Find the fraction that divides the pixels of all maps into two classes of the least variance.
 
     Examples
@@ -61,7 +61,9 @@ def otsu_level(maps: Sequence[np.ndarray]) -> float:
     0.1
     """
     edges = np.linspace(0.0, 1.0, BINS + 1)
-    number = np.sum([np.histogram(np.clip(one, 0.0, 1.0), edges)[0] for one in maps], axis=0).astype(float)
+    number = np.zeros(BINS)
+    for one in maps:
+        number += np.histogram(np.clip(one, 0.0, 1.0), edges)[0]
     middle = (edges[1:] + edges[:-1]) / 2
     below, mass = np.cumsum(number), np.cumsum(number * middle)
     above = below[-1] - below
@@ -70,7 +72,7 @@ def otsu_level(maps: Sequence[np.ndarray]) -> float:
     return float(edges[1 + int(np.nanargmax(np.where((below > 0) & (above > 0), between, 0.0)))])
 
 
-def cluster_centres(fractions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def cluster_centres(fractions: Collection[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Find as many clusters of pixels as there are phases: centres (phase, fractions), and units of these.
 
     A phase gets the cluster that holds most of it, each cluster goes to one phase. Each abundance counts in
@@ -78,9 +80,8 @@ def cluster_centres(fractions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.nda
     """
     from sklearn.cluster import KMeans
 
-    pixels = np.concatenate([one.reshape(len(one), -1).T for one in fractions])
-    step = max(1, -(-len(pixels) // MOST_PIXELS))
-    few = pixels[::step].astype(np.float64)
+    each = max(MOST_PIXELS // max(len(fractions), 1), 1)
+    few = np.concatenate([_some_pixels(one, each) for one in fractions]).astype(np.float64)
     count = few.shape[1]
     if len(np.unique(few, axis=0)) < count:
         raise ParameterError(
@@ -92,6 +93,12 @@ def cluster_centres(fractions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.nda
     centres = np.empty_like(found)
     centres[phase] = found[cluster]
     return centres, scale
+
+
+def _some_pixels(fractions: np.ndarray, most: int) -> np.ndarray:
+    """Fractions (pixels, phase) of pixels at equal distances, at most so many."""
+    pixels = fractions.reshape(len(fractions), -1).T
+    return pixels[:: max(1, -(-len(pixels) // most))]
 
 
 def _above(fractions: np.ndarray, *, row: int, level: float) -> np.ndarray:
