@@ -52,6 +52,7 @@ PICTURES = (".png", ".tif", ".tiff", ".npy")
     show_default=True,
     help="Pixels between masks and what is taken to be pure matrix.",
 )
+@click.option("--leave-out", is_flag=True, help="Do without maps that do not belong to the others.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of psnmf.")
 @click.pass_obj
 def aided_verb(
@@ -64,6 +65,7 @@ def aided_verb(
     user_mask: Sequence[tuple[str, str]],
     threshold: float,
     core: int | None,
+    leave_out: bool,
     seed: int,
     elements: Any,
     absent: Sequence[Any],
@@ -86,6 +88,7 @@ def aided_verb(
             threshold=threshold,
             user_masks={phase: masks_at(path, data) for phase, path in user_mask},
             core=core,
+            leave_out=leave_out,
             refine_axis=not keep_axis,
             seed=seed,
             **extra,

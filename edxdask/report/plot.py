@@ -16,6 +16,7 @@ from edxdask.report.elements import elements_figure
 from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
+from edxdask.report.masks import masks_figure
 from edxdask.report.openness import openness_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
@@ -30,7 +31,13 @@ TITLE_ROOM = 0.3  # inches
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE = FIGURES = ("maps", "spectra", "fit", "ranges")
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, MASKS_FIGURE = FIGURES = (
+    "maps",
+    "spectra",
+    "fit",
+    "ranges",
+    "masks",
+)
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -47,7 +54,8 @@ def figures_of(data: Data) -> tuple[str, ...]:
         shared = shared_part(data) if kind is Kind.PHASES else {}
         fit = (FIT_FIGURE,) if schema.FIT_COUNTS in shared else ()
         ranges = (RANGES_FIGURE,) if schema.COMPOSITION_LOW in shared else ()
-        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges)
+        masks = (MASKS_FIGURE,) if schema.SPECTRUM_SUBTRACTED in shared else ()
+        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *masks)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -65,9 +73,9 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit", "ranges"}, optional
-        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases, or
-        the ranges that compositions may lie in.
+    figure : {"maps", "spectra", "fit", "ranges", "masks"}, optional
+        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases,
+        the ranges that compositions may lie in, or the masks that ``aided`` made.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -99,6 +107,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
             return quantified_figure(data, title=text)
         if figure == RANGES_FIGURE:
             return openness_figure(data)
+        if figure == MASKS_FIGURE:
+            return masks_figure(data, title=text)
         return _maps_and_spectra(data, kind, figure, text)
     if kind is Kind.CANDIDATES and not is_collection(data):
         return elements_figure(data, title=text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ def aided(
     threshold: float = LEVEL,
     user_masks: Mapping[str, Any] | None = None,
     core: int | None = None,
+    leave_out: bool = False,
     refine_axis: bool = True,
     workers: int | None = None,
     memory_limit: str | float | None = None,
@@ -83,6 +85,8 @@ def aided(
     core : int, optional
         Pixels of the matrix that are farther than this (px) from all masks are taken to be pure; None chooses
         it from the data.
+    leave_out : bool
+        Do without the maps of a collection that do not belong to the others; they are named in any case.
     refine_axis : bool
         Find offset and gain of each map's energy axis and the width of its peaks.
     workers : int, optional
@@ -104,7 +108,8 @@ def aided(
         As from ``psnmf``, the matrix first: ``abundance`` (fully constrained least squares), ``total``,
         ``spectrum``, and ``composition`` with ``composition_std`` of the pinned-core fit. Beside these
         ``composition_subtracted`` and ``spectrum_subtracted`` of the published subtraction, with errors; and
-        ``mask``, ``core`` and ``mask_overlap`` of every map. Attributes say how wide the core is, and why.
+        ``mask``, ``core`` and ``mask_overlap`` of every map. Attributes say how wide the core is, and why. A
+        collection also has what ``judge`` says of each map (``map_t1``, ``map_t2``, ``map_belongs``).
 
     Notes
     -----
@@ -140,11 +145,8 @@ def aided(
         reading = Reading(workers, memory_limit, cache)
         masked = _masked(cubes, known, plan, threshold, core, reading, hook)
         plan.check({name: one.regions for name, one in masked.items()})
-        fit = fit_maps(list(masked.values()), known, core)
-        logger.info("aided: %s", fit.choice.text)
-        for text in fit.warnings:
-            logger.warning("aided: %s", text)
-        fractions = _fractions(cubes, fit, known, reading, hook)
+        masked, fit = _fitted(masked, known, core, leave_out=leave_out)
+        fractions = _fractions({name: cubes[name] for name in masked}, fit, known, reading, hook)
     entry = (
         f"aided(matrix={known.matrix!r}, absent={dict(absent)}, masks={plan.text}, core={fit.choice.width})"
     )
@@ -217,6 +219,25 @@ def _masked(
         if hook:
             hook(Progress("masks and sums", done, len(cubes), "map"))
     return made
+
+
+def _fitted(
+    masked: dict[str, MaskedMap], known: KnownPhases, core: int | None, *, leave_out: bool
+) -> tuple[dict[str, MaskedMap], AidedFit]:
+    """Fit the maps; if asked for, once more without those that do not belong to the others."""
+    fit = fit_maps(list(masked.values()), known, core, forgiving=leave_out)
+    strangers = fit.strangers
+    kept = {name: one for name, one in masked.items() if name not in strangers}
+    if leave_out and strangers and kept:
+        fit = replace(fit_maps(list(kept.values()), known, core), verdicts=fit.verdicts)
+        masked = kept
+    fate = "and is left out" if leave_out else "leave_out=True does without it"
+    texts = [f"map {name!r} does not belong to the others, {fate}: {why}" for name, why in strangers.items()]
+    fit = replace(fit, warnings=(*texts, *fit.warnings))
+    logger.info("aided: %s", fit.choice.text)
+    for text in fit.warnings:
+        logger.warning("aided: %s", text)
+    return masked, fit
 
 
 def _fractions(

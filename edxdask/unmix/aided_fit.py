@@ -12,14 +12,19 @@ from edxdask.factorize.guidance.guide import Guide
 from edxdask.unmix.bases import guides_of, moved_photons
 from edxdask.unmix.core import CoreChoice, RingCounts, choose_core
 from edxdask.unmix.grouped_maps import GroupedMap, fit_grouped, phase_columns, present_in
+from edxdask.unmix.judge import verdicts_of
 from edxdask.unmix.known_phases import KnownPhases
 from edxdask.unmix.masked_maps import MaskedMap
 from edxdask.unmix.pinned import PinnedFit
 from edxdask.unmix.rings import joined_sums
 from edxdask.unmix.subtraction import Amounts, MapSpectra, Subtracted, region_amounts, subtract
+from edxdask.unmix.verdicts import MapVerdict
 
 LEAST_SIGMA = 5.0  # of an absent element in the matrix, which the subtraction is scaled on
 MOST_SIGMA = 3.0  # by which two estimates may differ
+LEAST_FAR = (
+    0.2  # of the photons of a mixture that must be far from other precipitates to do without the others
+)
 LEAST_START = 1e-4  # atomic fraction that a fit begins with
 
 
@@ -37,6 +42,7 @@ class AidedFit:
     main : name of the map with the most photons, whose axis serves for what is common to all
     sums, sums_std : (phases, E) counts on the axis of that map: the core of the matrix; masks less it
     warnings : what a person should know
+    verdicts : of every map of a collection, whether it belongs to the others
     """
 
     choice: CoreChoice
@@ -48,6 +54,12 @@ class AidedFit:
     sums: np.ndarray
     sums_std: np.ndarray
     warnings: tuple[str, ...]
+    verdicts: tuple[MapVerdict, ...] = ()
+
+    @property
+    def strangers(self) -> dict[str, str]:
+        """Maps that do not belong to the others, and why not."""
+        return {one.name: one.reason for one in self.verdicts if not one.belongs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +91,24 @@ class _Calibrated:
         """All columns (M, E) of the matrix, in usable channels."""
         return np.concatenate([self.columns[0], self.own[0]])[:, self.first :]
 
-    def regions(self, width: int) -> np.ndarray:
-        """Find the groups of the core, and of each mask where no other precipitate is: (phases, groups)."""
+    def core(self, width: int) -> np.ndarray:
+        """Sum the core of the matrix over all channels: (E,)."""
+        return np.asarray(self.map.counts[self.map.rings.nearest > width].sum(axis=0))
+
+    def mixtures(self, width: int, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sum a mask: far from other precipitates, and where just none of them is: (E,) each."""
         rings = self.map.rings
-        others = np.count_nonzero(rings.ring == 0, axis=1)[:, None] - (rings.ring == 0)
-        alone = rings.masked & (others == 0)
-        return np.stack([rings.nearest > width, *alone.T])
+        others = np.delete(np.arange(rings.ring.shape[1]), row)
+        masked, near = rings.masked[:, row], rings.near(width)[:, others].any(axis=1)
+        among = (rings.ring[:, others] == 0).any(axis=1)
+        counts = self.map.counts
+        return counts[masked & ~near].sum(axis=0), counts[masked & ~among].sum(axis=0)
 
 
-def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) -> AidedFit:
-    """Find compositions from the sums of all maps.
+def fit_maps(
+    maps: Sequence[MaskedMap], known: KnownPhases, core: int | None, *, forgiving: bool = False
+) -> AidedFit:
+    """Find compositions from the sums of all maps, and judge whether each belongs to the others.
 
     Parameters
     ----------
@@ -98,23 +118,29 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
         Names, elements, absences.
     core : int, optional
         Width of the margin around masks, px; None chooses it.
+    forgiving : bool
+        Do without maps that cannot be calibrated; they do not belong to the others.
 
     Raises
     ------
     ParameterError
         If a precipitate has no pixels of its own, or the matrix lacks an absent element too.
     """
-    guides = guides_of({one.name: one.summed for one in maps}, known.request)
+    failed: dict[str, str] = {}
+    sums_of_maps = {one.name: one.summed for one in maps}
+    guides = guides_of(sums_of_maps, known.request, failed if forgiving else None)
     begun = known.composition
     mean = next(iter(guides.values())).calibration.mean_composition
     about = np.array([[mean[e] for e in known.elements]] * len(known.names)) if begun is None else begun
     ready = [
         _Calibrated(one, guides[one.name], *phase_columns(guides[one.name], about, known.names))
         for one in maps
+        if one.name in guides
     ]
     sums = [RingCounts(one.map.rings, one.usable, one.matrix_columns) for one in ready]
     choice = choose_core(sums, known.names, known.elements, core)
-    found = _region_atoms(ready, known, choice.width)
+    regions = _regions(ready, known, choice.width)
+    found = _region_atoms(ready, regions, known)
     _check_matrix_holds(known, found[0])
     parts = _subtracted(ready, known, found)
     subtracted = [found[0].fractions(), *(part.composition for part in parts)]
@@ -124,6 +150,7 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
+    verdicts = _judged(grouped, known, pinned, present, failed)
     values = Amounts(
         np.array([one.weights for one in subtracted]), np.array([one.covariance for one in subtracted])
     )
@@ -134,22 +161,56 @@ def fit_maps(maps: Sequence[MaskedMap], known: KnownPhases, core: int | None) ->
         values,
         {one.map.name: _whole(fitted.spectra, one) for one, fitted in zip(ready, pinned.maps, strict=True)},
         _main(ready).map.name,
-        *_spectra_of_sums(ready, choice.width, parts),
+        *_spectra_of_sums(ready, regions, parts),
         (*choice.warnings, *_differences(known, pinned, subtracted)),
+        verdicts,
     )
 
 
-def _region_atoms(ready: Sequence[_Calibrated], known: KnownPhases, width: int) -> list[Amounts]:
-    """Atoms in the core of the matrix and in every mixture, over all maps."""
-    spectra = [MapSpectra(one.regions(width).astype(float) @ one.usable, one.matrix_columns) for one in ready]
-    for row, name in enumerate(known.names):
-        if not any(one.counts[row].any() for one in spectra):
+def _judged(
+    maps: Sequence[GroupedMap],
+    known: KnownPhases,
+    fit: PinnedFit,
+    present: np.ndarray,
+    failed: Mapping[str, str],
+) -> tuple[MapVerdict, ...]:
+    """Compare the maps of a collection by fits of each of them alone."""
+    if len(maps) + len(failed) < 2:
+        return ()
+    fits = [fit_grouped([one], known.names, fit.composition, present) for one in maps]
+    return tuple(verdicts_of(maps, fits, failed).values())
+
+
+def _regions(ready: Sequence[_Calibrated], known: KnownPhases, width: int) -> list[np.ndarray]:
+    """Sum the core of the matrix, and the mixture of every precipitate with it: (phases, E) of each map.
+
+    Pixels of a mixture are far from other precipitates, unless that leaves too few of its photons.
+    """
+    out = [[one.core(width)] for one in ready]
+    for row, name in enumerate(known.precipitates):
+        sums = [one.mixtures(width, row) for one in ready]
+        far, apart = (sum(float(pair[i].sum()) for pair in sums) for i in (0, 1))
+        if not apart > 0:
             raise ParameterError(
                 "masks",
                 name,
                 "pixels in its mask where no other precipitate is",
                 f"Draw it: user_masks={{{name!r}: 'mask.png'}}.",
             )
+        which = 0 if far > LEAST_FAR * apart else 1
+        for spectra, pair in zip(out, sums, strict=True):
+            spectra.append(pair[which])
+    return [np.array(spectra) for spectra in out]
+
+
+def _region_atoms(
+    ready: Sequence[_Calibrated], regions: Sequence[np.ndarray], known: KnownPhases
+) -> list[Amounts]:
+    """Find the atoms in the core of the matrix and in every mixture, over all maps."""
+    spectra = [
+        MapSpectra(counts[:, one.first :], one.matrix_columns)
+        for one, counts in zip(ready, regions, strict=True)
+    ]
     return [amounts.atoms(len(known.elements)) for amounts in region_amounts(spectra)]
 
 
@@ -210,14 +271,13 @@ def _whole(spectra: np.ndarray, one: _Calibrated) -> np.ndarray:
 
 
 def _spectra_of_sums(
-    ready: Sequence[_Calibrated], width: int, parts: Sequence[Subtracted]
+    ready: Sequence[_Calibrated], regions: Sequence[np.ndarray], parts: Sequence[Subtracted]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add up counts of the core, and of masks less the matrix, on the axis of the main map; and errors."""
     best = _main(ready)
     to = best.guide.calibration.energy
     total = np.zeros((len(parts) + 1, to.size))
-    for one in ready:
-        spectra = one.regions(width).astype(float) @ one.map.counts
+    for one, spectra in zip(ready, regions, strict=True):
         energy, seed = one.guide.calibration.energy, int(one.map.counts.sum())
         total += spectra if one is best else [moved_photons(s, energy, to, seed) for s in spectra]
     core, mixtures = total[0], total[1:]

@@ -39,7 +39,9 @@ class SummedMap:
     conditions: Conditions
 
 
-def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[str, Guide]:
+def guides_of(
+    maps: Mapping[str, SummedMap], request: PhysicsRequest, failed: dict[str, str] | None = None
+) -> dict[str, Guide]:
     """Calibrate every map: one guide each, whose columns mean the same in all of them.
 
     Parameters
@@ -48,28 +50,32 @@ def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[st
         By name.
     request : PhysicsRequest
         Elements, and whether energy axes are refined.
+    failed : dict, optional
+        Gets the reasons of maps that cannot be calibrated, by name; these have no guide. None raises.
 
     Raises
     ------
     ParameterError, EdxdaskError
-        Naming the map that has too few photons, or an axis that cannot be.
+        Naming the map that has too few photons, or an axis that cannot be; or if no map can be calibrated.
     """
-    for name, one in maps.items():
-        if one.counts.sum() < LEAST_PHOTONS:
-            raise ParameterError(
-                "data",
-                f"{name or 'one map'} with {int(one.counts.sum())} photons",
-                f"at least {LEAST_PHOTONS}, in which its energy axis can be found",
-                "Leave it out.",
-            )
-    best = max(maps, key=lambda name: float(maps[name].counts.sum()))
-    known = _calibrated(best, lambda: request.guide_of(*_parts(maps[best])))
-    if len(maps) == 1:
+    own: dict[str, CalibratedBasis] = {}
+    known: Guide | None = None
+    best = ""
+    for name in sorted(maps, key=lambda name: (-float(maps[name].counts.sum()), name)):
+        try:
+            if known is None:
+                known, best = _first(name, maps[name], request), name
+                own[name] = known.calibration
+            else:
+                own[name] = _own_axis(name, maps[name], known, request)
+        except EdxdaskError as error:
+            if failed is None or (known is None and len(failed) == len(maps) - 1):
+                raise
+            failed[name] = str(error.__cause__ or error)
+    if known is None:
+        raise ParameterError("data", list(maps), "a map with photons")
+    if len(own) == 1:
         return {best: known}
-    own = {name: known.calibration for name in maps}
-    for name, one in maps.items():
-        if name != best:
-            own[name] = _own_axis(name, one, known, request)
     shared = calibrate(
         _on_one_axis(maps, own, best),
         maps[best].energy,
@@ -78,7 +84,7 @@ def guides_of(maps: Mapping[str, SummedMap], request: PhysicsRequest) -> dict[st
         extra=known.calibration.extra,
         refine_axis=request.refine_axis,
     )
-    return {name: replace(known, calibration=_with_axis(shared, own[name])) for name in maps}
+    return {name: replace(known, calibration=_with_axis(shared, own[name])) for name in maps if name in own}
 
 
 def moved_counts(counts: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -102,8 +108,8 @@ def _on_one_axis(maps: Mapping[str, SummedMap], own: Mapping[str, CalibratedBasi
     """Sum all maps on the axis of the ``best``; where a map has no channels, as if it were like the best."""
     to = own[best].energy
     step, total = to[1] - to[0], np.zeros(to.size)
-    for name, one in maps.items():
-        ends = _edges(own[name].energy)[[0, -1]]
+    for name in sorted(own):
+        one, ends = maps[name], _edges(own[name].energy)[[0, -1]]
         covered = (to > ends[0] + step) & (to < ends[1] - step)
         alike = maps[best].counts * (one.counts.sum() / maps[best].counts.sum())
         total += np.where(covered, moved_counts(one.counts, own[name].energy, to), alike)
@@ -127,8 +133,9 @@ def moved_photons(counts: np.ndarray, energy: np.ndarray, to: np.ndarray, seed: 
     low, width = edges[:-1].copy(), np.diff(edges)
     out = np.zeros(to.size, dtype=np.int64)
     target = np.searchsorted(wanted, low, side="right") - 1  # -1: before the first channel
+    beyond = max(edges[-1], wanted[-1]) + 1.0
     while rest.any():
-        high = np.where(target < to.size, wanted[np.minimum(target + 1, to.size)], np.inf)
+        high = np.where(target < to.size, wanted[np.minimum(target + 1, to.size)], beyond)
         left = np.maximum(edges[1:] - low, 0.0)
         part = np.where(
             left > 1e-9 * width, np.clip((high - low) / np.maximum(left, 1e-12 * width), 0, 1), 1.0
@@ -147,12 +154,25 @@ def _edges(energy: np.ndarray) -> np.ndarray:
     )
 
 
-def _parts(one: SummedMap) -> tuple[np.ndarray, np.ndarray, Conditions]:
-    return one.counts, one.energy, one.conditions
+def _first(name: str, one: SummedMap, request: PhysicsRequest) -> Guide:
+    """Calibrate the main map, and find what is in it and was not listed."""
+    _check_photons(name, one)
+    return _calibrated(name, lambda: request.guide_of(one.counts, one.energy, one.conditions))
+
+
+def _check_photons(name: str, one: SummedMap) -> None:
+    if one.counts.sum() < LEAST_PHOTONS:
+        raise ParameterError(
+            "data",
+            f"{name or 'one map'} with {int(one.counts.sum())} photons",
+            f"at least {LEAST_PHOTONS}, in which its energy axis can be found",
+            "Leave it out.",
+        )
 
 
 def _own_axis(name: str, one: SummedMap, known: Guide, request: PhysicsRequest) -> CalibratedBasis:
     """Calibrate one more map, with what was found in the first one."""
+    _check_photons(name, one)
 
     def made() -> CalibratedBasis:
         return calibrate(

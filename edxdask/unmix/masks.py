@@ -155,9 +155,7 @@ def plan_masks(
 
 
 def _other_mask(name: str) -> str:
-    return (
-        f"Take another method, masks={{{name!r}: {OTSU!r}}}, or draw it: user_masks={{{name!r}: 'mask.png'}}."
-    )
+    return f"Choose a method, masks={{{name!r}: {OTSU!r}}}, or draw it: user_masks={{{name!r}: 'mask.png'}}."
 
 
 def _drawn(data: Data, name: str, value: Any) -> dict[str, np.ndarray]:

@@ -161,6 +161,8 @@ def subtract(
     covariance = from_mixture @ mixture.covariance @ from_mixture.T
     covariance = covariance + from_matrix @ matrix.covariance @ from_matrix.T
     variance = by_mixture @ mixture.covariance @ by_mixture + by_matrix @ matrix.covariance @ by_matrix
+    if len(absent) == 1:  # what rounding leaves of it
+        left[list(absent)], covariance[list(absent)], covariance[:, list(absent)] = 0.0, 0.0, 0.0
     atoms = Amounts(ratio * left, covariance * np.outer(ratio, ratio))
     return Subtracted(atoms.fractions(), scale, float(np.sqrt(max(variance, 0.0))))
 

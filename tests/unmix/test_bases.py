@@ -56,7 +56,7 @@ def test_a_map_with_too_few_photons_is_named():
 def test_a_map_that_cannot_be_calibrated_is_named():
     good = summed(blurred_map(0, (32, 32)))
     other = SummedMap(good.counts, good.energy + 3.0, good.conditions)
-    with pytest.raises(ParameterError, match="elements='O'.* on the axis of map 'moved'"):
+    with pytest.raises(ParameterError, match=r"elements='O'.* on the axis of map 'moved'"):
         guides_of({"good": good, "moved": other}, request())
 
 
