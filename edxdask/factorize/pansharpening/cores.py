@@ -53,7 +53,7 @@ def matrix_core(abundance: np.ndarray, stacks: Sequence[ImageStack]) -> MatrixCo
     >>> int(found.inside.sum()), found.phase
     (52, 0)
     """
-    total = abundance.sum(axis=1, dtype=np.float64)
+    total = abundance.sum(axis=1)  # in the type of the maps: of large ones, this is what costs memory
     phase = int(np.argmax(abundance.sum(axis=0, dtype=np.float64)))
     other = total - abundance[:, phase]
     impure = other > LEAST_FRACTION * total
@@ -63,8 +63,11 @@ def matrix_core(abundance: np.ndarray, stacks: Sequence[ImageStack]) -> MatrixCo
         images = impure[mine].reshape(stack.images, stack.rows, stack.width)
         inside[mine] = np.concatenate([_far(image).ravel() for image in images])
     inside &= total > 0
-    photons = float(total[inside].sum())
-    if photons < LEAST_CORE * float(total.sum()) or float(other[inside].sum()) > FLOOR * photons:
+    photons, others, whole = (
+        float(np.sum(values, where=where, dtype=np.float64))
+        for values, where in ((total, inside), (other, inside), (total, True))
+    )
+    if photons < LEAST_CORE * whole or others > FLOOR * photons:
         return None
     return MatrixCore(inside, phase)
 
