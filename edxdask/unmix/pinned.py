@@ -67,6 +67,7 @@ class PinnedFit:
     composition : (phases, elements) atomic fractions
     covariance : (phases, elements, elements) of each row
     joint : (phases × elements, phases × elements) covariance of all of them together
+    information : of the same shape, what the counts say of amounts of atoms, whose scale is open
     maps : what belongs to each map
     deviance : (maps,) of the counts in all groups
     misfit : (maps,) chi-squared per channel of the summed spectrum, 1 where all is well
@@ -76,6 +77,7 @@ class PinnedFit:
     composition: np.ndarray
     covariance: np.ndarray
     joint: np.ndarray
+    information: np.ndarray
     maps: tuple[FittedMap, ...]
     deviance: np.ndarray
     misfit: np.ndarray
@@ -247,6 +249,7 @@ def _finished(
         composition=atoms,
         covariance=np.stack([rows[p, :, p] for p in range(phases)]),
         joint=joint,
+        information=np.where(np.outer(may.ravel(), may.ravel()), information, 0.0),
         maps=fitted,
         deviance=np.array([_deviance(one, f) for one, f in zip(maps, fitted, strict=True)]),
         misfit=np.array([_misfit(one, f) for one, f in zip(maps, fitted, strict=True)]),

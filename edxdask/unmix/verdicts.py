@@ -1,8 +1,9 @@
 """Which maps of a collection do not belong to it: another composition, or counts that no fit explains.
 
 Each map is compared with all others (leave one out). T1 is the distance of its own composition from that of
-the others, d' (C_own + C_others)⁻¹ d over the number of independent fractions: about 1 if the map belongs,
-however many photons it has. T2 is chi-squared per channel of its own fit, beside 1 if energy axis, detector
+the others, d' (I_own⁻¹ + I_others⁻¹)⁻¹ d over the number of independent fractions: about 1 if the map
+belongs, however many photons it has. Information is added and no covariance, so what a map leaves open
+counts for nothing. T2 is chi-squared per channel of its own fit, beside 1 if energy axis, detector
 and elements are right. Both grow with the photons of a map that is wrong: a map is said not to belong if T1
 is large, or if T2 is large and its excess per photon would matter for a composition. The worst such map is
 taken out, then the others are judged again without it, so that it cannot make them look wrong.
@@ -18,7 +19,6 @@ import numpy as np
 from edxdask.unmix.pinned import PinnedFit
 
 MOST_T1, MOST_T2, MOST_EXCESS = 5.0, 1.5, 5e-4
-MOST_ERROR = 0.3  # of a fraction that is known at all
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class OwnFit:
     Attributes
     ----------
     composition : (phases, elements)
-    covariance : (phases × elements, phases × elements)
+    information : (phases × elements, phases × elements) on amounts of atoms
     misfit : chi-squared per channel of its summed spectrum
     channels : of these
     photons : of the map
     """
 
     composition: np.ndarray
-    covariance: np.ndarray
+    information: np.ndarray
     misfit: float
     channels: int
     photons: float
@@ -65,7 +65,7 @@ class OwnFit:
     @classmethod
     def of(cls, fit: PinnedFit, channels: int, photons: float) -> OwnFit:
         """Take what is needed from the fit of one map."""
-        return cls(fit.composition, fit.joint, float(fit.misfit[0]), channels, photons)
+        return cls(fit.composition, fit.information, float(fit.misfit[0]), channels, photons)
 
     @property
     def excess(self) -> float:
@@ -88,10 +88,10 @@ def judge_maps(fits: Mapping[str, OwnFit], failed: Mapping[str, str] | None = No
     list of MapVerdict
         In the order of ``fits``, then the failed ones. The order changes no figure.
     """
-    used = _independent(list(fits.values()))
+    slopes = _independent(list(fits.values()))
     kept, out = sorted(fits), dict[str, MapVerdict]()
     while kept:
-        now = {name: _judged(name, fits, kept, used) for name in kept}
+        now = {name: _judged(name, fits, kept, slopes) for name in kept}
         wrong = [name for name in kept if not now[name].belongs]
         if not wrong:
             out |= now
@@ -111,23 +111,28 @@ def _badness(one: MapVerdict) -> float:
 
 
 def _independent(maps: list[OwnFit]) -> np.ndarray:
-    """Numbers of the fractions that are compared: all that vary, but the largest of each phase.
+    """Make the slopes of all atoms by the fractions that are compared: (phases × elements, fractions).
 
-    Fractions of a phase sum to 1, so the largest follows from the others.
+    Fractions of a phase sum to 1, so its largest follows from the others. What no map may hold is left out.
     """
     if not maps:
-        return np.zeros(0, dtype=int)
+        return np.zeros((0, 0))
     fractions = np.median([one.composition for one in maps], axis=0)
-    errors = np.sqrt([np.maximum(np.diag(one.covariance), 0.0) for one in maps]).reshape(-1, *fractions.shape)
-    kept = (errors > 0).all(axis=0) & (np.median(errors, axis=0) < MOST_ERROR)
-    kept[np.arange(len(fractions)), fractions.argmax(axis=1)] = False
-    return np.flatnonzero(kept)
+    largest = fractions.argmax(axis=1)
+    seen = np.all([np.diag(one.information) > 0 for one in maps], axis=0).reshape(fractions.shape)
+    seen[np.arange(len(fractions)), largest] = False
+    slopes = []
+    for phase, element in np.argwhere(seen):
+        slope = np.zeros(fractions.shape)
+        slope[phase, element], slope[phase, largest[phase]] = 1.0, -1.0
+        slopes.append(slope.ravel())
+    return np.array(slopes).reshape(len(slopes), fractions.size).T
 
 
-def _judged(name: str, fits: Mapping[str, OwnFit], kept: list[str], used: np.ndarray) -> MapVerdict:
+def _judged(name: str, fits: Mapping[str, OwnFit], kept: list[str], slopes: np.ndarray) -> MapVerdict:
     own = fits[name]
     others = [fits[other] for other in kept if other != name]
-    t1 = _distance(own, others, used) if others and used.size else float("nan")
+    t1 = _distance(own, others, slopes) if others and slopes.size else float("nan")
     reasons = []
     if t1 > MOST_T1:
         reasons.append(f"its composition is not that of the other maps (T1 {t1:.3g}, at most {MOST_T1:g})")
@@ -139,19 +144,20 @@ def _judged(name: str, fits: Mapping[str, OwnFit], kept: list[str], used: np.nda
     return MapVerdict(name, float(t1), own.misfit, float(own.excess), not reasons, "; ".join(reasons))
 
 
-def _distance(own: OwnFit, others: list[OwnFit], used: np.ndarray) -> float:
+def _distance(own: OwnFit, others: list[OwnFit], slopes: np.ndarray) -> float:
     """T1 of a map: from the weighted mean of the others."""
-    square = np.ix_(used, used)
-    known = [_inverse(one.covariance[square]) for one in others]
-    values = [one.composition.ravel()[used] for one in others]
-    covariance = _inverse(np.sum(known, axis=0))
-    mean = covariance @ np.sum([a @ b for a, b in zip(known, values, strict=True)], axis=0)
-    away = own.composition.ravel()[used] - mean
-    return float(away @ _inverse(own.covariance[square] + covariance) @ away) / used.size
+    known = [slopes.T @ one.information @ slopes for one in others]
+    mine, theirs = slopes.T @ own.information @ slopes, np.sum(known, axis=0)
+    start = own.composition.ravel()
+    kept = np.argmax(slopes > 0, axis=0)  # number of each fraction that is compared
+    away = [(one.composition.ravel() - start)[kept] for one in others]
+    mean = _inverse(theirs) @ np.sum([a @ b for a, b in zip(known, away, strict=True)], axis=0)
+    both = mine @ _inverse(mine + theirs) @ theirs
+    return float(mean @ both @ mean) / slopes.shape[1]
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Inverse of a matrix of covariances or information, whatever the units of its rows."""
+    """Inverse of information, whatever the units of its rows; 0 for what it leaves open."""
     scale = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     inverse = np.linalg.pinv(matrix / np.outer(scale, scale), rcond=1e-12, hermitian=True)
     return np.asarray(inverse / np.outer(scale, scale))

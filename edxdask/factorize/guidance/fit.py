@@ -33,6 +33,8 @@ from edxdask.results.collections import shared_part, with_shared
 COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
+# on sums of similar pixels; an element with 2 % of the counts in the windows of its lines needs as many
+SIMILAR_ROUNDS = 1000
 # sparsity removes an abundance within a few rounds, before the spectra have followed what was ruled out
 WARM_UP = StopRule(30, 1e-6)
 
@@ -123,7 +125,9 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
         raise ValueError("phases without a guide")
     places = {guide.labels[owner]: row for row, owner in enumerate(found.owners) if owner >= 0}
     model = guide.model(found.composition, places)
-    weights, abundance = fit_groups(model, model.start(found.spectra), groups, sparsity=SPARSITY)
+    weights, abundance = fit_groups(
+        model, model.start(found.spectra), groups, sparsity=SPARSITY, rounds=SIMILAR_ROUNDS
+    )
     fitted = replace(
         found,
         spectra=model.spectra(weights).astype(found.spectra.dtype),
