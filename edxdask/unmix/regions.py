@@ -62,10 +62,6 @@ class Regions:
         """Distance (phase, y, x) of a mask's pixels from the nearest pixel outside that mask, 0 outside."""
         return np.stack([_distance_from(~mask) for mask in self.masks])
 
-    def core(self, width: float) -> np.ndarray:
-        """Pixels (y, x) of the matrix that are farther than ``width`` pixels from every mask."""
-        return np.asarray(self.distance > width)
-
 
 def _distance_from(place: np.ndarray) -> np.ndarray:
     """Distance (y, x) in pixels from the nearest pixel of ``place``; inf where there is none."""

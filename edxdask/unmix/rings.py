@@ -93,6 +93,10 @@ class Rings:
         allowed = np.ones((len(self.ring), self.ring.shape[1] + 1), bool)
         return GroupLayout(self.label, allowed, np.full(len(self.ring), NONE))
 
+    def core(self, width: int) -> np.ndarray:
+        """Pixels (y, x) that are farther than ``width`` px from all precipitates."""
+        return np.asarray((self.nearest > width)[self.label])
+
     def near(self, width: int) -> np.ndarray:
         """Say which precipitates may be in each group: (groups, precipitates)."""
         return np.asarray(self.ring <= width)
