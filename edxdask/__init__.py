@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from edxdask.report.openness import identifiability
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
+    from edxdask.unmix.aided import aided
+    from edxdask.unmix.judge import judge
+    from edxdask.unmix.profile import profile
+    from edxdask.unmix.traces import traces
 
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
@@ -56,6 +60,7 @@ _HOMES = {
     "Polygon": "edxdask.ops",
     "Rectangle": "edxdask.ops",
     "__version__": "edxdask._version",
+    "aided": "edxdask.unmix.aided",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -71,6 +76,7 @@ _HOMES = {
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
     "ingest": "edxdask.io",
+    "judge": "edxdask.unmix.judge",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
     "nmf": "edxdask.factorize.nmf",
@@ -78,6 +84,7 @@ _HOMES = {
     "partition_coefficient": "edxdask.quantify.results",
     "identifiability": "edxdask.report.openness",
     "pca": "edxdask.factorize.pca",
+    "profile": "edxdask.unmix.profile",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.compositions",
     "reconstruct": "edxdask.results.reconstruct",
@@ -90,6 +97,7 @@ _HOMES = {
     "to_hyperspy": "edxdask.io.export.hyperspy",
     "to_sparse": "edxdask.io.export.sparse",
     "total_map": "edxdask.ops",
+    "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
     "window_map": "edxdask.ops",
     "with_uncertainty": "edxdask.factorize.uncertainty",
@@ -101,6 +109,7 @@ __all__ = [
     "Polygon",
     "Rectangle",
     "__version__",
+    "aided",
     "bin_cube",
     "calibrate_energy",
     "client_for",
@@ -117,12 +126,14 @@ __all__ = [
     "ica",
     "identifiability",
     "ingest",
+    "judge",
     "line_map",
     "maximum_pixel_spectrum",
     "nmf",
     "open",
     "partition_coefficient",
     "pca",
+    "profile",
     "psnmf",
     "quantify",
     "reconstruct",
@@ -135,6 +146,7 @@ __all__ = [
     "to_hyperspy",
     "to_sparse",
     "total_map",
+    "traces",
     "valid_mask",
     "window_map",
     "with_uncertainty",

@@ -66,6 +66,8 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLUSTERS: _ANY,
     Kind.CANDIDATES: _ANY,
     Kind.QUANTIFIED: _ANY,
+    Kind.TRACES: _ANY,
+    Kind.PROFILE: _ANY,
     Kind.OTHER: (),
 }
 
@@ -127,7 +129,7 @@ class Accessor:
         return identifiability(self._for("identifiability"))
 
     def plot(self, *, figure: str | None = None, title: str | None = None) -> Figure:
-        """Draw it, or one of "maps", "spectra", "fit" and "ranges"; see ``edxdask.report.plot.plot``."""
+        """Draw it, or a part: "maps", "spectra", "fit", "ranges", "masks"; see ``edxdask.report.plot``."""
         from edxdask.report.plot import plot
 
         return plot(self._for("plot"), figure=figure, title=title)

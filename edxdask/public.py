@@ -132,6 +132,8 @@ def simulate(
     elevation_deg: float | Sequence[float] = 22.0,
     pixel_size: float | None = None,
     grain: float | None = None,
+    compositions: Mapping[str, Mapping[str, float]] | None = None,
+    thickness: float | None = None,
     chunks: int | tuple[int, int] = 64,
     overwrite: bool = False,
     resume: bool = False,
@@ -167,6 +169,11 @@ def simulate(
         Step between pixels, nm; None: the recipe's own.
     grain : float, optional
         Typical diameter of a grain in pixels; None: the recipe's own.
+    compositions : dict, optional
+        Atoms by phase, ``{"Brg": {"Nd": 0.025}}``, in the recipe's unit, at.% of "mantle": these replace
+        those of the recipe, element by element.
+    thickness : float, optional
+        Thickness of all phases in nm; None: the recipe's own.
     chunks : int or (int, int)
         Pixels along y and x of a chunk.
     overwrite : bool
@@ -203,6 +210,8 @@ def simulate(
         elevation_deg=elevation_deg,
         pixel_size=pixel_size,
         grain=grain,
+        compositions=compositions,
+        thickness=thickness,
         chunks=chunks,
     )
     if out is None:

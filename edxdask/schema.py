@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
+from edxdask.schema_traces import TRACE_WORDS
 
 if TYPE_CHECKING:  # half a second and 45 MB that a vendor reader's process can do without
     import xarray as xr
@@ -50,6 +52,8 @@ STD_SUFFIX = "_std"
 COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
 COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
+MASK, CORE, MASK_OVERLAP = "mask", "core", "mask_overlap"
+COMPOSITION_SUBTRACTED, SPECTRUM_SUBTRACTED = "composition_subtracted", "spectrum_subtracted"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -103,6 +107,27 @@ _VARIABLES = (
     ),
     Variable(REMOVABLE, (PHASE, OTHER_PHASE), False, "f", "1", "keep", "of another phase that may be less"),
     Variable(ADDABLE, (PHASE, OTHER_PHASE), False, "f", "1", "keep", "of another phase that may be more"),
+    Variable(MASK, (PHASE,), True, "b", "1", "all", "pixels that hold a precipitate; the matrix: all others"),
+    Variable(CORE, (PHASE,), True, "b", "1", "all", "pixels of a mask that its blurred edge does not reach"),
+    Variable(MASK_OVERLAP, (), True, "b", "1", "all", "pixels in the masks of several precipitates"),
+    Variable(
+        COMPOSITION_SUBTRACTED,
+        (PHASE, ELEMENT),
+        False,
+        "f",
+        "1",
+        "keep",
+        "atomic fraction after the matrix is subtracted from a mask's sum; noise may make it negative",
+    ),
+    Variable(
+        SPECTRUM_SUBTRACTED,
+        (PHASE, ENERGY),
+        False,
+        "f",
+        "counts",
+        "keep",
+        "counts in a mask, over all maps, less those of the matrix",
+    ),
     Variable(VALID, (), True, "b", "1", "all", "pixels that hold a measurement"),
     Variable(SUM_SPECTRUM, (ENERGY,), False, "uif", "counts", "keep", "counts summed over pixels"),
     Variable(TRUTH_ABUNDANCE, (PHASE,), True, "f", "1", "mean", "abundance a simulation was drawn from"),
@@ -143,7 +168,8 @@ _VARIABLES = (
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
 )
-VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
+_OF_TRACES = (Variable(n, dims, False, kind, units, "keep", doc) for n, dims, kind, units, doc in TRACE_WORDS)
+VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_OF_TRACES)}
 
 COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
 PIXEL_UNIT = "px"  # of y and x where the file gives no calibration
@@ -172,6 +198,7 @@ ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
 CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warnings"
 FLAT_TOPS = "flat_tops"
 SOLUTIONS = "solutions"
+CORE_WIDTH, CORE_CHOICE, MASK_METHODS = "core_width_px", "core_choice", "mask_methods"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
 WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
@@ -208,6 +235,9 @@ _ATTRIBUTES = (
     Attribute(WARNINGS, list, "what a person should know before using a result"),
     Attribute(SOLUTIONS, int, "different sets of spectra found that explain the counts equally well"),
     Attribute(FLAT_TOPS, list, "phases taken to be pure where their maps have a flat top"),
+    Attribute(CORE_WIDTH, int, "distance from all masks beyond which the matrix is taken to be pure"),
+    Attribute(CORE_CHOICE, str, "how that distance was chosen"),
+    Attribute(MASK_METHODS, list, "how the mask of each precipitate was made"),
     Attribute(TITLE, str, "what the map is called"),
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),

@@ -19,7 +19,7 @@ from edxdask.cli.values import AUTO, DENSITY, THICKNESS, AbsentElements, Element
 PHASES_HELP = "Number of phases, or their names, biggest first."
 
 
-def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
+def factorizer_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all factorizations."""
     options = (
         store_argument,
@@ -47,7 +47,7 @@ def _factorizer(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _guided(command: Callable[..., None]) -> Callable[..., None]:
+def guided_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of physics-guided factorizations."""
     options = (
         click.option(
@@ -71,7 +71,7 @@ def _guided(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _run(
+def run_and_save(
     settings: Settings,
     store: str,
     out: str,
@@ -125,8 +125,8 @@ def print_result(settings: Settings, out: str, result: Any) -> None:
 
 
 @click.command("nmf", cls=Verb, epilog=STORE_HELP)
-@_factorizer
-@_guided
+@factorizer_options
+@guided_options
 @click.option("--phases", type=PhasesOption(findable=False), default=3, show_default=True, help=PHASES_HELP)
 @click.option(
     "--loss",
@@ -177,12 +177,12 @@ def nmf_verb(
             **extra,
         )
 
-    print_result(settings, out, _run(settings, store, out, work=work, **where))
+    print_result(settings, out, run_and_save(settings, store, out, work=work, **where))
 
 
 @click.command("psnmf", cls=Verb, epilog=STORE_HELP)
-@_factorizer
-@_guided
+@factorizer_options
+@guided_options
 @click.option("--phases", type=PhasesOption(findable=True), default=3, show_default=True, help=PHASES_HELP)
 @click.option("--bin", "factor", type=Number(int), default=AUTO, show_default=True, help="Pixels per side.")
 @click.option(
@@ -243,11 +243,11 @@ def psnmf_verb(
             **extra,
         )
 
-    print_result(settings, out, _run(settings, store, out, work=work, **where))
+    print_result(settings, out, run_and_save(settings, store, out, work=work, **where))
 
 
 @click.command("pca", cls=Verb, epilog=STORE_HELP)
-@_factorizer
+@factorizer_options
 @click.option("--components", type=int, default=3, show_default=True, help="Number of components.")
 @click.option("--weighting", type=click.Choice(["poisson", "none"]), default="poisson", show_default=True)
 @click.pass_obj
@@ -259,7 +259,7 @@ def pca_verb(settings: Settings, store: str, out: str, components: int, weightin
         weights = None if weighting == "none" else weighting
         return pca(data, components=components, weighting=weights, **extra)
 
-    result = _run(settings, store, out, work=work, checkpointed=False, **where)
+    result = run_and_save(settings, store, out, work=work, checkpointed=False, **where)
     print_result(settings, out, result)
 
 

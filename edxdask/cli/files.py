@@ -111,7 +111,7 @@ def print_store(settings: Settings, path: str | Path) -> None:
 )
 @click.option(
     "--figure",
-    type=click.Choice(["maps", "spectra", "fit"]),
+    type=click.Choice(["maps", "spectra", "fit", "masks"]),
     help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
 )
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")

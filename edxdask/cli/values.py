@@ -214,6 +214,32 @@ class AbsentElements(Value):
         return " --absent ".join(f"{label}:{typed(gone)}" for label, gone in value.items())
 
 
+class OfPhase(Value):
+    """Something for one phase, or for all of them where that is possible."""
+
+    def __init__(self, what: str, example: str, *, for_all: bool = False) -> None:
+        self.for_all = for_all
+        self.name = f"{what}|PHASE:{what}" if for_all else f"PHASE:{what}"
+        self.example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into the pair of a label, None for all, and what is for it."""
+        if not isinstance(value, str):
+            return value
+        label, colon, rest = value.partition(":")
+        if not colon and self.for_all and label:
+            return None, label
+        if not (label and colon and rest):
+            self.fail(f"{value!r}: expected {self.name}, as in {self.example}", param, ctx)
+        return label, rest
+
+    def typed(self, value: Any) -> str:
+        """Give what is for phases as it is typed."""
+        if not isinstance(value, Mapping):
+            return typed(value)
+        return " ".join(f"{label}:{typed(what)}" for label, what in value.items())
+
+
 class FrameRange(Value):
     """Frames as A:B, the last not included."""
 

@@ -80,13 +80,16 @@ class CalibratedBasis:
     def families(self, composition: dict[str, float] | None = None, mass: float = 1.0) -> Basis:
         """Columns of families as in the tables, on the axis that was found.
 
+        A family that lies outside this axis, where the calibration was made for several maps, is all zeros.
         ``mass`` is the mass thickness of what absorbs, over that of the film.
         """
         conditions = self.conditions.heavier(mass)
         made = _families(self.energy[self.floor.first :], self.elements, conditions, composition)
-        matrix = np.zeros((len(made.columns), self.energy.size))
-        matrix[:, self.floor.first :] = made.matrix
-        return replace(made, energy=self.energy, matrix=matrix)
+        rows = {column.name: row for column, row in zip(made.columns, made.matrix, strict=True)}
+        matrix = np.zeros((len(self.columns), self.energy.size))
+        for column, row in zip(self.columns, matrix, strict=True):
+            row[self.floor.first :] = rows.get(column.name, 0.0)
+        return Basis(self.energy, matrix, self.columns)
 
     @threadpool_limits.wrap(limits=1)
     def for_phases(

@@ -144,7 +144,8 @@ def partition_coefficient(
     Parameters
     ----------
     result : Dataset or DataTree
-        What ``quantify`` gave, of phases or of regions.
+        What ``quantify`` gave, of phases or of regions; or a result with ``composition_std``, of ``aided`` or
+        of ``psnmf`` with elements.
     phases : (str, str)
         Labels of A and B.
     elements : (str, str)
@@ -157,7 +158,8 @@ def partition_coefficient(
 
     Notes
     -----
-    The error is that of the four intensities: factors that are wrong by a constant cancel in K.
+    The error is that of the four intensities: factors that are wrong by a constant cancel in K. Without
+    intensities it is that of the four fractions, as if these were independent.
 
     Examples
     --------
@@ -175,23 +177,28 @@ def partition_coefficient(
     0.259
     """
     root = shared_part(result)
-    std = schema.LINE_INTENSITY + schema.STD_SUFFIX
-    if schema.COMPOSITION not in root or std not in root:
+    measured = schema.LINE_INTENSITY + schema.STD_SUFFIX in root
+    if schema.COMPOSITION not in root or not (measured or schema.COMPOSITION + schema.STD_SUFFIX in root):
         raise SchemaError("the result has no composition with errors: quantify(result, ...) gives both")
     dim = str(next(d for d in root[schema.COMPOSITION].dims if d != schema.ELEMENT))
-    line_of = {parse_line(str(name)).element: str(name) for name in root[schema.LINE].values}
+    line_of = (
+        {parse_line(str(name)).element: str(name) for name in root[schema.LINE].values} if measured else {}
+    )
+    usable = [str(e) for e in root[schema.ELEMENT].values if not measured or str(e) in line_of]
     for name, wanted, known in (
         ("phases", phases, [str(label) for label in root[dim].values]),
-        ("elements", elements, [str(e) for e in root[schema.ELEMENT].values if str(e) in line_of]),
+        ("elements", elements, usable),
     ):
         if len(wanted) != 2 or not set(wanted) <= set(known):
             raise ParameterError(name, wanted, f"two of {', '.join(known)}")
-    picked = root[schema.COMPOSITION].sel({dim: list(phases), schema.ELEMENT: list(elements)})
-    x = picked.transpose(dim, schema.ELEMENT).values
+    pick: dict[str, list[str]] = {dim: list(phases), schema.ELEMENT: list(elements)}
+    x = root[schema.COMPOSITION].sel(pick).transpose(dim, schema.ELEMENT).values
     value = float(x[0, 0] * x[1, 1] / (x[1, 0] * x[0, 1])) if (x > 0).all() else float("nan")
-    pick = {dim: list(phases), schema.LINE: [line_of[e] for e in elements]}
-    photons, errors = root[schema.LINE_INTENSITY].sel(pick).values, root[std].sel(pick).values
-    error = value * float(np.sqrt(np.sum((errors / np.where(photons > 0, photons, np.nan)) ** 2)))
+    base = schema.LINE_INTENSITY if measured else schema.COMPOSITION
+    if measured:
+        pick = {dim: list(phases), schema.LINE: [line_of[e] for e in elements]}
+    amounts, errors = root[base].sel(pick).values, root[base + schema.STD_SUFFIX].sel(pick).values
+    error = value * float(np.sqrt(np.sum((errors / np.where(amounts > 0, amounts, np.nan)) ** 2)))
     name = schema.PARTITION_COEFFICIENT
     attrs = schema.variable_attrs(name)
     return xr.Dataset(

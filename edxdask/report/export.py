@@ -28,6 +28,8 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *SPECTRA),
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
+    Kind.TRACES: (*PICTURES, *TABLES),
+    Kind.PROFILE: (*PICTURES, *TABLES),
 }
 CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
 ARRAYS = (*SPECTRA, "csv", *STACKS, *PICTURES)
@@ -93,7 +95,7 @@ def export(
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
         every block of a cube.
-    figure : {"maps", "spectra", "fit"}, optional
+    figure : {"maps", "spectra", "fit", "masks"}, optional
         Which figure of a cube, result or collection a picture holds, as in ``plot``.
 
     Returns

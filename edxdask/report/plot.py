@@ -16,10 +16,12 @@ from edxdask.report.elements import elements_figure
 from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
+from edxdask.report.masks import masks_figure
 from edxdask.report.openness import openness_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
+from edxdask.report.traces import profile_figure, traces_figure
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -29,7 +31,13 @@ TITLE_ROOM = 0.3  # inches
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE = FIGURES = ("maps", "spectra", "fit", "ranges")
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, MASKS_FIGURE = FIGURES = (
+    "maps",
+    "spectra",
+    "fit",
+    "ranges",
+    "masks",
+)
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -46,7 +54,8 @@ def figures_of(data: Data) -> tuple[str, ...]:
         shared = shared_part(data) if kind is Kind.PHASES else {}
         fit = (FIT_FIGURE,) if schema.FIT_COUNTS in shared else ()
         ranges = (RANGES_FIGURE,) if schema.COMPOSITION_LOW in shared else ()
-        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges)
+        masks = (MASKS_FIGURE,) if schema.SPECTRUM_SUBTRACTED in shared else ()
+        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *masks)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -57,15 +66,16 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
 
     Phases and components: their maps, and below them their spectra. A cube: its photons per pixel and its sum
     spectrum with the lines of its elements; a collection of cubes: the sum spectra. Found elements and
-    compositions: the fit, residuals and named lines; compositions of every pixel: their maps.
+    compositions: the fit, residuals and named lines; compositions of every pixel: their maps. Traces: their
+    SNR against the pixels summed, and amounts by map; a profile: compositions against distance.
 
     Parameters
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit", "ranges"}, optional
-        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases, or
-        the ranges that compositions may lie in.
+    figure : {"maps", "spectra", "fit", "ranges", "masks"}, optional
+        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases,
+        the ranges that compositions may lie in, or the masks that ``aided`` made.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -97,6 +107,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
             return quantified_figure(data, title=text)
         if figure == RANGES_FIGURE:
             return openness_figure(data)
+        if figure == MASKS_FIGURE:
+            return masks_figure(data, title=text)
         return _maps_and_spectra(data, kind, figure, text)
     if kind is Kind.CANDIDATES and not is_collection(data):
         return elements_figure(data, title=text)
@@ -104,6 +116,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
         if isinstance(data, xr.Dataset) and _is_per_pixel(data):
             return maps_figure(_per_pixel(data), title=text)
         return quantified_figure(data, title=text)
+    if kind in (Kind.TRACES, Kind.PROFILE) and not is_collection(data):
+        return traces_figure(data, title=text) if kind is Kind.TRACES else profile_figure(data, title=text)
     raise ParameterError("data", said(data), "a cube, a result, or a collection of either")
 
 

@@ -13,6 +13,8 @@ from edxdask.results.kinds import Kind, kind_of
 
 MOST_COMPONENTS = 12  # lines of text; programs get all
 OF_ANY_FIT = (schema.BIN, schema.SMOOTH, schema.LOWEST_ENERGY, schema.WARNINGS)
+OF_MASKS = (schema.MASK_METHODS, schema.CORE_WIDTH, schema.CORE_CHOICE)
+COMPOSITIONS = (schema.COMPOSITION, schema.COMPOSITION_SUBTRACTED)
 SEEN_IN_ERRORS = 2.0  # an element is named where there is more of it than this many errors
 
 
@@ -25,12 +27,12 @@ def fit_figures(result: Data) -> dict[str, Any]:
         "phases": {row["of"]: row.get(PHOTON_FRACTION) for row in phase_rows(result)},
         "iterations": int(root[schema.ITERATION][-1]) + 1,
         "objective": float(root[schema.OBJECTIVE].values[-1]),
-        **{name: root.attrs[name] for name in OF_ANY_FIT if name in root.attrs},
+        **{name: root.attrs[name] for name in (*OF_ANY_FIT, *OF_MASKS) if name in root.attrs},
     }
     if schema.COMPOSITION not in root:
         return figures
     elements = [str(e) for e in root[schema.ELEMENT].values]
-    for key in (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX):
+    for key in (name for base in COMPOSITIONS for name in (base, base + schema.STD_SUFFIX) if name in root):
         by_phase = zip(root[schema.PHASE].values, root[key].values.tolist(), strict=True)
         figures[key] = {str(phase): dict(zip(elements, row, strict=True)) for phase, row in by_phase}
     names = (schema.ENERGY_OFFSET_STEP, schema.ENERGY_GAIN, schema.FWHM, schema.CHI2_RED)
@@ -44,6 +46,8 @@ def fit_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [(f"component {i}", f"variance {value:.4g}") for i, value in enumerate(scree)]
     rows = [(label, f"{100 * part:.2f} % of the photons") for label, part in figures["phases"].items()]
     rows += [(name, f"{figures[name]:.4g}") for name in (schema.BIN, schema.SMOOTH) if name in figures]
+    if schema.CORE_CHOICE in figures:
+        rows += [("masks", ", ".join(figures[schema.MASK_METHODS])), ("core", figures[schema.CORE_CHOICE])]
     rows += [("iterations", str(figures["iterations"])), ("objective", si(figures["objective"]).strip())]
     return [*rows, *_composition_lines(figures)]
 

@@ -55,6 +55,14 @@ COLUMNS: dict[str, tuple[str, float, str]] = {
     schema.FAMILIES: ("families (1 as expected)", 1, ""),
     schema.CANDIDATE_KIND: ("kind", 1, ""),
     schema.CANDIDATE_LINE: ("line", 1, ""),
+    schema.ATOMIC_PPM: ("ppm", 1, ".4g"),
+    schema.ATOMIC_PPM + STD: ("ppm error", 1, ".2g"),
+    schema.TRACE_SIGNIFICANCE: ("σ", 1, ".1f"),
+    schema.TRACE_SNR: ("SNR", 1, ".1f"),
+    schema.TRACE_LOD: ("LOD ppm", 1, ".3g"),
+    schema.MEASURE_LONGER: ("photons for 3 σ, times", 1, ".2g"),
+    schema.PROFILE_COMPOSITION: ("at.%", 100, ".4g"),
+    schema.PROFILE_COMPOSITION + STD: ("at.% error", 100, ".2g"),
     "counts_per_pixel": ("counts per pixel", 1, ".4g"),
     "energy_offset_kev": ("from keV", 1, ".4g"),
     "energy_scale_kev": ("keV per channel", 1, ".4g"),
@@ -77,6 +85,14 @@ def rows_of(data: Data) -> list[Row]:
             {**({"map": name} if name else {}), **row}
             for name, found in nodes_of(data)[1]
             for row in _candidate_rows(found)
+        ]
+    if kind in (Kind.TRACES, Kind.PROFILE):
+        from edxdask.report.trace_tables import profile_rows, trace_rows  # few need these
+
+        return [
+            row
+            for _, one in nodes_of(data)[1]
+            for row in (trace_rows if kind is Kind.TRACES else profile_rows)(one)
         ]
     if kind is not Kind.QUANTIFIED:
         check_result(data)
@@ -254,7 +270,8 @@ def table(data: Data) -> pd.DataFrame:
     pandas.DataFrame
         Compositions: by phase (region, map) and element, with at.%, wt.%, their errors, counts, SNR and limit
         of detection where these are known. Phases: their photons. Components: their variance. Found elements:
-        one row each. Cubes: sizes, energy axis, photons.
+        one row each. Traces: by map and element; profiles: by distance and element. Cubes: sizes, energy
+        axis, photons.
 
     Notes
     -----
@@ -276,7 +293,7 @@ def table(data: Data) -> pd.DataFrame:
     of = _FIRST.get(kind, schema.PHASE)
     heads = {name: of if name == "of" else COLUMNS.get(name, (name,))[0] for name in names}
     frame = pd.DataFrame({heads[name]: [_scaled(name, row) for row in rows] for name in names})
-    keys = ("map", "name") if kind is Kind.CANDIDATES else ("map", of, "element")
+    keys = ("map", "name") if kind is Kind.CANDIDATES else ("map", of, schema.DISTANCE, "element")
     index = [key for key in keys if key in frame.columns]
     return frame.set_index(index) if index else frame
 
@@ -297,6 +314,10 @@ def text_cells(rows: Sequence[Row]) -> tuple[list[str], list[tuple[str, ...]]]:
         heads = [name for name in cells[0] if any(one[name] for one in cells)]  # no empty column
         shown = ["±" if name.endswith("error") else "" if name == "of" else name for name in heads]
         return shown, [tuple(one[name] for name in heads) for one in cells]
+    if rows and schema.ATOMIC_PPM in rows[0]:
+        from edxdask.report.trace_tables import HEADS, trace_cells
+
+        return list(HEADS), [trace_cells(row) for row in rows]
     if rows and schema.CANDIDATE_LINE in rows[0]:
         return list(CANDIDATE_HEADS), [_candidate_cells(row) for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))

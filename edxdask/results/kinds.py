@@ -17,6 +17,8 @@ class Kind(StrEnum):
     COMPONENTS = "a result of principal components"
     CANDIDATES = "a table of found elements"
     QUANTIFIED = "a quantified cube"
+    TRACES = "traces of a phase"
+    PROFILE = "a profile of compositions"
     OTHER = "neither a cube nor a result"
 
 
@@ -38,6 +40,8 @@ def kind_of(data: Data) -> Kind:
         (Kind.PHASES, {schema.SPECTRUM}),
         (Kind.CANDIDATES, {schema.CANDIDATE_KIND}),
         (Kind.QUANTIFIED, {schema.COMPOSITION}),
+        (Kind.TRACES, {schema.ATOMIC_PPM}),
+        (Kind.PROFILE, {schema.PROFILE_COMPOSITION}),
     ):
         if needed <= names:
             return kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -15,6 +16,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.photons.block import MAX_CHANNELS
 from edxdask.physics.emission import check_thin_film
+from edxdask.physics.lines import atomic_number
 from edxdask.simulate.kernels.draw import draw_photons
 from edxdask.simulate.plan import RECIPES, Plan, Spec, make_plan
 from edxdask.simulate.recipe import Recipe
@@ -26,6 +28,7 @@ CHUNK_PX = 64
 LARGEST_COUNTS = 1e8  # photons per pixel; uint32 holds what 12 σ above that can put into a channel
 
 Where = Mapping[Any, Mapping[str, Any]]
+Compositions = Mapping[str, Mapping[str, float]]
 
 
 def simulate(
@@ -42,6 +45,8 @@ def simulate(
     elevation_deg: float | Sequence[float] = 22.0,
     pixel_size: float | None = None,
     grain: float | None = None,
+    compositions: Compositions | None = None,
+    thickness: float | None = None,
     chunks: int | tuple[int, int] = CHUNK_PX,
 ) -> xr.Dataset:
     """Simulate a spectrum image with known phases, spectra and compositions.
@@ -60,6 +65,9 @@ def simulate(
     pixel_size : nm; None: the recipe's own
     grain : typical diameter of a grain in pixels; None: 30, or a sixth of a map smaller than 180 × 180.
         Larger maps hold more grains, not larger ones.
+    compositions : atoms by phase, ``{"Brg": {"Nd": 0.025}}``: these replace those of the recipe, element by
+        element; phases and elements not named stay as they are
+    thickness : nm, of all phases; None: the recipe's own
     chunks : pixels along y and x of a chunk
 
     Returns
@@ -82,10 +90,11 @@ def simulate(
     >>> ds.phase.values.tolist()
     ['Brg', 'Fp', 'CaPv']
     """
-    chosen = _recipe(recipe)
+    chosen = _changed(_recipe(recipe), compositions, thickness)
     size = (_whole("shape[0]", _pair("shape", shape)[0]), _whole("shape[1]", _pair("shape", shape)[1]))
     spec = Spec(
         recipe=chosen.name,
+        phases=chosen.phases,
         shape=size,
         counts=_positive("counts", counts, most=LARGEST_COUNTS),
         seed=_whole("seed", seed, least=0, most=2**63 - 1),
@@ -107,6 +116,27 @@ def _recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise ParameterError("recipe", name, f"one of {', '.join(map(repr, RECIPES))}")
     return RECIPES[name]
+
+
+def _changed(recipe: Recipe, compositions: Compositions | None, thickness: float | None) -> Recipe:
+    """Give the recipe with other atoms in its phases, or another thickness of all of them."""
+    given, known = compositions or {}, [phase.name for phase in recipe.phases]
+    for name, atoms in given.items():
+        if name not in known:
+            raise ParameterError("compositions", name, f"phases of the recipe: {', '.join(known)}")
+        for element, amount in atoms.items():
+            atomic_number(element)
+            if not (isinstance(amount, numbers.Real) and math.isfinite(amount) and amount >= 0):
+                raise ParameterError(f"compositions[{name!r}][{element!r}]", amount, "atoms, 0 or more")
+    nm = None if thickness is None else _positive("thickness", thickness)
+    phases = []
+    for phase in recipe.phases:
+        atoms = {**dict(phase.atoms), **given.get(phase.name, {})}
+        if not sum(atoms.values()) > 0:
+            raise ParameterError(f"compositions[{phase.name!r}]", atoms, "an amount above 0 of one element")
+        kept = tuple((element, float(amount)) for element, amount in atoms.items() if amount > 0)
+        phases.append(replace(phase, atoms=kept, thickness_nm=nm or phase.thickness_nm))
+    return replace(recipe, phases=tuple(phases))
 
 
 def _pair(name: str, value: Any) -> tuple[Any, Any]:

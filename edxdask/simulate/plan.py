@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -14,16 +14,22 @@ from edxdask.physics.spectrum import phase_intensity
 from edxdask.simulate.kernels.draw import alias_table
 from edxdask.simulate.mantle import MANTLE
 from edxdask.simulate.nanoparticles import NANOPARTICLES
-from edxdask.simulate.recipe import Geometry, Recipe
+from edxdask.simulate.recipe import Geometry, PhaseSpec, Recipe
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (MANTLE, NANOPARTICLES)})
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that decides the counts; small and hashable."""
+    """Everything that decides the counts; small and hashable.
+
+    Attributes
+    ----------
+    phases : of the recipe, or with other compositions or another thickness
+    """
 
     recipe: str
+    phases: tuple[PhaseSpec, ...]
     shape: tuple[int, int]
     counts: float
     seed: int
@@ -89,7 +95,7 @@ def _dtype(largest_mean: float) -> np.dtype:
 @lru_cache(maxsize=8)
 def make_plan(spec: Spec) -> Plan:
     """Work out spectra, alias tables and grains."""
-    recipe = RECIPES[spec.recipe]
+    recipe = replace(RECIPES[spec.recipe], phases=spec.phases)
     intensity = _intensities(spec, recipe)
     strength = intensity.sum(axis=1)
     spectrum = intensity / strength[:, None]

@@ -234,3 +234,34 @@ def test_a_bad_value_is_named(parameter, value):
 def test_an_unknown_recipe_lists_what_exists():
     with pytest.raises(ParameterError, match="'mantle', 'nanoparticles'"):
         simulate("marble")
+
+
+def test_compositions_of_phases_and_the_thickness_can_be_changed():
+    usual = simulate(shape=(8, 8), counts=20)
+    ds = simulate(
+        shape=(8, 8), counts=20, compositions={"Brg": {"Nd": 0.025, "U": 0.01, "Sm": 0}}, thickness=150
+    )
+    brg = ds.truth_composition.sel(phase="Brg")
+    old = usual.truth_composition.sel(phase="Brg")
+    ratio = float(brg.sel(element="Nd") / brg.sel(element="Mg"))
+    assert ratio == pytest.approx(0.025 / 18.5)
+    assert float(brg.sel(element="Sm")) == 0
+    assert float(old.sel(element="U")) == 0 < float(brg.sel(element="U"))
+    assert ds.attrs["thickness_nm"] == 150
+    kept = ds.truth_composition.sel(phase="Fp", element=usual.element)
+    np.testing.assert_array_equal(kept, usual.truth_composition.sel(phase="Fp"))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"compositions": {"brg": {"Nd": 1}}}, "phases of the recipe: Brg, Fp, CaPv"),
+        ({"compositions": {"Brg": {"Nd": -1}}}, "atoms, 0 or more"),
+        ({"compositions": {"Brg": {"Xx": 1}}}, "Xx"),
+        ({"compositions": {"Fp": {"Mg": 0, "Fe": 0, "Cu": 0, "O": 0}}}, "an amount above 0"),
+        ({"thickness": 0}, "a number above 0"),
+    ],
+)
+def test_compositions_and_thickness_that_cannot_be_are_refused(given, says):
+    with pytest.raises(ParameterError, match=says):
+        simulate(shape=(8, 8), **given)

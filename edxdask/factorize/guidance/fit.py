@@ -36,6 +36,8 @@ COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 ABSORPTION_ROUNDS, SAME_COMPOSITION = 3, 0.03  # of what phases absorb; atomic fraction
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
+# on sums of similar pixels; an element with 2 % of the counts in the windows of its lines needs as many
+SIMILAR_ROUNDS = 1000
 # sparsity removes an abundance within a few rounds, before the spectra have followed what was ruled out
 WARM_UP = StopRule(30, 1e-6)
 
@@ -141,6 +143,14 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
         if np.allclose(heavier, mass) and np.abs(composition - before).max() < SAME_COMPOSITION:
             break
         mass = heavier
+    weights, abundance = fit_groups(
+        model,
+        model.start(spectra),
+        replace(groups, abundance=abundance),
+        sparsity=SPARSITY,
+        rounds=SIMILAR_ROUNDS,
+    )
+    composition, spectra = model.composition(weights), model.spectra(weights)
     fitted = replace(
         found,
         spectra=spectra.astype(found.spectra.dtype),

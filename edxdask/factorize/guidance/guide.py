@@ -168,7 +168,9 @@ class Guide:
             rows[first], atoms[first] = fractions @ rows[: len(fractions)], fractions
         # the correction makes the basis fit; only the tables say how many atoms a line means
         counted, rows = rows.sum(axis=1, keepdims=True), rows * found.correction
-        rows, atoms = rows / rows.sum(axis=1, keepdims=True), atoms / counted
+        seen = counted > 0  # not so a family beside the axis of this map
+        rows = rows / np.where(seen, rows.sum(axis=1, keepdims=True), 1.0)
+        atoms = atoms / np.where(seen, counted, 1.0)
         if self._below > 0:
             rows = np.vstack([rows, found.below / self._below])
             atoms = np.vstack([atoms, np.zeros(atoms.shape[1])])

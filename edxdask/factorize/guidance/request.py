@@ -74,14 +74,17 @@ class PhysicsRequest:
         return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
 
     def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, including lines that nobody listed.
+        """Calibrate the basis on the summed photons, including lines that nobody listed."""
+        counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
+        energy = problem.energy.values.astype(np.float64)
+        return self.guide_of(counts, energy, Conditions.of(problem.maps[0].cube.attrs))
+
+    def guide_of(self, counts: np.ndarray, energy: np.ndarray, conditions: Conditions) -> Guide:
+        """Calibrate the basis on a sum spectrum, (E,), on channels at ``energy``.
 
         What is there is found first, on a separate axis: refined on listed elements alone, the axis may
         slide until the grid's copper fits the hafnium of the list.
         """
-        counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
-        energy = problem.energy.values.astype(np.float64)
-        conditions = Conditions.of(problem.maps[0].cube.attrs)
         if self.compositions:
             check_thin_film(conditions.beam_energy, "Leave out compositions; absent works here.")
         found = find_in_spectrum(

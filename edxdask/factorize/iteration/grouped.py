@@ -43,7 +43,7 @@ def most_likely_abundance(groups: Groups, spectra: np.ndarray, rounds: int) -> n
 
 
 def fit_groups(
-    model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float
+    model: SpectraModel, weights: np.ndarray, groups: Groups, *, sparsity: float, rounds: int = ITERATIONS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Continue the rounds of ``rounds.factorize`` on groups; weights and abundances (groups, k).
 
@@ -51,13 +51,14 @@ def fit_groups(
     ----------
     model, weights : of the spectra to start from
     sparsity : as there, in counts
+    rounds : how many
     """
     total = groups.counts.sum(axis=1, keepdims=True)
     abundance = groups.abundance * (total / np.maximum(groups.abundance.sum(axis=1, keepdims=True), TINY))
     sums = from_dense(groups.counts)
     # of one type for any size: the kernel compiles once
     block = for_sweeps(replace(sums, count=sums.count.astype(np.uint32)))
-    for _ in range(ITERATIONS):
+    for _ in range(rounds):
         abundance /= 1 + sparsity / (abundance + SOFT_COUNTS)
         spectra = np.ascontiguousarray(model.spectra(weights))
         sweep = kl_sweep(block, abundance, spectra, log_term=False)

@@ -13,23 +13,26 @@ from math import comb
 
 import numpy as np
 
+from edxdask.engine.layout import TilePlan
 from edxdask.engine.partition import Partition
 from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.factorize.iteration.grouped import TINY, Groups
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
+from edxdask.factorize.pansharpening.cores import MatrixCore
 from edxdask.photons import grouped_spectra
 from edxdask.photons.block import MAX_COUNT
 
 SMOOTHER = 2.0  # than the best maps
 MOST_GROUPS, MOST_STEPS = 400, 16  # sums of pixels; steps that fractions are rounded to
+CORE_STEPS = 2 * MOST_STEPS  # that mark pixels of a core
 
 
-def gather_similar(maps: PixelStates, phases: int) -> Groups:
-    """Sum pixels of similar fractions, over all maps."""
+def gather_similar(maps: PixelStates, phases: int, core: MatrixCore | None = None) -> Groups:
+    """Sum pixels of similar fractions, over all maps; those of a core are one sum, of one phase alone."""
     steps = _steps(phases)
     sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    for keys, *parts in maps.collect(_grouped, steps):
+    for keys, *parts in maps.collect(_grouped, steps, core):
         for key, *more in zip(map(tuple, keys.tolist()), *parts, strict=True):
             if key in sums:
                 for whole, part in zip(sums[key], more, strict=True):
@@ -63,11 +66,19 @@ def _steps(phases: int) -> int:
     )
 
 
-def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray, ...]:
+def _grouped(
+    partition: Partition, state: State, steps: int, core: MatrixCore | None
+) -> tuple[np.ndarray, ...]:
     """Gather one partition: rounded fractions (groups, k), counts (groups, E), abundance, pixels."""
     abundance = state[ABUNDANCE].astype(np.float64)
     fractions = abundance / np.maximum(abundance.sum(axis=1, keepdims=True), TINY)
     rounded = np.rint(fractions * steps).astype(np.int16)
+    if core is not None:
+        inside = np.concatenate([_of_tile(core.inside, tile.plan) for tile in partition.tiles])
+        alone = np.zeros((1, abundance.shape[1]))
+        alone[0, core.phase] = 1.0
+        abundance[inside] = abundance[inside].sum(axis=1, keepdims=True) * alone
+        rounded[inside] = CORE_STEPS * alone
     keys, group = np.unique(rounded, axis=0, return_inverse=True)
     group = group.ravel()
     counts = np.zeros((len(keys), next(partition.blocks())[1].channels), np.int64)
@@ -75,3 +86,8 @@ def _grouped(partition: Partition, state: State, steps: int) -> tuple[np.ndarray
         grouped_spectra(block, group[where], counts)
     fraction = np.stack([np.bincount(group, column, len(keys)) for column in abundance.T], axis=1)
     return keys, counts, fraction, np.bincount(group, minlength=len(keys))
+
+
+def _of_tile(values: np.ndarray, tile: TilePlan) -> np.ndarray:
+    """Values of the pixels of a tile, of those of all pixels."""
+    return values[tile.first_pixel : tile.first_pixel + tile.pixels]

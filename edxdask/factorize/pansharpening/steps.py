@@ -22,6 +22,7 @@ from edxdask.engine.states import PixelStates
 from edxdask.factorize.guidance.fit import fit_similar, settle
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.identifiability.report import with_ranges
+from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
 from edxdask.factorize.iteration.sweep_step import SPARSITY
@@ -35,6 +36,7 @@ from edxdask.factorize.pansharpening.binned_fit import (
 )
 from edxdask.factorize.pansharpening.choose_bins import choose_bin, choose_phases, window_of
 from edxdask.factorize.pansharpening.choose_strength import choose_strength
+from edxdask.factorize.pansharpening.cores import matrix_core
 from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.pansharpening.flat_tops import mixtures_at_flat_tops, pinned, turned
 from edxdask.factorize.pansharpening.kept_steps import (
@@ -188,9 +190,12 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
         smoother = replace(settings, strength=SMOOTHER * (settings.strength or 1.0))
         maps = maps_of_all_pixels(run, fit, smoother, first=True)
         turn = mixtures_at_flat_tops(maps.abundance, fit.found.spectra, _unnamed(fit.found))
-        groups = gather_similar(maps.abundance, len(fit.found.spectra))
         spectra = (turn @ fit.found.spectra).astype(fit.found.spectra.dtype)
         flat = np.flatnonzero((turn != np.eye(len(turn))).any(axis=1))
+        core = None
+        if run.guide is not None and not flat.size:
+            core = matrix_core(gather_abundance(maps.abundance), [m.stack for m in run.problem.maps])
+        groups = gather_similar(maps.abundance, len(spectra), core)
         if flat.size:
             groups = replace(groups, abundance=turned(groups.abundance, turn))
             groups = pinned(groups, spectra.astype(np.float64), turn)

@@ -1,0 +1,215 @@
+"""One basis for every map: energy axis and width are the map's own, strengths of lines are common to all.
+
+Maps of one sample have axes that differ by some 15 eV and 0.2 %. Each map is calibrated on its own sum
+spectrum. What a table of lines leaves open (strength of families, the smooth factor) follows from the sum of
+all maps, moved to one axis: compositions can be shared only if an atom means the same in every map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from edxdask.errors import EdxdaskError, ParameterError
+from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.guidance.request import PhysicsRequest
+from edxdask.physics.calibration import CalibratedBasis, calibrate
+from edxdask.physics.conditions import Conditions
+
+Made = TypeVar("Made", Guide, CalibratedBasis)
+
+LEAST_PHOTONS = 2000  # in which an energy axis can be found
+
+
+@dataclass(frozen=True, eq=False)
+class SummedMap:
+    """What a basis follows from: the sum spectrum of one map.
+
+    Attributes
+    ----------
+    counts, energy : (E,) counts; channel centres in keV as the file has them
+    conditions : beam, detector and film
+    """
+
+    counts: np.ndarray
+    energy: np.ndarray
+    conditions: Conditions
+
+
+def guides_of(
+    maps: Mapping[str, SummedMap], request: PhysicsRequest, failed: dict[str, str] | None = None
+) -> dict[str, Guide]:
+    """Calibrate every map: one guide each, whose columns mean the same in all of them.
+
+    Parameters
+    ----------
+    maps : mapping of SummedMap
+        By name.
+    request : PhysicsRequest
+        Elements, and whether energy axes are refined.
+    failed : dict, optional
+        Gets the reasons of maps that cannot be calibrated, by name; these have no guide. None raises.
+
+    Raises
+    ------
+    ParameterError, EdxdaskError
+        Naming the map that has too few photons, or an axis that cannot be; or if no map can be calibrated.
+    """
+    own: dict[str, CalibratedBasis] = {}
+    known: Guide | None = None
+    best = ""
+    for name in sorted(maps, key=lambda name: (-float(maps[name].counts.sum()), name)):
+        try:
+            if known is None:
+                known, best = _first(name, maps[name], request), name
+                own[name] = known.calibration
+            else:
+                own[name] = _own_axis(name, maps[name], known, request)
+        except EdxdaskError as error:
+            if failed is None or (known is None and len(failed) == len(maps) - 1):
+                raise
+            failed[name] = str(error.__cause__ or error)
+    if known is None:
+        raise ParameterError("data", list(maps), "a map with photons")
+    if len(own) == 1:
+        return {best: known}
+    shared = calibrate(
+        _on_one_axis(maps, own, best),
+        maps[best].energy,
+        known.elements,
+        maps[best].conditions,
+        extra=known.calibration.extra,
+        refine_axis=request.refine_axis,
+    )
+    return {name: replace(known, calibration=_with_axis(shared, own[name])) for name in maps if name in own}
+
+
+def moved_counts(counts: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Move counts of channels at ``energy`` to channels at ``to`` (keV), in parts: for sums only.
+
+    Examples
+    --------
+    >>> moved_counts(np.array([4.0, 8.0, 0.0]), np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.5])).tolist()
+    [6.0, 4.0]
+    """
+    edges, wanted = _edges(energy), _edges(to)
+    return np.diff(np.interp(wanted, edges, np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])))
+
+
+def moved_spectra(spectra: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Spectra (k, E) of unit sum on channels at ``energy``, as channels at ``to`` (keV) have them."""
+    return np.array([moved_counts(one, energy, to) for one in spectra])
+
+
+def _on_one_axis(maps: Mapping[str, SummedMap], own: Mapping[str, CalibratedBasis], best: str) -> np.ndarray:
+    """Sum all maps on the axis of the ``best``; where a map has no channels, as if it were like the best."""
+    to = own[best].energy
+    step, total = to[1] - to[0], np.zeros(to.size)
+    for name in sorted(own):
+        one, ends = maps[name], _edges(own[name].energy)[[0, -1]]
+        covered = (to > ends[0] + step) & (to < ends[1] - step)
+        alike = maps[best].counts * (one.counts.sum() / maps[best].counts.sum())
+        total += np.where(covered, moved_counts(one.counts, own[name].energy, to), alike)
+    return total
+
+
+def moved_photons(counts: np.ndarray, energy: np.ndarray, to: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Move whole photons from channels at ``energy`` to channels at ``to`` (keV); counts stay Poisson's.
+
+    A photon of a channel that lies in two others goes to one of them by chance, as often as the channel lies
+    there; those beyond the ends are lost.
+
+    Examples
+    --------
+    >>> moved = moved_photons(np.array([4, 800, 0]), np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.5]))
+    >>> int(moved.sum()) <= 804, abs(int(moved[1]) - 400) < 100
+    (True, True)
+    """
+    edges, wanted = _edges(energy), _edges(to)
+    rng, rest = np.random.default_rng(seed), np.asarray(counts, dtype=np.int64).copy()
+    low, width = edges[:-1].copy(), np.diff(edges)
+    out = np.zeros(to.size, dtype=np.int64)
+    target = np.searchsorted(wanted, low, side="right") - 1  # -1: before the first channel
+    beyond = max(edges[-1], wanted[-1]) + 1.0
+    while rest.any():
+        high = np.where(target < to.size, wanted[np.minimum(target + 1, to.size)], beyond)
+        left = np.maximum(edges[1:] - low, 0.0)
+        part = np.where(
+            left > 1e-9 * width, np.clip((high - low) / np.maximum(left, 1e-12 * width), 0, 1), 1.0
+        )
+        drawn = rng.binomial(rest, part)
+        inside = (target >= 0) & (target < to.size)
+        np.add.at(out, target[inside], drawn[inside])
+        rest, low, target = rest - drawn, np.maximum(low, high), target + 1
+    return out
+
+
+def _edges(energy: np.ndarray) -> np.ndarray:
+    middle = (energy[1:] + energy[:-1]) / 2
+    return np.concatenate(
+        [[1.5 * energy[0] - 0.5 * energy[1]], middle, [1.5 * energy[-1] - 0.5 * energy[-2]]]
+    )
+
+
+def _first(name: str, one: SummedMap, request: PhysicsRequest) -> Guide:
+    """Calibrate the main map, and find what is in it and was not listed."""
+    _check_photons(name, one)
+    return _calibrated(name, lambda: request.guide_of(one.counts, one.energy, one.conditions))
+
+
+def _check_photons(name: str, one: SummedMap) -> None:
+    if one.counts.sum() < LEAST_PHOTONS:
+        raise ParameterError(
+            "data",
+            f"{name or 'one map'} with {int(one.counts.sum())} photons",
+            f"at least {LEAST_PHOTONS}, in which its energy axis can be found",
+            "Leave it out.",
+        )
+
+
+def _own_axis(name: str, one: SummedMap, known: Guide, request: PhysicsRequest) -> CalibratedBasis:
+    """Calibrate one more map, with what was found in the first one."""
+    _check_photons(name, one)
+
+    def made() -> CalibratedBasis:
+        return calibrate(
+            one.counts,
+            one.energy,
+            known.elements,
+            one.conditions,
+            extra=known.calibration.extra,
+            refine_axis=request.refine_axis,
+        )
+
+    return _calibrated(name, made)
+
+
+def _calibrated(name: str, make: Callable[[], Made]) -> Made:
+    """Calibrate a map; an error says which map it was."""
+    try:
+        return make()
+    except ParameterError as error:
+        expected = f"{error.expected}, on the axis of map {name!r}" if name else error.expected
+        raise ParameterError(error.parameter, error.value, expected, error.fix) from error
+    except EdxdaskError as error:
+        if not name:
+            raise
+        raise EdxdaskError(f"map {name!r} cannot be calibrated: {error} Or leave this map out.") from error
+
+
+def _with_axis(shared: CalibratedBasis, own: CalibratedBasis) -> CalibratedBasis:
+    """Give the calibration of all maps on the axis of one of them."""
+    factor = np.interp(own.energy, shared.energy, shared.correction)
+    return replace(
+        shared,
+        energy=own.energy,
+        axis=own.axis,
+        floor=own.floor,
+        below=own.below,
+        conditions=own.conditions,
+        correction=np.where(np.arange(own.energy.size) < own.floor.first, 1.0, factor),
+        fit=own.fit,
+    )
