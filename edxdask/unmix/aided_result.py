@@ -110,7 +110,7 @@ def _mask_variables(
     regions, pixels = one.regions, (schema.Y, schema.X)
     masks = np.concatenate([regions.matrix[None], regions.masks])
     inner = regions.mixtures & (regions.depth > width)
-    cores = np.concatenate([regions.core(width)[None], inner])
+    cores = np.concatenate([one.rings.core(width)[None], inner])
     found = {
         schema.MASK: ((schema.PHASE, *pixels), masks),
         schema.CORE: ((schema.PHASE, *pixels), cores),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.unmix.rings import Rings
+from edxdask.unmix.rings import SEEN, Rings
 from edxdask.unmix.subtraction import Amounts, MapSpectra, region_amounts
 
 FAR_FRACTION = 0.25  # of the pixels outside masks that the far field has at least
@@ -99,16 +99,15 @@ def choose_core(
     """
     if given is not None:
         _check_size(maps, given)
-        said = f"the core of {phases[0]} is what is farther than {given} px from every mask, as asked for"
-        return CoreChoice(given, said)
+        return CoreChoice(given, f"{_place(phases[0], given)}, as asked for")
     start = _far_field(maps)
     profiles = tuple(_profile(maps, row, name, elements, start) for row, name in enumerate(phases[1:]))
     width = max(start if one.width is None else one.width for one in profiles)
     _check_size(maps, width)
     seen = ", ".join(f"{one.element} of {one.phase}" for one in profiles)
     text = (
-        f"the core of {phases[0]} is what is farther than {width} px from every mask: beyond, the content of "
-        f"{seen} is that of the far field (more than {start} px away) within errors"
+        f"{_place(phases[0], width)}: there, the content of {seen} is that of the far field (more than "
+        f"{start} px away) within errors"
     )
     warnings = [
         f"the content of {one.element} around {one.phase} still falls {start} px from its masks, where the "
@@ -117,6 +116,13 @@ def choose_core(
         if one.width is None
     ]
     return CoreChoice(width, text, profiles, tuple(warnings))
+
+
+def _place(matrix: str, width: int) -> str:
+    return (
+        f"the core of {matrix} is what is farther than {width} px from every mask, and from pixels with more "
+        f"than {100 * SEEN:.0f} % of a precipitate"
+    )
 
 
 def _check_size(maps: Sequence[RingCounts], width: int) -> None:

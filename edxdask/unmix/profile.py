@@ -17,7 +17,7 @@ from edxdask.unmix.grouped_maps import Reading, fit_grouped, with_common_strengt
 from edxdask.unmix.groups import NONE, GroupLayout
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
 from edxdask.unmix.known_phases import label_of
-from edxdask.unmix.rings import distances_of
+from edxdask.unmix.regions import distances_of
 
 Point = tuple[float, float]
 FARTHEST_PX, STEP_PX, WIDTH_PX = 12.0, 1.0, 3.0

@@ -55,20 +55,14 @@ class Regions:
     @property
     def distance(self) -> np.ndarray:
         """Distance (y, x) of every pixel from the nearest mask in pixels, 0 in masks; inf without masks."""
-        return _distance_from(~self.matrix)
+        return distances_of(~self.matrix)
 
     @property
     def depth(self) -> np.ndarray:
         """Distance (phase, y, x) of a mask's pixels from the nearest pixel outside that mask, 0 outside."""
-        return np.stack([_distance_from(~mask) for mask in self.masks])
-
-    def core(self, width: float) -> np.ndarray:
-        """Pixels (y, x) of the matrix that are farther than ``width`` pixels from every mask."""
-        return np.asarray(self.distance > width)
+        return np.stack([distances_of(~mask) for mask in self.masks])
 
 
-def _distance_from(place: np.ndarray) -> np.ndarray:
-    """Distance (y, x) in pixels from the nearest pixel of ``place``; inf where there is none."""
-    if not place.any():
-        return np.full(place.shape, np.inf)
-    return np.asarray(distance_transform_edt(~place))
+def distances_of(mask: np.ndarray) -> np.ndarray:
+    """Distance (y, x) in pixels from a mask, 0 inside; inf where the mask is empty."""
+    return np.asarray(distance_transform_edt(~mask)) if mask.any() else np.full(mask.shape, np.inf)

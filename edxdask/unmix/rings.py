@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from edxdask.unmix.groups import NONE, GroupLayout
-from edxdask.unmix.regions import Regions
+from edxdask.unmix.regions import Regions, distances_of
 
 REACH = 12  # rings of one pixel around the masks; what is farther is one group
 # Abundance of a precipitate beyond which a pixel is not taken for pure matrix, whatever the masks say: those
@@ -93,6 +92,10 @@ class Rings:
         allowed = np.ones((len(self.ring), self.ring.shape[1] + 1), bool)
         return GroupLayout(self.label, allowed, np.full(len(self.ring), NONE))
 
+    def core(self, width: int) -> np.ndarray:
+        """Pixels (y, x) that are farther than ``width`` px from all precipitates."""
+        return np.asarray((self.nearest > width)[self.label])
+
     def near(self, width: int) -> np.ndarray:
         """Say which precipitates may be in each group: (groups, precipitates)."""
         return np.asarray(self.ring <= width)
@@ -118,11 +121,6 @@ class Rings:
         part = np.full(number, NONE)
         part[0] = 0
         return GroupLayout(joined[self.label].astype(np.int32), allowed, part), joined
-
-
-def distances_of(mask: np.ndarray) -> np.ndarray:
-    """Distance (y, x) in pixels from a mask, 0 inside; inf where the mask is empty."""
-    return np.asarray(distance_transform_edt(~mask)) if mask.any() else np.full(mask.shape, np.inf)
 
 
 def joined_sums(sums: np.ndarray, joined: np.ndarray) -> np.ndarray:

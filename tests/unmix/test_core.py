@@ -86,6 +86,9 @@ def test_pixels_whose_abundance_shows_a_precipitate_are_not_core_whatever_the_ma
     assert rings.ring[at, 0] == 0
     assert not rings.masked[at, 0]
     assert rings.ring[rings.label[21, 12], 0] == 2
+    assert not rings.core(0)[17, 17]
+    assert rings.core(1)[21, 12]
+    assert not rings.core(2)[21, 12]
 
 
 def test_a_mask_of_the_whole_map_leaves_rings_and_no_core():

@@ -26,10 +26,9 @@ def test_distances_count_pixels_outwards_from_any_mask_and_inwards_from_each_edg
     assert regions.distance[4].tolist() == [2, 1, *[0] * 10, *range(1, 9)]
     assert regions.depth[0, 4, 2:9].tolist() == [1, 2, 3, 3, 2, 1, 0]
     np.testing.assert_allclose(regions.distance[0, 0], np.hypot(2, 2))
-    assert regions.core(2)[4].tolist() == [False] * 14 + [True] * 6
 
 
 def test_without_a_pixel_of_any_precipitate_all_of_the_map_is_far_away():
     regions = Regions.of({"Fp": np.zeros((3, 4), bool)})
-    assert regions.core(100).all()
+    assert np.isinf(regions.distance).all()
     assert (regions.depth == 0).all()
