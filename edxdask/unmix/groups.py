@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from edxdask.engine.partition import Partition
 from edxdask.engine.problem import Problem
 from edxdask.engine.step import State
 from edxdask.photons import grouped_spectra
 from edxdask.photons.kernels.random import uniforms
-from edxdask.unmix.regions import Regions
+from edxdask.unmix.regions import Regions, distances_of
 
 BINS = 16  # of the fraction of a precipitate, inside its mask
 NONE = -1  # of pixels in no group
@@ -87,7 +86,7 @@ def lay_out(
     >>> int(made.pixels[made.core].sum()), made.allowed[made.core].all(axis=0).tolist()
     (68, [True, False])
     """
-    near = {name: _distance(mask) for name, mask in zip(regions.phases, regions.masks, strict=True)}
+    near = {name: distances_of(mask) for name, mask in zip(regions.phases, regions.masks, strict=True)}
     shape = abundance.shape[1:]
     far = np.full(shape, np.inf)
     distance = np.stack([far if name == matrix else near.get(name, far) for name in phases])
@@ -111,10 +110,6 @@ def lay_out(
         found[1 : 1 + len(phases)].T.astype(bool),
         np.where(is_core, found[-1], NONE),
     )
-
-
-def _distance(mask: np.ndarray) -> np.ndarray:
-    return np.asarray(distance_transform_edt(~mask)) if mask.any() else np.full(mask.shape, np.inf)
 
 
 def _parts(shape: tuple[int, ...]) -> np.ndarray:
