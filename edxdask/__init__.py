@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edxdask.io import diagnose, from_array, ingest, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
     from edxdask.io.export.sparse import to_sparse
+    from edxdask.mosaics import mosaic
     from edxdask.ops import (
         Ellipse,
         Polygon,
@@ -73,6 +74,7 @@ _HOMES = {
     "ingest": "edxdask.io",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
+    "mosaic": "edxdask.mosaics",
     "nmf": "edxdask.factorize.nmf",
     "open": "edxdask.public",
     "partition_coefficient": "edxdask.quantify.results",
@@ -119,6 +121,7 @@ __all__ = [
     "ingest",
     "line_map",
     "maximum_pixel_spectrum",
+    "mosaic",
     "nmf",
     "open",
     "partition_coefficient",

@@ -24,6 +24,7 @@ SCHEMA_VERSION = 1
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
 RANK, CLUSTER, CANDIDATE, REGION = "rank", "cluster", "candidate", "region"
+TILE, PAIR, AXIS = "tile", "pair", "axis"  # of a mosaic: maps, pairs of maps that overlap, y and x
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -50,6 +51,11 @@ STD_SUFFIX = "_std"
 COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
 COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
+EXPOSURE = "exposure"
+TILE_START, TILE_POSITION, TILE_ORIGIN, TILE_PIECE = "tile_start", "tile_position", "tile_origin", "tile_piece"
+PAIR_FIRST, PAIR_SECOND, PAIR_PIXELS, PAIR_USED = "pair_first", "pair_second", "pair_pixels", "pair_used"
+PAIR_SHIFT, PAIR_RESIDUAL, PAIR_CORRELATION = "pair_shift", "pair_residual", "pair_correlation"
+FIELD_INDEX, FIELD_Y, FIELD_X = "field_index", "field_y", "field_x"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -142,6 +148,21 @@ _VARIABLES = (
     Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
+    Variable(EXPOSURE, (), True, "uif", "1", "sum", "how often, or how long, a pixel was measured"),
+    Variable(TILE_START, (TILE, AXIS), False, "f", "px", "keep", "where a map was said to begin"),
+    Variable(TILE_POSITION, (TILE, AXIS), False, "f", "px", "keep", "where a map begins on the mosaic"),
+    Variable(TILE_ORIGIN, (TILE, AXIS), False, "i", "px", "keep", "whole pixel that its counts begin at"),
+    Variable(TILE_PIECE, (TILE,), False, "i", "1", "keep", "number of the connected piece it belongs to"),
+    Variable(PAIR_FIRST, (PAIR,), False, "U", "1", "keep", "first map of a pair"),
+    Variable(PAIR_SECOND, (PAIR,), False, "U", "1", "keep", "second map of a pair"),
+    Variable(PAIR_SHIFT, (PAIR, AXIS), False, "f", "px", "keep", "from the first map to the second, measured"),
+    Variable(PAIR_RESIDUAL, (PAIR, AXIS), False, "f", "px", "keep", "measured shift minus that of the mosaic"),
+    Variable(PAIR_CORRELATION, (PAIR,), False, "f", "1", "keep", "correlation of the two images"),
+    Variable(PAIR_PIXELS, (PAIR,), False, "i", "1", "keep", "pixels that the two maps have in common"),
+    Variable(PAIR_USED, (PAIR,), False, "b", "1", "keep", "whether the pair took part in the placement"),
+    Variable(FIELD_INDEX, (), True, "u", "1", "keep", "number of the field that a pixel was taken in"),
+    Variable(FIELD_Y, (), True, "u", "px", "keep", "row of a pixel within its field"),
+    Variable(FIELD_X, (), True, "u", "px", "keep", "column of a pixel within its field"),
 )
 VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
 
@@ -176,6 +197,7 @@ WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
 ENERGY_BENDS = "energy_bends_kev"
+STAGE_Y, STAGE_X, PLACED_BY = "stage_y_nm", "stage_x_nm", "placed_by"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -218,6 +240,9 @@ _ATTRIBUTES = (
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
     Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
     Attribute(FIT_SPLIT, list, "families with lines that the fit did not tie by their rates"),
+    Attribute(STAGE_Y, float, "where the centre of the map is, along its rows downwards"),
+    Attribute(STAGE_X, float, "where the centre of the map is, along its columns to the right"),
+    Attribute(PLACED_BY, str, "image that the maps of a mosaic were registered on"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),
