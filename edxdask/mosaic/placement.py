@@ -9,6 +9,7 @@ from scipy import linalg, sparse
 from scipy.sparse import csgraph
 
 FALSE_SIGMA, FALSE_PX = 5.0, 0.5  # a pair off by more than both is false
+ROUNDS = 25  # of reweighting
 LOOSE = 30.0  # px: how firmly start positions hold what no pair does; too loosely to bend a chain of pairs
 
 
@@ -55,10 +56,10 @@ class Placement:
 
 
 def place(start: np.ndarray, pairs: Pairs) -> Placement:
-    """Find the positions that fit the shifts of all pairs best, false pairs left out one by one.
+    """Find the positions that fit the shifts of all pairs best, without false pairs.
 
-    The pair that contradicts the others most, in units of its own error, is left out, and all is solved anew;
-    pairs that agree with the final positions come back. A piece of the mosaic that no pair ties to another one
+    Pairs that stand alone among least absolute residuals are left out first; then, one by one, the pair that
+    contradicts the others most, in units of its own error. Pairs that agree with the final positions come back. A piece of the mosaic that no pair ties to another one
     stays where its start positions say, on average.
 
     Parameters
@@ -75,21 +76,44 @@ def place(start: np.ndarray, pairs: Pairs) -> Placement:
     >>> np.diff(place(start, pairs).positions, axis=0).round(2).tolist()
     [[1.0, 10.0]]
     """
-    used = pairs.measured.copy()
+    common, agreeing = _least_absolute(start, pairs)
+    used = pairs.measured & agreeing
     found = _solved(start, pairs, used)
-    while (worst := _worst(found, pairs)) is not None:
+    while (worst := _worst(found, pairs, common)) is not None:
         used[worst] = False
         found = _solved(start, pairs, used)
     off = np.abs(found.residual)
-    back = pairs.measured & ~used & np.all((off < FALSE_PX) | (off < 3 * _error(pairs)), axis=1)
+    back = pairs.measured & ~used & np.all((off < FALSE_PX) | (off < 3 * common * _error(pairs)), axis=1)
     return _solved(start, pairs, used | back) if back.any() else found
+
+
+def _least_absolute(start: np.ndarray, pairs: Pairs) -> tuple[float, np.ndarray]:
+    """How much larger than stated the errors are, and which pairs agree, by least absolute residuals.
+
+    A false pair bends a least-squares solution all around itself; where residuals count by their size and not by
+    their square, it stands alone.
+    """
+    n, measured = len(start), pairs.measured
+    if not measured.any():
+        return 1.0, measured
+    loosened = pairs
+    for _ in range(ROUNDS):
+        inverses = [_inverse(n, loosened, measured, axis) for axis in (0, 1)]
+        residual = _residual(_positions(start, loosened, measured, inverses), pairs)
+        sigma = np.maximum(np.abs(residual) / _error(pairs), 1.0)
+        loosened = replace(pairs, std=pairs.std * np.sqrt(sigma))
+    tested = measured & (np.bincount(np.r_[pairs.first, pairs.second], minlength=n)[pairs.first] > 1)
+    seen = (np.abs(residual) / _error(pairs))[tested] if tested.any() else np.zeros(1)
+    common = max(1.0, 1.5 * float(np.median(seen)))
+    off = np.abs(residual)
+    return common, np.all((off < FALSE_PX) | (off < FALSE_SIGMA * common * _error(pairs)), axis=1)
 
 
 def _error(pairs: Pairs) -> np.ndarray:
     return np.asarray(np.where(np.isfinite(pairs.std), pairs.std, np.inf))
 
 
-def _worst(found: Placement, pairs: Pairs) -> int | None:
+def _worst(found: Placement, pairs: Pairs, common: float) -> int | None:
     """Number of the pair that the others contradict most; None where all agree."""
     free = 1.0 - _leverage(found, pairs)
     tested = found.used[:, None] & (free > 1e-3)  # a pair that alone ties two pieces is contradicted by none
@@ -99,7 +123,6 @@ def _worst(found: Placement, pairs: Pairs) -> int | None:
     # what the residual would be if the pair took no part
     predicted = np.where(tested, np.abs(found.residual) / safe, 0.0)
     sigma = np.where(tested, np.abs(found.residual) / (_error(pairs) * np.sqrt(safe)), 0.0)
-    common = max(1.0, 1.5 * float(np.median(sigma[tested])))
     false = np.where(predicted > FALSE_PX, sigma / common, 0.0).max(axis=1)
     worst = int(np.argmax(false))
     return worst if false[worst] > FALSE_SIGMA else None
@@ -116,8 +139,8 @@ def _leverage(found: Placement, pairs: Pairs) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _normal(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
-    """Normal matrix of one axis."""
+def _inverse(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
+    """Inverse of the normal matrix of one axis."""
     weight = np.where(used, 1.0 / _error(pairs)[:, axis] ** 2, 0.0)
     i, j = pairs.first, pairs.second
     matrix = np.zeros((n, n))
@@ -126,37 +149,39 @@ def _normal(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
     np.add.at(matrix, (i, j), -weight)
     np.add.at(matrix, (j, i), -weight)
     matrix[np.diag_indices(n)] += 1.0 / LOOSE**2
-    return matrix
+    return np.asarray(linalg.inv(matrix))
 
 
-def _inverse(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
-    return np.asarray(linalg.inv(_normal(n, pairs, used, axis)))
+def _positions(start: np.ndarray, pairs: Pairs, used: np.ndarray, inverses: list[np.ndarray]) -> np.ndarray:
+    """Least squares, relative to the start, so that the loose prior is zero."""
+    i, j = pairs.first, pairs.second
+    columns = []
+    for axis, inverse in enumerate(inverses):
+        weight = np.where(used, 1.0 / _error(pairs)[:, axis] ** 2, 0.0)
+        wanted = np.where(used, pairs.shift[:, axis] - (start[j, axis] - start[i, axis]), 0.0)
+        right = np.bincount(j, weight * wanted, len(start)) - np.bincount(i, weight * wanted, len(start))
+        columns.append(start[:, axis] + inverse @ right)
+    return np.stack(columns, axis=1)
+
+
+def _residual(positions: np.ndarray, pairs: Pairs) -> np.ndarray:
+    return np.asarray(pairs.shift - (positions[pairs.second] - positions[pairs.first]))
 
 
 def _solved(start: np.ndarray, pairs: Pairs, used: np.ndarray) -> Placement:
     """Solve for the pairs in use."""
-    n = len(start)
-    i, j = pairs.first, pairs.second
-    pieces = _pieces(n, i[used], j[used])
-    positions, std = np.empty((n, 2)), np.zeros((n, 2))
-    for axis in (0, 1):
-        weight = np.where(used, 1.0 / _error(pairs)[:, axis] ** 2, 0.0)
-        # relative to the start, so that the loose prior is zero
-        wanted = np.where(used, pairs.shift[:, axis] - (start[j, axis] - start[i, axis]), 0.0)
-        right = np.zeros(n)
-        np.add.at(right, j, weight * wanted)
-        np.add.at(right, i, -weight * wanted)
-        inverse = _inverse(n, pairs, used, axis)
-        positions[:, axis] = start[:, axis] + inverse @ right
-        std[:, axis] = _std(inverse, pieces)
-    return Placement(positions, std, pairs.shift - (positions[j] - positions[i]), used.copy(), pieces)
+    pieces = _pieces(len(start), pairs.first[used], pairs.second[used])
+    inverses = [_inverse(len(start), pairs, used, axis) for axis in (0, 1)]
+    positions = _positions(start, pairs, used, inverses)
+    std = np.stack([_std(inverse, pieces) for inverse in inverses], axis=1)
+    return Placement(positions, std, _residual(positions, pairs), used.copy(), pieces)
 
 
 def _std(inverse: np.ndarray, pieces: np.ndarray) -> np.ndarray:
     """Errors against the mean of a map's piece, which no pair fixes."""
     means = np.equal.outer(pieces, pieces) / np.bincount(pieces)[pieces][:, None]
     from_mean = np.eye(len(pieces)) - means
-    return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", from_mean, inverse, from_mean), 0.0))
+    return np.asarray(np.sqrt(np.maximum(((from_mean @ inverse) * from_mean).sum(axis=1), 0.0)))
 
 
 def _pieces(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ image's first pixel in pixels of the first image. Pure NumPy and SciPy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft, ndimage
@@ -17,6 +17,8 @@ WIDTHS = (1.0, 2.0, 4.0)  # of the Gaussian that images are smoothed with, px
 GOOD_ENOUGH = 0.04  # px: an error at which no wider smoothing is tried
 WORST = 0.75  # px: a shift that is less certain is none
 FLOOR = 0.02  # px: distortions and interpolation, which no residual shows
+BORDER = 6.0  # smoothing widths: overlaps that are narrower are mostly border
+NARROW = 2.0  # how much larger their errors are, since borders are smoothed with fewer neighbours
 _MOST_STEPS, _CONVERGED, _REACH = 30, 1e-3, 2.0
 
 
@@ -76,23 +78,29 @@ def register(
     >>> (found.shift.round(1) + 0.0).tolist()
     [30.0, 0.0]
     """
+    cut = [_cut(image, *rows) for image, rows in _facing(first, second, start, radius)]
+    if cut[0] is None or cut[1] is None:
+        return None
+    offset = _offset(first, second, start, radius)
+    sizes = first.shape[1:], second.shape[1:]
+    wide = min(overlap_of(*sizes, start)) >= BORDER * WIDTHS[0]
     best: Registration | None = None
     for width in WIDTHS:
-        a, b = (_cut(image, *rows) for image, rows in _facing(first, second, start, radius))
-        if a is None or b is None:
-            return None
-        offset = _offset(first, second, start, radius)
-        sides = overlap_of(first.shape[1:], second.shape[1:], start)
-        margin = round(width) if min(sides) >= 8 * width else 0
-        pair = _smooth(a, width, margin), _smooth(b, width, margin)
+        margin = round(width) if wide else 0
+        pair = _smooth(cut[0], width, margin), _smooth(cut[1], width, margin)
         found = _measured(*pair, start - offset, radius, width, constraints)
-        if found is not None:
-            found = Registration(found.shift + offset, found.std, found.correlation, found.pixels)
-            if best is None or found.std.max() < best.std.max():
-                best = found
-            if best.std.max() <= GOOD_ENOUGH:
-                break
-    return best
+        if found is None:
+            continue
+        found = replace(found, shift=found.shift + offset)
+        narrow = min(overlap_of(*sizes, found.shift)) < BORDER * width
+        if narrow and width > WIDTHS[0]:
+            break
+        found = replace(found, std=found.std * NARROW) if narrow else found
+        if best is None or found.std.max() < best.std.max():
+            best = found
+        if best.std.max() <= GOOD_ENOUGH:
+            break
+    return best if best is not None and best.std.max() < WORST else None
 
 
 def overlap_of(first: tuple[int, int], second: tuple[int, int], shift: np.ndarray) -> tuple[int, int]:
@@ -253,6 +261,8 @@ def _refined(
             return None
         if np.abs(step).max() < _CONVERGED:
             break
+    else:
+        return None
     seen = _at(a, b, shift)
     if seen is None:
         return None
@@ -264,8 +274,6 @@ def _refined(
     counted = channels / max(channels - constraints, 1)
     covariance = inverse @ _scatter(seen, weights, width) @ inverse * counted
     std = np.sqrt(np.diag(covariance) + FLOOR**2)
-    if not np.all(std < WORST):
-        return None
     norms = np.sqrt((seen.first**2).sum(axis=1) * (seen.second**2).sum(axis=1))
     correlation = float(np.average((seen.first * seen.second).sum(axis=1) / norms, weights=norms))
     return Registration(shift, std, correlation, int(seen.valid.sum()))

@@ -95,8 +95,8 @@ def grid_of(grid: tuple[int, int] | str) -> tuple[int, int]:
     >>> grid_of("2x4"), grid_of((3, 1))
     ((2, 4), (3, 1))
     """
-    sides: Sequence[Any] = re.split(r"[x×]", grid) if isinstance(grid, str) else tuple(grid)
     try:
+        sides: Sequence[Any] = re.split(r"[x×]", grid) if isinstance(grid, str) else tuple(grid)
         rows, columns = (int(side) for side in sides)
     except (ValueError, TypeError):
         rows = columns = 0
