@@ -14,7 +14,7 @@ from edxdask.errors import ParameterError, SchemaError
 from edxdask.mosaic.assembly import AXES, Tiles, canvas_of, joint_attrs, placement_of, tiles_at
 from edxdask.mosaic.images import PIXELS, is_scan, on_map, require_pixels
 from edxdask.mosaic.pairs import PlacedPairs, candidates, place_by_images
-from edxdask.mosaic.starts import Order, Positions, pixel_size_of, start_positions
+from edxdask.mosaic.starts import Order, Positions, by_name, pixel_size_of, start_positions
 from edxdask.ops import line_map, total_map
 from edxdask.physics.lines import parse_line
 from edxdask.results.collections import ROOT_MAP, Data, check_same_axis, cubes_in, nodes_of, shared_part
@@ -43,7 +43,7 @@ def mosaic(
     Every pair of maps that overlaps is registered: a correlation finds the shift to a pixel, least squares to a
     tenth. Positions are those that all pairs agree on; a pair that contradicts the others is left out. Counts move
     by whole pixels and are never interpolated: in overlaps counts add, and ``exposure`` says how often, or how
-    long, each pixel was measured, so that ``mosaic.edx.line_map("Fe_Ka") / mosaic.exposure`` is even.
+    long, each pixel was measured, so that counts over exposure, ``made.edx.line_map("Fe_Ka") / made.exposure``, are even.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def _maps(data: Data) -> dict[str, xr.Dataset]:
         raise ParameterError("data", said(data), "a collection of cubes, or the result of one")
     for name, one in maps.items():
         require_pixels(name, one)
-    return maps
+    return {name: maps[name] for name in sorted(maps, key=by_name)}  # a mosaic does not depend on their order
 
 
 def _with_shared(made: xr.Dataset, data: Data, maps: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -143,7 +143,9 @@ def _with_shared(made: xr.Dataset, data: Data, maps: Mapping[str, xr.Dataset]) -
     coords = {**first.coords, **shared.coords}
     kept = {name: one.variable for name, one in coords.items() if not set(one.dims) & set(PIXELS)}
     variables = {
-        name: one for name, one in shared.data_vars.items() if name not in made and not set(one.dims) & set(PIXELS)
+        name: one
+        for name, one in shared.data_vars.items()
+        if name not in made and not set(one.dims) & set(PIXELS)
     }
     return made.assign_coords({n: c for n, c in kept.items() if n not in made.coords}).assign(variables)
 
@@ -151,14 +153,18 @@ def _with_shared(made: xr.Dataset, data: Data, maps: Mapping[str, xr.Dataset]) -
 def _placed_before(maps: Mapping[str, xr.Dataset], placement: xr.Dataset) -> np.ndarray:
     """Positions of the maps in another mosaic."""
     if schema.TILE_POSITION not in placement:
-        raise ParameterError("placement", said(placement), "a mosaic of the same maps, as edxdask.mosaic gives it")
+        raise ParameterError(
+            "placement", said(placement), "a mosaic of the same maps, as edxdask.mosaic gives it"
+        )
     names = [str(name) for name in placement[schema.TILE].values]
     if sorted(names) != sorted(maps):
         raise ParameterError("placement", names, f"a mosaic of the maps {', '.join(maps)}")
     return np.asarray(placement[schema.TILE_POSITION].sel({schema.TILE: list(maps)}).values, dtype=float)
 
 
-def _registered(maps: Mapping[str, xr.Dataset], start: np.ndarray, image: str, prior_px: float) -> PlacedPairs:
+def _registered(
+    maps: Mapping[str, xr.Dataset], start: np.ndarray, image: str, prior_px: float
+) -> PlacedPairs:
     """Register all pairs, or raise the error that says why none can be."""
     sizes = np.array([[one.sizes[dim] for dim in PIXELS] for one in maps.values()])
     if len(maps) > 1 and not len(candidates(start, sizes, 2 * prior_px)):
@@ -182,7 +188,11 @@ def _image(one: xr.Dataset, image: str) -> np.ndarray | None:
     """Image of a map as (channel, y, x); None where it has none of that name."""
     if image in one and is_scan(one[image], one):
         return on_map(one[image], one)
-    if schema.PHASE in one.coords and schema.ABUNDANCE in one and image in one[schema.PHASE].values.astype(str):
+    if (
+        schema.PHASE in one.coords
+        and schema.ABUNDANCE in one
+        and image in one[schema.PHASE].values.astype(str)
+    ):
         return on_map(one[schema.ABUNDANCE].sel({schema.PHASE: image}), one)
     if schema.COUNTS not in one:
         return None
@@ -213,7 +223,7 @@ def _labelled(
     data: Data, made: xr.Dataset, tiles: Tiles, found: PlacedPairs | None, image: str | None
 ) -> xr.Dataset:
     """Add attributes, history and warnings; say the latter."""
-    attrs = {**joint_attrs(tiles.maps), **_title(shared_part(data))}
+    attrs: dict[Any, Any] = {**joint_attrs(tiles.maps), **_title(shared_part(data))}
     texts = [] if found is None else _warnings(list(tiles.maps), found, str(image))
     for text in texts:
         logger.warning("%s", text)

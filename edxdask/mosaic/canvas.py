@@ -55,7 +55,12 @@ def added(layers: Sequence[Layer], shape: tuple[int, int], *, axes: tuple[int, i
 
 
 def averaged(
-    layers: Sequence[Layer], shape: tuple[int, int], *, axes: tuple[int, int], block: int, errors: bool = False
+    layers: Sequence[Layer],
+    shape: tuple[int, int],
+    *,
+    axes: tuple[int, int],
+    block: int,
+    errors: bool = False,
 ) -> da.Array:
     """Average maps by their weights; NaN where no map is.
 
@@ -79,7 +84,9 @@ def averaged(
     >>> averaged(layers, (1, 3), axes=(0, 1), block=2).compute().tolist()
     [[1.0, 2.5, 3.0]]
     """
-    dtype = np.result_type(np.float32, *(layer.data.dtype for layer in layers if layer.data.dtype.kind == "f"))
+    dtype = np.result_type(
+        np.float32, *(layer.data.dtype for layer in layers if layer.data.dtype.kind == "f")
+    )
     canvas, flat = _Canvas(shape, axes, block), _Canvas(shape, (0, 1), block)
     placed = []
     for layer in layers:

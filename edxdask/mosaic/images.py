@@ -57,7 +57,9 @@ def _resized(values: np.ndarray, axis: int, size: int) -> np.ndarray:
         places = (np.arange(size) + 0.5) * have / size - 0.5
         grid = [np.arange(n, dtype=float) for n in values.shape]
         grid[axis] = places
-        return np.asarray(ndimage.map_coordinates(values, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest"))
+        return np.asarray(
+            ndimage.map_coordinates(values, np.meshgrid(*grid, indexing="ij"), order=1, mode="nearest")
+        )
     # areas: differences of the running sum at the borders of the new pixels
     running = np.concatenate([np.zeros_like(values.take([0], axis)), values.cumsum(axis)], axis)
     borders = np.arange(size + 1) * have / size

@@ -87,8 +87,8 @@ def place_by_images(
         correlation[number] = found.correlation
         return with_shift(pairs, number, found.shift, found.std)
 
-    for number, (i, j) in enumerate(chosen):
-        pairs = measure(pairs, number, start[j] - start[i], radius)
+    for number in range(len(chosen)):
+        pairs = measure(pairs, number, start[second[number]] - start[first[number]], radius)
     placement = place(start, pairs)
     again = np.flatnonzero(~placement.used & _in_one_piece(placement, pairs))
     if again.size:
@@ -96,9 +96,10 @@ def place_by_images(
             here = placement.positions[second[number]] - placement.positions[first[number]]
             pairs = measure(pairs, int(number), here, AGAIN_PX)
         placement = place(start, pairs)
-    for number, (i, j) in enumerate(chosen):
-        shift = placement.positions[j] - placement.positions[i]
-        pixels[number] = int(np.prod(overlap_of(tuple(sizes[i]), tuple(sizes[j]), shift)))
+    shifts = placement.positions[second] - placement.positions[first]
+    for number, shift in enumerate(shifts):
+        own, other = tuple(sizes[first[number]]), tuple(sizes[second[number]])
+        pixels[number] = int(np.prod(overlap_of(own, other, shift)))
     return PlacedPairs(pairs, placement, correlation, pixels)
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse import csgraph
+from threadpoolctl import threadpool_limits
 
 FALSE_SIGMA, FALSE_PX = 5.0, 0.5  # a pair off by more than both is false
 ROUNDS = 25  # of reweighting
+VOTE = 0.1  # px: least error of a pair when false ones are sought: one precise pair does not outvote two
 LOOSE = 30.0  # px: how firmly start positions hold what no pair does; too loosely to bend a chain of pairs
 
 
@@ -55,11 +57,12 @@ class Placement:
     pieces: np.ndarray
 
 
+@threadpool_limits.wrap(limits=1)
 def place(start: np.ndarray, pairs: Pairs) -> Placement:
     """Find the positions that fit the shifts of all pairs best, without false pairs.
 
-    Pairs that stand alone among least absolute residuals are left out first; then, one by one, the pair that
-    contradicts the others most, in units of its own error. Pairs that agree with the final positions come back. A piece of the mosaic that no pair ties to another one
+    The pair that contradicts the others most, in units of its own error, is left out, and all is solved anew, until
+    none is left; pairs that agree with the final positions come back. A piece of the mosaic that no pair ties to another one
     stays where its start positions say, on average.
 
     Parameters
@@ -76,37 +79,38 @@ def place(start: np.ndarray, pairs: Pairs) -> Placement:
     >>> np.diff(place(start, pairs).positions, axis=0).round(2).tolist()
     [[1.0, 10.0]]
     """
-    common, agreeing = _least_absolute(start, pairs)
-    used = pairs.measured & agreeing
-    found = _solved(start, pairs, used)
-    while (worst := _worst(found, pairs, common)) is not None:
+    votes = replace(pairs, std=np.maximum(pairs.std, VOTE))
+    common = _common_error(start, votes)
+    used = pairs.measured.copy()
+    found = _solved(start, votes, used)
+    while (worst := _worst(found, votes, common)) is not None:
         used[worst] = False
-        found = _solved(start, pairs, used)
+        found = _solved(start, votes, used)
+    found = _solved(start, pairs, used)
     off = np.abs(found.residual)
-    back = pairs.measured & ~used & np.all((off < FALSE_PX) | (off < 3 * common * _error(pairs)), axis=1)
+    back = pairs.measured & ~used & np.all((off < FALSE_PX) | (off < 3 * common * votes.std), axis=1)
     return _solved(start, pairs, used | back) if back.any() else found
 
 
-def _least_absolute(start: np.ndarray, pairs: Pairs) -> tuple[float, np.ndarray]:
-    """How much larger than stated the errors are, and which pairs agree, by least absolute residuals.
+def _common_error(start: np.ndarray, pairs: Pairs) -> float:
+    """How much larger than stated the errors of most pairs are, 1 or more.
 
-    A false pair bends a least-squares solution all around itself; where residuals count by their size and not by
-    their square, it stands alone.
+    By least absolute residuals: a false pair bends a least-squares solution all around itself; where residuals
+    count by their size and not by their square, it stands alone.
     """
     n, measured = len(start), pairs.measured
     if not measured.any():
-        return 1.0, measured
+        return 1.0
     loosened = pairs
     for _ in range(ROUNDS):
-        inverses = [_inverse(n, loosened, measured, axis) for axis in (0, 1)]
-        residual = _residual(_positions(start, loosened, measured, inverses), pairs)
+        residual = _residual(_positions(start, loosened, measured), pairs)
         sigma = np.maximum(np.abs(residual) / _error(pairs), 1.0)
         loosened = replace(pairs, std=pairs.std * np.sqrt(sigma))
-    tested = measured & (np.bincount(np.r_[pairs.first, pairs.second], minlength=n)[pairs.first] > 1)
-    seen = (np.abs(residual) / _error(pairs))[tested] if tested.any() else np.zeros(1)
-    common = max(1.0, 1.5 * float(np.median(seen)))
-    off = np.abs(residual)
-    return common, np.all((off < FALSE_PX) | (off < FALSE_SIGMA * common * _error(pairs)), axis=1)
+    ends = np.bincount(np.r_[pairs.first[measured], pairs.second[measured]], minlength=n)
+    tested = measured & (ends[pairs.first] > 1) & (ends[pairs.second] > 1)
+    if not tested.any():
+        return 1.0
+    return max(1.0, 1.5 * float(np.median(np.abs(residual[tested]) / pairs.std[tested])))
 
 
 def _error(pairs: Pairs) -> np.ndarray:
@@ -139,8 +143,8 @@ def _leverage(found: Placement, pairs: Pairs) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _inverse(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
-    """Inverse of the normal matrix of one axis."""
+def _normal(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
+    """Normal matrix of one axis."""
     weight = np.where(used, 1.0 / _error(pairs)[:, axis] ** 2, 0.0)
     i, j = pairs.first, pairs.second
     matrix = np.zeros((n, n))
@@ -149,18 +153,22 @@ def _inverse(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
     np.add.at(matrix, (i, j), -weight)
     np.add.at(matrix, (j, i), -weight)
     matrix[np.diag_indices(n)] += 1.0 / LOOSE**2
-    return np.asarray(linalg.inv(matrix))
+    return matrix
 
 
-def _positions(start: np.ndarray, pairs: Pairs, used: np.ndarray, inverses: list[np.ndarray]) -> np.ndarray:
+def _inverse(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
+    return np.asarray(linalg.inv(_normal(n, pairs, used, axis)))
+
+
+def _positions(start: np.ndarray, pairs: Pairs, used: np.ndarray) -> np.ndarray:
     """Least squares, relative to the start, so that the loose prior is zero."""
-    i, j = pairs.first, pairs.second
+    i, j, n = pairs.first, pairs.second, len(start)
     columns = []
-    for axis, inverse in enumerate(inverses):
+    for axis in (0, 1):
         weight = np.where(used, 1.0 / _error(pairs)[:, axis] ** 2, 0.0)
         wanted = np.where(used, pairs.shift[:, axis] - (start[j, axis] - start[i, axis]), 0.0)
-        right = np.bincount(j, weight * wanted, len(start)) - np.bincount(i, weight * wanted, len(start))
-        columns.append(start[:, axis] + inverse @ right)
+        right = np.bincount(j, weight * wanted, n) - np.bincount(i, weight * wanted, n)
+        columns.append(start[:, axis] + linalg.solve(_normal(n, pairs, used, axis), right, assume_a="pos"))
     return np.stack(columns, axis=1)
 
 
@@ -171,9 +179,8 @@ def _residual(positions: np.ndarray, pairs: Pairs) -> np.ndarray:
 def _solved(start: np.ndarray, pairs: Pairs, used: np.ndarray) -> Placement:
     """Solve for the pairs in use."""
     pieces = _pieces(len(start), pairs.first[used], pairs.second[used])
-    inverses = [_inverse(len(start), pairs, used, axis) for axis in (0, 1)]
-    positions = _positions(start, pairs, used, inverses)
-    std = np.stack([_std(inverse, pieces) for inverse in inverses], axis=1)
+    positions = _positions(start, pairs, used)
+    std = np.stack([_std(_inverse(len(start), pairs, used, axis), pieces) for axis in (0, 1)], axis=1)
     return Placement(positions, std, _residual(positions, pairs), used.copy(), pieces)
 
 

@@ -19,7 +19,7 @@ WORST = 0.75  # px: a shift that is less certain is none
 FLOOR = 0.02  # px: distortions and interpolation, which no residual shows
 BORDER = 6.0  # smoothing widths: overlaps that are narrower are mostly border
 NARROW = 2.0  # how much larger their errors are, since borders are smoothed with fewer neighbours
-_MOST_STEPS, _CONVERGED, _REACH = 30, 1e-3, 2.0
+_MOST_STEPS, _CONVERGED, _REACH, _HALF = 30, 1e-3, 2.0, 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,8 @@ def overlap_of(first: tuple[int, int], second: tuple[int, int], shift: np.ndarra
     (2, 7)
     """
     sides = (
-        int(np.floor(min(n, p + m) - max(0.0, p) + 1e-9)) for n, m, p in zip(first, second, shift, strict=True)
+        int(np.floor(min(n, p + m) - max(0.0, p) + 1e-9))
+        for n, m, p in zip(first, second, shift, strict=True)
     )
     rows, columns = (max(side, 0) for side in sides)
     return rows, columns
@@ -212,11 +213,7 @@ def _enough(pixels: np.ndarray, lows: np.ndarray, highs: np.ndarray, a: _Smooth,
     for low, high, n, m in zip(lows, highs, a.valid.shape, b.valid.shape, strict=True):
         shifts = np.arange(low, high + 1)
         sides.append(np.minimum(n, shifts + m) - np.maximum(0, shifts))
-    return (
-        (pixels >= LEAST_PIXELS)
-        & (sides[0][:, None] >= LEAST_SIDE)
-        & (sides[1][None, :] >= LEAST_SIDE)
-    )
+    return (pixels >= LEAST_PIXELS) & (sides[0][:, None] >= LEAST_SIDE) & (sides[1][None, :] >= LEAST_SIDE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,27 +244,23 @@ def _refined(
     The gradient is the mean of both images', and the normal matrix their product: noise of one image is
     independent of that of the other, so that it biases neither.
     """
-    shift = start.copy()
+    shift, whole = start.copy(), start
     for _ in range(_MOST_STEPS):
-        seen = _at(a, b, shift)
+        seen = _at(a, b, shift, whole)
         if seen is None:
             return None
-        normal, force, _ = _normal_equations(seen)
+        normal, force, weights = _normal_equations(seen)
         if not _is_positive(normal):
             return None
         step = np.clip(np.linalg.solve(normal, force), -0.5, 0.5)
+        if np.abs(step).max() < _CONVERGED:
+            break
         shift = shift + step
         if np.abs(shift - start).max() > _REACH:
             return None
-        if np.abs(step).max() < _CONVERGED:
-            break
+        if np.abs(shift - whole).max() > _HALF:  # the pixels in common change only here
+            whole = np.rint(shift)
     else:
-        return None
-    seen = _at(a, b, shift)
-    if seen is None:
-        return None
-    normal, _, weights = _normal_equations(seen)
-    if not _is_positive(normal):
         return None
     inverse = np.linalg.inv(normal)
     channels = len(seen.first)
@@ -284,33 +277,46 @@ def _is_positive(normal: np.ndarray) -> bool:
     return bool(np.all(np.isfinite(normal)) and np.linalg.eigvalsh(normal)[0] > 0)
 
 
-def _at(a: _Smooth, b: _Smooth, shift: np.ndarray) -> _Overlap | None:
-    """Interpolate the second image on the pixels of the first (cubic splines)."""
-    lows = np.maximum(np.ceil(shift), 0).astype(int)
+def _at(a: _Smooth, b: _Smooth, shift: np.ndarray, whole: np.ndarray) -> _Overlap | None:
+    """Interpolate the second image on pixels of the first (cubic splines): those in common at a whole shift.
+
+    The shift is no more than about half a pixel from the whole one; borders are continued that far.
+    """
+    near = whole.astype(int)
     sizes, others = np.array(a.valid.shape), np.array(b.valid.shape)
-    highs = np.minimum(np.floor(shift + others - 1).astype(int) + 1, sizes)
+    lows, highs = np.maximum(near, 0), np.minimum(near + others, sizes)
     if np.any(highs - lows < LEAST_SIDE):
         return None
     window = tuple(slice(low, high) for low, high in zip(lows, highs, strict=True))
-    grid = np.meshgrid(*(np.arange(w.start, w.stop) - p for w, p in zip(window, shift, strict=True)), indexing="ij")
+    same = tuple(slice(low, high) for low, high in zip(lows - near, highs - near, strict=True))
+    places = (np.arange(w.start, w.stop) - p for w, p in zip(window, shift, strict=True))
+    grid = np.meshgrid(*places, indexing="ij")
     moved = np.stack([ndimage.map_coordinates(one, grid, order=3, mode="nearest") for one in b.image])
-    valid = a.valid[window] & (ndimage.map_coordinates(b.valid.astype(float), grid, order=1) > 0.999)
+    valid = a.valid[window] & b.valid[same]
     if valid.sum() < LEAST_PIXELS:
         return None
-    kept = a.image[:, *window]
+    varied = _varied(a.image[:, *window][:, valid]) & _varied(moved[:, valid])
+    if not varied.any():
+        return None
+    kept, moved = a.image[varied][:, *window], moved[varied]
     slopes = np.stack([np.stack(np.gradient(image, axis=(1, 2))) for image in (kept, moved)])
     first, second = (_without_mean(image[:, valid]) for image in (kept, moved))
-    spread = np.sqrt((second**2).mean(axis=1))
-    if not np.all(spread > 0) or not np.all((first**2).mean(axis=1) > 0):
-        return None
-    gain = (np.sqrt((first**2).mean(axis=1)) / spread)[:, None]
+    gain = np.sqrt((first**2).mean(axis=1) / (second**2).mean(axis=1))[:, None]
     slopes = slopes[..., valid]
     slopes[1] *= gain
     # what a change of gain or offset would explain says nothing on the shift
     slopes = _without_mean(slopes)
     common = (first + gain * second) / 2
-    slopes -= (slopes * common).mean(axis=-1, keepdims=True) * (common / (common**2).mean(axis=1, keepdims=True))
+    slopes -= (slopes * common).mean(axis=-1, keepdims=True) * (
+        common / (common**2).mean(axis=1, keepdims=True)
+    )
     return _Overlap(first, gain * second, slopes, first - gain * second, valid)
+
+
+def _varied(values: np.ndarray) -> np.ndarray:
+    """Which channels are not of one value, as a phase that is not there is."""
+    spread = values.std(axis=1)
+    return np.asarray(spread > 1e-6 * max(float(spread.max()), 1e-300))
 
 
 def _without_mean(values: np.ndarray) -> np.ndarray:

@@ -135,7 +135,10 @@ def _on_grid(
     rows, columns = grid
     if rows * columns != len(maps):
         raise ParameterError(
-            "grid", grid, f"rows × columns that make {len(maps)}, the number of maps", f"grid={_likely(len(maps))}"
+            "grid",
+            grid,
+            f"rows × columns that make {len(maps)}, the number of maps",
+            f"grid={_likely(len(maps))}",
         )
     if order not in get_args(Order):
         raise ParameterError("order", order, " or ".join(map(repr, get_args(Order))))
@@ -144,9 +147,8 @@ def _on_grid(
         raise ParameterError("overlap", overlap, "a fraction of a map, 0 to 1, or two of them (y, x)")
     sizes = np.array([[one.sizes[schema.Y], one.sizes[schema.X]] for one in maps.values()])
     steps = np.median(sizes, axis=0) * (1 - both)
-    names = list(maps)
-    ordered = sorted(names, key=_natural)
-    places = np.array([_cell(ordered.index(name), rows, columns, order) for name in names])
+    ordered = sorted(maps, key=by_name)
+    places = np.array([_cell(ordered.index(name), rows, columns, order) for name in maps])
     return np.asarray(places * steps)
 
 
@@ -158,12 +160,12 @@ def _cell(number: int, rows: int, columns: int, order: Order) -> tuple[int, int]
     return row, columns - 1 - column if order == "snake" and row % 2 else column
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def by_name(name: str) -> list[tuple[int, str]]:
     """Key for names in the order of people.
 
     Examples
     --------
-    >>> sorted(["t10", "t2", "t1"], key=_natural)
+    >>> sorted(["t10", "t2", "t1"], key=by_name)
     ['t1', 't2', 't10']
     """
     parts = re.split(r"(\d+)", name)

@@ -16,7 +16,11 @@ class Landscape:
 
     def __init__(self, *, rows, columns, grain=9, seed=0):
         drawn = edxdask.simulate(
-            shape=(FINE * rows, FINE * columns), grain=FINE * grain, channels=CHANNELS, energy_scale=0.03, seed=seed
+            shape=(FINE * rows, FINE * columns),
+            grain=FINE * grain,
+            channels=CHANNELS,
+            energy_scale=0.03,
+            seed=seed,
         )
         self.abundance = drawn.truth_abundance.values
         self.spectrum = drawn.truth_spectrum.values
@@ -33,7 +37,11 @@ class Landscape:
         abundance = self._pixels(self.abundance, corner, side)
         haadf = self._pixels(self.haadf, corner, side)
         haadf = haadf + noise * haadf.std() * rng.normal(size=haadf.shape)
-        expected = counts * np.einsum("pyx,pe->yxe", abundance, self.spectrum) if photons else np.zeros((side, side, 2))
+        expected = (
+            counts * np.einsum("pyx,pe->yxe", abundance, self.spectrum)
+            if photons
+            else np.zeros((side, side, 2))
+        )
         drawn = rng.poisson(expected).astype(np.uint16)
         ds = edxdask.from_array(
             drawn,

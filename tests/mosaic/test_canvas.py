@@ -16,7 +16,11 @@ from edxdask.mosaic.canvas import Layer, added, averaged
 @given(st.data())
 def test_sums_are_those_of_a_loop_whatever_the_chunks_and_places(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**16)))
-    rows, columns, block = data.draw(st.integers(1, 23)), data.draw(st.integers(1, 23)), data.draw(st.integers(1, 9))
+    rows, columns, block = (
+        data.draw(st.integers(1, 23)),
+        data.draw(st.integers(1, 23)),
+        data.draw(st.integers(1, 9)),
+    )
     want = np.zeros((rows, columns, 3), dtype=np.int64)
     layers = []
     for _ in range(data.draw(st.integers(1, 5))):

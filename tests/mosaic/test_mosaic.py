@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -31,8 +33,9 @@ def test_haadf_places_two_by_four_maps_to_a_tenth_of_a_pixel(landscape, seed):
     start = made.assign(tile_position=made.tile_start)
     assert rms_against(start, truth) > 1.0
     # errors hold: 16 squares over their sigmas, less two for the mean
-    chi = (made.tile_position.values - truth) / made.tile_position_std.values
-    assert np.sqrt(np.mean((chi - chi.mean(axis=0)) ** 2)) < 1.6
+    error = made.tile_position.values - truth
+    chi = (error - error.mean(axis=0)) / made.tile_position_std.values
+    assert np.sqrt(np.mean(chi**2)) < 1.6
 
 
 def test_abundances_of_forty_counts_per_pixel_place_maps_to_a_fifth_of_a_pixel(counted):
@@ -45,7 +48,9 @@ def test_abundances_of_forty_counts_per_pixel_place_maps_to_a_fifth_of_a_pixel(c
     np.testing.assert_allclose(made.spectrum, result.spectrum)
     fractions = made.abundance.values[:, made.exposure.values > 0]
     np.testing.assert_allclose(fractions.sum(axis=0), 1.0, atol=1e-5)
-    assert float(made.total.sum()) == pytest.approx(sum(float(n.total.sum()) for n in result.children.values()))
+    assert float(made.total.sum()) == pytest.approx(
+        sum(float(n.total.sum()) for n in result.children.values())
+    )
     whole = mosaic(maps, placement=made)
     np.testing.assert_array_equal(whole.tile_origin, made.tile_origin)
     assert int(whole.counts.sum()) == photons(maps)
@@ -67,11 +72,13 @@ def test_a_false_pair_is_left_out_named_and_changes_nothing(landscape, caplog):
     grid = {"grid": "2x4", "overlap": 24 / 96}
     honest = mosaic(maps, **grid)
     rng = np.random.default_rng(0)
-    stamp = 30 * np.kron(rng.normal(size=(16, 4)), np.ones((4, 4)))
+    stamp = 30 * np.kron(rng.normal(size=(10, 4)), np.ones((4, 4)))
     one, other = (maps[name].to_dataset().copy(deep=True) for name in ("t1", "t2"))
-    one.haadf[16:80, -24:-8] += stamp  # 24 px apart from where the other has it, less 77 px to its place
-    other.haadf[20:84, 3:19] += stamp
-    spoiled = xr.DataTree.from_dict({**{n: m.to_dataset() for n, m in maps.children.items()}, "t1": one, "t2": other})
+    one.haadf[28:68, -24:-8] += stamp  # three or four pixels from where the other has it
+    other.haadf[32:72, 3:19] += stamp
+    spoiled = xr.DataTree.from_dict(
+        {**{n: m.to_dataset() for n, m in maps.children.items()}, "t1": one, "t2": other}
+    )
     made = mosaic(spoiled, **grid)
     assert rms_against(honest, truth) <= 0.05
     assert rms_against(made, truth) <= 0.05
@@ -85,9 +92,7 @@ def test_the_order_of_maps_changes_nothing(landscape):
     names = list(maps.children)
     turned = xr.DataTree.from_dict({name: maps[name].to_dataset() for name in reversed(names)})
     one, other = (mosaic(data, grid="2x2", overlap=0.25) for data in (maps, turned))
-    other = other.sel(tile=names)
-    np.testing.assert_allclose(one.tile_position, other.tile_position, atol=1e-3)
-    np.testing.assert_array_equal(one.haadf, other.haadf)
+    xr.testing.assert_identical(one.load(), other.load())
 
 
 # where maps begin
@@ -143,7 +148,7 @@ def test_counts_are_conserved_and_lie_where_the_maps_say(counted):
         np.testing.assert_array_equal(counts[y : y + 96, x : x + 96][mine], tile[mine])
     assert float(made.exposure.sum()) == 8 * 96 * 96
     assert float(made.exposure.max()) == 4.0
-    rate = made.edx.total_map() / made.exposure
+    rate = made.edx.total_map() / made.exposure.where(made.exposure > 0)
     inside, overlapped = (float(rate.values[mask].mean()) for mask in (alone, made.exposure.values == 2))
     assert inside == pytest.approx(40, rel=0.01)
     assert overlapped == pytest.approx(inside, rel=0.02)
@@ -152,7 +157,10 @@ def test_counts_are_conserved_and_lie_where_the_maps_say(counted):
 
 def test_maps_measured_longer_have_more_exposure(landscape):
     maps, _ = landscape.tiles(1, 3, side=32, overlap=8, off=0, photons=False)
-    tiles = {n: one.to_dataset().assign_attrs(live_time_s=t) for (n, one), t in zip(maps.children.items(), (10, 10, 30), strict=True)}
+    tiles = {
+        n: one.to_dataset().assign_attrs(live_time_s=t)
+        for (n, one), t in zip(maps.children.items(), (10, 10, 30), strict=True)
+    }
     made = mosaic(xr.DataTree.from_dict(tiles), image=None, grid="1x3", overlap=0.25)
     assert made.exposure.values[0].tolist() == [1.0] * 24 + [2.0] * 8 + [1.0] * 16 + [4.0] * 8 + [3.0] * 24
 
@@ -164,7 +172,7 @@ def test_a_mosaic_is_a_store_like_any_other(counted, tmp_path):
     back = edxdask.open(tmp_path / "mosaic.zarr")
     np.testing.assert_array_equal(back.counts, made.counts)
     np.testing.assert_array_equal(back.exposure, made.exposure)
-    assert back.pair_first.values.astype(str).tolist() == made.pair_first.values.tolist()
+    assert list(map(str, back.pair_first.values)) == made.pair_first.values.tolist()
     assert back.counts.dtype == np.uint16
     found = edxdask.nmf(back, phases=3, max_iter=3)
     assert found.abundance.shape == (3, *made.exposure.shape)
@@ -186,16 +194,21 @@ def test_building_a_mosaic_of_placed_maps_computes_nothing(counted):
         mosaic(lazy, image=None, **GRID)
 
 
-def test_memory_is_that_of_blocks_not_of_the_canvas(landscape):
-    """A block of the canvas takes the chunks of the maps under it: four of each map, however large the canvas."""
-    tile = edxdask.simulate(shape=(256, 256), counts=5, channels=300, energy_scale=0.03)
-    maps = xr.DataTree.from_dict({f"m{i}": tile for i in range(16)})
-    made = mosaic(maps, image=None, grid="4x4", overlap=0.1)
-    assert max(map(max, made.counts.chunks[:2])) == 64
-    for where in np.ndindex(made.counts.data.numblocks[:2]):
-        block = made.counts.data.blocks[where]
-        read = [key for key in dask.optimize(block)[0].dask if "filled" in str(key)]
-        assert len(read) <= 4
+def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
+    """Peak of writing 36 maps against 9; a canvas of 36 maps has 120 MB of dense counts."""
+    counts = da.ones((128, 128, 200), chunks=(64, 64, 200), dtype=np.uint16)
+    tile = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.05, pixel_size=1.0)
+    peaks = {}
+    for side in (1, 3, 6):  # the first warms up
+        maps = xr.DataTree.from_dict({f"m{i}": tile for i in range(side**2)})
+        made = mosaic(maps, image=None, grid=(side, side), overlap=0.1)
+        tracemalloc.start()
+        edxdask.save(made, tmp_path / f"{side}.zarr")
+        peaks[side] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert edxdask.open(tmp_path / "6.zarr").counts.size * 2 > 1.2e8
+    assert peaks[6] < 2 * peaks[3]  # the graph grows, the blocks in memory do not
+    assert peaks[6] < 6e7
 
 
 # what cannot be
@@ -216,7 +229,9 @@ def test_pixels_of_different_size_are_an_error_that_names_both_maps(landscape):
     maps, _ = landscape.tiles(1, 2, side=32, overlap=8, off=0, photons=False)
     coarse = maps["t1"].to_dataset().edx.bin(2)
     mixed = xr.DataTree.from_dict({"t0": maps["t0"].to_dataset(), "t1": coarse})
-    with pytest.raises(edxdask.EdxdaskError, match=r"pixels of map 't1' are 4 × 4 nm, those of map 't0' 2 × 2 nm"):
+    with pytest.raises(
+        edxdask.EdxdaskError, match=r"pixels of map 't1' are 4 × 4 nm, those of map 't0' 2 × 2 nm"
+    ):
         mosaic(mixed, grid="1x2")
 
 
@@ -249,7 +264,10 @@ def test_two_hundred_small_maps_come_to_their_places():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"image": "bse", "grid": "2x4"}, "an image that the maps have: haadf, truth_abundance, total, a line"),
+        (
+            {"image": "bse", "grid": "2x4"},
+            "an image that the maps have: haadf, truth_abundance, total, a line",
+        ),
         ({"grid": "3x3"}, r"rows × columns that make 8, the number of maps. grid=\(2, 4\)"),
         ({"grid": "2x4", "overlap": 1.5}, "a fraction of a map"),
         ({"grid": "2x4", "order": "spiral"}, "'rows' or 'columns' or 'snake'"),
@@ -271,7 +289,10 @@ def test_a_map_without_the_image_stays_where_it_began_and_is_named(landscape, ca
     tiles = {n: one.to_dataset() for n, one in maps.children.items()}
     tiles["t2"] = tiles["t2"].drop_vars("haadf")
     made = mosaic(xr.DataTree.from_dict(tiles), grid="2x2", overlap=0.25)
-    assert "1 of 4 maps are tied to the others by no pair and are where they were said to begin: t2" in caplog.text
+    assert (
+        "1 of 4 maps are tied to the others by no pair and are where they were said to begin: t2"
+        in caplog.text
+    )
     known = [0, 1, 3]
     assert rms_against(made.isel(tile=known), truth[known]) <= 0.1
     assert np.isnan(made.haadf.values[made.exposure.values == 0]).all()
@@ -280,5 +301,7 @@ def test_a_map_without_the_image_stays_where_it_began_and_is_named(landscape, ca
 def test_cubes_of_frames_are_refused_with_what_sums_them(landscape):
     maps, _ = landscape.tiles(1, 1, side=8, overlap=0, off=0)
     framed = maps["t0"].to_dataset()[["counts"]].expand_dims("frame")
-    with pytest.raises(edxdask.EdxdaskError, match=r"a map over y and x. Sum its frames first: ds.edx.frames\(\)"):
+    with pytest.raises(
+        edxdask.EdxdaskError, match=r"a map over y and x. Sum its frames first: ds.edx.frames\(\)"
+    ):
         mosaic(framed)

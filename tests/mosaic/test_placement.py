@@ -77,7 +77,12 @@ def test_errors_of_positions_are_those_that_repeats_show():
 
 def test_a_better_pair_counts_more():
     start = np.zeros((2, 2))
-    twice = Pairs(np.array([0, 0]), np.array([1, 1]), np.array([[0.0, 0.0], [0.3, 0.3]]), np.array([[0.1] * 2, [0.2] * 2]))
+    twice = Pairs(
+        np.array([0, 0]),
+        np.array([1, 1]),
+        np.array([[0.0, 0.0], [0.3, 0.3]]),
+        np.array([[0.1] * 2, [0.2] * 2]),
+    )
     found = place(start, twice)
     np.testing.assert_allclose(np.diff(found.positions, axis=0), 0.06, atol=1e-3)
 

@@ -13,13 +13,17 @@ FINE = 4
 
 def pair(rng, *, overlap, noise, off=3, grain=2.5, side=64):
     """Two images of one field on pixels of their own, and the true shift."""
-    field = ndimage.gaussian_filter(rng.normal(size=(FINE * (side + 30), FINE * (2 * side + 30))), FINE * grain)
+    field = ndimage.gaussian_filter(
+        rng.normal(size=(FINE * (side + 30), FINE * (2 * side + 30))), FINE * grain
+    )
     field /= field.std()
     moved = rng.integers(-FINE * off, FINE * off + 1, 2) + np.array([0, FINE * (side - overlap)])
 
     def seen(corner):
         y, x = corner
-        cut = field[y : y + FINE * side, x : x + FINE * side].reshape(side, FINE, side, FINE).mean(axis=(1, 3))
+        cut = (
+            field[y : y + FINE * side, x : x + FINE * side].reshape(side, FINE, side, FINE).mean(axis=(1, 3))
+        )
         return (cut + noise * rng.normal(size=cut.shape))[None]
 
     first = np.array([FINE * 12, FINE * 12])
