@@ -40,19 +40,20 @@ def mosaic(
 ) -> xr.Dataset:
     """Put neighbouring maps on one canvas, where their images say that they lie.
 
-    Every pair of maps that overlaps is registered: a correlation finds the shift to a pixel, least squares to a
-    tenth. Positions are those that all pairs agree on; a pair that contradicts the others is left out. Counts move
-    by whole pixels and are never interpolated: in overlaps counts add, and ``exposure`` says how often, or how
-    long, each pixel was measured, so that counts over exposure, ``made.edx.line_map("Fe_Ka") / made.exposure``, are even.
+    Every pair of maps that overlaps is registered: a correlation finds the shift to a pixel, least squares to
+    a tenth. Positions are those that all pairs agree on; a pair that contradicts the others is left out.
+    Counts move by whole pixels and are never interpolated: in overlaps counts add, and ``exposure`` says how
+    often, or how long, each pixel was measured, so that counts over exposure, ``made.edx.line_map("Fe_Ka") /
+    made.exposure``, are even.
 
     Parameters
     ----------
     data : DataTree or Dataset
         Collection of cubes, or a result of one: its abundances go on the canvas.
     image : str, optional
-        What maps are registered on: an image that the maps carry ("haadf"), "total", a line ("Fe_Ka"), of results
-        "abundance" (all phases) or one phase. Totals of an even film carry nothing. None: maps stay where they
-        are said to begin.
+        What maps are registered on: an image that the maps carry ("haadf"), "total", a line ("Fe_Ka"), of
+        results "abundance" (all phases) or one phase. Totals of an even film carry nothing. None: maps stay
+        where they are said to begin.
     prior_px : float
         How far such a position may be off along each axis, px.
     grid : (int, int) or str, optional
@@ -62,8 +63,8 @@ def mosaic(
     order : {"rows", "columns", "snake"}
         In which order names fill the grid; "snake" turns at the end of each row.
     positions : mapping, optional
-        First pixel (y, x) of each map by its name, in nm (in pixels where maps have no calibration). Without a
-        grid and positions, stage positions of the maps (``stage_y_nm``, ``stage_x_nm``) are taken, else the
+        First pixel (y, x) of each map by its name, in nm (in pixels where maps have no calibration). Without
+        a grid and positions, stage positions of the maps (``stage_y_nm``, ``stage_x_nm``) are taken, else the
         coordinates of their axes.
     placement : Dataset, optional
         Mosaic of the same maps, to take the positions from.
@@ -84,9 +85,9 @@ def mosaic(
 
     Notes
     -----
-    *Chunks.* Any. **This operation computes** the images that maps are registered on, all in memory: of lines and
-    totals, one read of the counts. The canvas is lazy, in chunks of 64 × 64 pixels; each takes those chunks of the
-    maps that it covers.
+    *Chunks.* Any. **This operation computes** the images that maps are registered on, all in memory: of lines
+    and totals, one read of the counts. The canvas is lazy, in chunks of 64 × 64 pixels; each takes those
+    chunks of the maps that it covers.
 
     Examples
     --------
@@ -102,8 +103,7 @@ def mosaic(
     if schema.COUNTS in next(iter(maps.values())):
         check_same_axis(
             maps,
-            "a mosaic of counts needs one axis: crop the maps to the same channels, or factorize the collection "
-            "as it is and make the mosaic of the result",
+            "a mosaic of counts needs one axis: crop the maps to the same channels",
         )
     if not (np.isfinite(prior_px) and prior_px > 0):
         raise ParameterError("prior_px", prior_px, "how far a map may be off, px, above 0", "prior_px=3.0")
@@ -123,7 +123,7 @@ def mosaic(
 
 
 def _maps(data: Data) -> dict[str, xr.Dataset]:
-    """Maps of a collection of cubes or of a result, each over y and x."""
+    """Give the maps of a collection of cubes or of a result, each over y and x."""
     kind = kind_of(data)
     if kind is Kind.CUBE:
         maps = {name or ROOT_MAP: schema.validate_cube(one) for name, one in cubes_in(data).items()}
@@ -171,8 +171,8 @@ def _registered(
         raise ParameterError(
             "prior_px",
             prior_px,
-            f"maps that overlap: where they are said to begin, no two of the {len(maps)} maps do, even if each "
-            f"is off by {prior_px:g} px",
+            f"maps that overlap: where they are said to begin, no two of the {len(maps)} maps do, even if "
+            f"each is off by {prior_px:g} px",
             "Check the positions, or place them as they are: image=None.",
             typed_fix="Check --grid, --overlap and the pixel size, or place them as they are: --image none",
         )
@@ -246,27 +246,27 @@ def _title(shared: xr.Dataset) -> dict[str, Any]:
 
 
 def _warnings(names: list[str], found: PlacedPairs, image: str) -> list[str]:
-    """What a person should know of a placement."""
+    """Say what a person should know of a placement."""
     placed, pairs = found.placement, found.pairs
     if len(names) > 1 and not placed.used.any():
         return [
-            f"none of the {len(placed.used)} pairs of maps that overlap could be registered: {image!r} shows nothing "
-            "that says how they lie, as totals of an even film. All maps are where they were said to begin; "
-            "register them on another image, such as haadf or abundances"
+            f"none of the {len(placed.used)} pairs of maps that overlap could be registered: {image!r} shows "
+            "nothing that says how they lie, as totals of an even film. All maps are where they were said to "
+            "begin; register them on another image, such as haadf or abundances"
         ]
     texts = []
     sizes = np.bincount(placed.pieces)
     apart = [name for name, piece in zip(names, placed.pieces, strict=True) if piece != np.argmax(sizes)]
     if apart:
         texts.append(
-            f"{len(apart)} of {len(names)} maps are tied to the others by no pair and are where they were said to "
-            f"begin: {_listed(apart)}"
+            f"{len(apart)} of {len(names)} maps are tied to the others by no pair and are where they were said "
+            f"to begin: {_listed(apart)}"
         )
     false = np.flatnonzero(pairs.measured & ~placed.used)
     if false.size:
-        pairs_named = [f"{names[pairs.first[k]]} and {names[pairs.second[k]]}" for k in false]
+        named = _listed([f"{names[pairs.first[k]]} and {names[pairs.second[k]]}" for k in false])
         texts.append(
-            f"{false.size} of {len(placed.used)} pairs contradict the others and were left out: {_listed(pairs_named)}"
+            f"{false.size} of {len(placed.used)} pairs contradict the others and were left out: {named}"
         )
     return texts
 

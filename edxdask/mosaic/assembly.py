@@ -1,4 +1,4 @@
-"""The mosaic as a Dataset: a cube or a result on one canvas, with where its maps lie and how well that is known."""
+"""The mosaic as a Dataset: a cube or a result on one canvas, where its maps lie, how well that is known."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def tiles_at(maps: Mapping[str, xr.Dataset], positions: np.ndarray) -> Tiles:
 def canvas_of(tiles: Tiles, *, step: tuple[float, float], unit: str) -> xr.Dataset:
     """Assemble every variable of the maps that has pixels, lazily, and their exposure.
 
-    Counts, totals and exposures add; abundances are means by photons, images by exposure; what cannot be joined,
-    such as numbers of clusters, is left out.
+    Counts, totals and exposures add; abundances are means by photons, images by exposure; what cannot be
+    joined, such as numbers of clusters, is left out.
     """
     exposures = _exposures(tiles.maps)
     names = dict.fromkeys(str(name) for one in tiles.maps.values() for name in one.data_vars)
@@ -119,7 +119,7 @@ def _joined(tiles: Tiles, name: str, exposures: Mapping[str, da.Array]) -> xr.Va
     layers, model = [], None
     for place, origin in _places(tiles):
         one = tiles.maps[place]
-        if name not in one or not is_scan(one[name], one) and name != schema.COUNTS:
+        if name not in one or (not is_scan(one[name], one) and name != schema.COUNTS):
             continue
         array, data = _on_pixels(name, one)
         if model is not None and data.shape[:-2] != model.shape[:-2] and name != schema.COUNTS:
@@ -146,7 +146,7 @@ def _joined(tiles: Tiles, name: str, exposures: Mapping[str, da.Array]) -> xr.Va
 
 
 def _on_pixels(name: str, one: xr.Dataset) -> tuple[xr.DataArray, da.Array]:
-    """A map's variable with its pixels last (of counts: first), and its lazy data."""
+    """Give a map's variable with its pixels last (of counts: first), and its lazy data."""
     array = one[name]
     if name == schema.COUNTS:
         array = array.transpose(*PIXELS, schema.ENERGY)

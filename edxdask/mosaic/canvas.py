@@ -1,8 +1,8 @@
 """Lazy canvases: arrays of maps at their places, added or averaged where they overlap.
 
-Every map is cut at the borders of the canvas' blocks and filled up to whole blocks; where the same maps meet, their
-blocks are merged in one task. The canvas is made of such areas, so that a task sees the few maps that reach it and
-memory follows blocks, not the canvas.
+Every map is cut at the borders of the canvas' blocks and filled up to whole blocks; where the same maps meet,
+their blocks are merged in one task. The canvas is made of such areas, so that a task sees the few maps that
+reach it and memory follows blocks, not the canvas.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def added(layers: Sequence[Layer], shape: tuple[int, int], *, axes: tuple[int, i
 
     Notes
     -----
-    *Chunks*: blocks of ``block`` × ``block`` pixels; a task takes the chunks of the maps that reach its block.
+    *Chunks*: blocks of ``block`` × ``block`` pixels; a task takes the chunks of the maps that reach its
+    block.
 
     Examples
     --------
@@ -215,7 +216,7 @@ def _added(*blocks: np.ndarray, sum_to: np.dtype) -> np.ndarray:
 
 
 def _averaged(*blocks: np.ndarray, sum_to: np.dtype) -> np.ndarray:
-    """Mean of values by their weights; blocks are value, weight, value, weight, …"""
+    """Mean of values by their weights; blocks are values and weights in turn."""
     values, weights = blocks[::2], blocks[1::2]
     known = [np.isfinite(value) for value in values]
     parts = [np.where(ok, weight, 0.0) for ok, weight in zip(known, weights, strict=True)]

@@ -28,13 +28,12 @@ def is_scan(array: xr.DataArray, one: xr.Dataset) -> bool:
 
 
 def on_map(array: xr.DataArray, one: xr.Dataset) -> np.ndarray:
-    """Image on the pixels of its map, (channel, y, x): finer images as means over areas, coarser interpolated.
+    """Bring an image to the pixels of its map, (channel, y, x): by areas, or interpolated if it is coarser.
 
     Examples
     --------
-    >>> one = xr.Dataset(
-    ...     {"haadf": (("haadf_y", "haadf_x"), np.arange(16.0).reshape(4, 4))}, coords={"y": [0, 1], "x": [0, 1]}
-    ... )
+    >>> fine = (("haadf_y", "haadf_x"), np.arange(16.0).reshape(4, 4))
+    >>> one = xr.Dataset({"haadf": fine}, coords={"y": [0, 1], "x": [0, 1]})
     >>> on_map(one.haadf, one).tolist()
     [[[2.5, 4.5], [10.5, 12.5]]]
     """

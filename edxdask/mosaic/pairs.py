@@ -54,8 +54,8 @@ def place_by_images(
 ) -> PlacedPairs:
     """Register all pairs on their images, and find the positions they agree on.
 
-    A pair that could not be registered, or that contradicts the others, is tried once more where the others say
-    that it lies.
+    A pair that could not be registered, or that contradicts the others, is tried once more where the others
+    say that it lies.
 
     Parameters
     ----------

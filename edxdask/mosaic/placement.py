@@ -61,9 +61,9 @@ class Placement:
 def place(start: np.ndarray, pairs: Pairs) -> Placement:
     """Find the positions that fit the shifts of all pairs best, without false pairs.
 
-    The pair that contradicts the others most, in units of its own error, is left out, and all is solved anew, until
-    none is left; pairs that agree with the final positions come back. A piece of the mosaic that no pair ties to another one
-    stays where its start positions say, on average.
+    The pair that contradicts the others most, in units of its own error, is left out, and all is solved anew,
+    until none is left; pairs that agree with the final positions come back. A piece of the mosaic that no
+    pair ties to another one stays where its start positions say, on average.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def place(start: np.ndarray, pairs: Pairs) -> Placement:
 def _common_error(start: np.ndarray, pairs: Pairs) -> float:
     """How much larger than stated the errors of most pairs are, 1 or more.
 
-    By least absolute residuals: a false pair bends a least-squares solution all around itself; where residuals
-    count by their size and not by their square, it stands alone.
+    By least absolute residuals: a false pair bends a least-squares solution all around itself; where
+    residuals count by their size and not by their square, it stands alone.
     """
     n, measured = len(start), pairs.measured
     if not measured.any():
@@ -118,7 +118,7 @@ def _error(pairs: Pairs) -> np.ndarray:
 
 
 def _worst(found: Placement, pairs: Pairs, common: float) -> int | None:
-    """Number of the pair that the others contradict most; None where all agree."""
+    """Find the pair that the others contradict most; None where all agree."""
     free = 1.0 - _leverage(found, pairs)
     tested = found.used[:, None] & (free > 1e-3)  # a pair that alone ties two pieces is contradicted by none
     if not tested.any():
@@ -144,7 +144,7 @@ def _leverage(found: Placement, pairs: Pairs) -> np.ndarray:
 
 
 def _normal(n: int, pairs: Pairs, used: np.ndarray, axis: int) -> np.ndarray:
-    """Normal matrix of one axis."""
+    """Make the normal matrix of one axis."""
     weight = np.where(used, 1.0 / _error(pairs)[:, axis] ** 2, 0.0)
     i, j = pairs.first, pairs.second
     matrix = np.zeros((n, n))
@@ -192,7 +192,7 @@ def _std(inverse: np.ndarray, pieces: np.ndarray) -> np.ndarray:
 
 
 def _pieces(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Number of the connected piece of each map, the piece of the first map being 0."""
+    """Find the number of each map's connected piece."""
     graph = sparse.coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
     return np.asarray(csgraph.connected_components(graph, directed=False)[1])
 

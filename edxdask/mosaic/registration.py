@@ -1,7 +1,7 @@
 """The shift between two images that overlap: a correlation finds it to a pixel, Gauss-Newton to a hundredth.
 
-Images are stacks ``(channel, y, x)`` with NaN where nothing was measured. A shift is the position of the second
-image's first pixel in pixels of the first image. Pure NumPy and SciPy.
+Images are stacks ``(channel, y, x)`` with NaN where nothing was measured. A shift is the position of the
+second image's first pixel in pixels of the first image. Pure NumPy and SciPy.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def register(
     radius : float
         How far from it the shift may be, px along each axis.
     constraints : int
-        Sums of channels that are constant, such as that of abundances: they carry no information of their own.
+        Sums of channels that are constant, such as that of abundances: they carry no information of their
+        own.
 
     Returns
     -------
@@ -139,7 +140,7 @@ def _cut(image: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> 
 
 
 def _offset(first: np.ndarray, second: np.ndarray, start: np.ndarray, radius: float) -> np.ndarray:
-    """What cutting the images adds to a shift."""
+    """Find what cutting the images adds to a shift."""
     (_, one), (_, other) = _facing(first, second, start, radius)
     return np.array([a[0] - b[0] for a, b in zip(one, other, strict=True)], dtype=float)
 
@@ -218,7 +219,7 @@ def _enough(pixels: np.ndarray, lows: np.ndarray, highs: np.ndarray, a: _Smooth,
 
 @dataclass(frozen=True, eq=False)
 class _Overlap:
-    """Both images where they overlap at one shift: ``second`` in the units of ``first``, both without their mean.
+    """Both images where they overlap at one shift, without their means, in the units of the first.
 
     Attributes
     ----------

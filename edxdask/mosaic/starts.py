@@ -1,4 +1,4 @@
-"""Where maps begin before anything is measured: given, on a rough grid, by the stage, or by their own axes."""
+"""Where maps begin before anything is measured: as given, on a grid, by the stage, by their own axes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def start_positions(
             "grid",
             None,
             f"where the {len(maps)} maps lie: they name no stage position and all begin at the same place",
-            f"grid={_likely(len(maps))}, overlap=0.1, for rows and columns of maps in the order of their names",
+            f"grid={_likely(len(maps))}, overlap=0.1: rows and columns in the order of the maps' names",
         )
     return own / (y, x)
 

@@ -1,4 +1,4 @@
-"""A landscape with known truth, finer than any pixel, and maps cut from it at places that are not whole pixels."""
+"""A landscape with known truth, finer than any pixel, and maps cut from it at parts of pixels."""
 
 from __future__ import annotations
 

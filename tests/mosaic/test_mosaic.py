@@ -1,4 +1,4 @@
-"""`mosaic`: maps cut from one landscape come back to their places, counts are kept, and what cannot be is said."""
+"""`mosaic`: maps cut from one landscape come back to their places, counts are kept, errors teach."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_names_fill_a_grid_in_the_order_that_is_said(landscape, order):
 
 
 def test_counts_are_conserved_and_lie_where_the_maps_say(counted):
-    maps, truth = counted
+    maps, _ = counted
     made = mosaic(maps, **GRID)
     counts = made.counts.values
     assert counts.sum() == photons(maps)

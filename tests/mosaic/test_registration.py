@@ -1,4 +1,4 @@
-"""The shift of a pair: how near it comes to the truth, whether its error holds, and what is no shift at all."""
+"""The shift of a pair: how near it comes to the truth, whether its error holds, what is none."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_shifts_are_found_to_a_fraction_of_a_pixel_and_their_errors_hold(noise, 
         sigmas.append(found.std)
     errors, sigmas = np.array(errors), np.array(sigmas)
     assert np.sqrt(np.mean(errors**2)) < most
-    # 50 errors over their sigma: the root mean square scatters by a tenth; the floor of 0.02 px makes it smaller
+    # 50 errors over their sigma: the root mean square scatters by a tenth; the floor of 0.02 px makes it
+    # smaller
     assert np.sqrt(np.mean((errors / sigmas) ** 2)) < 1.35
 
 
