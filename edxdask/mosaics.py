@@ -259,8 +259,8 @@ def _warnings(names: list[str], found: PlacedPairs, image: str) -> list[str]:
     apart = [name for name, piece in zip(names, placed.pieces, strict=True) if piece != np.argmax(sizes)]
     if apart:
         texts.append(
-            f"{len(apart)} of {len(names)} maps are tied to the others by no pair and are where they were said "
-            f"to begin: {_listed(apart)}"
+            f"{len(apart)} of {len(names)} maps are tied to the others by no pair and are where they were "
+            f"said to begin: {_listed(apart)}"
         )
     false = np.flatnonzero(pairs.measured & ~placed.used)
     if false.size:

@@ -51,7 +51,7 @@ STD_SUFFIX = "_std"
 COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
 COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
-EXPOSURE = "exposure"
+EXPOSURE, TILE_SIZE = "exposure", "tile_size"
 TILE_START, TILE_POSITION, TILE_ORIGIN, TILE_PIECE = (
     "tile_start",
     "tile_position",
@@ -157,6 +157,7 @@ _VARIABLES = (
     Variable(TILE_START, (TILE, AXIS), False, "f", "px", "keep", "where a map was said to begin"),
     Variable(TILE_POSITION, (TILE, AXIS), False, "f", "px", "keep", "where a map begins on the mosaic"),
     Variable(TILE_ORIGIN, (TILE, AXIS), False, "i", "px", "keep", "whole pixel that its counts begin at"),
+    Variable(TILE_SIZE, (TILE, AXIS), False, "i", "px", "keep", "rows and columns of a map"),
     Variable(TILE_PIECE, (TILE,), False, "i", "1", "keep", "number of the connected piece it belongs to"),
     Variable(PAIR_FIRST, (PAIR,), False, "U", "1", "keep", "first map of a pair"),
     Variable(PAIR_SECOND, (PAIR,), False, "U", "1", "keep", "second map of a pair"),

@@ -20,7 +20,7 @@ from edxdask.readable import closest
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
-TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "quantify", "export")
+TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "mosaic", "quantify", "export")
 INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a collection.
 
 Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.
@@ -111,7 +111,7 @@ def print_store(settings: Settings, path: str | Path) -> None:
 )
 @click.option(
     "--figure",
-    type=click.Choice(["maps", "spectra", "fit"]),
+    type=click.Choice(["maps", "spectra", "fit", "placement"]),
     help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
 )
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")

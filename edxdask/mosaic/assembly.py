@@ -34,12 +34,14 @@ class Tiles:
     maps : by name
     positions : (n, 2) px
     origins : (n, 2) whole pixels on the canvas
+    sizes : (n, 2) rows and columns of the maps
     shape : rows and columns of the canvas
     """
 
     maps: Mapping[str, xr.Dataset]
     positions: np.ndarray
     origins: np.ndarray
+    sizes: np.ndarray
     shape: tuple[int, int]
 
 
@@ -49,7 +51,7 @@ def tiles_at(maps: Mapping[str, xr.Dataset], positions: np.ndarray) -> Tiles:
     origins = np.rint(own).astype(int)
     sizes = np.array([[one.sizes[dim] for dim in PIXELS] for one in maps.values()])
     rows, columns = (origins + sizes).max(axis=0).tolist()
-    return Tiles(maps, own, origins, (rows, columns))
+    return Tiles(maps, own, origins, sizes, (rows, columns))
 
 
 def canvas_of(tiles: Tiles, *, step: tuple[float, float], unit: str) -> xr.Dataset:
@@ -179,6 +181,7 @@ def placement_of(tiles: Tiles, start: np.ndarray, found: PlacedPairs | None) -> 
         schema.TILE_START: own_start,
         schema.TILE_POSITION: tiles.positions,
         schema.TILE_ORIGIN: tiles.origins,
+        schema.TILE_SIZE: tiles.sizes,
     }
     if found is not None:
         placed, pairs = found.placement, found.pairs

@@ -92,9 +92,9 @@ def place_by_images(
     placement = place(start, pairs)
     again = np.flatnonzero(~placement.used & _in_one_piece(placement, pairs))
     if again.size:
-        for number in again:
-            here = placement.positions[second[number]] - placement.positions[first[number]]
-            pairs = measure(pairs, int(number), here, AGAIN_PX)
+        for failed in again.tolist():
+            here = placement.positions[second[failed]] - placement.positions[first[failed]]
+            pairs = measure(pairs, failed, here, AGAIN_PX)
         placement = place(start, pairs)
     shifts = placement.positions[second] - placement.positions[first]
     for number, shift in enumerate(shifts):

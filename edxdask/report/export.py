@@ -93,7 +93,7 @@ def export(
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
         every block of a cube.
-    figure : {"maps", "spectra", "fit"}, optional
+    figure : {"maps", "spectra", "fit", "ranges", "placement"}, optional
         Which figure of a cube, result or collection a picture holds, as in ``plot``.
 
     Returns

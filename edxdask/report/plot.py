@@ -17,6 +17,7 @@ from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectru
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
 from edxdask.report.openness import openness_figure
+from edxdask.report.placement import placement_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
@@ -26,10 +27,12 @@ from edxdask.results.kinds import Kind, kind_of, said
 
 MOST_PANELS = 60  # maps or graphs on one figure: a picture has too few pixels for more
 TITLE_ROOM = 0.3  # inches
+PHOTONS = "photons per pixel"
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE = FIGURES = ("maps", "spectra", "fit", "ranges")
+FIGURES = ("maps", "spectra", "fit", "ranges", "placement")
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, PLACEMENT_FIGURE = FIGURES
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -46,7 +49,8 @@ def figures_of(data: Data) -> tuple[str, ...]:
         shared = shared_part(data) if kind is Kind.PHASES else {}
         fit = (FIT_FIGURE,) if schema.FIT_COUNTS in shared else ()
         ranges = (RANGES_FIGURE,) if schema.COMPOSITION_LOW in shared else ()
-        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges)
+        placed = (PLACEMENT_FIGURE,) if schema.TILE_POSITION in data else ()
+        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *placed)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -63,9 +67,9 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit", "ranges"}, optional
-        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases, or
-        the ranges that compositions may lie in.
+    figure : {"maps", "spectra", "fit", "ranges", "placement"}, optional
+        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases,
+        the ranges that compositions may lie in, or where the maps of a mosaic lie.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -89,6 +93,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     kind = kind_of(data)
     text = title or data.attrs.get(schema.TITLE)
     _check_figure(data, figure)
+    if figure == PLACEMENT_FIGURE and isinstance(data, xr.Dataset):
+        return placement_figure(data, title=text)
     if kind is Kind.CUBE:
         return _cubes(cubes_in(data), figure, text)
     if kind in MAPS:
@@ -133,8 +139,8 @@ def _cubes(cubes: dict[str, xr.Dataset], figure: str | None, title: str | None) 
     valid = {name: schema.validate_cube(cube, name=name or "data") for name, cube in cubes.items()}
     _check_number(len(valid))
     if figure == MAPS_FIGURE:
-        totals = dask.compute(*(total_map(cube) for cube in valid.values()))
-        names = [name or "photons per pixel" for name in valid]
+        totals = dask.compute(*(_photons(cube) for cube in valid.values()))
+        names = [name or PHOTONS for name in valid]
         maps = [(name, one) for name, one in zip(names, totals, strict=True) if one.ndim == 2]
         if not maps:
             raise ParameterError("figure", figure, "pixels over y and x, for maps")
@@ -144,17 +150,26 @@ def _cubes(cubes: dict[str, xr.Dataset], figure: str | None, title: str | None) 
         rows = [_row(name, one) for name, one in zip(valid, sums, strict=True)]
         return _panels([], rows, title)
     (cube,) = valid.values()
-    photons, spectrum = dask.compute(total_map(cube), sum_spectrum(cube))
+    photons, spectrum = dask.compute(_photons(cube), sum_spectrum(cube))
     energy = spectrum[schema.ENERGY].values
     lines = label_lines(cube.attrs.get(schema.ELEMENTS, ()), float(energy[0]), float(energy[-1]))
     if photons.ndim != 2 or figure == SPECTRA_FIGURE:
         return sum_spectrum_figure(spectrum, lines=lines, title=title)
-    panel = MapPanel([("photons per pixel", photons)], columns=2)
+    panel = MapPanel([(PHOTONS, photons)], columns=2)
     heights = [panel.height, height_of_sum(lines)]
     above, below = _parts(heights, title)
     panel.draw(above)
     draw_sum_spectrum(below, spectrum, lines=lines)
     return whole_of(above)
+
+
+def _photons(cube: xr.Dataset) -> xr.DataArray:
+    """Photons per pixel; of a mosaic, over its exposure, so that overlaps are not brighter."""
+    total = total_map(cube)
+    if schema.EXPOSURE not in cube:
+        return total
+    exposure = cube[schema.EXPOSURE]
+    return (total / exposure.where(exposure > 0)).assign_attrs(total.attrs)
 
 
 def _row(name: str, spectrum: xr.DataArray) -> SpectrumRow:
