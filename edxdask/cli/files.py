@@ -130,6 +130,8 @@ def export_verb(
 ) -> None:
     """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps.
 
+    .ome.tiff and .ome.zarr hold all images of a map, a result or a mosaic, for viewers of large images.
+
     Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps and
     .msa the spectra; --spectrum writes the spectra alone.
     """
@@ -151,10 +153,15 @@ def export_verb(
         written = export(data, target, figure=figure, overwrite=overwrite, progress=progress)
     paths = written if isinstance(written, list) else [written]
     if settings.json:
-        files = [{"path": str(path), "bytes": path.stat().st_size} for path in paths]
+        files = [{"path": str(path), "bytes": _bytes_of(path)} for path in paths]
         print_json(files[0] if len(files) == 1 else {"files": files})
     else:
         click.echo("\n".join(map(str, paths)))
+
+
+def _bytes_of(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    return sum(one.stat().st_size for one in (path, *path.rglob("*")) if one.is_file())
 
 
 def _check_figure(data: Any, figure: str, store: str) -> None:
