@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,8 +112,10 @@ def mosaic(
         start = _placed_before(maps, placement)
         places = start
     else:
-        start = start_positions(maps, grid=grid, overlap=overlap, order=order, positions=positions)
-        found = None if image is None else _registered(maps, start, image, prior_px)
+        starts = start_positions(maps, grid=grid, overlap=overlap, order=order, positions=positions)
+        start = starts[0]
+        if image is not None:
+            start, found = _registered(maps, starts, image, prior_px)
         places = start if found is None else found.placement.positions
     tiles = tiles_at(maps, places)
     made = canvas_of(tiles, step=(y, x), unit=unit).assign(placement_of(tiles, start, found))
@@ -163,11 +165,12 @@ def _placed_before(maps: Mapping[str, xr.Dataset], placement: xr.Dataset) -> np.
 
 
 def _registered(
-    maps: Mapping[str, xr.Dataset], start: np.ndarray, image: str, prior_px: float
-) -> PlacedPairs:
-    """Register all pairs, or raise the error that says why none can be."""
+    maps: Mapping[str, xr.Dataset], starts: Sequence[np.ndarray], image: str, prior_px: float
+) -> tuple[np.ndarray, PlacedPairs]:
+    """Register all pairs from the start that fits best, or raise the error that says why none can be."""
     sizes = np.array([[one.sizes[dim] for dim in PIXELS] for one in maps.values()])
-    if len(maps) > 1 and not len(candidates(start, sizes, 2 * prior_px)):
+    possible = [start for start in starts if len(candidates(start, sizes, 2 * prior_px))]
+    if len(maps) > 1 and not possible:
         raise ParameterError(
             "prior_px",
             prior_px,
@@ -179,9 +182,12 @@ def _registered(
     images = {name: _image(one, image) for name, one in maps.items()}
     if all(found is None for found in images.values()):
         raise ParameterError("image", image, _offered(next(iter(maps.values()))))
-    return place_by_images(
-        list(images.values()), start, sizes, prior_px, constraints=int(image == schema.ABUNDANCE)
-    )
+    stacks, constraints = list(images.values()), int(image == schema.ABUNDANCE)
+    tried = [
+        (start, place_by_images(stacks, start, sizes, prior_px, constraints=constraints))
+        for start in possible or starts[:1]
+    ]
+    return max(tried, key=lambda one: float(np.sum(one[1].correlation[one[1].placement.used])))
 
 
 def _image(one: xr.Dataset, image: str) -> np.ndarray | None:

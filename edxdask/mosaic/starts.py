@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -63,18 +64,21 @@ def start_positions(
     overlap: float | tuple[float, float] | None,
     order: Order,
     positions: Positions | None,
-) -> np.ndarray:
-    """First pixels (n, 2) of all maps in px: as given, on a grid, by the stage, or by the maps' own axes."""
+) -> list[np.ndarray]:
+    """First pixels (n, 2) of all maps in px: as given, on a grid, by the stage, or by the maps' own axes.
+
+    Of a stage there are eight possibilities: its axes may run along y or x, and in either direction.
+    """
     y, x, _ = pixel_size_of(maps)
     if positions is not None:
         if grid is not None:
             raise ParameterError("grid", grid, "None where positions are given")
-        return _given(maps, positions) / (y, x)
+        return [_given(maps, positions) / (y, x)]
     if grid is not None:
-        return _on_grid(maps, grid_of(grid), 0.1 if overlap is None else overlap, order)
+        return [_on_grid(maps, grid_of(grid), 0.1 if overlap is None else overlap, order)]
     if overlap is not None:
         raise ParameterError("overlap", overlap, "None without a grid", "grid=(2, 4)")
-    if all(schema.STAGE_Y in one.attrs and schema.STAGE_X in one.attrs for one in maps.values()):
+    if _have_stages(maps):
         return _of_stage(maps, y, x)
     own = np.array([[_first(one, schema.Y), _first(one, schema.X)] for one in maps.values()])
     if len(maps) > 1 and np.all(own == own[0]):
@@ -84,7 +88,7 @@ def start_positions(
             f"where the {len(maps)} maps lie: they name no stage position and all begin at the same place",
             f"grid={_likely(len(maps))}, overlap=0.1: rows and columns in the order of the maps' names",
         )
-    return own / (y, x)
+    return [own / (y, x)]
 
 
 def grid_of(grid: tuple[int, int] | str) -> tuple[int, int]:
@@ -172,13 +176,20 @@ def by_name(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _of_stage(maps: Mapping[str, xr.Dataset], y: float, x: float) -> np.ndarray:
-    """First pixels from the centres that the stage was at."""
-    found = []
-    for one in maps.values():
-        centre = np.array([float(one.attrs[schema.STAGE_Y]) / y, float(one.attrs[schema.STAGE_X]) / x])
-        found.append(centre - (np.array([one.sizes[schema.Y], one.sizes[schema.X]]) - 1) / 2)
-    return np.array(found)
+def _have_stages(maps: Mapping[str, xr.Dataset]) -> bool:
+    """Whether all maps name a stage position, and not all the same one."""
+    found = [(one.attrs.get(schema.STAGE_Y), one.attrs.get(schema.STAGE_X)) for one in maps.values()]
+    return len(set(found)) > 1 and all(None not in place for place in found)
+
+
+def _of_stage(maps: Mapping[str, xr.Dataset], y: float, x: float) -> list[np.ndarray]:
+    """First pixels from the centres that the stage was at, by every direction that its axes may have."""
+    centres = np.array(
+        [[float(one.attrs[schema.STAGE_Y]), float(one.attrs[schema.STAGE_X])] for one in maps.values()]
+    )
+    half = (np.array([[one.sizes[schema.Y], one.sizes[schema.X]] for one in maps.values()]) - 1) / 2
+    turned = (centres, centres[:, ::-1])
+    return [axes * signs / (y, x) - half for axes in turned for signs in product((1, -1), repeat=2)]
 
 
 def _first(one: xr.Dataset, dim: str) -> float:

@@ -119,6 +119,19 @@ def test_positions_stages_and_axes_say_where_maps_begin(landscape, given):
     np.testing.assert_allclose(shifted - shifted[0], 0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("turned", "signs"), [(False, (1, -1)), (False, (-1, -1)), (True, (-1, 1))])
+def test_a_stage_may_run_along_other_axes_than_the_maps(landscape, turned, signs):
+    maps, truth = landscape.tiles(2, 3, side=48, overlap=14, noise=0.1, seed=9, photons=False)
+    tiles = {}
+    for (name, one), corner in zip(maps.children.items(), truth, strict=True):
+        centre = 2.0 * (corner + 23.5) * (signs[::-1] if turned else signs)
+        y, x = centre[::-1] if turned else centre
+        tiles[name] = one.to_dataset().assign_attrs(stage_y_nm=y, stage_x_nm=x)
+    made = mosaic(xr.DataTree.from_dict(tiles))
+    assert rms_against(made, truth) <= 0.1
+    assert made.pair_used.sum() >= 6
+
+
 @pytest.mark.parametrize("order", ["rows", "columns", "snake"])
 def test_names_fill_a_grid_in_the_order_that_is_said(landscape, order):
     maps, _ = landscape.tiles(2, 3, side=24, overlap=0, off=0, photons=False)
