@@ -103,7 +103,8 @@ def mosaic(
     if schema.COUNTS in next(iter(maps.values())):
         check_same_axis(
             maps,
-            "a mosaic of counts needs one axis: crop the maps to the same channels",
+            "a mosaic of counts needs one axis: edxdask.rebin_energy(maps) or `edxdask rebin` moves whole "
+            "photons to one",
         )
     if not (np.isfinite(prior_px) and prior_px > 0):
         raise ParameterError("prior_px", prior_px, "how far a map may be off, px, above 0", "prior_px=3.0")

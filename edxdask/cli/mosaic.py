@@ -82,7 +82,7 @@ def mosaic_verb(
     )
     saved = _save(settings, made, out, resume=resume, overwrite=overwrite)
     if figure is not None:
-        from edxdask.report.placement import placement_figure
+        from edxdask.report.placement_figure import placement_figure
         from edxdask.report.style import save_figure
 
         save_figure(placement_figure(saved), figure, overwrite=overwrite or resume)

@@ -11,6 +11,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.readable import si, size
+from edxdask.report.placement import placement_text
 from edxdask.report.sparkline import sparkline
 from edxdask.report.tables import phase_rows
 from edxdask.results.check import labels_of
@@ -90,6 +91,7 @@ def _stored(name: str, info: StoreInfo, ds: xr.Dataset) -> dict[str, Any]:
         "dense_bytes": info.pixels * info.shape[-1] * info.dtype.itemsize,
         "dtype": str(info.dtype),
         "variables": list(info.variables),
+        **({"mosaic": placement_text(ds)} if schema.TILE_POSITION in ds else {}),
         "attributes": {k: info.attrs[k] for k in SHOWN_ATTRIBUTES if k in info.attrs},
         "spectrum": info.sum_spectrum,
     }
@@ -188,6 +190,8 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("counts", f"{each['counts_per_pixel']:.4g} per pixel, {photons} in all{fill}{largest}"),
         )
+    if "mosaic" in each:
+        rows.append(("mosaic", each["mosaic"]))
     rows.append(("energy", _energy_text(each)))
     if "photon_bytes" in each:
         sizes = (

@@ -17,7 +17,7 @@ from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectru
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
 from edxdask.report.openness import openness_figure
-from edxdask.report.placement import placement_figure
+from edxdask.report.placement_figure import placement_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of

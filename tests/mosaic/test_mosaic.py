@@ -196,6 +196,38 @@ def test_a_mosaic_is_a_store_like_any_other(counted, tmp_path):
     assert float(binned.exposure.max()) == 16.0
 
 
+def test_a_mosaic_of_mosaics_is_that_of_all_maps(landscape):
+    maps, _ = landscape.tiles(2, 3, side=32, overlap=8, off=0, counts=20, seed=3)
+    options = {"image": None, "overlap": 0.25}
+    whole = mosaic(maps, grid="2x3", **options)
+    rows = {}
+    for number in (0, 1):
+        names = list(maps.children)[3 * number : 3 * number + 3]
+        row = xr.DataTree.from_dict({name: maps[name].to_dataset() for name in names})
+        rows[f"row {number}"] = mosaic(row, grid="1x3", **options)
+    made = mosaic(xr.DataTree.from_dict(rows), grid="2x1", **options)
+    np.testing.assert_array_equal(made.counts, whole.counts)
+    np.testing.assert_array_equal(made.exposure, whole.exposure)
+    assert made.tile.values.tolist() == ["row 0", "row 1"]
+
+
+def test_images_finer_or_coarser_than_the_map_are_brought_to_its_pixels(landscape):
+    """A scan of twice the pixels places maps as well as one on their own, one of half of them nearly so."""
+    maps, truth = landscape.tiles(1, 3, side=64, overlap=16, noise=0.1, seed=10, photons=False)
+    for size in (128, 96, 32):
+        tiles = {}
+        for name, one in maps.children.items():
+            ds = one.to_dataset()
+            fine = np.kron(ds.haadf.values, np.ones((6, 6)))  # 384 = 3 × 128 = 4 × 96 = 12 × 32
+            step = 384 // size
+            scanned = fine.reshape(size, step, size, step).mean(axis=(1, 3)).astype(np.float32)
+            tiles[name] = ds.drop_vars("haadf").assign(haadf=(("haadf_y", "haadf_x"), scanned))
+        made = mosaic(xr.DataTree.from_dict(tiles), grid="1x3", overlap=0.25)
+        assert rms_against(made, truth) <= (0.1 if size > 64 else 0.3)
+        assert made.haadf.dims == ("y", "x")
+        assert "haadf_y" not in made.dims
+
+
 def test_building_a_mosaic_of_placed_maps_computes_nothing(counted):
     maps, _ = counted
     lazy = xr.DataTree.from_dict({n: one.to_dataset().chunk(y=32, x=32) for n, one in maps.children.items()})
@@ -208,20 +240,20 @@ def test_building_a_mosaic_of_placed_maps_computes_nothing(counted):
 
 
 def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
-    """Peak of writing 36 maps against 9; a canvas of 36 maps has 120 MB of dense counts."""
-    counts = da.ones((128, 128, 200), chunks=(64, 64, 200), dtype=np.uint16)
+    """Peak of writing 25 maps against 4; a canvas of 25 maps has 70 MB of dense counts."""
+    counts = da.ones((128, 128, 100), chunks=(64, 64, 100), dtype=np.uint16)
     tile = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.05, pixel_size=1.0)
     peaks = {}
-    for side in (1, 3, 6):  # the first warms up
+    for side in (1, 2, 5):  # the first warms up
         maps = xr.DataTree.from_dict({f"m{i}": tile for i in range(side**2)})
         made = mosaic(maps, image=None, grid=(side, side), overlap=0.1)
         tracemalloc.start()
         edxdask.save(made, tmp_path / f"{side}.zarr")
         peaks[side] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert edxdask.open(tmp_path / "6.zarr").counts.size * 2 > 1.2e8
-    assert peaks[6] < 2 * peaks[3]  # the graph grows, the blocks in memory do not
-    assert peaks[6] < 6e7
+    assert edxdask.open(tmp_path / "5.zarr").counts.size * 2 > 7e7
+    assert peaks[5] < 2.5 * peaks[2]  # the graph grows, the blocks in memory do not
+    assert peaks[5] < 3e7
 
 
 # what cannot be
@@ -266,6 +298,7 @@ def test_one_map_is_its_own_mosaic(landscape):
         assert made.sizes["pair"] == 0
 
 
+@pytest.mark.slow
 def test_two_hundred_small_maps_come_to_their_places():
     land = Landscape(rows=270, columns=530, grain=4, seed=2)
     maps, truth = land.tiles(10, 20, side=32, overlap=8, off=1.0, noise=0.05, photons=False)

@@ -10,11 +10,11 @@ import edxdask
 from edxdask.report.placement import (
     pair_cells,
     pair_rows,
-    placement_figure,
     placement_text,
     tile_cells,
     tile_rows,
 )
+from edxdask.report.placement_figure import placement_figure
 
 
 @pytest.fixture(scope="module")
