@@ -239,6 +239,7 @@ def test_building_a_mosaic_of_placed_maps_computes_nothing(counted):
         mosaic(lazy, image=None, **GRID)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
     """Peak of writing 25 maps against 4; a canvas of 25 maps has 70 MB of dense counts."""
     counts = da.ones((128, 128, 100), chunks=(64, 64, 100), dtype=np.uint16)
@@ -251,7 +252,7 @@ def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
         edxdask.save(made, tmp_path / f"{side}.zarr")
         peaks[side] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert edxdask.open(tmp_path / "5.zarr").counts.size * 2 > 7e7
+    assert edxdask.open(tmp_path / "5.zarr").counts.size * 2 > 6.5e7
     assert peaks[5] < 2.5 * peaks[2]  # the graph grows, the blocks in memory do not
     assert peaks[5] < 3e7
 
