@@ -38,12 +38,12 @@ def on_map(array: xr.DataArray, one: xr.Dataset) -> np.ndarray:
     [[[2.5, 4.5], [10.5, 12.5]]]
     """
     if set(PIXELS) <= set(array.dims):
-        values = np.asarray(array.transpose(..., *PIXELS).values, dtype=np.float64)
+        values = np.asarray(array.transpose(..., *PIXELS).values, dtype=np.float32)
         return values.reshape(-1, *values.shape[-2:])
     values = np.asarray(array.values, dtype=np.float64)
     for axis, dim in enumerate(PIXELS):
         values = _resized(values, axis, one.sizes[dim])
-    return values[None]
+    return values[None].astype(np.float32)
 
 
 def _resized(values: np.ndarray, axis: int, size: int) -> np.ndarray:

@@ -151,8 +151,9 @@ def _smooth(image: np.ndarray, width: float, margin: int) -> _Smooth:
     ``margin`` pixels along the borders are left out: they are smoothed with fewer neighbours than others.
     """
     valid = np.isfinite(image).all(axis=0)
+    image = image.astype(np.float64)
     middle = np.array([np.mean(one, where=valid) if valid.any() else 0.0 for one in image])
-    filled = np.where(valid, image - middle[:, None, None], 0.0).astype(np.float64)
+    filled = np.where(valid, image - middle[:, None, None], 0.0)
     weight = ndimage.gaussian_filter(valid.astype(np.float64), width, mode="nearest")
     smoothed = np.stack([ndimage.gaussian_filter(one, width, mode="nearest") for one in filled])
     inside = np.zeros_like(valid)
