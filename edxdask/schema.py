@@ -52,12 +52,8 @@ COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
 COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
 EXPOSURE, TILE_SIZE = "exposure", "tile_size"
-TILE_START, TILE_POSITION, TILE_ORIGIN, TILE_PIECE = (
-    "tile_start",
-    "tile_position",
-    "tile_origin",
-    "tile_piece",
-)
+TILE_START, TILE_POSITION = "tile_start", "tile_position"
+TILE_ORIGIN, TILE_PIECE = "tile_origin", "tile_piece"
 PAIR_FIRST, PAIR_SECOND, PAIR_PIXELS, PAIR_USED = "pair_first", "pair_second", "pair_pixels", "pair_used"
 PAIR_SHIFT, PAIR_RESIDUAL, PAIR_CORRELATION = "pair_shift", "pair_residual", "pair_correlation"
 FIELD_INDEX, FIELD_Y, FIELD_X = "field_index", "field_y", "field_x"
@@ -162,11 +158,9 @@ _VARIABLES = (
     Variable(PAIR_FIRST, (PAIR,), False, "U", "1", "keep", "first map of a pair"),
     Variable(PAIR_SECOND, (PAIR,), False, "U", "1", "keep", "second map of a pair"),
     Variable(
-        PAIR_SHIFT, (PAIR, AXIS), False, "f", "px", "keep", "from the first map to the second, measured"
+        PAIR_SHIFT, (PAIR, AXIS), False, "f", "px", "keep", "of the second map from the first, measured"
     ),
-    Variable(
-        PAIR_RESIDUAL, (PAIR, AXIS), False, "f", "px", "keep", "measured shift minus that of the mosaic"
-    ),
+    Variable(PAIR_RESIDUAL, (PAIR, AXIS), False, "f", "px", "keep", "shift minus that of the mosaic"),
     Variable(PAIR_CORRELATION, (PAIR,), False, "f", "1", "keep", "correlation of the two images"),
     Variable(PAIR_PIXELS, (PAIR,), False, "i", "1", "keep", "pixels that the two maps have in common"),
     Variable(PAIR_USED, (PAIR,), False, "b", "1", "keep", "whether the pair took part in the placement"),

@@ -23,15 +23,15 @@ STACKS = ("tiff",)
 CUBES = ("hspy", "rpl")
 ALIASES = {"ome.tif": "ome.tiff", "tif": "tiff", "raw": "rpl", "emsa": "msa"}
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
-    Kind.CUBE: (*CUBES, *SPECTRA, "csv", *PICTURES, *PYRAMIDS),
-    Kind.PHASES: (*PICTURES, *TABLES, *STACKS, *SPECTRA, *PYRAMIDS),
-    Kind.COMPONENTS: (*PICTURES, *TABLES, *STACKS, *SPECTRA, *PYRAMIDS),
-    Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *SPECTRA, *PYRAMIDS),
+    Kind.CUBE: (*CUBES, *PYRAMIDS, *SPECTRA, "csv", *PICTURES),
+    Kind.PHASES: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
+    Kind.COMPONENTS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
+    Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
 }
 CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
-ARRAYS = (*SPECTRA, "csv", *STACKS, *PICTURES, *PYRAMIDS)
+ARRAYS = (*SPECTRA, "csv", *STACKS, *PYRAMIDS, *PICTURES)
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
