@@ -106,7 +106,7 @@ def mosaic(
             "a mosaic of counts needs one axis: edxdask.rebin_energy(maps) or `edxdask rebin` moves whole "
             "photons to one",
         )
-    if not (np.isfinite(prior_px) and prior_px > 0):
+    if not (isinstance(prior_px, int | float) and np.isfinite(prior_px) and prior_px > 0):
         raise ParameterError("prior_px", prior_px, "how far a map may be off, px, above 0", "prior_px=3.0")
     found: PlacedPairs | None = None
     if placement is not None:

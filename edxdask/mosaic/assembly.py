@@ -221,8 +221,8 @@ def joint_attrs(maps: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     texts = [w for one in maps.values() for w in one.attrs.get(schema.WARNINGS, ())]
     if elements:
         kept[schema.ELEMENTS] = list(elements)
-    told = [one.attrs.get(schema.HISTORY, ()) for one in maps.values()]
-    kept[schema.HISTORY] = [line for line in told[0] if all(line in other for other in told[1:])]
+    histories = [one.attrs.get(schema.HISTORY, ()) for one in maps.values()]
+    kept[schema.HISTORY] = [line for line in histories[0] if all(line in other for other in histories[1:])]
     if texts:
         kept[schema.WARNINGS] = list(dict.fromkeys(texts))
     return kept

@@ -10,7 +10,7 @@ import numpy as np
 from edxdask.mosaic.placement import Pairs, Placement, place, with_shift
 from edxdask.mosaic.registration import LEAST_PIXELS, LEAST_SIDE, overlap_of, register
 
-AGAIN_PX = 2.0  # how far from the others' positions a pair that failed is sought again
+AGAIN_PX = 2.0  # how far from the others' positions a pair that failed is searched for again
 
 Image = np.ndarray | None
 

@@ -11,7 +11,9 @@ from threadpoolctl import threadpool_limits
 
 FALSE_SIGMA, FALSE_PX = 5.0, 0.5  # a pair off by more than both is false
 ROUNDS = 25  # of reweighting
-VOTE = 0.1  # px: least error of a pair when false ones are sought: one precise pair does not outvote two
+VOTE = (
+    0.1  # px: least error of a pair when false ones are searched for: one precise pair does not outvote two
+)
 LOOSE = 30.0  # px: how firmly start positions hold what no pair does; too loosely to bend a chain of pairs
 
 

@@ -123,7 +123,10 @@ def _given(maps: Mapping[str, xr.Dataset], positions: Positions) -> np.ndarray:
             have,
             f"(y, x) of the first pixel of each map, by its name: {', '.join(maps)}",
         )
-    found = np.array([np.asarray(positions[name], dtype=float) for name in maps])
+    try:
+        found = np.array([np.asarray(positions[name], dtype=float) for name in maps])
+    except (TypeError, ValueError):
+        found = np.empty(0)
     if found.shape != (len(maps), 2) or not np.isfinite(found).all():
         raise ParameterError("positions", dict(positions), "two numbers, (y, x), of each map")
     return found

@@ -322,6 +322,15 @@ def test_two_hundred_small_maps_come_to_their_places():
         ({"overlap": 0.1}, "None without a grid"),
         ({}, "all begin at the same place"),
         ({"positions": {"t0": (0, 0)}}, r"\(y, x\) of the first pixel of each map"),
+        (
+            {"positions": dict.fromkeys((f"t{i}" for i in range(8)), (0, "left"))},
+            r"two numbers, \(y, x\), of each map",
+        ),
+        (
+            {"positions": dict.fromkeys((f"t{i}" for i in range(8)), 5.0)},
+            r"two numbers, \(y, x\), of each map",
+        ),
+        ({"grid": "2x4", "prior_px": "near"}, "how far a map may be off"),
         ({"positions": {"t0": (0, 0)}, "grid": "2x4"}, "None where positions are given"),
         ({"grid": "2x4", "placement": xr.Dataset()}, "a mosaic of the same maps"),
     ],
