@@ -107,7 +107,11 @@ def print_store(settings: Settings, path: str | Path) -> None:
 @store_argument
 @click.argument("target", type=click.Path())
 @click.option(
-    "--map", "lines", multiple=True, metavar="LINE", help="Map of a line, as in Mg_Ka; may be repeated."
+    "--map",
+    "lines",
+    multiple=True,
+    metavar="LINE",
+    help="Map of a line, as in Mg_Ka; may be repeated. Of a mosaic, counts per exposure.",
 )
 @click.option(
     "--figure",
@@ -196,7 +200,9 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
                 f"a line that is, with its background, on the axis of {low:g} to {high:g} keV",
                 f"This one is at {line_centroid(line):.4g} keV.",
             ) from error
-    return ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()
+    from edxdask.report.layers import over_exposure
+
+    return over_exposure(ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)), ds).compute()
 
 
 def one_map(store: str, name: str | None, target: str) -> Any:

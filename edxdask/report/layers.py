@@ -19,6 +19,21 @@ OME_TIFF, OME_ZARR = PYRAMIDS = ("ome.tiff", "ome.zarr")
 _PIXELS = (schema.Y, schema.X)
 
 
+def over_exposure(counts: xr.DataArray, cube: xr.Dataset) -> xr.DataArray:
+    """Give counts of a mosaic per exposure, so that overlaps are not brighter; others as they are.
+
+    Examples
+    --------
+    >>> one = xr.Dataset({"exposure": (("y", "x"), [[1.0, 2.0, 0.0]]), "tile_position": ("tile", [0.0])})
+    >>> over_exposure(xr.DataArray([[5, 10, 0]], dims=("y", "x"), name="total"), one).values.tolist()
+    [[5.0, 5.0, nan]]
+    """
+    if schema.EXPOSURE not in cube or schema.TILE_POSITION not in cube:
+        return counts
+    exposure = cube[schema.EXPOSURE]
+    return (counts / exposure.where(exposure > 0)).rename(counts.name).assign_attrs(counts.attrs)
+
+
 def images_of(data: xr.Dataset | xr.DataArray) -> list[xr.DataArray]:
     """Give all images of a map that lie on its pixels, lazy and named.
 
@@ -35,10 +50,7 @@ def images_of(data: xr.Dataset | xr.DataArray) -> list[xr.DataArray]:
         return _of_array(data)
     images = []
     if kind_of(data) is Kind.CUBE:
-        total = total_map(data)
-        if schema.EXPOSURE in data:
-            total = (total / data[schema.EXPOSURE].where(data[schema.EXPOSURE] > 0)).rename(schema.TOTAL)
-        images.append(total)
+        images.append(over_exposure(total_map(data), data))
     for name in (schema.ABUNDANCE, schema.SCORE):
         if name in data:
             dim = next(str(d) for d in data[name].dims if d not in _PIXELS)

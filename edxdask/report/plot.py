@@ -14,6 +14,7 @@ from edxdask.errors import ParameterError
 from edxdask.ops import sum_spectrum, total_map
 from edxdask.report.elements import elements_figure
 from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
+from edxdask.report.layers import over_exposure
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
 from edxdask.report.openness import openness_figure
@@ -164,12 +165,7 @@ def _cubes(cubes: dict[str, xr.Dataset], figure: str | None, title: str | None) 
 
 
 def _photons(cube: xr.Dataset) -> xr.DataArray:
-    """Photons per pixel; of a mosaic, over its exposure, so that overlaps are not brighter."""
-    total = total_map(cube)
-    if schema.EXPOSURE not in cube:
-        return total
-    exposure = cube[schema.EXPOSURE]
-    return (total / exposure.where(exposure > 0)).assign_attrs(total.attrs)
+    return over_exposure(total_map(cube), cube)
 
 
 def _row(name: str, spectrum: xr.DataArray) -> SpectrumRow:

@@ -92,6 +92,19 @@ def test_phases_go_on_a_canvas_and_counts_follow_by_their_placement(run, folder,
         assert run(*verb).exit_code == 0
 
 
+def test_line_maps_of_a_mosaic_are_counts_per_exposure(run, folder, tmp_path):
+    run("mosaic", folder / "maps.zarr", "-o", tmp_path / "m.zarr", *GRID)
+    done = run("export", tmp_path / "m.zarr", tmp_path / "mg.csv", "--map", "Mg_Ka")
+    assert done.exit_code == 0, done.stderr
+    rows = (tmp_path / "mg.csv").read_text().splitlines()[1:]
+    written = np.array([[float(cell) if cell else np.nan for cell in row.split(",")[1:]] for row in rows])
+    made = edxdask.open(tmp_path / "m.zarr")
+    counts, exposure = made.edx.line_map("Mg_Ka").values, made.exposure.values
+    seen = exposure > 0
+    np.testing.assert_allclose(written[seen], counts[seen] / exposure[seen], rtol=1e-4)
+    assert exposure.max() == 2.0
+
+
 def test_positions_come_from_a_file(run, folder, tmp_path):
     whole = edxdask.open(folder / "maps.zarr")["a1"]
     step = float(whole.y[1] - whole.y[0])
