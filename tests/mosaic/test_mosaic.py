@@ -241,9 +241,9 @@ def test_building_a_mosaic_of_placed_maps_computes_nothing(counted):
 
 @pytest.mark.slow
 def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
-    """Peak of writing 25 maps against 4; a canvas of 25 maps has 70 MB of dense counts."""
-    counts = da.ones((128, 128, 100), chunks=(64, 64, 100), dtype=np.uint16)
-    tile = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.05, pixel_size=1.0)
+    """Peak of writing 25 maps against 4: blocks in memory stay as many, only the graph grows."""
+    counts = da.zeros((128, 128, 800), chunks=(64, 64, 800), dtype=np.uint16)
+    tile = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.01, pixel_size=1.0)
     peaks = {}
     for side in (1, 2, 5):  # the first warms up
         maps = xr.DataTree.from_dict({f"m{i}": tile for i in range(side**2)})
@@ -252,9 +252,10 @@ def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
         edxdask.save(made, tmp_path / f"{side}.zarr")
         peaks[side] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert edxdask.open(tmp_path / "5.zarr").counts.size * 2 > 6.5e7
-    assert peaks[5] < 2.5 * peaks[2]  # the graph grows, the blocks in memory do not
-    assert peaks[5] < 3e7
+    dense = edxdask.open(tmp_path / "5.zarr").counts.size * 2
+    assert dense > 5e8
+    assert peaks[5] < 1.7 * peaks[2]
+    assert peaks[5] < dense / 3
 
 
 # what cannot be
