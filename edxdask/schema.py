@@ -24,6 +24,7 @@ SCHEMA_VERSION = 1
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
 RANK, CLUSTER, CANDIDATE, REGION = "rank", "cluster", "candidate", "region"
+AXIS = "axis"  # of a move: y or x
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -50,6 +51,7 @@ STD_SUFFIX = "_std"
 COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
 COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
+EXPOSURE, DRIFT = "exposure", "drift"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -141,6 +143,8 @@ _VARIABLES = (
     Variable(PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "ratio of Xa/Xb in two phases"),
     Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
+    Variable(EXPOSURE, (), True, "u", "1", "sum", "frames or maps that counted in a pixel"),
+    Variable(DRIFT, (FRAME, AXIS), False, "f", "px", "keep", "move of the sample since the first frame"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
 )
 VARIABLES: Mapping[str, Variable] = {v.name: v for v in _VARIABLES}
@@ -176,6 +180,7 @@ WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
 ENERGY_BENDS = "energy_bends_kev"
+BAD_FRAMES, DRIFT_IMAGE = "bad_frames", "drift_image"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -218,6 +223,8 @@ _ATTRIBUTES = (
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
     Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
     Attribute(FIT_SPLIT, list, "families with lines that the fit did not tie by their rates"),
+    Attribute(BAD_FRAMES, list, "frames that do not show what the others show, or are off the path"),
+    Attribute(DRIFT_IMAGE, str, "image that frames were registered on, or photons"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),

@@ -1,0 +1,1 @@
+"""Neighbouring maps and frames of one map, put in place."""

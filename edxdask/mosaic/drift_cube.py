@@ -1,0 +1,158 @@
+"""A cube of frames as a series, and as a lazy sum whose frames have moved by whole pixels."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from edxdask.errors import ParameterError, SchemaError
+from edxdask.photons import PhotonBlock, from_dense
+from edxdask.photons.frames import Drift, Moves
+from edxdask.results.frames import drift_attrs, drift_entry, drift_variables
+from edxdask.schema import (
+    COUNTS,
+    ENERGY,
+    FRAME,
+    LIVE_TIME,
+    REAL_TIME,
+    VARIABLES,
+    WARNINGS,
+    X,
+    Y,
+    pixel_dims,
+    validate_cube,
+    with_history,
+)
+
+SIDE = 64  # pixels of a chunk, as in a store
+LARGEST = {16: np.uint32, 32: np.uint64}
+
+
+class CubeFrames:
+    """Frames of a cube with dimensions (frame, y, x, energy)."""
+
+    def __init__(self, cube: xr.Dataset) -> None:
+        self.cube = validate_cube(cube)
+        if pixel_dims(cube) != (FRAME, Y, X):
+            fix = "Frames of a file that keeps them: edxdask.ingest(path, out, align=True)."
+            raise ParameterError("data", pixel_dims(cube), "a cube over ('frame', 'y', 'x')", fix)
+        self.frames, rows, columns, self.channels = cube[COUNTS].shape
+        self.shape = (rows, columns)
+        self.images = tuple(
+            str(name)
+            for name, v in cube.data_vars.items()
+            if v.dims == (FRAME, Y, X) and v.dtype.kind in "uif" and name not in VARIABLES
+        )
+
+    def image(self, name: str, frame: int) -> np.ndarray:
+        """One frame of an image."""
+        return np.asarray(self.cube[name].isel({FRAME: frame}).values)
+
+    def rows(self, first: int, stop: int, top: int, bottom: int) -> PhotonBlock:
+        """Photons of some rows, summed over some frames."""
+        part = self.cube[COUNTS][first:stop, top:bottom]
+        dense = part[0].values if stop - first == 1 else part.sum(FRAME, dtype=np.uint64).values
+        if dense.dtype.kind == "i" and dense.min(initial=0) < 0:
+            raise SchemaError(f"counts hold {dense.min()}; counts of photons are never negative")
+        return from_dense(dense)
+
+
+def aligned(cube: xr.Dataset, drift: Drift, *, drop_bad_frames: bool) -> xr.Dataset:
+    """Sum of the frames of a cube, each moved by whole pixels; lazy."""
+    frames = CubeFrames(cube)
+    moves = drift.moves(frames.shape, drop_bad_frames=drop_bad_frames)
+    counts = xr.Variable((Y, X, ENERGY), _moved_counts(cube[COUNTS], moves), cube[COUNTS].attrs)
+    variables = {
+        str(name): _moved(str(name), v, moves)
+        for name, v in cube.variables.items()
+        if name not in (COUNTS, Y, X, FRAME)
+    }
+    coords = {dim: _longer(cube, dim, moves.canvas[i], int(moves.offsets[0, i])) for i, dim in enumerate((Y, X))}
+    numbers = np.asarray(cube[FRAME].values) if FRAME in cube.coords else np.arange(frames.frames)
+    found = drift_variables(drift, moves, numbers)
+    names = [n for n in variables if n in cube.data_vars]
+    summed = xr.Dataset(
+        {COUNTS: counts, **{n: variables[n] for n in names}, **found.data_vars},
+        coords={**{n: v for n, v in variables.items() if n not in names}, **coords, **found.coords},
+    )
+    summed.attrs = _attrs(cube, drift, moves, numbers, dropped=drop_bad_frames)
+    return validate_cube(summed, name="the aligned map")
+
+
+def _attrs(cube: xr.Dataset, drift: Drift, moves: Moves, numbers: np.ndarray, *, dropped: bool) -> Any:
+    attrs = with_history(cube.attrs, drift_entry(drift, moves))
+    fraction = float(moves.kept.mean())
+    times = {key: attrs[key] * fraction for key in (LIVE_TIME, REAL_TIME) if attrs.get(key) is not None}
+    own = drift_attrs(drift, numbers, dropped=dropped)
+    warnings = [*attrs.get(WARNINGS, []), *own.pop(WARNINGS, [])]
+    return {**attrs, **times, **own, **({WARNINGS: warnings} if warnings else {})}
+
+
+def _moved_counts(counts: xr.DataArray, moves: Moves) -> da.Array:
+    """Lazy sum of frames on the canvas; a run of frames that move alike is summed before it moves."""
+    data = counts.data
+    if not isinstance(data, da.Array):
+        data = da.from_array(np.asarray(data), chunks=(1, SIDE, SIDE, -1), name=False)
+    bits = 8 * data.dtype.itemsize
+    dtype = np.uint32 if bits <= 16 else np.uint64
+    (rows, columns), channels = moves.canvas, data.shape[-1]
+    chunks = (*(min(SIDE, n) for n in (rows, columns)), channels)
+    pieces = []
+    for first, stop, row, column in moves.runs():
+        part = data[first:stop].sum(axis=0, dtype=dtype, split_every=4)
+        below, right = rows - row - part.shape[0], columns - column - part.shape[1]
+        wide = da.pad(part, ((row, below), (column, right), (0, 0)))
+        pieces.append(wide.rechunk(chunks))
+    total: da.Array = functools.reduce(operator.add, pieces)
+    return total
+
+
+def _moved(name: str, variable: xr.Variable, moves: Moves) -> xr.Variable:
+    """Put another variable on the canvas: frames by its rule for binning; a map of none where frame 0 is."""
+    if not {Y, X} <= set(variable.dims):
+        return variable
+    if FRAME not in variable.dims:
+        return _placed(variable, moves)
+    ordered = variable.transpose(FRAME, ..., Y, X)
+    rule = VARIABLES[name].binning if name in VARIABLES else "all" if variable.dtype.kind == "b" else "mean"
+    total = np.zeros((*ordered.shape[1:-2], *moves.canvas))
+    for first, stop, row, column in moves.runs():
+        own = total[..., row : row + moves.shape[0], column : column + moves.shape[1]]
+        for frame in range(first, stop):
+            own += np.asarray(ordered[frame].data, dtype=float)
+    seen = moves.exposure()
+    if rule == "all":
+        values = (total == seen) & (seen > 0)
+    elif rule == "sum":
+        values = total.astype(np.uint64 if variable.dtype.kind in "ui" else np.float64)
+    else:
+        values = np.where(seen > 0, total / np.maximum(seen, 1), np.nan).astype(np.float32)
+    return xr.Variable(ordered.dims[1:], values, variable.attrs)
+
+
+def _placed(variable: xr.Variable, moves: Moves) -> xr.Variable:
+    """Place a map that has no frames where the first frame is; beyond it nothing is known."""
+    ordered = variable.transpose(..., Y, X)
+    sides = [
+        (int(at), int(whole - at - size))
+        for at, whole, size in zip(moves.offsets[0], moves.canvas, moves.shape, strict=True)
+    ]
+    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(sides, moves.shape, strict=True))
+    kind = variable.dtype.kind
+    fill: Any = np.nan if kind == "f" else variable.dtype.type()
+    pad = {dim: (max(a, 0), max(b, 0)) for dim, (a, b) in zip((Y, X), sides, strict=True)}
+    return ordered[(..., *cut)].pad(pad, mode="constant", constant_values=fill)
+
+
+def _longer(cube: xr.Dataset, dim: str, size: int, before: int) -> xr.Variable:
+    """Coordinate of a larger field in equal steps; the first frame keeps its own values."""
+    if dim not in cube.coords:
+        return xr.Variable((dim,), np.arange(size, dtype=float) - before)
+    values = np.asarray(cube[dim].values, dtype=float)
+    step = (values[-1] - values[0]) / (values.size - 1) if values.size > 1 else 1.0
+    return xr.Variable((dim,), values[0] + (np.arange(size) - before) * step, cube[dim].attrs)
