@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from edxdask.factorize.psnmf import psnmf
     from edxdask.factorize.scores import cluster_pixels, ica
     from edxdask.factorize.uncertainty import with_uncertainty
-    from edxdask.io import diagnose, from_array, ingest, save
+    from edxdask.ingestion import ingest
+    from edxdask.io import diagnose, from_array, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
     from edxdask.io.export.sparse import to_sparse
+    from edxdask.mosaic import align_frames
     from edxdask.ops import (
         Ellipse,
         Polygon,
@@ -56,6 +58,7 @@ _HOMES = {
     "Polygon": "edxdask.ops",
     "Rectangle": "edxdask.ops",
     "__version__": "edxdask._version",
+    "align_frames": "edxdask.mosaic",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -70,7 +73,7 @@ _HOMES = {
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
-    "ingest": "edxdask.io",
+    "ingest": "edxdask.ingestion",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
     "nmf": "edxdask.factorize.nmf",
@@ -101,6 +104,7 @@ __all__ = [
     "Polygon",
     "Rectangle",
     "__version__",
+    "align_frames",
     "bin_cube",
     "calibrate_energy",
     "client_for",

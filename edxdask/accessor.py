@@ -127,7 +127,7 @@ class Accessor:
         return identifiability(self._for("identifiability"))
 
     def plot(self, *, figure: str | None = None, title: str | None = None) -> Figure:
-        """Draw it, or one of "maps", "spectra", "fit" and "ranges"; see ``edxdask.report.plot.plot``."""
+        """Draw it, or one figure: "maps", "spectra", "fit", "ranges", "drift"; see ``report.plot.plot``."""
         from edxdask.report.plot import plot
 
         return plot(self._for("plot"), figure=figure, title=title)

@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 ENERGY, Y, X, TILT, FRAME = "energy", "y", "x", "tilt", "frame"
 PHASE, COMPONENT, ELEMENT, LINE, ITERATION = "phase", "component", "element", "line", "iteration"
 RANK, CLUSTER, CANDIDATE, REGION = "rank", "cluster", "candidate", "region"
-AXIS = "axis"  # of a move: y or x
+AXIS = "axis"  # of a move: y and x
 
 # Variables.
 COUNTS, TOTAL, SPECTRUM, ABUNDANCE, OBJECTIVE = "counts", "total", "spectrum", "abundance", "objective"
@@ -51,7 +51,8 @@ STD_SUFFIX = "_std"
 COMPOSITION_LOW, COMPOSITION_HIGH = "composition_low", "composition_high"
 COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
-EXPOSURE, DRIFT = "exposure", "drift"
+EXPOSURE = "exposure"
+DRIFT = "drift"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -143,7 +144,7 @@ _VARIABLES = (
     Variable(PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "ratio of Xa/Xb in two phases"),
     Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
-    Variable(EXPOSURE, (), True, "u", "1", "sum", "frames or maps that counted in a pixel"),
+    Variable(EXPOSURE, (), True, "uif", "1", "sum", "how often, or how long, a pixel was measured"),
     Variable(DRIFT, (FRAME, AXIS), False, "f", "px", "keep", "move of the sample since the first frame"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
 )

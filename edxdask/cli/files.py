@@ -24,6 +24,7 @@ TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "quant
 INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a collection.
 
 Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.
+With --align, SRC may also be a store of a cube of frames.
 """
 SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
@@ -39,6 +40,11 @@ SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always g
     show_default=True,
     help="One map of all detectors, or one map each.",
 )
+@click.option("--align", is_flag=True, help="Correct the drift between frames by whole pixels.")
+@click.option("--image", metavar="NAME", help="With --align: register frames on this image, or on photons.")
+@click.option("--group", type=int, help="With --align: frames registered together.")
+@click.option("--max-step-px", type=float, help="With --align: largest move between groups.")
+@click.option("--drop-bad-frames", is_flag=True, help="With --align: leave out frames that do not fit.")
 @click.option("--resume", is_flag=True, help="Continue an ingest that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
@@ -48,21 +54,32 @@ def ingest_verb(
     out: str,
     frames: tuple[int, int] | None,
     detectors: Literal["sum", "separate"],
+    align: bool,
+    image: str | None,
+    group: int | None,
+    max_step_px: float | None,
+    drop_bad_frames: bool,
     resume: bool,
     overwrite: bool,
 ) -> None:
     """Make a store of vendor files."""
-    from edxdask.io import ingest
+    from edxdask.ingestion import ingest
+    from edxdask.io.save import continued_by
 
     for path in src:
-        _check_source(path)
+        _check_source(path, align=align and len(src) == 1)
     settings.resume = again()
-    with shown(settings) as progress:
+    with shown(settings) as progress, continued_by(settings.resume):
         ingest(
             src[0] if len(src) == 1 else list(src),
             out,
             frames=frames,
             detectors=detectors,
+            align=align,
+            image=image,
+            group=group,
+            max_step_px=max_step_px,
+            drop_bad_frames=drop_bad_frames,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
@@ -71,13 +88,13 @@ def ingest_verb(
     print_store(settings, out)
 
 
-def _check_source(path: str) -> None:
-    """Refuse what is no file, and say of a store what takes it."""
+def _check_source(path: str, *, align: bool) -> None:
+    """Refuse what is no file, and say of a store what takes it; one of frames may be aligned."""
     from edxdask.io.target import is_ours
 
     if not Path(path).exists():
         raise ParameterError("SRC", path, "a vendor file; there is no such file")
-    if is_ours(Path(path)):
+    if is_ours(Path(path)) and not align:
         expected = f"a vendor file; this is a store already, and {', '.join(TAKES_STORES)} take it"
         raise ParameterError(
             "SRC", path, expected, typed_fix=f"To see what is in it: {typed_out('info', path)}"
@@ -111,7 +128,7 @@ def print_store(settings: Settings, path: str | Path) -> None:
 )
 @click.option(
     "--figure",
-    type=click.Choice(["maps", "spectra", "fit"]),
+    type=click.Choice(["maps", "spectra", "fit", "drift"]),
     help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
 )
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")

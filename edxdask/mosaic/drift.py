@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import overload
+
 import numpy as np
 import xarray as xr
 
@@ -11,7 +12,7 @@ from edxdask.errors import ParameterError
 from edxdask.mosaic.drift_cube import CubeFrames, aligned
 from edxdask.mosaic.drift_path import off_the_path, smooth_path
 from edxdask.mosaic.drift_pictures import Pictures, pictures_of
-from edxdask.mosaic.drift_registration import Canvas, Match, Reference, correlated, refined
+from edxdask.mosaic.drift_registration import Match, PictureMean, Reference, correlated, refined
 from edxdask.photons.frames import Drift, FrameSeries
 from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
 from edxdask.results.collections import is_collection, on_each_map
@@ -20,9 +21,10 @@ from edxdask.schema import BAD_FRAMES
 
 logger = logging.getLogger(__name__)
 
-FOLDS = 4  # canvases that groups are dealt to
+FOLDS = 4  # means that groups are dealt to
 MOST_ROUNDS, SETTLED = 8, 0.02  # least squares of all frames, until none moves by more than so many pixels
 WEAK_GAIN, WEAK_STD = 0.5, 5.0  # contrast below this part of the usual one, by so many standard errors
+LEAST_CERTAIN = 5.0  # contrast over its error that frames with something in common have; noise reaches 4
 REACH = 1 / 4  # of a side: the largest move from one group to the next, unless the user knows better
 
 
@@ -56,7 +58,7 @@ def _check(series: FrameSeries, max_step_px: float | None) -> None:
 class _Search:
     """Positions of all groups, improved round by round.
 
-    Groups are dealt to a few canvases in turn. A group is compared with the mean of all canvases but its own.
+    Groups are dealt to a few means in turn. A group is compared with the mean of all means but its own.
     """
 
     def __init__(
@@ -66,23 +68,23 @@ class _Search:
         self._reach = max_step_px or REACH * min(pictures.shape)
         self._positions = np.zeros((len(pictures.groups), 2))
         self._matches: list[Match | None] = [None] * len(pictures.groups)
-        self._canvases = [self._new_canvas() for _ in range(min(FOLDS, len(pictures.groups)))]
+        self._means = [self._new_mean() for _ in range(min(FOLDS, len(pictures.groups)))]
         self._read = 0
 
-    def _new_canvas(self) -> Canvas:
-        return Canvas(self.pictures.features, self.pictures.shape)
+    def _new_mean(self) -> PictureMean:
+        return PictureMean(self.pictures.features, self.pictures.shape)
 
     def _picture(self, number: int) -> np.ndarray:
         picture = self.pictures.picture(number)
         self._read += 1
         if self._progress is not None:
             most = (MOST_ROUNDS + 1) * len(self.pictures.groups)
-            self._progress(Progress(self._label, self._read, most, "pictures", at_most=True))
+            self._progress(Progress(self._label, self._read, most, "picture", at_most=True))
         return picture
 
     def start(self) -> None:
         """Whole pixels, group after group: each is correlated with the mean of all before it."""
-        together = self._new_canvas()
+        together = self._new_mean()
         rows, columns = self.pictures.shape
         for number in range(len(self.pictures.groups)):
             picture = self._picture(number)
@@ -94,38 +96,38 @@ class _Search:
                 here = here + correlated(picture, mean[window], seen[window], self._reach)
             self._positions[number] = here
             together.add(picture, here)
-            self._canvases[number % len(self._canvases)].add(picture, here)
+            self._means[number % len(self._means)].add(picture, here)
 
     def round(self) -> float:
         """Register all groups once more; return the largest change of a position."""
         before = self._positions.copy()
-        folds = len(self._canvases)
+        folds = len(self._means)
         for fold in range(folds):
-            reference = Reference.without(self._canvases, fold)
+            reference = Reference.without(self._means, fold)
             if not (reference.contrast > 0).any():
                 raise self._nothing_to_see()
-            fresh = self._new_canvas()
+            fresh = self._new_mean()
             for number in range(fold, len(self._positions), folds):
                 picture = self._picture(number)
                 match = refined(picture, reference, self._positions[number])
                 self._matches[number] = match
                 fresh.add(picture, self._positions[number] if match is None else match.position)
-            self._canvases[fold] = fresh
+            self._means[fold] = fresh
         self._positions = self._smoothed()
         return float(np.abs(self._positions - before).max())
 
     def _measured(self) -> tuple[list[int], np.ndarray, np.ndarray]:
-        """Groups that can be trusted, with positions and covariances."""
+        """Give the groups that can be trusted, with positions and covariances."""
         found = [(n, m) for n, m in enumerate(self._matches) if m is not None]
         usual = np.median([m.gain for _, m in found]) if found else 0.0
-        if usual <= 0 or len(found) < 2:
+        certain = np.median([m.gain / m.gain_std for _, m in found]) if found else 0.0
+        if certain < LEAST_CERTAIN or len(found) < 2:
             raise self._nothing_to_see()
         strong = [(n, m) for n, m in found if not _weak(m, float(usual))]
         numbers = [n for n, _ in strong]
         measured = np.array([m.position for _, m in strong])
         covariance = np.array([m.covariance for _, m in strong])
-        groups = [self.pictures.groups[n] for n in numbers]
-        kept = ~off_the_path(groups, measured, covariance, self.pictures.frames)
+        kept = ~off_the_path(measured, covariance)
         return [n for n, k in zip(numbers, kept, strict=True) if k], measured[kept], covariance[kept]
 
     def _smoothed(self) -> np.ndarray:
@@ -262,9 +264,7 @@ def align_frames(
             data,
         )
     with shown(progress, "align frames") as hook:
-        drift = find_drift(
-            CubeFrames(data), image=image, group=group, max_step_px=max_step_px, progress=hook
-        )
+        drift = find_drift(CubeFrames(data), image=image, group=group, max_step_px=max_step_px, progress=hook)
     summed = aligned(data, drift, drop_bad_frames=drop_bad_frames)
     warning = bad_frames_warning(summed.attrs[BAD_FRAMES], dropped=drop_bad_frames)
     if warning:

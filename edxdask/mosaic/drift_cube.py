@@ -13,7 +13,7 @@ import xarray as xr
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.photons import PhotonBlock, from_dense
 from edxdask.photons.frames import Drift, Moves
-from edxdask.results.frames import drift_attrs, drift_entry, drift_variables
+from edxdask.results.frames import drift_attrs, drift_entry, drift_variables, longer, placed
 from edxdask.schema import (
     COUNTS,
     ENERGY,
@@ -30,7 +30,6 @@ from edxdask.schema import (
 )
 
 SIDE = 64  # pixels of a chunk, as in a store
-LARGEST = {16: np.uint32, 32: np.uint64}
 
 
 class CubeFrames:
@@ -72,7 +71,9 @@ def aligned(cube: xr.Dataset, drift: Drift, *, drop_bad_frames: bool) -> xr.Data
         for name, v in cube.variables.items()
         if name not in (COUNTS, Y, X, FRAME)
     }
-    coords = {dim: _longer(cube, dim, moves.canvas[i], int(moves.offsets[0, i])) for i, dim in enumerate((Y, X))}
+    coords = {
+        dim: longer(cube, dim, moves.canvas[i], int(moves.offsets[0, i])) for i, dim in enumerate((Y, X))
+    }
     numbers = np.asarray(cube[FRAME].values) if FRAME in cube.coords else np.arange(frames.frames)
     found = drift_variables(drift, moves, numbers)
     names = [n for n in variables if n in cube.data_vars]
@@ -117,7 +118,7 @@ def _moved(name: str, variable: xr.Variable, moves: Moves) -> xr.Variable:
     if not {Y, X} <= set(variable.dims):
         return variable
     if FRAME not in variable.dims:
-        return _placed(variable, moves)
+        return placed(variable, moves)
     ordered = variable.transpose(FRAME, ..., Y, X)
     rule = VARIABLES[name].binning if name in VARIABLES else "all" if variable.dtype.kind == "b" else "mean"
     total = np.zeros((*ordered.shape[1:-2], *moves.canvas))
@@ -133,26 +134,3 @@ def _moved(name: str, variable: xr.Variable, moves: Moves) -> xr.Variable:
     else:
         values = np.where(seen > 0, total / np.maximum(seen, 1), np.nan).astype(np.float32)
     return xr.Variable(ordered.dims[1:], values, variable.attrs)
-
-
-def _placed(variable: xr.Variable, moves: Moves) -> xr.Variable:
-    """Place a map that has no frames where the first frame is; beyond it nothing is known."""
-    ordered = variable.transpose(..., Y, X)
-    sides = [
-        (int(at), int(whole - at - size))
-        for at, whole, size in zip(moves.offsets[0], moves.canvas, moves.shape, strict=True)
-    ]
-    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(sides, moves.shape, strict=True))
-    kind = variable.dtype.kind
-    fill: Any = np.nan if kind == "f" else variable.dtype.type()
-    pad = {dim: (max(a, 0), max(b, 0)) for dim, (a, b) in zip((Y, X), sides, strict=True)}
-    return ordered[(..., *cut)].pad(pad, mode="constant", constant_values=fill)
-
-
-def _longer(cube: xr.Dataset, dim: str, size: int, before: int) -> xr.Variable:
-    """Coordinate of a larger field in equal steps; the first frame keeps its own values."""
-    if dim not in cube.coords:
-        return xr.Variable((dim,), np.arange(size, dtype=float) - before)
-    values = np.asarray(cube[dim].values, dtype=float)
-    step = (values[-1] - values[0]) / (values.size - 1) if values.size > 1 else 1.0
-    return xr.Variable((dim,), values[0] + (np.arange(size) - before) * step, cube[dim].attrs)

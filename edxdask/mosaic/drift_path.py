@@ -1,7 +1,7 @@
 """The path of a drift: single positions become a smooth path with errors, as smooth as the positions allow.
 
-Second differences of the path are taken to be Gaussian; their size is the one that makes the measured positions
-most likely. Where positions are precise, the path goes through them.
+Second differences of the path are taken to be Gaussian; their size is the one that makes the measured
+positions most likely. Where positions are precise, the path goes through them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 STIFFNESSES = np.logspace(-4, 5, 28)  # one over the variance of second differences, px^-2
 LEAST_STD = 0.01  # px: no position is believed more precisely than this
-FAR, FAR_STD = 0.5, 6.0  # px and standard errors: off the path by both, a frame is no part of it
+# Off the path by so many px, standard errors and usual steps from frame to frame, a frame is no part of it.
+FAR, FAR_STD, FAR_STEPS = 0.5, 6.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -90,25 +91,45 @@ def _evidence(
     return values
 
 
-def off_the_path(
-    groups: list[tuple[int, int]], measured: np.ndarray, covariance: np.ndarray, frames: int
-) -> np.ndarray:
-    """Groups that a smooth path cannot hold: the worst is left out and the path made again, until all fit."""
-    kept = np.ones(len(groups), dtype=bool)
-    while kept.sum() > 4:
-        chosen = [g for g, k in zip(groups, kept, strict=True) if k]
-        path = smooth_path(chosen, measured[kept], _sturdy(covariance[kept]), frames)
-        middle = np.array([path.positions[a:b].mean(axis=0) for a, b in groups])
-        away = np.abs(measured - middle)
-        noise = 1.4826 * np.median(away[kept], axis=0)
-        error = np.sqrt(noise**2 + np.diagonal(covariance, axis1=1, axis2=2))
-        worst = np.where(kept, ((away / error) * (away > FAR)).max(axis=1), 0.0)
-        if worst.max() < FAR_STD:
-            break
-        kept[int(np.argmax(worst))] = False
-    return ~kept
+def off_the_path(measured: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Find positions that agree neither with those before nor with those after them.
+
+    Away from the ends a position is compared with the median of itself and its neighbours, so a lasting
+    jump is no fault; at the ends with what its neighbours extrapolate to.
+
+    Examples
+    --------
+    >>> path = np.array([0.0, 1, 2, 3, 19, 5, 6, 20, 21, 22])[:, None] * [1.0, 0.0]
+    >>> off_the_path(path, np.tile(0.01 * np.eye(2), (10, 1, 1))).nonzero()[0].tolist()
+    [4]
+    """
+    bad = np.zeros(len(measured), dtype=bool)
+    if len(measured) < 5:
+        return bad
+    for expected in (_around, _at_the_ends):
+        while (~bad).sum() > 4:  # the worst goes first: it is a neighbour of others
+            kept = np.flatnonzero(~bad)
+            away = np.abs(measured[kept] - expected(measured[kept]))
+            noise = 1.4826 * np.median(away, axis=0)
+            error = np.sqrt(noise**2 + np.diagonal(covariance[kept], axis1=1, axis2=2))
+            step = np.median(np.linalg.norm(np.diff(measured[kept], axis=0), axis=1))
+            excess = (away / error * (away > max(FAR, FAR_STEPS * step))).max(axis=1)
+            if excess.max() < FAR_STD:
+                break
+            bad[kept[int(np.argmax(excess))]] = True
+    return bad
 
 
-def _sturdy(covariance: np.ndarray) -> np.ndarray:
-    """Covariances of a path that a single wrong position does not bend."""
-    return covariance + FAR**2 * np.eye(2)
+def _around(positions: np.ndarray) -> np.ndarray:
+    """Take the median of up to two neighbours on each side and the position itself."""
+    last = len(positions) - 1
+    reach = [min(i, last - i, 2) for i in range(last + 1)]
+    return np.array([np.median(positions[i - r : i + r + 1], axis=0) for i, r in enumerate(reach)])
+
+
+def _at_the_ends(positions: np.ndarray) -> np.ndarray:
+    """Extrapolate to the first and the last position; others are as they are."""
+    expected = positions.copy()
+    for end, (a, b, c) in ((0, positions[1:4]), (-1, positions[-2:-5:-1])):
+        expected[end] = np.median([a, 2 * a - b, 3 * b - 2 * c], axis=0)
+    return expected

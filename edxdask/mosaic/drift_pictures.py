@@ -1,12 +1,13 @@
 """Pictures that frames are registered on: frames of a scanned image, or photons weighted by their energy.
 
-An even film has equal totals everywhere, so totals alone say nothing of a drift. What differs is the spectrum:
-photons are weighted by the first principal components of the spectra of binned pixels, whitened by
+An even film has equal totals everywhere, so totals alone say nothing of a drift. What differs is the
+spectrum: photons are weighted by the first principal components of the spectra of binned pixels, whitened by
 the counting noise, so that every feature has the noise of the total.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,10 +55,10 @@ class Pictures:
 
     def __post_init__(self) -> None:
         """Make the list of groups; a last one that is less than half full joins the one before."""
-        edges = list(range(0, self.frames, self.group)) + [self.frames]
+        edges = [*range(0, self.frames, self.group), self.frames]
         if len(edges) > 2 and edges[-1] - edges[-2] < self.group / 2:
             del edges[-2]
-        self.groups = list(zip(edges[:-1], edges[1:], strict=True))
+        self.groups = list(itertools.pairwise(edges))
         size = len(self.groups) * self.features * math.prod(self.shape) * 4
         self._kept: dict[int, np.ndarray] | None = {} if size <= KEPT_BYTES else None
 
@@ -121,7 +122,7 @@ def _of_photons(series: FrameSeries, group: int | None) -> Pictures:
 
 
 def _weighted(block: PhotonBlock, weights: np.ndarray) -> np.ndarray:
-    """Sums of the weights of each pixel's photons, (pixels, features)."""
+    """Sum the weights of each pixel's photons, (pixels, features)."""
     counts = csr_array(
         (block.count.astype(np.float32), block.channel.astype(np.int32), block.indptr),
         shape=(block.pixels, block.channels),

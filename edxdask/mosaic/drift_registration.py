@@ -1,4 +1,4 @@
-"""Registration of frames with their own mean: pixels by correlation, then fractions of a pixel by least squares.
+"""Registration of frames with their own mean: whole pixels by correlation, fractions by least squares.
 
 A *picture* is (features, rows, columns): one feature for an image, some for photons. Its *position* is where
 its first pixel lies on the canvas, in pixels. A frame is compared with a mean that it is no part of.
@@ -35,7 +35,7 @@ class Match:
     gain_std: float
 
 
-class Canvas:
+class PictureMean:
     """Mean of pictures at positions that are no whole numbers; grows with them.
 
     A picture is spread over the four nearest whole positions, so that the mean stays where the pictures are.
@@ -72,19 +72,19 @@ class Canvas:
         return mean, seen
 
     @classmethod
-    def joined(cls, canvases: Sequence[Canvas]) -> Canvas:
-        """Sum of canvases that have been ``levelled``."""
+    def joined(cls, means: Sequence[PictureMean]) -> PictureMean:
+        """Sum of means that have been ``levelled``."""
         out = cls.__new__(cls)
-        out.origin = canvases[0].origin
-        out._total = np.sum([c._total for c in canvases], axis=0)
-        out._seen = np.sum([c._seen for c in canvases], axis=0)
+        out.origin = means[0].origin
+        out._total = np.sum([c._total for c in means], axis=0)
+        out._seen = np.sum([c._seen for c in means], axis=0)
         return out
 
     @staticmethod
-    def levelled(canvases: Sequence[Canvas]) -> None:
-        """Grow canvases until all cover the same area."""
-        for one in canvases:
-            for other in canvases:
+    def levelled(means: Sequence[PictureMean]) -> None:
+        """Grow means until all cover the same area."""
+        for one in means:
+            for other in means:
                 rows, columns = other._seen.shape
                 one._make_room(other.origin + MARGIN, (rows - 2 * MARGIN, columns - 2 * MARGIN))
 
@@ -113,13 +113,13 @@ class Reference:
         self._splines = np.stack([ndimage.spline_filter(f, order=3, mode="mirror") for f in smooth])
 
     @classmethod
-    def without(cls, canvases: Sequence[Canvas], left_out: int) -> Reference:
-        """Reference from all canvases but one, filtered by what that one has in common with them."""
-        Canvas.levelled(canvases)
-        others = [c for i, c in enumerate(canvases) if i != left_out]
-        joined = Canvas.joined(others)
+    def without(cls, means: Sequence[PictureMean], left_out: int) -> Reference:
+        """Make a reference from all means but one, filtered by what that one has in common with them."""
+        PictureMean.levelled(means)
+        others = [c for i, c in enumerate(means) if i != left_out]
+        joined = PictureMean.joined(others)
         mean, seen = joined.mean()
-        return cls(mean, seen, joined.origin, canvases[left_out].mean()[0])
+        return cls(mean, seen, joined.origin, means[left_out].mean()[0])
 
     def holds(self, position: np.ndarray, shape: tuple[int, ...]) -> bool:
         """Whether a picture at a position lies on the canvas, with the pixels that interpolation needs."""
@@ -225,7 +225,7 @@ def refined(picture: np.ndarray, reference: Reference, start: np.ndarray) -> Mat
 def _normal_equations(
     picture: np.ndarray, reference: Reference, position: np.ndarray, gain: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Normal matrix and right side for row, column and gain; features count by their misfit."""
+    """Give normal matrix and right side for row, column and gain; features count by their misfit."""
     values, down, right, weight = reference.at(position, picture.shape[1:])
     total = weight.sum()
     normal, right_side = np.zeros((3, 3)), np.zeros(3)

@@ -93,7 +93,7 @@ class Moves:
             first = stop
 
     def exposure(self) -> np.ndarray:
-        """Number of frames that saw each pixel of the canvas.
+        """Count the frames that saw each pixel of the canvas.
 
         Examples
         --------
@@ -154,9 +154,7 @@ def moved_rows(series: FrameSeries, moves: Moves, top: int, bottom: int) -> Phot
     return bin_block(together, (len(pieces), (bottom - top) * width), (len(pieces), 1))
 
 
-def _placed(
-    block: PhotonBlock, row: int, column: int, canvas: tuple[int, int], width: int
-) -> PhotonBlock:
+def _placed(block: PhotonBlock, row: int, column: int, canvas: tuple[int, int], width: int) -> PhotonBlock:
     """Put rows of ``width`` pixels on a larger canvas; the order of the photons stays, so none is copied."""
     sizes = np.zeros(canvas, dtype=np.int64)
     own = np.diff(block.indptr).reshape(-1, width)

@@ -156,8 +156,9 @@ def describe_result(data: Data, path: str | Path = "") -> dict[str, Any]:
 
 def _pixels(ds: xr.Dataset) -> dict[str, Any]:
     pixels: dict[str, Any] = {}
+    own = ds[schema.COUNTS].dims if schema.COUNTS in ds else ds.dims  # aligned maps keep a path over frames
     for dim in (schema.TILT, schema.FRAME, schema.Y, schema.X):
-        if dim not in ds.sizes:
+        if dim not in own:
             continue
         count = ds.sizes[dim]
         values = ds[dim].values

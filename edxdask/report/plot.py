@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.ops import sum_spectrum, total_map
+from edxdask.report.drift import drift_figure
 from edxdask.report.elements import elements_figure
 from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
 from edxdask.report.lines import label_lines
@@ -30,6 +31,7 @@ MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUST
 
 
 MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE = FIGURES = ("maps", "spectra", "fit", "ranges")
+DRIFT_FIGURE = "drift"
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -46,7 +48,8 @@ def figures_of(data: Data) -> tuple[str, ...]:
         shared = shared_part(data) if kind is Kind.PHASES else {}
         fit = (FIT_FIGURE,) if schema.FIT_COUNTS in shared else ()
         ranges = (RANGES_FIGURE,) if schema.COMPOSITION_LOW in shared else ()
-        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges)
+        path = (DRIFT_FIGURE,) if schema.DRIFT in data and not is_collection(data) else ()
+        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *path)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -63,9 +66,9 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit", "ranges"}, optional
-        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases, or
-        the ranges that compositions may lie in.
+    figure : {"maps", "spectra", "fit", "ranges", "drift"}, optional
+        One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases,
+        the ranges that compositions may lie in, or the path of a map whose frames were aligned.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -89,6 +92,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     kind = kind_of(data)
     text = title or data.attrs.get(schema.TITLE)
     _check_figure(data, figure)
+    if isinstance(data, xr.Dataset) and figure == DRIFT_FIGURE:
+        return drift_figure(data, title=text)
     if kind is Kind.CUBE:
         return _cubes(cubes_in(data), figure, text)
     if kind in MAPS:

@@ -64,7 +64,7 @@ def bad_frames_warning(bad: list[int], *, dropped: bool) -> str:
     one = len(bad) == 1
     what = "does not show what the others show, or is" if one else "do not show what the others show, or are"
     done = f"{'it was' if one else 'they were'} left out"
-    kept = f"{'it is' if one else 'they are'} in the sum; drop_bad_frames=True leaves {'it' if one else 'them'} out"
+    kept = f"{'it is' if one else 'they are'} in the sum; drop_bad_frames=True changes that"
     return f"frame{'' if one else 's'} {named} {what} off the path of the drift; {done if dropped else kept}"
 
 
@@ -74,12 +74,37 @@ def drift_entry(drift: Drift, moves: Moves) -> str:
     Examples
     --------
     >>> still = np.zeros((2, 2))
-    >>> drift_entry(Drift(still, still, (), "haadf", 1), Moves((4, 5), still.astype(int), np.array([True, True])))
+    >>> drift = Drift(still, still, (), "haadf", 1)
+    >>> drift_entry(drift, drift.moves((4, 5), drop_bad_frames=False))
     '2 of 2 frames aligned on haadf by whole pixels: 0.0 px apart at most, 4 x 5 became 4 x 5 pixels'
     """
     farthest = float(np.ptp(drift.path, axis=0).max())
     rows, columns = moves.canvas
     return (
         f"{int(moves.kept.sum())} of {moves.kept.size} frames aligned on {drift.image} by whole pixels: "
-        f"{farthest:.1f} px apart at most, {moves.shape[0]} x {moves.shape[1]} became {rows} x {columns} pixels"
+        f"{farthest:.1f} px apart at most, {moves.shape[0]} x {moves.shape[1]} became "
+        f"{rows} x {columns} pixels"
     )
+
+
+def placed(variable: xr.Variable, moves: Moves) -> xr.Variable:
+    """Place a map that has no frames where the first frame is; beyond it nothing is known."""
+    ordered = variable.transpose(..., Y, X)
+    sides = [
+        (int(at), int(whole - at - size))
+        for at, whole, size in zip(moves.offsets[0], moves.canvas, moves.shape, strict=True)
+    ]
+    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(sides, moves.shape, strict=True))
+    kind = variable.dtype.kind
+    fill: Any = np.nan if kind == "f" else variable.dtype.type()
+    pad = {dim: (max(a, 0), max(b, 0)) for dim, (a, b) in zip((Y, X), sides, strict=True)}
+    return ordered[(..., *cut)].pad(pad, mode="constant", constant_values=fill)
+
+
+def longer(cube: xr.Dataset, dim: str, size: int, before: int) -> xr.Variable:
+    """Coordinate of a larger field in equal steps; the first frame keeps its own values."""
+    if dim not in cube.coords:
+        return xr.Variable((dim,), np.arange(size, dtype=float) - before)
+    values = np.asarray(cube[dim].values, dtype=float)
+    step = (values[-1] - values[0]) / (values.size - 1) if values.size > 1 else 1.0
+    return xr.Variable((dim,), values[0] + (np.arange(size) - before) * step, cube[dim].attrs)

@@ -35,10 +35,15 @@ def scene(shape, *, seed=0, grain=4.0):
 
 
 def mantle(shape, *, seed=0, channels=None):
-    """Abundances beyond the frame on all sides and spectra of the mantle map."""
+    """Abundances beyond the frame on all sides and spectra of the mantle map; channels are joined."""
     size = tuple(n + 2 * MARGIN for n in shape)
     ds = simulate(shape=size, seed=seed, counts=100.0)
-    return ds.truth_abundance.values, ds.truth_spectrum.values, ds.energy.values
+    spectra, energy = ds.truth_spectrum.values, ds.energy.values
+    if channels is not None:
+        joined = spectra.shape[1] // channels
+        spectra = spectra[:, : channels * joined].reshape(len(spectra), channels, joined).sum(axis=2)
+        energy = energy[: channels * joined].reshape(channels, joined).mean(axis=1)
+    return ds.truth_abundance.values, spectra, energy
 
 
 class MadeSeries:
@@ -66,10 +71,10 @@ def drifting_images(path, shape, *, noise=0.2, seed=0):
     return (frames + rng.normal(scale=noise, size=frames.shape)).astype(np.float32)
 
 
-def drifting_counts(path, shape, *, per_frame=1.0, seed=0):
+def drifting_counts(path, shape, *, per_frame=1.0, seed=0, channels=None):
     """Photons (frame, y, x, energy) of the even mantle film along a path; returns counts and energies."""
     rng = np.random.default_rng(seed + 2)
-    field, spectra, energy = mantle(shape, seed=seed)
+    field, spectra, energy = mantle(shape, seed=seed, channels=channels)
     counts = np.empty((len(path), *shape, spectra.shape[1]), dtype=np.uint8)
     for frame, move in enumerate(path):
         abundance = np.clip(shifted(field, move, shape), 0, None)
