@@ -20,7 +20,7 @@ from edxdask.readable import closest
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
-TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "quantify", "export")
+TAKES_STORES = ("info", "elements", "bin", "crop", "rebin", "pca", "nmf", "psnmf", "quantify", "export")
 INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a collection.
 
 Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.

@@ -16,6 +16,10 @@ from edxdask import schema
 from edxdask.engine.layout import ImageStack, TilePlan, stack_of
 from edxdask.results.collections import check_same_axis, cubes_in
 
+AXIS_ADVICE = (
+    "shared spectra need one axis: edxdask.rebin_energy(maps) or `edxdask rebin` moves whole photons to one, "
+    "also where axes must be calibrated first"
+)
 PIECE_BYTES = 64 * 2**20  # dense bytes decoded at once; one stored chunk of 4096 channels is 32 MiB
 
 
@@ -54,7 +58,7 @@ def maps_of(data: xr.Dataset | xr.DataTree) -> list[MapView]:
     views: list[MapView] = []
     first = 0
     cubes = {name: schema.validate_cube(cube, name=name or "data") for name, cube in named.items()}
-    check_same_axis(cubes, "shared spectra need one axis: crop the maps to the same channels")
+    check_same_axis(cubes, AXIS_ADVICE)
     for name, cube in cubes.items():
         view = MapView(name, cube, ImageStack(0, 0, 0, 0, ()))
         counts = view.counts
