@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -69,6 +70,12 @@ def maps_of(data: xr.Dataset | xr.DataTree) -> list[MapView]:
         views.append(MapView(name, cube, stack))
         first += stack.pixels
     return views
+
+
+def sharpest_width(maps: Sequence[MapView]) -> float | None:
+    """Smallest width at Mn Kα (eV) that any map states; None where none does."""
+    widths = [view.cube.attrs.get(schema.FWHM) for view in maps]
+    return min((float(width) for width in widths if width is not None), default=None)
 
 
 def tile_array(view: MapView, tile: TilePlan) -> da.Array:

@@ -20,7 +20,7 @@ from edxdask.factorize.guidance.guide import (
 )
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
-from edxdask.physics.conditions import Conditions
+from edxdask.physics.conditions import Conditions, shared_conditions
 from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning
 from edxdask.physics.find import find_in_spectrum
@@ -71,7 +71,7 @@ class PhysicsRequest:
 
     def identity(self, problem: Problem) -> str:
         """Everything that determines the physics of a run, for its checkpoint."""
-        return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
+        return repr((self, _conditions(problem)[0]))
 
     def guide(self, problem: Problem) -> Guide:
         """Calibrate the basis on the summed photons, including lines that nobody listed.
@@ -81,7 +81,7 @@ class PhysicsRequest:
         """
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
-        conditions = Conditions.of(problem.maps[0].cube.attrs)
+        conditions, differ = _conditions(problem)
         if self.compositions:
             check_thin_film(conditions.beam_energy, "Leave out compositions; absent works here.")
         found = find_in_spectrum(
@@ -100,10 +100,15 @@ class PhysicsRequest:
             counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis
         )
         moved = axis_warning(calibrated.axis, "calibration")
-        warnings = (*map(_described, unlisted), *([] if moved is None else [moved]))
+        warnings = (*map(_described, unlisted), *filter(None, (moved, differ)))
         for text in warnings:
             logger.warning("%s", text)
         return Guide(calibrated, elements, self.absent, self.compositions, warnings)
+
+
+def _conditions(problem: Problem) -> tuple[Conditions, str]:
+    """Give the conditions of all maps, and a warning where one basis cannot be exact for all."""
+    return shared_conditions({view.name: view.cube.attrs for view in problem.maps})
 
 
 def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
