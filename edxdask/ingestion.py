@@ -47,7 +47,7 @@ def ingest(
         "sum" for one map of all detectors, "separate" for one map each (a collection).
     align : bool
         Correct the drift between frames: photons move by whole pixels, the field grows, no photon is lost
-        (``align_frames``). Only for files whose frames can be read one by one (Velox), and cubes of frames.
+        (``align_frames``). For files whose frames can be read one by one (Velox, JEOL), and cubes of frames.
     image : str, optional
         With ``align``: what the frames are registered on, a scanned image that has frames, or "photons".
         None: "haadf" if the file has its frames, else another image, else photons.

@@ -48,7 +48,7 @@ def test_a_known_path_of_46_frames_is_found_to_a_tenth_of_a_pixel_on_images(seed
     assert found.image == "haadf"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.slow) for s in (2, 3))])
 def test_photons_alone_give_the_path_to_a_fifth_of_a_pixel_at_one_count_per_pixel_and_frame(seed):
     """The film is even: what moves are three phases, not the totals."""
     path = path_of(FRAMES, seed=seed)
