@@ -39,7 +39,12 @@ def find_drift(
 ) -> Drift:
     """Find the path of a series of frames; see ``align_frames`` for the parameters."""
     _check(series, max_step_px)
-    pictures = pictures_of(series, image, group)
+
+    def report(frames: int) -> None:
+        if progress is not None:
+            progress(Progress(f"{label}: spectra", frames, series.frames, "frame"))
+
+    pictures = pictures_of(series, image, group, report)
     search = _Search(pictures, max_step_px, progress, label)
     search.start()
     for _ in range(MOST_ROUNDS):
@@ -65,7 +70,7 @@ class _Search:
         self, pictures: Pictures, max_step_px: float | None, progress: ProgressHook | None, label: str
     ) -> None:
         self.pictures, self._progress, self._label = pictures, progress, label
-        self._reach = max_step_px or REACH * min(pictures.shape)
+        self._reach = max_step_px / pictures.bin if max_step_px else REACH * min(pictures.shape)
         self._positions = np.zeros((len(pictures.groups), 2))
         self._matches: list[Match | None] = [None] * len(pictures.groups)
         self._means = [self._new_mean() for _ in range(min(FOLDS, len(pictures.groups)))]
@@ -145,8 +150,8 @@ class _Search:
         left = set(range(len(groups))) - set(numbers)
         bad = {f for n in left for f in range(*groups[n])} | set(self.pictures.odd_frames())
         return Drift(
-            path.positions[0] - path.positions,
-            path.std,
+            self.pictures.bin * (path.positions[0] - path.positions),
+            self.pictures.bin * path.std,
             tuple(sorted(bad)),
             self.pictures.name,
             self.pictures.group,

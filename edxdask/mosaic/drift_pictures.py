@@ -29,6 +29,7 @@ WANTED_PHOTONS = 2.0  # per pixel and picture; below, frames are taken together
 LEAST_PICTURES = 8  # groups are made no larger than leaves so many pictures
 BAND = 64  # rows read at a time
 ODD = 2.0  # a frame with this factor more or fewer photons than usual is odd
+MOST_PIXELS = 1 << 19  # of a picture: frames that are larger are binned, and still found to 0.1 px
 KEPT_BYTES = 512 << 20  # of pictures that stay in memory; beyond, they are made again when needed
 
 
@@ -39,14 +40,18 @@ class Pictures:
     Attributes
     ----------
     name : image, or "photons"
-    shape : rows, columns
+    field : rows, columns of a frame
     frames, group : number of frames, and of those in one picture
     features : of a picture
+    make : makes the sum of the pictures of some frames, of all pixels
+    totals : photons of each frame, where they are known
+    bin : pixels of a frame along a side of one pixel of the pictures
+    shape : rows, columns of the pictures
     groups : first frame and one past the last of every picture
     """
 
     name: str
-    shape: tuple[int, int]
+    field: tuple[int, int]
     frames: int
     group: int
     features: int
@@ -55,6 +60,8 @@ class Pictures:
 
     def __post_init__(self) -> None:
         """Make the list of groups; a last one that is less than half full joins the one before."""
+        self.bin = max(1, math.ceil(math.sqrt(math.prod(self.field) / MOST_PIXELS)))
+        self.shape = (self.field[0] // self.bin, self.field[1] // self.bin)
         edges = [*range(0, self.frames, self.group), self.frames]
         if len(edges) > 2 and edges[-1] - edges[-2] < self.group / 2:
             del edges[-2]
@@ -67,10 +74,19 @@ class Pictures:
         if self._kept is not None and number in self._kept:
             return self._kept[number]
         first, stop = self.groups[number]
-        made = (self.make(first, stop) / (stop - first)).astype(np.float32)
+        made = (self._binned(self.make(first, stop)) / (stop - first)).astype(np.float32)
         if self._kept is not None:
             self._kept[number] = made
         return made
+
+    def _binned(self, picture: np.ndarray) -> np.ndarray:
+        """Sum bins of pixels; rows and columns that fill none are left out."""
+        if self.bin == 1:
+            return picture
+        rows, columns = self.shape
+        whole = picture[:, : rows * self.bin, : columns * self.bin]
+        summed: np.ndarray = whole.reshape(-1, rows, self.bin, columns, self.bin).sum(axis=(2, 4))
+        return summed
 
     def odd_frames(self) -> list[int]:
         """Frames with far more or far fewer photons than usual."""
@@ -80,8 +96,16 @@ class Pictures:
         return np.flatnonzero((self.totals * ODD < usual) | (self.totals > ODD * usual)).tolist()
 
 
-def pictures_of(series: FrameSeries, image: str | None, group: int | None) -> Pictures:
-    """Pictures of what the user asked for; of what the series has, where that was left open."""
+def pictures_of(
+    series: FrameSeries,
+    image: str | None,
+    group: int | None,
+    report: Callable[[int], None] | None = None,
+) -> Pictures:
+    """Pictures of what the user asked for; of what the series has, where that was left open.
+
+    ``report`` is called with the number of frames whose photons have been read.
+    """
     if image is None:
         found = PREFERRED if PREFERRED in series.images else None
         image = found or (series.images[0] if series.images else PHOTONS)
@@ -92,7 +116,9 @@ def pictures_of(series: FrameSeries, image: str | None, group: int | None) -> Pi
         )
     if group is not None and not 1 <= group <= series.frames // 2:
         raise ParameterError("group", group, f"1 to {series.frames // 2}, half of the {series.frames} frames")
-    return _of_photons(series, group) if image == PHOTONS else _of_image(series, image, group or 1)
+    if image == PHOTONS:
+        return _of_photons(series, group, report)
+    return _of_image(series, image, group or 1)
 
 
 def _of_image(series: FrameSeries, name: str, group: int) -> Pictures:
@@ -102,8 +128,8 @@ def _of_image(series: FrameSeries, name: str, group: int) -> Pictures:
     return Pictures(name, series.shape, series.frames, group, 1, make)
 
 
-def _of_photons(series: FrameSeries, group: int | None) -> Pictures:
-    sums, totals = _binned_spectra(series)
+def _of_photons(series: FrameSeries, group: int | None, report: Callable[[int], None] | None) -> Pictures:
+    sums, totals = _binned_spectra(series, report)
     weights = informative_weights(sums, series.channels)
     if group is None:
         mean = float(np.median(totals)) / math.prod(series.shape)
@@ -131,7 +157,9 @@ def _weighted(block: PhotonBlock, weights: np.ndarray) -> np.ndarray:
     return summed
 
 
-def _binned_spectra(series: FrameSeries) -> tuple[np.ndarray, np.ndarray]:
+def _binned_spectra(
+    series: FrameSeries, report: Callable[[int], None] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Spectra of bins of pixels of all frames as they are, channels in groups; and photons of each frame.
 
     Frame by frame, band by band: memory does not depend on the number of frames.
@@ -155,6 +183,8 @@ def _binned_spectra(series: FrameSeries) -> tuple[np.ndarray, np.ndarray]:
             place = pixel * sums.shape[1] + fold[binned.channel]
             own = np.bincount(place, binned.count, binned.pixels * sums.shape[1])
             sums[at : at + binned.pixels] += own.reshape(binned.pixels, -1)
+        if report is not None:
+            report(frame + 1)
     return sums, totals
 
 

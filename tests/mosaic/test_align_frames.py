@@ -9,6 +9,7 @@ from drifting import MadeSeries, drifting_counts, drifting_images, path_of, rms
 
 import edxdask
 from edxdask.errors import EdxdaskError, ParameterError
+from edxdask.mosaic import drift_pictures
 from edxdask.mosaic.drift import find_drift
 from edxdask.mosaic.drift_path import smooth_path
 from edxdask.mosaic.drift_pictures import informative_weights
@@ -70,6 +71,38 @@ def test_errors_of_the_path_are_those_that_happen():
         stated.append(found.std**2)
     ratio = np.mean(offs) / np.mean(stated)
     assert 0.4 < ratio < 2.0  # of variances; 8 paths of 16 frames give it to 15 %, the mean mode is not known
+
+
+def test_large_frames_are_registered_in_bins_to_the_same_precision(monkeypatch):
+    monkeypatch.setattr(drift_pictures, "MOST_PIXELS", 64 * 64)
+    path = path_of(20, reach=10.0, seed=2)
+    images = drifting_images(path, (121, 130), noise=0.3, seed=2)
+    found = find_drift(MadeSeries(empty((121, 130), 20), {"haadf": images}))
+    assert rms(found.path, path) <= 0.1
+
+
+def test_pictures_that_do_not_fit_memory_are_made_again_with_the_same_result(monkeypatch):
+    path = path_of(12, seed=1)
+    counts, _ = drifting_counts(path, (70, 48), per_frame=4.0, seed=1, channels=40)
+    kept = MadeSeries(counts)
+    whole = find_drift(kept)
+    monkeypatch.setattr(drift_pictures, "KEPT_BYTES", 0)
+    again = MadeSeries(counts)
+    np.testing.assert_array_equal(find_drift(again).path, whole.path)
+    assert len(again.pieces) > len(kept.pieces)
+    assert max(rows for _, rows in again.pieces) <= drift_pictures.BAND  # a band at a time, never a frame
+
+
+def test_progress_is_of_frames_and_then_of_pictures():
+    path = path_of(8, reach=2.0, seed=1)
+    counts, _ = drifting_counts(path, (32, 32), per_frame=15.0, seed=1, channels=40)
+    seen = []
+    find_drift(MadeSeries(counts), progress=seen.append, label="align a")
+    assert seen[0].label == "align a: spectra"
+    assert [e.done for e in seen if e.unit == "frame"] == list(range(1, 9))
+    assert seen[-1].label == "align a"
+    assert seen[-1].at_most
+    assert 8 < seen[-1].done <= seen[-1].total
 
 
 def test_a_jump_larger_than_the_smooth_part_is_followed():
@@ -246,6 +279,17 @@ def test_building_the_sum_computes_no_counts():
     assert moved.counts.chunks is not None
     with pytest.raises(AssertionError, match="counts were read"):
         moved.counts.compute()
+
+
+def test_the_path_is_drawn_where_there_is_one():
+    images = drifting_images(path_of(6, reach=2.0, seed=1), (32, 32), noise=0.02, seed=1)
+    ds = cube_of(np.ones((6, 32, 32, 2), np.uint16), images)
+    figure = edxdask.align_frames(ds).edx.plot(figure="drift", title="six frames")
+    over_frames, plane = figure.axes
+    assert [line.get_label() for line in over_frames.lines[::2]] == ["y", "x"]
+    assert plane.yaxis_inverted()
+    with pytest.raises(ParameterError, match="figure='drift': expected 'maps' or 'spectra', which a cube"):
+        ds.isel(frame=0).edx.plot(figure="drift")
 
 
 # Errors
