@@ -98,7 +98,8 @@ def _moved_counts(counts: xr.DataArray, moves: Moves) -> da.Array:
     """Lazy sum of frames on the canvas; a run of frames that move alike is summed before it moves."""
     data = counts.data
     if not isinstance(data, da.Array):
-        data = da.from_array(np.asarray(data), chunks=(1, SIDE, SIDE, -1), name=False)
+        # named by its content: a save of the sum can be resumed
+        data = da.from_array(np.asarray(data), chunks=(1, SIDE, SIDE, -1))
     bits = 8 * data.dtype.itemsize
     dtype = np.uint32 if bits <= 16 else np.uint64
     (rows, columns), channels = moves.canvas, data.shape[-1]

@@ -30,6 +30,7 @@ LEAST_PICTURES = 8  # groups are made no larger than leaves so many pictures
 BAND = 64  # rows read at a time
 ODD = 2.0  # a frame with this factor more or fewer photons than usual is odd
 MOST_PIXELS = 1 << 19  # of a picture: frames that are larger are binned, and still found to 0.1 px
+USUAL_VALUES = (0.1, 99.9)  # percentiles of an image: a pixel that is always bright must not hold it in place
 KEPT_BYTES = 512 << 20  # of pictures that stay in memory; beyond, they are made again when needed
 
 
@@ -123,7 +124,8 @@ def pictures_of(
 
 def _of_image(series: FrameSeries, name: str, group: int) -> Pictures:
     def make(first: int, stop: int) -> np.ndarray:
-        return np.sum([series.image(name, f) for f in range(first, stop)], axis=0, dtype=float)[None]
+        summed = np.sum([series.image(name, f) for f in range(first, stop)], axis=0, dtype=float)
+        return np.clip(summed, *np.percentile(summed, USUAL_VALUES))[None]
 
     return Pictures(name, series.shape, series.frames, group, 1, make)
 

@@ -37,6 +37,8 @@ SHOWN_ATTRIBUTES = (
     schema.DENSITY,
     schema.ELEMENTS,
     schema.TITLE,
+    schema.DRIFT_IMAGE,
+    schema.BAD_FRAMES,
     schema.RECIPE,
     schema.SEED,
     schema.SOURCE_FILE,

@@ -105,6 +105,14 @@ def test_progress_is_of_frames_and_then_of_pictures():
     assert 8 < seen[-1].done <= seen[-1].total
 
 
+def test_pixels_that_are_always_bright_do_not_hold_the_frames_in_place():
+    path = path_of(20, seed=3)
+    images = drifting_images(path, (64, 64), noise=0.1, seed=3)
+    images[:, 20, 30] = images[:, 41, 7] = 60.0
+    found = find_drift(MadeSeries(empty((64, 64), 20), {"haadf": images}))
+    assert rms(found.path, path) <= 0.1
+
+
 def test_a_jump_larger_than_the_smooth_part_is_followed():
     path = path_of(24, seed=4)
     path[12:] += (7.0, -5.0)

@@ -142,6 +142,23 @@ def test_a_cube_and_a_store_of_frames_are_aligned(cube, tmp_path):
     xr.testing.assert_identical(stored.load().drop_attrs(), direct.load().drop_attrs())
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_interrupted_alignment_of_a_cube_resumes(cube, tmp_path, stored):
+    source = cube
+    if stored:
+        edxdask.save(cube, tmp_path / "frames.zarr")
+        source = tmp_path / "frames.zarr"
+
+    def stop(event):
+        if event.label.startswith("save") and event.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source, tmp_path / "map.zarr", align=True, progress=stop)
+    again = ingest(source, tmp_path / "map.zarr", align=True, resume=True)
+    assert (again.counts.values == edxdask.align_frames(cube).counts.values).all()
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
