@@ -27,6 +27,7 @@ COMPONENTS = 3
 MOST_BINS, MOST_GROUPS_OF_CHANNELS = 4096, 256
 WANTED_PHOTONS = 2.0  # per pixel and picture; below, frames are taken together
 LEAST_PICTURES = 8  # groups are made no larger than leaves so many pictures
+LEAST_COUNTS = 0.02  # per bin that a group of channels needs: a lone photon in an empty one is no component
 BAND = 64  # rows read at a time
 ODD = 2.0  # a frame with this factor more or fewer photons than usual is odd
 MOST_PIXELS = 1 << 19  # of a picture: frames that are larger are binned, and still found to 0.1 px
@@ -205,7 +206,10 @@ def informative_weights(sums: np.ndarray, channels: int) -> np.ndarray:
         raise ParameterError("data", "no photons", "frames that hold photons")
     joined = -(-channels // sums.shape[1])
     spectrum = sums.sum(axis=0) / total
-    used, lit = spectrum > 0, sums.sum(axis=1) > 0
+    lit = sums.sum(axis=1) > 0
+    used = spectrum * total >= LEAST_COUNTS * lit.sum()
+    if not used.any():
+        return np.ones((channels, 1), dtype=np.float32)
     photons = sums[lit].sum(axis=1, keepdims=True)
     expected = photons * spectrum[used]
     whitened = (sums[lit][:, used] - expected) / np.sqrt(expected)
