@@ -15,7 +15,7 @@ from edxdask.errors import ParameterError
 from edxdask.io.remote import RemoteReader
 from edxdask.photons import PhotonBlock
 from edxdask.photons.frames import Drift, FrameSeries, Moves, moved_image, moved_rows
-from edxdask.results.frames import drift_attrs, drift_entry, drift_variables, longer, placed
+from edxdask.results.frames import drift_attrs, drift_entry, drift_variables, kept_times, longer, placed
 from edxdask.schema import FRAME, HISTORY, WARNINGS, X, Y
 
 
@@ -114,6 +114,7 @@ class AlignedMap:
             coords={**others, **along, **own.coords},
             attrs={
                 **rest.attrs,
+                **kept_times(rest.attrs, self.moves),
                 **attrs,
                 **({WARNINGS: warnings} if warnings else {}),
                 HISTORY: [*rest.attrs[HISTORY], drift_entry(self.drift, self.moves)],

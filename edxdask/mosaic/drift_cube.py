@@ -13,13 +13,11 @@ import xarray as xr
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.photons import PhotonBlock, from_dense
 from edxdask.photons.frames import Drift, Moves
-from edxdask.results.frames import drift_attrs, drift_entry, drift_variables, longer, placed
+from edxdask.results.frames import drift_attrs, drift_entry, drift_variables, kept_times, longer, placed
 from edxdask.schema import (
     COUNTS,
     ENERGY,
     FRAME,
-    LIVE_TIME,
-    REAL_TIME,
     VARIABLES,
     WARNINGS,
     X,
@@ -55,10 +53,8 @@ class CubeFrames:
     def rows(self, first: int, stop: int, top: int, bottom: int) -> PhotonBlock:
         """Photons of some rows, summed over some frames."""
         part = self.cube[COUNTS][first:stop, top:bottom]
-        dense = part[0].values if stop - first == 1 else part.sum(FRAME, dtype=np.uint64).values
-        if dense.dtype.kind == "i" and dense.min(initial=0) < 0:
-            raise SchemaError(f"counts hold {dense.min()}; counts of photons are never negative")
-        return from_dense(dense)
+        single = part[0].values if stop - first == 1 else part.sum(FRAME, dtype=np.int64).values
+        return from_dense(_never_negative(single))
 
 
 def aligned(cube: xr.Dataset, drift: Drift, *, drop_bad_frames: bool) -> xr.Dataset:
@@ -87,11 +83,9 @@ def aligned(cube: xr.Dataset, drift: Drift, *, drop_bad_frames: bool) -> xr.Data
 
 def _attrs(cube: xr.Dataset, drift: Drift, moves: Moves, numbers: np.ndarray, *, dropped: bool) -> Any:
     attrs = with_history(cube.attrs, drift_entry(drift, moves))
-    fraction = float(moves.kept.mean())
-    times = {key: attrs[key] * fraction for key in (LIVE_TIME, REAL_TIME) if attrs.get(key) is not None}
     own = drift_attrs(drift, numbers, dropped=dropped)
     warnings = [*attrs.get(WARNINGS, []), *own.pop(WARNINGS, [])]
-    return {**attrs, **times, **own, **({WARNINGS: warnings} if warnings else {})}
+    return {**attrs, **kept_times(attrs, moves), **own, **({WARNINGS: warnings} if warnings else {})}
 
 
 def _moved_counts(counts: xr.DataArray, moves: Moves) -> da.Array:
@@ -100,6 +94,8 @@ def _moved_counts(counts: xr.DataArray, moves: Moves) -> da.Array:
     if not isinstance(data, da.Array):
         # named by its content: a save of the sum can be resumed
         data = da.from_array(np.asarray(data), chunks=(1, SIDE, SIDE, -1))
+    if data.dtype.kind == "i":
+        data = data.map_blocks(_never_negative, dtype=data.dtype)
     bits = 8 * data.dtype.itemsize
     dtype = np.uint32 if bits <= 16 else np.uint64
     (rows, columns), channels = moves.canvas, data.shape[-1]
@@ -112,6 +108,13 @@ def _moved_counts(counts: xr.DataArray, moves: Moves) -> da.Array:
         pieces.append(wide.rechunk(chunks))
     total: da.Array = functools.reduce(operator.add, pieces)
     return total
+
+
+def _never_negative(counts: np.ndarray) -> np.ndarray:
+    """Give counts as they are, or refuse them."""
+    if counts.dtype.kind == "i" and counts.min(initial=0) < 0:
+        raise SchemaError(f"counts hold {counts.min()}; counts of photons are never negative")
+    return counts
 
 
 def _moved(name: str, variable: xr.Variable, moves: Moves) -> xr.Variable:

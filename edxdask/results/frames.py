@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from edxdask.schema import (
     DRIFT_IMAGE,
     EXPOSURE,
     FRAME,
+    LIVE_TIME,
+    REAL_TIME,
     STD_SUFFIX,
     WARNINGS,
     X,
@@ -48,6 +51,19 @@ def drift_attrs(drift: Drift, numbers: np.ndarray, *, dropped: bool) -> dict[str
         BAD_FRAMES: bad,
         **({WARNINGS: [warning]} if warning else {}),
     }
+
+
+def kept_times(attrs: Mapping[Any, Any], moves: Moves) -> dict[Any, Any]:
+    """Live and real time of the frames that take part in the sum.
+
+    Examples
+    --------
+    >>> moves = Moves((4, 5), np.zeros((4, 2), int), np.array([True, True, True, False]))
+    >>> kept_times({"live_time_s": 8.0, "title": "a"}, moves)
+    {'live_time_s': 6.0}
+    """
+    fraction = float(moves.kept.mean())
+    return {key: attrs[key] * fraction for key in (LIVE_TIME, REAL_TIME) if attrs.get(key) is not None}
 
 
 def bad_frames_warning(bad: list[int], *, dropped: bool) -> str:

@@ -8,7 +8,7 @@ import xarray as xr
 from drifting import MadeSeries, drifting_counts, drifting_images, path_of, rms
 
 import edxdask
-from edxdask.errors import EdxdaskError, ParameterError
+from edxdask.errors import EdxdaskError, ParameterError, SchemaError
 from edxdask.mosaic import drift_pictures
 from edxdask.mosaic.drift import find_drift
 from edxdask.mosaic.drift_path import smooth_path
@@ -338,6 +338,14 @@ def test_a_cube_without_frames_is_refused(frames):
     ds = cube_of(counts) if frames else cube_of(counts).isel(frame=0)
     with pytest.raises(EdxdaskError, match=r"two frames or more|a cube over \('frame', 'y', 'x'\)"):
         edxdask.align_frames(ds)
+
+
+def test_negative_counts_are_refused_when_they_are_read():
+    images = drifting_images(path_of(6, reach=2.0, seed=1), (32, 32), noise=0.02, seed=1)
+    counts = np.ones((6, 32, 32, 2), np.int32)
+    counts[3, 4, 5, 1] = -1
+    with pytest.raises(SchemaError, match="counts hold -1"):
+        edxdask.align_frames(cube_of(counts, images)).counts.compute()
 
 
 def test_a_cube_without_photons_is_refused():

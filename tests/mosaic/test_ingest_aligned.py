@@ -102,6 +102,7 @@ def test_bad_frames_are_left_out_on_request_and_the_total_is_then_not_compared(
     stored = ingest(file, tmp_path / "map.zarr", align=True, drop_bad_frames=True)
     assert stored.attrs["bad_frames"] == [4]
     assert int(stored.counts.sum()) == np.delete(counts, 4, axis=0).sum(dtype=int)
+    assert stored.attrs["live_time_s"] == pytest.approx(0.4 * 7)
     assert "frame 4 does not show what the others show" in caplog.text
     assert any("bad frames were left out" in line for line in stored.attrs["history"])
 
