@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,14 +74,22 @@ class PhysicsRequest:
         return repr((self, _conditions(problem)[0]))
 
     def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, including lines that nobody listed.
+        """Calibrate the basis on the summed photons, including lines that nobody listed."""
+        counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
+        energy = problem.energy.values.astype(np.float64)
+        conditions, differ = _conditions(problem)
+        guide = self.guide_of(counts, energy, conditions)
+        if not differ:
+            return guide
+        logger.warning("%s", differ)
+        return replace(guide, warnings=(*guide.warnings, differ))
+
+    def guide_of(self, counts: np.ndarray, energy: np.ndarray, conditions: Conditions) -> Guide:
+        """Calibrate the basis on a sum spectrum, (E,), on channels at ``energy``.
 
         What is there is found first, on a separate axis: refined on listed elements alone, the axis may
         slide until the grid's copper fits the hafnium of the list.
         """
-        counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
-        energy = problem.energy.values.astype(np.float64)
-        conditions, differ = _conditions(problem)
         if self.compositions:
             check_thin_film(conditions.beam_energy, "Leave out compositions; absent works here.")
         found = find_in_spectrum(
@@ -100,7 +108,7 @@ class PhysicsRequest:
             counts, energy, elements, conditions, extra=extra, refine_axis=self.refine_axis
         )
         moved = axis_warning(calibrated.axis, "calibration")
-        warnings = (*map(_described, unlisted), *filter(None, (moved, differ)))
+        warnings = (*map(_described, unlisted), *([] if moved is None else [moved]))
         for text in warnings:
             logger.warning("%s", text)
         return Guide(calibrated, elements, self.absent, self.compositions, warnings)
