@@ -27,6 +27,7 @@ from edxdask.physics.lines import checked_elements
 from edxdask.results.collections import Data, cubes_in, joined
 from edxdask.schema import COUNTS, ENERGY, FWHM, energy_axis, energy_coordinate, validate_cube
 
+FIND = "find"  # in place of elements
 SAME = 1e-3  # of a channel: axes that differ by less are one
 
 
@@ -86,7 +87,7 @@ def rebin_energy(
     data: Data,
     *,
     like: xr.Dataset | None = None,
-    elements: Sequence[str] | None = None,
+    elements: Sequence[str] | str | None = None,
     seed: int = 0,
 ) -> Data:
     """Put maps on one energy axis; whole photons move, each to a random place within its channel.
@@ -102,8 +103,8 @@ def rebin_energy(
         Cube that has the axis to use. None: the coarsest step of all maps, over the energies that all of
         them have.
     elements : list of str, optional
-        Elements of the sample: offset, gain, width and bends of each map's axis are found as guided
-        factorization finds them. None takes the axes as they are.
+        Elements of the sample, or "find" to find them: offset, gain, width and bends of each map's axis are
+        found as guided factorization finds them. None takes the axes as they are.
     seed : int
         Of the random places; same seed, same photons, for any chunks and any order of the maps.
 
@@ -136,7 +137,7 @@ def rebin_energy(
     if len(cubes) == 1 and like is None and elements is None:
         fix = "Name the elements to refine its axis, or give a cube with like=."
         raise ParameterError("data", "one cube", "a collection, or a cube beside like or elements", fix)
-    names = None if elements is None else checked_elements(elements)
+    names = None if elements is None else () if elements == FIND else checked_elements(elements)
     measured = {name: Measured.of(cube, name, names) for name, cube in cubes.items()}
     target = _common(measured) if like is None else Channels.of(validate_cube(like, name="like"))
     moved = {name: _moved(one, target, _seed_of(name, seed)) for name, one in measured.items()}
