@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from edxdask.factorize.psnmf import psnmf
     from edxdask.factorize.scores import cluster_pixels, ica
     from edxdask.factorize.uncertainty import with_uncertainty
-    from edxdask.io import diagnose, from_array, ingest, save
+    from edxdask.ingestion import ingest
+    from edxdask.io import diagnose, from_array, save
     from edxdask.io.export.hyperspy import from_hyperspy, to_hyperspy
     from edxdask.io.export.sparse import to_sparse
+    from edxdask.mosaic import align_frames
+    from edxdask.mosaics import mosaic
     from edxdask.ops import (
         Ellipse,
         Polygon,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         find_elements,
         line_map,
         maximum_pixel_spectrum,
+        rebin_energy,
         sum_frames,
         sum_spectrum,
         total_map,
@@ -61,6 +65,7 @@ _HOMES = {
     "Rectangle": "edxdask.ops",
     "__version__": "edxdask._version",
     "aided": "edxdask.unmix.aided",
+    "align_frames": "edxdask.mosaic",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -75,10 +80,11 @@ _HOMES = {
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
-    "ingest": "edxdask.io",
+    "ingest": "edxdask.ingestion",
     "judge": "edxdask.unmix.judge",
     "line_map": "edxdask.ops",
     "maximum_pixel_spectrum": "edxdask.ops",
+    "mosaic": "edxdask.mosaics",
     "nmf": "edxdask.factorize.nmf",
     "open": "edxdask.public",
     "partition_coefficient": "edxdask.quantify.results",
@@ -87,6 +93,7 @@ _HOMES = {
     "profile": "edxdask.unmix.profile",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.compositions",
+    "rebin_energy": "edxdask.ops",
     "reconstruct": "edxdask.results.reconstruct",
     "residual": "edxdask.results.reconstruct",
     "save": "edxdask.io",
@@ -110,6 +117,7 @@ __all__ = [
     "Rectangle",
     "__version__",
     "aided",
+    "align_frames",
     "bin_cube",
     "calibrate_energy",
     "client_for",
@@ -129,6 +137,7 @@ __all__ = [
     "judge",
     "line_map",
     "maximum_pixel_spectrum",
+    "mosaic",
     "nmf",
     "open",
     "partition_coefficient",
@@ -136,6 +145,7 @@ __all__ = [
     "profile",
     "psnmf",
     "quantify",
+    "rebin_energy",
     "reconstruct",
     "residual",
     "save",

@@ -20,6 +20,7 @@ from edxdask.ops import (
     find_elements,
     line_map,
     maximum_pixel_spectrum,
+    rebin_energy,
     sum_frames,
     sum_spectrum,
     total_map,
@@ -45,6 +46,7 @@ _ANY = ("table", "plot", "export")
 _CUBE = (
     "bin",
     "crop",
+    "rebin_energy",
     "calibrate",
     "find_elements",
     "frames",
@@ -129,7 +131,7 @@ class Accessor:
         return identifiability(self._for("identifiability"))
 
     def plot(self, *, figure: str | None = None, title: str | None = None) -> Figure:
-        """Draw it, or a part: "maps", "spectra", "fit", "ranges", "masks"; see ``edxdask.report.plot``."""
+        """Draw it, or one of ``edxdask.report.plot.FIGURES``; see ``edxdask.report.plot.plot``."""
         from edxdask.report.plot import plot
 
         return plot(self._for("plot"), figure=figure, title=title)
@@ -171,6 +173,10 @@ class Accessor:
     def crop(self, *, energy: Range | None = None, **ranges: Range) -> Any:
         """Part of the map or axis: ``crop(y=slice(0, 50), energy=(0.3, 10))``; see ``edxdask.crop_cube``."""
         return crop_cube(self._for("crop"), energy=energy, **ranges)
+
+    def rebin_energy(self, **options: Any) -> Any:
+        """Put maps on one energy axis, photon by photon; see ``edxdask.rebin_energy``."""
+        return rebin_energy(self._for("rebin_energy"), **options)
 
     def calibrate(
         self, lines: Sequence[str], *, spectrum: xr.DataArray | None = None, max_shift: float = 0.05

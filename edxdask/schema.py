@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.schema_placement import *  # noqa: F403  words of mosaics and of the drift of frames
+from edxdask.schema_placement import PLACEMENT_WORDS
 from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
 from edxdask.schema_traces import TRACE_WORDS
 
@@ -54,6 +56,8 @@ COMPOSITION_SPREAD, STABILITY = "composition_spread", "stability"
 REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
 MASK, CORE, MASK_OVERLAP = "mask", "core", "mask_overlap"
 COMPOSITION_SUBTRACTED, SPECTRUM_SUBTRACTED = "composition_subtracted", "spectrum_subtracted"
+EXPOSURE = "exposure"
+FIELD_INDEX, FIELD_Y, FIELD_X = "field_index", "field_y", "field_x"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -166,10 +170,17 @@ _VARIABLES = (
     Variable(PARTITION_COEFFICIENT, (), False, "f", "1", "keep", "ratio of Xa/Xb in two phases"),
     Variable(FIT_COUNTS, (PHASE, ENERGY), False, "f", "counts", "keep", "spectrum that was fitted"),
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
+    Variable(EXPOSURE, (), True, "uif", "1", "sum", "how often, or how long, a pixel was measured"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
+    Variable(FIELD_INDEX, (), True, "u", "1", "keep", "number of the field that a pixel was taken in"),
+    Variable(FIELD_Y, (), True, "u", "px", "keep", "row of a pixel within its field"),
+    Variable(FIELD_X, (), True, "u", "px", "keep", "column of a pixel within its field"),
 )
-_OF_TRACES = (Variable(n, dims, False, kind, units, "keep", doc) for n, dims, kind, units, doc in TRACE_WORDS)
-VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_OF_TRACES)}
+_WITHOUT_PIXELS = (
+    Variable(n, dims, False, kind, units, "keep", doc)
+    for n, dims, kind, units, doc in (*TRACE_WORDS, *PLACEMENT_WORDS)
+)
+VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_WITHOUT_PIXELS)}
 
 COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
 PIXEL_UNIT = "px"  # of y and x where the file gives no calibration
@@ -204,6 +215,8 @@ WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
 ENERGY_BENDS = "energy_bends_kev"
+STAGE_Y, STAGE_X, PLACED_BY = "stage_y_nm", "stage_x_nm", "placed_by"
+BAD_FRAMES, DRIFT_IMAGE = "bad_frames", "drift_image"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -250,6 +263,11 @@ _ATTRIBUTES = (
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
     Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
     Attribute(FIT_SPLIT, list, "families with lines that the fit did not tie by their rates"),
+    Attribute(STAGE_Y, float, "where the stage was, along the one of its axes that is nearest to y"),
+    Attribute(STAGE_X, float, "where the stage was, along the one nearest to x"),
+    Attribute(PLACED_BY, str, "image that the maps of a mosaic were registered on"),
+    Attribute(BAD_FRAMES, list, "frames that do not show what the others show, or are off the path"),
+    Attribute(DRIFT_IMAGE, str, "image that frames were registered on, or photons"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),

@@ -16,13 +16,13 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # A module may import what stands lower; modules of one room may import one another.
 LEVELS: dict[str, int] = {
     **dict.fromkeys(("errors", "optional", "portable", "progress", "progress_display", "readable"), 0),
-    **dict.fromkeys(("schema", "schema_traces", "budget", "photons", "_lazy", "_version"), 0),
+    **dict.fromkeys(("schema", "schema_placement", "schema_traces", "budget", "photons", "_lazy", "_version"), 0),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
-    **dict.fromkeys(("io", "ops", "factorize", "quantify", "simulate"), 3),
+    **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate"), 3),
     "unmix": 4,  # joins phases, bases and fits of the stages over many maps
     **dict.fromkeys(("report", "cluster"), 5),
-    **dict.fromkeys(("public", "compositions"), 6),
+    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics"), 6),
     **dict.fromkeys(("accessor", "cli"), 7),
     "_accessor_hook": 8,
     "__main__": 8,

@@ -15,7 +15,8 @@ HEAVY = ["distributed", "matplotlib", "torch", "rsciio", "dask", "numba", "numpy
 # data first, everything else by keyword; what stands here is a promise
 SIGNATURES = {
     "open": "(path: 'str | Path')",
-    "ingest": "(src, out, *, frames=None, detectors='sum', resume=False, overwrite=False, progress=None)",
+    "ingest": "(src, out, *, frames=None, detectors='sum', align=False",
+    "align_frames": "(data, *, image=None, group=None, max_step_px=None, drop_bad_frames=False",
     "from_array": "(counts, *, energy_offset, energy_scale, pixel_size=None, beam_energy=None, attrs=None)",
     "simulate": "(recipe='mantle', *, shape=(180, 180), counts=147.0, seed=0, out=None",
     "find_elements": "(data, *, known=None, among=None, result=None, mask=None",

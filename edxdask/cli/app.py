@@ -31,6 +31,8 @@ VERBS = {
     "elements": ("edxdask.cli.elements", "Find the elements of a store, listed or not."),
     "bin": ("edxdask.cli.reduce", "Sum neighbouring pixels into a smaller store."),
     "crop": ("edxdask.cli.reduce", "Cut a range of energies, rows or columns into a new store."),
+    "mosaic": ("edxdask.cli.mosaic", "Put neighbouring maps of a collection on one canvas."),
+    "rebin": ("edxdask.cli.reduce", "Put maps on one energy axis, photon by photon."),
     "pca": ("edxdask.cli.factorize", "Principal components, weighted for Poisson noise."),
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),

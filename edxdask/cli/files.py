@@ -20,10 +20,23 @@ from edxdask.readable import closest
 from edxdask.schema import COUNTS, ENERGY
 
 OVERWRITE_HELP = "Replace what is there."
-TAKES_STORES = ("info", "elements", "bin", "crop", "pca", "nmf", "psnmf", "quantify", "export")
+TAKES_STORES = (
+    "info",
+    "elements",
+    "bin",
+    "crop",
+    "rebin",
+    "pca",
+    "nmf",
+    "psnmf",
+    "mosaic",
+    "quantify",
+    "export",
+)
 INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a collection.
 
 Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.
+With --align, SRC may also be a store of a cube of frames.
 """
 SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
@@ -39,6 +52,11 @@ SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always g
     show_default=True,
     help="One map of all detectors, or one map each.",
 )
+@click.option("--align", is_flag=True, help="Correct the drift between frames by whole pixels.")
+@click.option("--image", metavar="NAME", help="With --align: register frames on this image, or on photons.")
+@click.option("--group", type=int, help="With --align: frames registered together.")
+@click.option("--max-step-px", type=float, help="With --align: largest move between groups.")
+@click.option("--drop-bad-frames", is_flag=True, help="With --align: leave out frames that do not fit.")
 @click.option("--resume", is_flag=True, help="Continue an ingest that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
@@ -48,21 +66,32 @@ def ingest_verb(
     out: str,
     frames: tuple[int, int] | None,
     detectors: Literal["sum", "separate"],
+    align: bool,
+    image: str | None,
+    group: int | None,
+    max_step_px: float | None,
+    drop_bad_frames: bool,
     resume: bool,
     overwrite: bool,
 ) -> None:
     """Make a store of vendor files."""
-    from edxdask.io import ingest
+    from edxdask.ingestion import ingest
+    from edxdask.io.save import continued_by
 
     for path in src:
-        _check_source(path)
+        _check_source(path, align=align and len(src) == 1)
     settings.resume = again()
-    with shown(settings) as progress:
+    with shown(settings) as progress, continued_by(settings.resume):
         ingest(
             src[0] if len(src) == 1 else list(src),
             out,
             frames=frames,
             detectors=detectors,
+            align=align,
+            image=image,
+            group=group,
+            max_step_px=max_step_px,
+            drop_bad_frames=drop_bad_frames,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
@@ -71,13 +100,13 @@ def ingest_verb(
     print_store(settings, out)
 
 
-def _check_source(path: str) -> None:
-    """Refuse what is no file, and say of a store what takes it."""
+def _check_source(path: str, *, align: bool) -> None:
+    """Refuse what is no file, and say of a store what takes it; one of frames may be aligned."""
     from edxdask.io.target import is_ours
 
     if not Path(path).exists():
         raise ParameterError("SRC", path, "a vendor file; there is no such file")
-    if is_ours(Path(path)):
+    if is_ours(Path(path)) and not align:
         expected = f"a vendor file; this is a store already, and {', '.join(TAKES_STORES)} take it"
         raise ParameterError(
             "SRC", path, expected, typed_fix=f"To see what is in it: {typed_out('info', path)}"
@@ -107,11 +136,15 @@ def print_store(settings: Settings, path: str | Path) -> None:
 @store_argument
 @click.argument("target", type=click.Path())
 @click.option(
-    "--map", "lines", multiple=True, metavar="LINE", help="Map of a line, as in Mg_Ka; may be repeated."
+    "--map",
+    "lines",
+    multiple=True,
+    metavar="LINE",
+    help="Map of a line, as in Mg_Ka; may be repeated. Of a mosaic, counts per exposure.",
 )
 @click.option(
     "--figure",
-    type=click.Choice(["maps", "spectra", "fit", "masks"]),
+    type=click.Choice(["maps", "spectra", "fit", "masks", "placement", "drift"]),
     help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
 )
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")
@@ -129,6 +162,8 @@ def export_verb(
     overwrite: bool,
 ) -> None:
     """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps.
+
+    .ome.tiff and .ome.zarr hold all images of a map, a result or a mosaic, for viewers of large images.
 
     Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps and
     .msa the spectra; --spectrum writes the spectra alone.
@@ -151,10 +186,15 @@ def export_verb(
         written = export(data, target, figure=figure, overwrite=overwrite, progress=progress)
     paths = written if isinstance(written, list) else [written]
     if settings.json:
-        files = [{"path": str(path), "bytes": path.stat().st_size} for path in paths]
+        files = [{"path": str(path), "bytes": _bytes_of(path)} for path in paths]
         print_json(files[0] if len(files) == 1 else {"files": files})
     else:
         click.echo("\n".join(map(str, paths)))
+
+
+def _bytes_of(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    return sum(one.stat().st_size for one in (path, *path.rglob("*")) if one.is_file())
 
 
 def _check_figure(data: Any, figure: str, store: str) -> None:
@@ -189,7 +229,9 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
                 f"a line that is, with its background, on the axis of {low:g} to {high:g} keV",
                 f"This one is at {line_centroid(line):.4g} keV.",
             ) from error
-    return ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)).compute()
+    from edxdask.report.layers import over_exposure
+
+    return over_exposure(ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)), ds).compute()
 
 
 def one_map(store: str, name: str | None, target: str) -> Any:

@@ -1,4 +1,4 @@
-"""``edxdask bin`` and ``crop``: a smaller store from a store."""
+"""``edxdask bin``, ``crop`` and ``rebin``: a store of smaller or other maps from a store."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import click
 
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
-from edxdask.cli.inputs import STORE_HELP, cubes_of, store_argument
+from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, store_argument, with_conditions
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target
-from edxdask.cli.values import Span
+from edxdask.cli.values import Elements, Span
 from edxdask.errors import ParameterError
 from edxdask.schema import ENERGY, X, Y
 
@@ -79,6 +79,39 @@ def crop_verb(
         return cube.edx.crop(energy=energy, **ranges)
 
     _save(settings, on_each_map(cropped, cubes_of(store, "crop")), out, resume=resume, overwrite=overwrite)
+
+
+@click.command("rebin", cls=Verb, epilog=STORE_HELP)
+@store_argument
+@click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
+@click.option("--like", type=click.Path(), help="Store of one map with the axis to use.")
+@click.option(
+    "--elements", type=Elements(), help="Elements of the sample: refine each map's axis by their lines first."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random places.")
+@conditions
+@click.option("--resume", is_flag=True, help="Continue where it was interrupted.")
+@click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
+@click.pass_obj
+def rebin_verb(
+    settings: Settings,
+    store: str,
+    out: str,
+    like: str | None,
+    elements: list[str] | None,
+    seed: int,
+    resume: bool,
+    overwrite: bool,
+    **known: Any,
+) -> None:
+    """Put the maps of STORE on one energy axis; whole photons move, each at random within its channel."""
+    from edxdask.ops.rebin import rebin_energy
+
+    check_target(out, store, overwrite=overwrite or resume)
+    data = with_conditions(cubes_of(store, "rebin"), **known)
+    axis = None if like is None else cubes_of(like, "rebin")
+    rebinned = rebin_energy(data, like=axis, elements=elements, seed=seed)
+    _save(settings, rebinned, out, resume=resume, overwrite=overwrite)
 
 
 def _extent(cube: Any, dim: str, span: Pixels) -> tuple[float, float]:

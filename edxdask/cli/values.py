@@ -293,7 +293,9 @@ class Shape(Value):
     """Rows and columns as ROWSxCOLUMNS."""
 
     name = "YxX"
-    example = "180x180"
+
+    def __init__(self, example: str = "180x180") -> None:
+        self.example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Turn text into a pair."""
@@ -301,7 +303,7 @@ class Shape(Value):
             return value
         sides = str(value).lower().replace("×", "x").split("x")
         if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
-            self.fail(f"{value!r} is not a shape: write rows x columns, as in 180x180", param, ctx)
+            self.fail(f"{value!r} is not a shape: write rows x columns, as in {self.example}", param, ctx)
         rows, columns = map(int, sides)
         if rows * columns > MOST_PIXELS:
             self.fail(f"{value!r} has more than {MOST_PIXELS} pixels, which is the limit", param, ctx)
@@ -310,3 +312,22 @@ class Shape(Value):
     def typed(self, value: Any) -> str:
         """Give the shape as it is typed."""
         return "x".join(map(str, value)) if isinstance(value, list | tuple) else typed(value)
+
+
+class Overlap(Value):
+    """A fraction of a map, or two of them, along y and x."""
+
+    name = "FRACTION"
+    example = "0.1"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a number or a pair."""
+        if not isinstance(value, str):
+            return value
+        try:
+            found = tuple(float(word) for word in words(value))
+        except ValueError:
+            found = ()
+        if len(found) not in (1, 2):
+            self.fail(f"{value!r}: expected a fraction of a map, as in 0.1, or two: 0.1,0.15", param, ctx)
+        return found[0] if len(found) == 1 else found

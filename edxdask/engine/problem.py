@@ -27,10 +27,10 @@ from edxdask import schema
 from edxdask.budget import MemoryPlan, format_bytes, return_large_arrays
 from edxdask.engine.derive import Thinning, binned_stacks, derivations
 from edxdask.engine.executor import Executor, ThreadExecutor
-from edxdask.engine.faults import TileFaults, are_faults, fault_warnings, limits_of, sharp_everywhere
+from edxdask.engine.faults import TileFaults, are_faults, fault_warnings, peak_limits, sharp_everywhere
 from edxdask.engine.fill import channels_to_hold_dense, mean_counts
 from edxdask.engine.layout import PartitionPlan, plan_partitions
-from edxdask.engine.maps import MapView, maps_of, tile_array
+from edxdask.engine.maps import MapView, maps_of, sharpest_width, tile_array
 from edxdask.engine.memory import Demand, PhotonCopy, copy_bytes, plan_memory
 from edxdask.engine.partition import PartitionJob, faults_of, partition_mark, summed_spectrum
 from edxdask.errors import ParameterError, SchemaError
@@ -274,7 +274,7 @@ def _loaded(
     """Read the photons of maps into the partitions of an executor, in memory or in the folder ``spill``."""
     plans, dense_channels = _partitions(maps, executor), channels_to_hold_dense(mean)
     energy = maps[0].cube.coords[schema.ENERGY]
-    limits = None if as_they_are else limits_of(maps[0].cube)
+    limits = None if as_they_are else peak_limits(energy.values, sharpest_width(maps))
     jobs = [PartitionJob(plan, _sources(maps, plan), dense_channels, spill, limits) for plan in plans]
     sizes, faults = executor.load(jobs), _faults(executor)
     pixels, sharp = sum(m.stack.pixels for m in maps), sum(fault.sharp.count.size for fault in faults)

@@ -204,9 +204,8 @@ def _label(
     maps = [_map_scores(view, scores, totals, labels, _attrs(view, attrs, entry)) for view in problem.maps]
     if problem.maps[0].name == "":
         return xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
-    return xr.DataTree.from_dict(
-        {"/": shared, **{view.name: m for view, m in zip(problem.maps, maps, strict=True)}}
-    )
+    placed = sorted(zip(problem.maps, maps, strict=True), key=lambda made: made[0].place)
+    return xr.DataTree.from_dict({"/": shared, **{view.name: m for view, m in placed}})
 
 
 def _map_scores(

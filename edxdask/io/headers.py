@@ -38,6 +38,8 @@ def header_of(message: Message) -> MapHeader:
             total_is_exact=bool(fields["total_is_exact"]),
             unverified=str(fields["unverified"]),
             remarks=tuple(map(str, fields["remarks"])),
+            frames=int(fields["frames"]),
+            frame_images=tuple(map(str, fields["frame_images"])),
             dtype_max=int(fields["dtype_max"]),
         )
     except (KeyError, TypeError, IndexError, OverflowError) as error:
@@ -63,6 +65,8 @@ def _check(header: MapHeader) -> None:
         raise ValueError(f"the pixels are said to measure {header.pixel_size} nm")
     if header.expected_total is not None and header.expected_total < 0:
         raise ValueError(f"the map is said to hold {header.expected_total} photons")
+    if header.frames < 0 or not set(header.frame_images) <= set(header.images):
+        raise ValueError(f"it is said to have {header.frames} frames of the images {header.frame_images}")
     for name, image in header.images.items():
         if image.ndim != 2 or 0 in image.shape or name in VARIABLES or not name.isidentifier():
             raise ValueError(

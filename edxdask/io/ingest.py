@@ -18,6 +18,7 @@ import xarray as xr
 
 from edxdask.errors import ParameterError, VendorFileError
 from edxdask.io.arrays import coordinates
+from edxdask.io.frames import AlignedMap, Alignment, RemoteFrames, keep_drift, kept_drift
 from edxdask.io.grid import SIDE, ChunkGrid
 from edxdask.io.groups import begin_group, finish_group
 from edxdask.io.manifest import MANIFEST
@@ -30,6 +31,7 @@ from edxdask.io.totals import Totals
 from edxdask.io.vendor.base import MapHeader, ReadOptions
 from edxdask.io.writer import MapWriter, photon_jobs
 from edxdask.progress import ProgressHook, ProgressOption, shown
+from edxdask.results.frames import bad_frames_warning
 from edxdask.schema import (
     ENERGY,
     HISTORY,
@@ -108,7 +110,7 @@ def ingest(
     return ingest_with(
         src,
         out,
-        options=_options(frames, detectors),
+        options=options_of(frames, detectors),
         resume=resume,
         overwrite=overwrite,
         progress=progress,
@@ -125,8 +127,9 @@ def ingest_with(
     progress: ProgressOption = None,
     reader: str | None = None,
     limits: Limits | None = None,
+    alignment: Alignment | None = None,
 ) -> xr.Dataset | xr.DataTree:
-    """Ingest with a given reader ("module:attribute") and limits; ``ingest`` finds both."""
+    """Ingest with a given reader ("module:attribute") and limits, which ``ingest`` finds, and aligned."""
     if isinstance(src, xr.Dataset | xr.DataTree):
         return save(src, out, overwrite=overwrite, resume=resume, progress=progress)
     if hasattr(src, "axes_manager"):
@@ -140,14 +143,15 @@ def ingest_with(
         "several": several,
         "frames": options.frames,
         "detectors": options.detectors,
+        **({"align": alignment.options} if alignment else {}),
     }
-    hint = _hint(paths, path, options)
+    hint = _hint(paths, path, options, alignment)
     with (
         shown(progress, f"ingest {path.name}") as hook,
         Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target,
     ):
         if not target.complete:
-            run = _Run(target, options, several, hook, reader, limits)
+            run = _Run(target, options, several, hook, reader, limits, alignment)
             for number, source in enumerate(paths):
                 run.file(number, source)
             run.close()
@@ -155,7 +159,8 @@ def ingest_with(
     return open_store(path)
 
 
-def _options(frames: Any, detectors: Any) -> ReadOptions:
+def options_of(frames: Any, detectors: Any) -> ReadOptions:
+    """Check what the user asked of the reader."""
     if detectors not in get_args(Detectors):
         raise ParameterError("detectors", detectors, "'sum' or 'separate'")
     if frames is None:
@@ -188,11 +193,15 @@ def _check_apart(paths: list[Path], out: Path) -> None:
             raise ParameterError("out", str(out), "another path than that of the source")
 
 
-def _hint(paths: list[Path], out: Path, options: ReadOptions) -> str:
+def _hint(paths: list[Path], out: Path, options: ReadOptions, alignment: Alignment | None) -> str:
     names = " ".join(f"'{p}'" for p in paths)
     frames = f" --frames {options.frames[0]}:{options.frames[1]}" if options.frames else ""
     detectors = " --detectors separate" if options.detectors == "separate" else ""
-    return f"edxdask ingest {names} -o '{out}'{frames}{detectors} --resume"
+    aligned = " --align" if alignment else ""
+    for name, value in (alignment.options if alignment else {}).items():
+        option = f" --{name.replace('_', '-')}"
+        aligned += option if value is True else f"{option} {value}" if value else ""
+    return f"edxdask ingest {names} -o '{out}'{frames}{detectors}{aligned} --resume"
 
 
 class _Run:
@@ -206,7 +215,9 @@ class _Run:
         progress: ProgressHook | None,
         reader: str | None,
         limits: Limits | None,
+        alignment: Alignment | None,
     ) -> None:
+        self._alignment = alignment
         self.target, self.options, self.progress = target, options, progress
         self.collection = several
         self._reader, self._limits = reader, limits
@@ -261,20 +272,41 @@ class _Run:
 
     def _map(self, remote: RemoteReader, index: int, name: str, digest: BackgroundHash) -> None:
         header = remote.headers[index]
-        grid = ChunkGrid(header.shape, header.channels)
+        aligned = self._aligned(remote, index, name) if self._alignment else None
+        grid = ChunkGrid(aligned.moves.canvas if aligned else header.shape, header.channels)
         writer = MapWriter(self.target, name, (Y, X), grid)
         label = f"ingest {name or remote.path.name}"
         on_band = reporter(writer, label, self.progress)
         if writer.missing:
             skip = [band * SIDE for band in sorted(writer.done)]
-            for first, block in remote.bands(index, SIDE, skip):
+            for first, block in aligned.bands(SIDE, skip) if aligned else remote.bands(index, SIDE, skip):
                 writer.write(photon_jobs(first // SIDE, block, grid), on_band)
         decoded = int(writer.journal.manifest(grid).photons.sum())
-        totals = Totals(
-            header.expected_total, header.total_is_exact, header.unverified, header.remarks, decoded
-        )
+        left_out = aligned.left_out if aligned else ""
+        expected = None if left_out else header.expected_total
+        unverified = left_out or header.unverified
+        totals = Totals(expected, header.total_is_exact, unverified, header.remarks, decoded)
         _check_totals(remote, totals)
-        writer.finish(_description(header, remote, self.options, totals, digest.hexdigest()))
+        rest = _description(header, remote, self.options, totals, digest.hexdigest())
+        writer.finish(aligned.described(rest) if aligned else rest)
+
+    def _aligned(self, remote: RemoteReader, index: int, name: str) -> AlignedMap | None:
+        """Find the drift of one map, if it is to be aligned."""
+        if self._alignment is None:
+            return None
+        frames = RemoteFrames(remote, index)
+        note = self.target.partial / "journal" / f"drift-{name}.json"
+        drift = kept_drift(note)
+        if drift is None:
+            drift = self._alignment.find(frames, f"align {name or remote.path.name}")
+            with self.target.writing():
+                keep_drift(note, drift)
+        first = self.options.frames[0] if self.options.frames else 0
+        found = AlignedMap.of(frames, drift, first=first, dropped=self._alignment.drop_bad_frames)
+        bad = [int(found.numbers[i]) for i in drift.bad]
+        if bad:
+            logger.warning("%s: %s", remote.path, bad_frames_warning(bad, dropped=found.dropped))
+        return found
 
 
 def _plain_name(text: str) -> str:

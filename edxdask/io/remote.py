@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+import numpy as np
+
 from edxdask.budget import available_memory
 from edxdask.errors import ParameterError, VendorFileError
 from edxdask.io import wire
@@ -163,6 +165,32 @@ class RemoteReader:
         if awaited:
             self.fail("it ended without these rows")
         self._waits = True
+
+    def frame_rows(self, number: int, frames: tuple[int, int], rows: tuple[int, int]) -> PhotonBlock:
+        """Photons of some rows of map ``number``, summed over some of its frames."""
+        header = self.headers[number]
+        self.stage = f"decoding frames {frames[0]}-{frames[1] - 1}"
+        message = self._ask("frames", "photons", {"map": number, "frames": frames, "rows": rows})
+        try:
+            return block_of(message, header, (rows[1] - rows[0]) * header.shape[1])
+        except ValueError as error:
+            self.fail(str(error))
+
+    def frame_image(self, number: int, name: str, frame: int) -> np.ndarray:
+        """One frame of a scanned image of map ``number``."""
+        self.stage = f"reading frame {frame} of image {name}"
+        message = self._ask("image", "image", {"map": number, "name": name, "frame": frame})
+        if len(message.arrays) != 1 or message.arrays[0].shape != self.headers[number].shape:
+            self.fail(f"it sent no image of {self.headers[number].shape} pixels")
+        return message.arrays[0]
+
+    def _ask(self, kind: str, answer: str, fields: dict[str, Any]) -> wire.Message:
+        """Send one request and wait for its answer."""
+        self._waits = False
+        self._say(kind, fields)
+        message = self._next(answer)
+        self._waits = True
+        return message
 
     def fail(self, reason: str, *, stage: str | None = None, cause: BaseException | None = None) -> NoReturn:
         """Raise the one error."""

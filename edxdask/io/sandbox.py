@@ -18,11 +18,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from edxdask.errors import VendorFileError
 from edxdask.io import wire
 from edxdask.io.vendor.base import (
+    FramedMap,
     MapHeader,
     ReadOptions,
     UnknownStructureError,
@@ -30,6 +33,7 @@ from edxdask.io.vendor.base import (
     VendorReader,
 )
 from edxdask.io.wire import OUT_OF_TIME
+from edxdask.photons import PhotonBlock
 from edxdask.portable import WINDOWS, c_library, process_lives, resource_module
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -82,7 +86,15 @@ class _Server:
             wanted = message.fields
             if message.kind == "open":
                 return wanted
-            self.bands(maps[wanted["map"]], wanted["rows"], wanted["skip"])
+            self.allow_time()
+            if message.kind == "frames":
+                block = cast("FramedMap", maps[wanted["map"]]).frame_rows(*wanted["frames"], *wanted["rows"])
+                self.send("photons", {"channels": int(block.channels)}, arrays_of(block))
+            elif message.kind == "image":
+                source = cast("FramedMap", maps[wanted["map"]])
+                self.send("image", {}, [source.frame_image(wanted["name"], wanted["frame"])])
+            else:
+                self.bands(maps[wanted["map"]], wanted["rows"], wanted["skip"])
 
     def open(self, reader: VendorReader, options: ReadOptions) -> list[VendorMap]:
         """Open the file by its reader, or by another decoder if that one does not know its structure."""
@@ -101,10 +113,9 @@ class _Server:
 
         Reading ahead would lose two bands instead of one when the parent is killed.
         """
-        self.allow_time()
         for first, block in source.bands(rows, frozenset(skip)):
             fields = {"first": int(first), "channels": int(block.channels)}
-            self.send("band", fields, [block.indptr, block.channel, block.count])
+            self.send("band", fields, arrays_of(block))
             wire.receive(self.connection, max_bytes=_MAX_REQUEST)
             self.allow_time()
         self.send("end", {})
@@ -140,6 +151,11 @@ class _Server:
         wire.send(self.connection, "error", fields)
 
 
+def arrays_of(block: PhotonBlock) -> list[np.ndarray]:
+    """Arrays of a block, as they are sent."""
+    return [block.indptr, block.channel, block.count]
+
+
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:1000] if text else type(error).__name__
@@ -171,6 +187,8 @@ def _header_fields(header: MapHeader) -> dict[str, Any]:
         "total_is_exact": header.total_is_exact,
         "unverified": header.unverified,
         "remarks": list(header.remarks),
+        "frames": header.frames,
+        "frame_images": list(header.frame_images),
         "dtype_max": header.dtype_max,
     }
 

@@ -7,6 +7,7 @@ from edxdask.ops.elements import find_elements
 from edxdask.ops.frames import sum_frames
 from edxdask.ops.maps import line_map, total_map, window_map
 from edxdask.ops.masks import Ellipse, Polygon, Rectangle, combine_masks, valid_mask
+from edxdask.ops.rebin import rebin_energy
 from edxdask.ops.spectra import maximum_pixel_spectrum, sum_spectrum
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "find_elements",
     "line_map",
     "maximum_pixel_spectrum",
+    "rebin_energy",
     "sum_frames",
     "sum_spectrum",
     "total_map",

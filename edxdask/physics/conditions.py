@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from edxdask.physics.detector import efficiency
 from edxdask.physics.emission import check_beam_energy, is_bulk
 from edxdask.physics.geometry import Detector
 from edxdask.schema import BEAM_ENERGY, DENSITY, THICKNESS, TILT_ALPHA, TILT_BETA
+
+SAME_BEAM, SAME_FILM = 1e-3, 0.02  # relative; maps that differ by less were made alike
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,79 @@ class Conditions:
             )
 
         return share
+
+
+def shared_conditions(maps: Mapping[str, Mapping[Hashable, Any]]) -> tuple[Conditions, str]:
+    """Give the conditions of maps that share their spectra, from the attributes of each.
+
+    Beam and detector must be the same. Width, tilt, thickness and density are means over the maps, whatever
+    their order; a text says where films differ so much that a shared basis is not exact, else it is empty.
+
+    Raises
+    ------
+    ParameterError
+        If beams or detectors differ, or only some maps say how thick they are.
+
+    Examples
+    --------
+    >>> film = {"beam_energy_kev": 200.0, "density_g_cm3": 4.5}
+    >>> maps = {"a": film | {"thickness_nm": 100.0}, "b": film | {"thickness_nm": 150.0}}
+    >>> found, warning = shared_conditions(maps)
+    >>> found.thickness_nm, warning[:43]
+    (125.0, 'films differ in thickness times density (45')
+    """
+    each = {name: Conditions.of(attrs) for name, attrs in maps.items()}
+    first = next(iter(each.values()))
+    if all(one == first for one in each.values()):
+        return first, ""
+    _check_alike(each)
+    every = list(each.values())
+
+    def mean(values: Sequence[float]) -> float:
+        return math.fsum(values) / len(values)
+
+    averaged = replace(
+        first.with_width(mean([c.fwhm_mn_ka_ev for c in every])),
+        beam_energy=mean([c.beam_energy for c in every]),
+        tilt_alpha_deg=mean([c.tilt_alpha_deg for c in every]),
+        tilt_beta_deg=mean([c.tilt_beta_deg for c in every]),
+    )
+    films = [(c.thickness_nm, c.density_g_cm3) for c in every if c.thickness_nm and c.density_g_cm3]
+    if not films:
+        return averaged, ""
+    averaged = replace(
+        averaged, thickness_nm=mean([t for t, _ in films]), density_g_cm3=mean([d for _, d in films])
+    )
+    masses = [t * d for t, d in films]
+    if max(masses) <= (1 + SAME_FILM) * min(masses):
+        return averaged, ""
+    return averaged, (
+        f"films differ in thickness times density ({min(masses):.0f} to {max(masses):.0f} nm g/cm3): their "
+        f"absorption is that of the mean, {averaged.thickness_nm:.0f} nm. Where soft lines matter, unmix "
+        "such maps one by one"
+    )
+
+
+def _check_alike(each: Mapping[str, Conditions]) -> None:
+    """Refuse maps of different beams or detectors, or with a film that only some describe."""
+    (name, first), *rest = each.items()
+    plain = replace(first.detector, fwhm_mn_ka_ev=0.0)
+    advice = "Unmix these maps one by one, or correct the attributes if they are wrong."
+    for other, one in rest:
+        if abs(one.beam_energy - first.beam_energy) > SAME_BEAM * first.beam_energy:
+            seen = {name: first.beam_energy, other: one.beam_energy}
+            raise ParameterError(BEAM_ENERGY, seen, "one beam energy, as the maps share spectra", advice)
+        if replace(one.detector, fwhm_mn_ka_ev=0.0) != plain:
+            raise ParameterError(
+                "data",
+                f"maps {name!r} and {other!r}",
+                f"one detector, as the maps share spectra; they have {first.detector} and {one.detector}",
+                advice,
+            )
+        if one.absorbs != first.absorbs:
+            raise ParameterError(
+                THICKNESS,
+                {name: first.thickness_nm, other: one.thickness_nm},
+                "a thickness of all maps or of none",
+                f"Set ds.attrs[{THICKNESS!r}] of each map.",
+            )

@@ -11,6 +11,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.readable import si, size
+from edxdask.report.placement import placement_text
 from edxdask.report.sparkline import sparkline
 from edxdask.report.tables import phase_rows
 from edxdask.results.check import labels_of
@@ -37,6 +38,8 @@ SHOWN_ATTRIBUTES = (
     schema.DENSITY,
     schema.ELEMENTS,
     schema.TITLE,
+    schema.DRIFT_IMAGE,
+    schema.BAD_FRAMES,
     schema.RECIPE,
     schema.SEED,
     schema.SOURCE_FILE,
@@ -90,6 +93,7 @@ def _stored(name: str, info: StoreInfo, ds: xr.Dataset) -> dict[str, Any]:
         "dense_bytes": info.pixels * info.shape[-1] * info.dtype.itemsize,
         "dtype": str(info.dtype),
         "variables": list(info.variables),
+        **({"mosaic": placement_text(ds)} if schema.TILE_POSITION in ds else {}),
         "attributes": {k: info.attrs[k] for k in SHOWN_ATTRIBUTES if k in info.attrs},
         "spectrum": info.sum_spectrum,
     }
@@ -156,8 +160,9 @@ def describe_result(data: Data, path: str | Path = "") -> dict[str, Any]:
 
 def _pixels(ds: xr.Dataset) -> dict[str, Any]:
     pixels: dict[str, Any] = {}
+    own = ds[schema.COUNTS].dims if schema.COUNTS in ds else ds.dims  # aligned maps keep a path over frames
     for dim in (schema.TILT, schema.FRAME, schema.Y, schema.X):
-        if dim not in ds.sizes:
+        if dim not in own:
             continue
         count = ds.sizes[dim]
         values = ds[dim].values
@@ -188,6 +193,8 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("counts", f"{each['counts_per_pixel']:.4g} per pixel, {photons} in all{fill}{largest}"),
         )
+    if "mosaic" in each:
+        rows.append(("mosaic", each["mosaic"]))
     rows.append(("energy", _energy_text(each)))
     if "photon_bytes" in each:
         sizes = (

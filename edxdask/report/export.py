@@ -11,6 +11,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.progress import ProgressOption
+from edxdask.report.layers import PYRAMIDS, images_of, write_layers
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -20,19 +21,19 @@ TABLES = ("csv", "json", "txt")
 SPECTRA = ("msa",)
 STACKS = ("tiff",)
 CUBES = ("hspy", "rpl")
-ALIASES = {"tif": "tiff", "raw": "rpl", "emsa": "msa"}
+ALIASES = {"ome.tif": "ome.tiff", "tif": "tiff", "raw": "rpl", "emsa": "msa"}
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
-    Kind.CUBE: (*CUBES, *SPECTRA, "csv", *PICTURES),
-    Kind.PHASES: (*PICTURES, *TABLES, *STACKS, *SPECTRA),
-    Kind.COMPONENTS: (*PICTURES, *TABLES, *STACKS, *SPECTRA),
-    Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *SPECTRA),
+    Kind.CUBE: (*CUBES, *PYRAMIDS, *SPECTRA, "csv", *PICTURES),
+    Kind.PHASES: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
+    Kind.COMPONENTS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
+    Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
     Kind.TRACES: (*PICTURES, *TABLES),
     Kind.PROFILE: (*PICTURES, *TABLES),
 }
 CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
-ARRAYS = (*SPECTRA, "csv", *STACKS, *PICTURES)
+ARRAYS = (*SPECTRA, "csv", *STACKS, *PYRAMIDS, *PICTURES)
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
@@ -78,6 +79,8 @@ def export(
     compositions          ``.txt``
     spectrum, spectra     ``.msa`` (one spectrum), ``.csv``, ``.png``, ``.pdf``, ``.svg``
     map, stack of maps    ``.tiff``, ``.csv`` (one map), ``.png``, ``.pdf``, ``.svg``
+    images of any map,    with levels of half size for viewers of large images: ``.ome.tiff``,
+    result or mosaic      ``.ome.zarr``
     ====================  =================================================================================
 
     Parameters
@@ -95,7 +98,7 @@ def export(
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
         every block of a cube.
-    figure : {"maps", "spectra", "fit", "masks"}, optional
+    figure : {"maps", "spectra", "fit", "ranges", "masks", "placement", "drift"}, optional
         Which figure of a cube, result or collection a picture holds, as in ``plot``.
 
     Returns
@@ -116,7 +119,7 @@ def export(
     ('sum.msa', 'total.csv')
     """
     target = Path(path)
-    asked = (format or target.suffix).lower().removeprefix(".")
+    asked = (format or _suffix_of(target)).lower().removeprefix(".")
     suffix = ALIASES.get(asked, asked)
     if figure is not None and (suffix not in PICTURES or isinstance(data, xr.DataArray)):
         expected = "None but for pictures (.png, .pdf, .svg) of cubes, results and collections"
@@ -124,6 +127,8 @@ def export(
         raise ParameterError("figure", figure, expected, fix, typed_fix=f"As in {target.with_suffix('.png')}")
     if isinstance(data, xr.DataArray) and data.name != schema.COUNTS:
         _check_suffix(suffix, ARRAYS, path, format, "a spectrum or map; whole cubes go to .hspy and .rpl")
+        if suffix in PYRAMIDS and schema.ENERGY not in data.dims:
+            return write_layers(images_of(data), target, suffix, overwrite=overwrite, progress=progress)
         return _write_array(data, target, suffix, data.attrs, overwrite=overwrite)
     if isinstance(data, xr.DataArray):
         data = data.to_dataset(promote_attrs=True)
@@ -139,6 +144,8 @@ def export(
         suffix = suffix or "hspy"
         target = target if asked else target.with_suffix(".hspy")
     _check_suffix(suffix, OFFERED[kind], path, format, kind.value)
+    if suffix in PYRAMIDS:
+        return _write_pyramids(data, target, suffix, overwrite=overwrite, progress=progress)
     if suffix in PICTURES and (figure or is_collection(data) or kind is not Kind.CUBE):
         return _write_figure(data, target, figure, overwrite=overwrite)
     if kind is Kind.CUBE:
@@ -180,8 +187,35 @@ def _check_suffix(
         raise ParameterError(name, value, f"a file ending in {known}, for {what}", hint, typed_fix=typed)
 
 
+def _suffix_of(path: Path) -> str:
+    """Suffix of a path, both parts of one that has two.
+
+    Examples
+    --------
+    >>> _suffix_of(Path("a.b/mosaic.OME.tiff")), _suffix_of(Path("map.v2.png"))
+    ('.OME.tiff', '.png')
+    """
+    last = path.suffixes[-2:]
+    return "".join(last) if last[:1] and last[0].lower() == ".ome" and len(last) == 2 else path.suffix
+
+
 def _named(target: Path, name: str) -> Path:
-    return target.with_stem(f"{target.stem}_{name.replace('/', '_')}") if name else target
+    if not name:
+        return target
+    suffix = _suffix_of(target)
+    return target.with_name(f"{target.name.removesuffix(suffix)}_{name.replace('/', '_')}{suffix}")
+
+
+def _write_pyramids(
+    data: Data, target: Path, suffix: str, *, overwrite: bool, progress: ProgressOption
+) -> Path | list[Path]:
+    """Images on the pixels of a map; of a collection a file for each map."""
+    maps = cubes_in(data) if kind_of(data) is Kind.CUBE else dict(nodes_of(data)[1])
+    paths = [
+        write_layers(images_of(one), _named(target, name), suffix, overwrite=overwrite, progress=progress)
+        for name, one in maps.items()
+    ]
+    return _one_or_all(paths)
 
 
 def _one_or_all(paths: list[Path]) -> Path | list[Path]:

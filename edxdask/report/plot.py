@@ -12,12 +12,15 @@ from matplotlib.figure import Figure, SubFigure
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.ops import sum_spectrum, total_map
+from edxdask.report.drift import drift_figure
 from edxdask.report.elements import elements_figure
 from edxdask.report.figures import draw_sum_spectrum, height_of_sum, sum_spectrum_figure
+from edxdask.report.layers import over_exposure
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import MapPanel, maps_figure
 from edxdask.report.masks import masks_figure
 from edxdask.report.openness import openness_figure
+from edxdask.report.placement_figure import placement_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
@@ -28,16 +31,12 @@ from edxdask.results.kinds import Kind, kind_of, said
 
 MOST_PANELS = 60  # maps or graphs on one figure: a picture has too few pixels for more
 TITLE_ROOM = 0.3  # inches
+PHOTONS = "photons per pixel"
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, MASKS_FIGURE = FIGURES = (
-    "maps",
-    "spectra",
-    "fit",
-    "ranges",
-    "masks",
-)
+FIGURES = ("maps", "spectra", "fit", "ranges", "masks", "placement", "drift")
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, MASKS_FIGURE, PLACEMENT_FIGURE, DRIFT_FIGURE = FIGURES
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -55,7 +54,9 @@ def figures_of(data: Data) -> tuple[str, ...]:
         fit = (FIT_FIGURE,) if schema.FIT_COUNTS in shared else ()
         ranges = (RANGES_FIGURE,) if schema.COMPOSITION_LOW in shared else ()
         masks = (MASKS_FIGURE,) if schema.SPECTRUM_SUBTRACTED in shared else ()
-        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *masks)
+        placed = (PLACEMENT_FIGURE,) if schema.TILE_POSITION in data else ()
+        path = (DRIFT_FIGURE,) if schema.DRIFT in data and not is_collection(data) else ()
+        return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *masks, *placed, *path)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -73,9 +74,10 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit", "ranges", "masks"}, optional
+    figure : {"maps", "spectra", "fit", "ranges", "masks", "placement", "drift"}, optional
         One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases,
-        the ranges that compositions may lie in, or the masks that ``aided`` made.
+        the ranges that compositions may lie in, the masks that ``aided`` made, where the maps of a mosaic
+        lie, or the path of frames.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -99,6 +101,10 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     kind = kind_of(data)
     text = title or data.attrs.get(schema.TITLE)
     _check_figure(data, figure)
+    if figure == PLACEMENT_FIGURE and isinstance(data, xr.Dataset):
+        return placement_figure(data, title=text)
+    if isinstance(data, xr.Dataset) and figure == DRIFT_FIGURE:
+        return drift_figure(data, title=text)
     if kind is Kind.CUBE:
         return _cubes(cubes_in(data), figure, text)
     if kind in MAPS:
@@ -147,8 +153,8 @@ def _cubes(cubes: dict[str, xr.Dataset], figure: str | None, title: str | None) 
     valid = {name: schema.validate_cube(cube, name=name or "data") for name, cube in cubes.items()}
     _check_number(len(valid))
     if figure == MAPS_FIGURE:
-        totals = dask.compute(*(total_map(cube) for cube in valid.values()))
-        names = [name or "photons per pixel" for name in valid]
+        totals = dask.compute(*(_photons(cube) for cube in valid.values()))
+        names = [name or PHOTONS for name in valid]
         maps = [(name, one) for name, one in zip(names, totals, strict=True) if one.ndim == 2]
         if not maps:
             raise ParameterError("figure", figure, "pixels over y and x, for maps")
@@ -158,17 +164,21 @@ def _cubes(cubes: dict[str, xr.Dataset], figure: str | None, title: str | None) 
         rows = [_row(name, one) for name, one in zip(valid, sums, strict=True)]
         return _panels([], rows, title)
     (cube,) = valid.values()
-    photons, spectrum = dask.compute(total_map(cube), sum_spectrum(cube))
+    photons, spectrum = dask.compute(_photons(cube), sum_spectrum(cube))
     energy = spectrum[schema.ENERGY].values
     lines = label_lines(cube.attrs.get(schema.ELEMENTS, ()), float(energy[0]), float(energy[-1]))
     if photons.ndim != 2 or figure == SPECTRA_FIGURE:
         return sum_spectrum_figure(spectrum, lines=lines, title=title)
-    panel = MapPanel([("photons per pixel", photons)], columns=2)
+    panel = MapPanel([(PHOTONS, photons)], columns=2)
     heights = [panel.height, height_of_sum(lines)]
     above, below = _parts(heights, title)
     panel.draw(above)
     draw_sum_spectrum(below, spectrum, lines=lines)
     return whole_of(above)
+
+
+def _photons(cube: xr.Dataset) -> xr.DataArray:
+    return over_exposure(total_map(cube), cube)
 
 
 def _row(name: str, spectrum: xr.DataArray) -> SpectrumRow:

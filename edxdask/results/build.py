@@ -29,7 +29,12 @@ class Pixels(Protocol):
 
 
 class FactorizedMap(Protocol):
-    """One map that was factorized: its name in the collection, its cube, its place in the factors."""
+    """One map that was factorized: its name and place in the collection, its cube, its pixels."""
+
+    @property
+    def place(self) -> int:
+        """Where the user has it among the maps."""
+        ...
 
     @property
     def name(self) -> str:
@@ -120,7 +125,8 @@ def make_result(
     if factorized[0].name == ALONE:
         result = xr.merge([shared, maps[0]], combine_attrs="override", compat="no_conflicts")
     else:
-        by_name = {view.name: one for view, one in zip(factorized, maps, strict=True)}
+        placed = sorted(zip(factorized, maps, strict=True), key=lambda made: made[0].place)
+        by_name = {view.name: one for view, one in placed}
         result = xr.DataTree.from_dict({"/": shared, **by_name})
     check_result(result, whole=True)
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from edxdask.factorize.guidance.guide import (
 )
 from edxdask.physics.calibration import calibrate
 from edxdask.physics.candidates import Candidate
-from edxdask.physics.conditions import Conditions
+from edxdask.physics.conditions import Conditions, shared_conditions
 from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning
 from edxdask.physics.find import find_in_spectrum
@@ -71,13 +71,18 @@ class PhysicsRequest:
 
     def identity(self, problem: Problem) -> str:
         """Everything that determines the physics of a run, for its checkpoint."""
-        return repr((self, Conditions.of(problem.maps[0].cube.attrs)))
+        return repr((self, _conditions(problem)[0]))
 
     def guide(self, problem: Problem) -> Guide:
         """Calibrate the basis on the summed photons, including lines that nobody listed."""
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
-        return self.guide_of(counts, energy, Conditions.of(problem.maps[0].cube.attrs))
+        conditions, differ = _conditions(problem)
+        guide = self.guide_of(counts, energy, conditions)
+        if not differ:
+            return guide
+        logger.warning("%s", differ)
+        return replace(guide, warnings=(*guide.warnings, differ))
 
     def guide_of(self, counts: np.ndarray, energy: np.ndarray, conditions: Conditions) -> Guide:
         """Calibrate the basis on a sum spectrum, (E,), on channels at ``energy``.
@@ -107,6 +112,11 @@ class PhysicsRequest:
         for text in warnings:
             logger.warning("%s", text)
         return Guide(calibrated, elements, self.absent, self.compositions, warnings)
+
+
+def _conditions(problem: Problem) -> tuple[Conditions, str]:
+    """Give the conditions of all maps, and a warning where one basis cannot be exact for all."""
+    return shared_conditions({view.name: view.cube.attrs for view in problem.maps})
 
 
 def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
-from edxdask import schema
 from edxdask.engine.checkpoint import Checkpoint
 from edxdask.engine.derive import bin_sizes
 from edxdask.engine.driver import Loop, StopRule
 from edxdask.engine.layout import ImageStack, TilePlan
+from edxdask.engine.maps import sharpest_width
 from edxdask.engine.partition import Partition, summed_spectrum
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
@@ -101,7 +101,7 @@ def spectra_model(problem: Problem) -> ResolvedSpectra:
     return ResolvedSpectra.of(
         counts,
         problem.energy.values.astype(np.float64),
-        problem.maps[0].cube.attrs.get(schema.FWHM),
+        sharpest_width(problem.maps),
         first=problem.floor.first,
     )
 

@@ -52,7 +52,8 @@ CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where th
 def window_of(data: xr.Dataset | xr.DataTree) -> xr.Dataset | None:
     """Middle of the biggest map, on which choices are made; None where the data are one map of that size."""
     cubes = cubes_in(data)
-    largest = max(cubes.values(), key=lambda cube: cube[schema.COUNTS].size)
+    by_name = [cubes[name] for name in sorted(cubes)]  # of equal ones always the same
+    largest = max(by_name, key=lambda cube: cube[schema.COUNTS].size)
     pixels = schema.pixel_dims(largest)
     cut = {dim: largest.sizes[dim] // 2 for dim in pixels[:-2]}
     window = largest.isel(cut) if cut else largest

@@ -57,6 +57,8 @@ class MapHeader:
     unverified : which counts could not be compared with the file's own totals, and why; "" where all could,
         or where the format has none
     remarks : what the user must know of how the counts were read
+    frames : frames that the map is the sum of, where each can be read alone (``FramedMap``); else 0
+    frame_images : names of the scanned images that have one image for each of these frames
     dtype_max : bound of the counts of a pixel and channel, as far as the header or format can say; `edxdask
         info` predicts the dense size by it. The store's dtype follows from the counts themselves
     """
@@ -74,6 +76,8 @@ class MapHeader:
     total_is_exact: bool = True
     unverified: str = ""
     remarks: tuple[str, ...] = ()
+    frames: int = 0
+    frame_images: tuple[str, ...] = ()
     dtype_max: int = 0xFFFF
 
 
@@ -88,6 +92,18 @@ class VendorMap(Protocol):
         Bands start at multiples of ``rows`` and come in any order; pixels of a block are in C order.
         A band that is skipped must not be decoded.
         """
+        ...
+
+
+class FramedMap(VendorMap, Protocol):
+    """A map whose frames can be read one by one; frames count from the first one chosen."""
+
+    def frame_rows(self, first: int, stop: int, top: int, bottom: int) -> PhotonBlock:
+        """Photons of rows ``top`` to ``bottom``, summed over frames ``first`` to ``stop``."""
+        ...
+
+    def frame_image(self, name: str, frame: int) -> np.ndarray:
+        """One frame of a scanned image, of the map's shape."""
         ...
 
 

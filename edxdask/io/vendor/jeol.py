@@ -41,10 +41,11 @@ _PTS_MAGIC, _ASW_MAGIC = 304, 0
 
 @dataclass
 class PtsMap:
-    """One event stream; ``words`` are those of the chosen frames."""
+    """One event stream; ``words`` are those of the chosen frames, which begin and end at ``edges``."""
 
     header: MapHeader
     words: np.ndarray
+    edges: np.ndarray
     step: tuple[int, int]
     per_pixel: np.ndarray
     _events: tuple[np.ndarray, np.ndarray] | None = None
@@ -53,18 +54,39 @@ class PtsMap:
         """Bands of rows, cut from the photons sorted by pixel; those are placed once, at the first call."""
         height, width = self.header.shape
         if self._events is None:
-            self._events = self._place()
-        indptr, channel = self._events
+            self._events = self._place(self.words, self.per_pixel)
         for start, stop in band_ranges(height, rows, skip):
-            pointers = indptr[start * width : stop * width + 1]
-            yield start, _block(pointers - pointers[0], channel[pointers[0] : pointers[-1]])
+            yield start, _rows_of(*self._events, start * width, stop * width)
 
-    def _place(self) -> tuple[np.ndarray, np.ndarray]:
-        indptr = np.zeros(self.per_pixel.size + 1, np.int64)
-        np.cumsum(self.per_pixel.ravel(), out=indptr[1:])
+    def frame_rows(self, first: int, stop: int, top: int, bottom: int) -> PhotonBlock:
+        """Photons of rows ``top`` to ``bottom``, summed over frames ``first`` to ``stop``."""
+        words, width = self.words[self.edges[first] : self.edges[stop]], self.header.shape[1]
+        per_pixel, _ = self._counted(words)
+        return _rows_of(*self._place(words, per_pixel), top * width, bottom * width)
+
+    def frame_image(self, name: str, frame: int) -> np.ndarray:
+        """One frame of the scanned image, which is in the stream itself."""
+        _, image = self._counted(self.words[self.edges[frame] : self.edges[frame + 1]])
+        return image
+
+    def _counted(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Count the photons of each pixel, and sum the scanned image."""
+        per_pixel, image = np.zeros(self.header.shape, np.int64), np.zeros(self.header.shape, np.int64)
+        kernels.count_photons(words, *self.step, per_pixel, image, np.zeros(CHANNELS, np.int64))
+        return per_pixel, image
+
+    def _place(self, words: np.ndarray, per_pixel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        indptr = np.zeros(per_pixel.size + 1, np.int64)
+        np.cumsum(per_pixel.ravel(), out=indptr[1:])
         channel = np.empty(indptr[-1], np.uint16)
-        kernels.place_photons(self.words, *self.step, self.header.shape[1], indptr[:-1].copy(), channel)
+        kernels.place_photons(words, *self.step, self.header.shape[1], indptr[:-1].copy(), channel)
         return indptr, channel
+
+
+def _rows_of(indptr: np.ndarray, channel: np.ndarray, first: int, stop: int) -> PhotonBlock:
+    """Block of pixels ``first`` to ``stop`` of photons that are sorted by pixel."""
+    pointers = indptr[first : stop + 1]
+    return _block(pointers - pointers[0], channel[pointers[0] : pointers[-1]])
 
 
 def _block(indptr: np.ndarray, channel: np.ndarray) -> PhotonBlock:
@@ -161,7 +183,7 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
         raise ValueError(f"a map of {shape} pixels; both sizes must be from 1 to {FIELD}")
     step = (FIELD // shape[0], FIELD // shape[1])
     measured = signal["original_metadata"]["PTTD Data"]["AnalyzableMap MeasData"]["Doc"]
-    words = _frames(words, step, int(measured["Sweep"]), options.frames)
+    words, edges = _frames(words, step, int(measured["Sweep"]), options.frames)
     per_pixel, image = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     spectrum = np.zeros(CHANNELS, np.int64)
     lost = kernels.count_photons(words, *step, per_pixel, image, spectrum)
@@ -188,9 +210,11 @@ def _open_stream(path: Path, signal: dict[str, Any], name: str, options: ReadOpt
         expected_total=expected,
         total_is_exact=False,
         unverified=unverified,
+        frames=edges.size - 1,
+        frame_images=("stem",) if image.any() else (),
         dtype_max=max(0xFFFF, int(per_pixel.max())),
     )
-    return PtsMap(header, words, step, per_pixel)
+    return PtsMap(header, words, edges, step, per_pixel)
 
 
 def words_of(path: Path, *, whole: bool) -> np.ndarray:
@@ -211,8 +235,8 @@ def words_of(path: Path, *, whole: bool) -> np.ndarray:
 
 def _frames(
     words: np.ndarray, step: tuple[int, int], sweeps: int, wanted: tuple[int, int] | None
-) -> np.ndarray:
-    """Words of the frames wanted; the last frame is left out where the acquisition stopped within it."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Words of the frames wanted, and where each begins; one that was stopped within is left out."""
     table = np.zeros((kernels.count_frames(words) + 1, 4), np.int64)
     kernels.frame_table(words, table)
     frames = table[:-1]
@@ -231,7 +255,8 @@ def _frames(
                 f"a first frame and one past the last one, within the {count} complete frames of the file"
             )
             raise ParameterError("frames", wanted, expected)
-        return words[table[start, 0] : table[stop, 0]]
+        edges = table[start : stop + 1, 0]
+        return words[edges[0] : edges[-1]], edges - edges[0]
     if count < sweeps:
         raise ValueError(
             f"the header announces {sweeps} sweeps, the file holds {count} complete ones; "
@@ -239,7 +264,8 @@ def _frames(
         )
     if count < len(frames):
         logger.warning("the acquisition stopped within frame %d; that frame is left out", count)
-    return words[: table[count, 0]]
+    edges = table[: count + 1, 0]
+    return words[: edges[-1]], edges
 
 
 def held_against_header(signal: dict[str, Any], spectrum: np.ndarray) -> tuple[int | None, str]:

@@ -4,7 +4,8 @@ Built from the published specification (H5OINA, versions 7 and 8); **no real fil
 write files in that layout. A slice is one acquisition, ``/<slice>/EDS`` or ``EDS1``, ``EDS2``, … hold one
 detector each: ``Data/Spectrum`` (pixels × channels, int32, LZF) and ``Header``, with scalars as arrays of
 one element. Angles are in radians, energies of channels in eV, steps in µm, the beam in kV. The format keeps
-no total to check the counts against.
+no total to check the counts against. Of a montage (version 8.0) every pixel's field, and its place within
+that field, come as images of the map.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ from edxdask.io.vendor.convert import (
 )
 from edxdask.io.vendor.hdf5 import holds, metadata_tree, scalar, text
 
-_EV_PER_KEV = 1000.0
+_EV_PER_KEV, _NM_PER_MM = 1000.0, 1e6
+_FIELDS = {
+    schema.FIELD_INDEX: "LAM Field Index",
+    schema.FIELD_Y: "LAM Field Coordinate Y",
+    schema.FIELD_X: "LAM Field Coordinate X",
+}
 _DETECTOR = re.compile(r"EDS\d*")
 
 
@@ -134,7 +140,7 @@ def _open_map(name: str, detectors: list[h5py.Group]) -> VendorMap:
         energy_scale=scale,
         pixel_size=pixel_size((step_y, "µm"), (step_x, "µm")),
         attrs=_attributes(detectors),
-        images=_images(detectors[0].parent),
+        images=_images(detectors[0].parent) | _fields(detectors[0], rows, columns),
         vendor_metadata={_technique(eds): metadata_tree(eds["Header"]) for eds in detectors},
         dtype_max=min(largest, 0xFFFF_FFFF),
     )
@@ -161,10 +167,29 @@ def _attributes(detectors: list[h5py.Group]) -> dict[str, Any]:
     for attr, name in ((schema.LIVE_TIME, "Live Time"), (schema.REAL_TIME, "Real Time")):
         if name in data:  # seconds of each pixel
             attrs[attr] = float(np.nansum(data[name][()], dtype=np.float64))
+    attrs |= _stage(header)
     attrs[schema.DETECTOR] = ", ".join(filter(None, (_detector_name(eds["Header"]) for eds in detectors)))
     attrs[schema.ELEMENTS] = _elements(data)
     attrs[schema.TITLE] = text(header, "Analysis Label")
     return {key: value for key, value in attrs.items() if value not in (None, "", [])}
+
+
+def _stage(header: h5py.Group) -> dict[str, float]:
+    """Where the stage was, nm; its axes may run against those of the map."""
+    stage = header.get("Stage Position")
+    if not isinstance(stage, h5py.Group):
+        return {}
+    found = {schema.STAGE_Y: scalar(stage, "Y"), schema.STAGE_X: scalar(stage, "X")}
+    known = {name: value * _NM_PER_MM for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else {}
+
+
+def _fields(eds: h5py.Group, rows: int, columns: int) -> dict[str, np.ndarray]:
+    """Fields of a montage: number, row and column within it, of every pixel; nothing of other maps."""
+    data = eds["Data"]
+    if not all(name in data and data[name].size == rows * columns for name in _FIELDS.values()):
+        return {}
+    return {own: np.asarray(data[name][()]).reshape(rows, columns) for own, name in _FIELDS.items()}
 
 
 def _degrees(radians: float) -> float:

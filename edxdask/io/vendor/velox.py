@@ -62,9 +62,11 @@ class VeloxMap:
         sources: list[tuple[str, _Index]],
         chosen: tuple[int, int],
         totals: np.ndarray,
+        images: dict[str, str],
     ) -> None:
         self.header = header
         self._path, self._sources, self._chosen, self._totals = path, sources, chosen, totals
+        self._images = images
 
     def bands(self, rows: int, skip: Collection[int] = ()) -> Iterator[tuple[int, PhotonBlock]]:
         """Photons of every band of ``rows`` rows, but for first rows in ``skip``."""
@@ -75,14 +77,37 @@ class VeloxMap:
             streams = [file[layout.STREAMS][key]["Data"] for key, _ in self._sources]
             for first in range(0, height, rows):
                 if first not in skip:
-                    yield first, self._band(streams, pool, first, min(first + rows, height))
+                    bottom = min(first + rows, height)
+                    totals = self._totals[first * self.header.shape[1] : bottom * self.header.shape[1]]
+                    yield first, self._band(streams, pool, self._chosen, first, bottom, totals)
+
+    def frame_rows(self, first: int, stop: int, top: int, bottom: int) -> PhotonBlock:
+        """Photons of rows ``top`` to ``bottom``, summed over frames ``first`` to ``stop``."""
+        frames = (self._chosen[0] + first, self._chosen[0] + stop)
+        totals = np.zeros((bottom - top) * self.header.shape[1], dtype=np.uint32)
+        with _streams_file(self._path) as file, ThreadPoolExecutor(THREADS) as pool:
+            streams = [file[layout.STREAMS][key]["Data"] for key, _ in self._sources]
+            for slab, pixel in self._elements(streams, frames, top, bottom):
+                kernels.count(slab, pixel, totals)
+            return self._band(streams, pool, frames, top, bottom, totals)
+
+    def frame_image(self, name: str, frame: int) -> np.ndarray:
+        """One frame of a scanned image."""
+        with h5py.File(self._path, "r") as file:
+            image: np.ndarray = file[layout.IMAGES][self._images[name]]["Data"][:, :, self._chosen[0] + frame]
+        return image
 
     def _band(
-        self, streams: list[h5py.Dataset], pool: ThreadPoolExecutor, top: int, bottom: int
+        self,
+        streams: list[h5py.Dataset],
+        pool: ThreadPoolExecutor,
+        frames: tuple[int, int],
+        top: int,
+        bottom: int,
+        totals: np.ndarray,
     ) -> PhotonBlock:
         """Rows ``top`` to ``bottom``: parts of them are put in place and merged at once, then joined."""
         width, channels = self.header.shape[1], self.header.channels
-        totals = self._totals[top * width : bottom * width]
         indptr = np.zeros(totals.size + 1, dtype=np.int64)
         np.cumsum(totals, out=indptr[1:])
         channel = np.empty(indptr[-1], dtype=np.uint16)
@@ -91,7 +116,7 @@ class VeloxMap:
         def part(first: int, last: int) -> tuple[np.ndarray, int, int]:
             own = indptr[(first - top) * width : (last - top) * width + 1]
             own, start, stop = own - own[0], own[0], own[-1]
-            self._place(streams, first, last, own, channel[start:stop])
+            self._place(streams, frames, first, last, own, channel[start:stop])
             merged = np.zeros_like(own)
             largest = kernels.merge(own, channel[start:stop], count[start:stop], merged, channels)
             return merged, start, int(largest)
@@ -110,22 +135,38 @@ class VeloxMap:
         return PhotonBlock(indptr, channel[:entries], count[:entries].astype(narrow, copy=False), channels)
 
     def _place(
-        self, streams: list[h5py.Dataset], top: int, bottom: int, indptr: np.ndarray, channel: np.ndarray
+        self,
+        streams: list[h5py.Dataset],
+        frames: tuple[int, int],
+        top: int,
+        bottom: int,
+        indptr: np.ndarray,
+        channel: np.ndarray,
     ) -> None:
         """Put the photons of some rows into ``channel``, pixel after pixel, in time order."""
-        width = self.header.shape[1]
-        first, last = top * width, bottom * width
         cursor = indptr[:-1].copy()
-        for data, (_, index) in zip(streams, self._sources, strict=True):
-            for frame in range(self._chosen[0], min(self._chosen[1], index.frames)):
-                begin, end, pixel = index.span(frame, first, last)
-                pixel -= first
-                for _, slab in _slabs(data, begin, end):
-                    pixel = kernels.place(slab, pixel, cursor, indptr[1:], channel)
-                    if pixel == kernels.OVERFLOW:
-                        raise self._changed(top)
+        for slab, pixel in self._elements(streams, frames, top, bottom):
+            if kernels.place(slab, pixel, cursor, indptr[1:], channel) == kernels.OVERFLOW:
+                raise self._changed(top)
         if not np.array_equal(cursor, indptr[1:]):
             raise self._changed(top)
+
+    def _elements(
+        self, streams: list[h5py.Dataset], frames: tuple[int, int], top: int, bottom: int
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """Slabs of the streams that hold some rows of some frames, each with the pixel that it starts in.
+
+        Pixels count from the first of row ``top``.
+        """
+        width = self.header.shape[1]
+        for data, (_, index) in zip(streams, self._sources, strict=True):
+            for frame in range(frames[0], min(frames[1], index.frames)):
+                begin, end, pixel = index.span(frame, top * width, bottom * width)
+                pixel -= top * width
+                for at, slab in _slabs(data, begin, end):
+                    yield slab, pixel
+                    if at + slab.size < end:
+                        pixel += int(kernels.count_gates(slab))
 
     def _changed(self, row: int) -> VendorFileError:
         return VendorFileError(
@@ -210,11 +251,12 @@ def _open_group(
 
         with ThreadPoolExecutor(THREADS) as pool:
             sources = list(pool.map(index, streams))
+        images = metadata.scanned_images(file, streams[0])
         header = metadata.header(
             file, group, streams, name=name, shape=shape, frames=frames, chosen=chosen,
-            largest=int(totals.max(initial=0)),
+            largest=int(totals.max(initial=0)), images=images,
         )  # fmt: skip
-        maps.append(VeloxMap(path, header, sources, chosen, totals))
+        maps.append(VeloxMap(path, header, sources, chosen, totals, images))
     return maps
 
 

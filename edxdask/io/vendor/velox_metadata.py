@@ -58,6 +58,7 @@ def header(
     frames: int,
     chosen: tuple[int, int],
     largest: int,
+    images: dict[str, str],
 ) -> MapHeader:
     """Header of the map made of ``streams``; ``largest`` is the most photons any pixel holds."""
     first = streams[0]
@@ -73,10 +74,12 @@ def header(
         energy_scale=scale,
         pixel_size=_pixel_size(first.metadata),
         attrs=_attributes(file, group, streams, chosen),
-        images=_images(file, first, frames, chosen),
+        images={n: _average(_image(file, key), frames, chosen) for n, key in images.items()},
         vendor_metadata=_verbatim(file, group, streams),
         expected_total=sum(int(a.sum()) for a in accounts if a is not None) if known else None,
         unverified=f"no sum spectrum of all frames of {', '.join(unknown)}" if unknown else "",
+        frames=chosen[1] - chosen[0],
+        frame_images=tuple(n for n, k in images.items() if _image(file, k).shape == (*shape, frames)),
         dtype_max=0xFFFF if largest <= 0xFFFF else 0xFFFFFFFF,
     )
 
@@ -197,9 +200,9 @@ def _verbatim(file: h5py.File, group: SpectrumImage, streams: list[Stream]) -> d
 # Images
 
 
-def _images(file: h5py.File, stream: Stream, frames: int, chosen: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Images of the scanning detectors over the map's own area, averaged over the chosen frames."""
-    images: dict[str, np.ndarray] = {}
+def scanned_images(file: h5py.File, stream: Stream) -> dict[str, str]:
+    """Images of the scanning detectors over the map's own area: their groups in the file, by name."""
+    images: dict[str, str] = {}
     for key in file.get(IMAGES, ()):
         group = file[IMAGES][key]
         meta, data = json_object(group["Metadata"]), group["Data"]
@@ -216,8 +219,12 @@ def _images(file: h5py.File, stream: Stream, frames: int, chosen: tuple[int, int
         label, number = plain, 2
         while label in images:
             label, number = f"{plain}_{number}", number + 1
-        images[label] = _average(data, range(*chosen) if data.shape[2] == frames else range(data.shape[2]))
+        images[label] = key
     return images
+
+
+def _image(file: h5py.File, key: str) -> h5py.Dataset:
+    return file[IMAGES][key]["Data"]
 
 
 def _scanning_detector(file: h5py.File, key: str, meta: dict[str, Any]) -> str | None:
@@ -231,8 +238,10 @@ def _scanning_detector(file: h5py.File, key: str, meta: dict[str, Any]) -> str |
     return str(name) if types.get(name) == "ScanningDetector" else None
 
 
-def _average(data: h5py.Dataset, frames: range) -> np.ndarray:
+def _average(data: h5py.Dataset, frames: int, chosen: tuple[int, int]) -> np.ndarray:
+    """Average of an image over the chosen frames; over all where its frames are not those of the map."""
+    taken = range(*chosen) if data.shape[2] == frames else range(data.shape[2])
     total = np.zeros(data.shape[:2], dtype=np.float64)
-    for frame in frames:
+    for frame in taken:
         total += data[:, :, frame]
-    return (total / len(frames)).astype(np.float32)
+    return (total / len(taken)).astype(np.float32)

@@ -15,6 +15,7 @@ STREAM_GEOMETRY = 2  # where a simulation places its grains
 STREAM_NOISE = 3  # smooth random fields of a simulation
 STREAM_THINNING = 4  # binomial thinning
 STREAM_START = 5  # random starts of a factorization
+STREAM_ENERGY = 6  # where in its channel a photon is, when it moves to another axis
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -10,6 +10,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.io.vendor.base import ReadOptions
 from edxdask.io.vendor.jeol import READER
+from edxdask.photons import to_dense
 
 FRAMES = (3, 8, 16, 300)
 
@@ -187,3 +188,23 @@ def test_a_project_whose_stream_is_damaged_does_not_go_on_without_it(data, tmp_p
     stream.write_bytes(b"\0\0\0\0" + stream.read_bytes()[4:])
     with pytest.raises(ValueError, match="could not be read"):
         READER.open(tmp_path / "jeol" / "rawdata.ASW", ReadOptions())
+
+
+@pytest.mark.parametrize("chosen", [None, (1, 4)])
+def test_single_frames_and_their_images_can_be_read(tmp_path, chosen):
+    frames = counts_of((5, 8, 16, 300), rate=0.1)
+    path = write_pts(tmp_path / "a.pts", frames, image=True)
+    (one,) = READER.open(path, ReadOptions(frames=chosen))
+    wanted = frames if chosen is None else frames[slice(*chosen)]
+    assert one.header.frames == len(wanted)
+    assert one.header.frame_images == ("stem",)
+    for first, stop, top, bottom in ((0, 1, 0, 8), (1, 3, 2, 7), (0, len(wanted), 7, 8)):
+        block = one.frame_rows(first, stop, top, bottom)
+        expected = wanted[first:stop, top:bottom].sum(axis=0).reshape(-1, 300)
+        np.testing.assert_array_equal(to_dense(block, np.uint32)[:, :300], expected)
+    np.testing.assert_array_equal(one.frame_image("stem", 2), np.add.outer(np.arange(8), np.arange(16)))
+
+
+def test_a_stream_without_an_image_has_frames_of_photons_only(tmp_path):
+    (one,) = READER.open(write_pts(tmp_path / "a.pts", frames_of()), ReadOptions())
+    assert (one.header.frames, one.header.frame_images) == (3, ())

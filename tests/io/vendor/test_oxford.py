@@ -38,6 +38,37 @@ def test_attributes_are_converted_from_radians_and_seconds_per_pixel(tmp_path):
     assert header.vendor_metadata["EDS"]["Number Channels"] == [[64]]
 
 
+def test_a_montage_has_the_field_of_every_pixel_and_its_place_there(tmp_path):
+    """Version 8.0 writes them pixel by pixel; the stage is in mm."""
+    path = write_h5oina(tmp_path / "a.h5oina", [counts_of(SHAPE)])
+    y, x = np.indices(SHAPE[:2])
+    truth = {"LAM Field Index": x // 3, "LAM Field Coordinate Y": y, "LAM Field Coordinate X": x % 3 + 1}
+    with h5py.File(path, "r+") as file:
+        for name, values in truth.items():
+            file["1/EDS/Data"][name] = values.astype(np.uint16).reshape(-1, 1)
+        for axis, value in (("X", 1.25), ("Y", -0.5)):
+            file[f"1/EDS/Header/Stage Position/{axis}"] = np.array([[value]])
+    header, _ = map_of(READER, path)
+    for own, name in (
+        (schema.FIELD_INDEX, "LAM Field Index"),
+        (schema.FIELD_Y, "LAM Field Coordinate Y"),
+        (schema.FIELD_X, "LAM Field Coordinate X"),
+    ):
+        np.testing.assert_array_equal(header.images[own], truth[name])
+    assert (header.attrs[schema.STAGE_Y], header.attrs[schema.STAGE_X]) == (-0.5e6, 1.25e6)
+
+
+def test_fields_of_another_size_and_half_a_stage_are_left_out(tmp_path):
+    path = write_h5oina(tmp_path / "a.h5oina", [counts_of(SHAPE)])
+    with h5py.File(path, "r+") as file:
+        for name in ("LAM Field Index", "LAM Field Coordinate Y", "LAM Field Coordinate X"):
+            file["1/EDS/Data"][name] = np.zeros((7, 1), np.uint16)
+        file["1/EDS/Header/Stage Position/X"] = np.array([[1.0]])
+    header, _ = map_of(READER, path)
+    assert list(header.images) == ["se"]
+    assert schema.STAGE_X not in header.attrs
+
+
 def test_detectors_are_summed_or_kept_apart(tmp_path):
     first, second = counts_of(SHAPE), counts_of(SHAPE, seed=1)
     path = write_h5oina(tmp_path / "a.h5oina", [first, second])

@@ -434,3 +434,29 @@ def test_vendor_metadata_are_kept_verbatim(real):
     kept = read(real["frames"])[0].header.vendor_metadata
     assert kept["SpectrumStream"]["SuperXG21"]["Metadata"]["Optics"]["AccelerationVoltage"] == "300000"
     assert kept["SpectrumImageSettings"] == {"startFramePosition": "1", "endFramePosition": "2"}
+
+
+@pytest.mark.parametrize("chosen", [None, (1, 3)])
+def test_single_frames_sum_to_the_map_and_start_where_the_choice_starts(pristine, chosen):
+    (one,) = read(pristine, frames=chosen)
+    each = [read(pristine, frames=(f, f + 1))[0] for f in range(*(chosen or (0, FRAMES)))]
+    assert one.header.frames == len(each)
+    assert one.header.frame_images == ("haadf",)
+    expected = np.stack([dense(frame) for frame in each])
+    for first, stop, top, bottom in ((0, 1, 0, 9), (0, len(each), 2, 7), (1, 2, 8, 9)):
+        block = one.frame_rows(first, stop, top, bottom)
+        found = to_dense(block, np.uint32).reshape(bottom - top, *expected.shape[2:])
+        np.testing.assert_array_equal(found, expected[first:stop, top:bottom].sum(axis=0))
+    frames = [one.frame_image("haadf", f) for f in range(len(each))]
+    np.testing.assert_allclose(np.mean(frames, axis=0), one.header.images["haadf"], rtol=1e-6)
+
+
+def test_an_image_with_other_frames_than_the_map_is_not_one_of_frames(written):
+    with h5py.File(written, "r+") as file:
+        (group,) = file["Data/Image"].values()
+        one = group["Data"][:, :, :1]
+        del group["Data"]
+        group.create_dataset("Data", data=one)
+    (found,) = read(written)
+    assert found.header.frame_images == ()
+    assert found.header.frames == FRAMES

@@ -69,6 +69,22 @@ def count_gates(slab):
 
 
 @njit(cache=True, nogil=True)
+def count(slab, pixel, totals):
+    """Add the photons of each pixel in ``slab`` to ``totals``; return the pixel it ends in.
+
+    ``pixel`` counts as in ``place``.
+    """
+    for i in range(slab.size):
+        if pixel >= totals.size:
+            break
+        if slab[i] == GATE:
+            pixel += 1
+        elif pixel >= 0:
+            totals[pixel] += np.uint32(1)
+    return pixel
+
+
+@njit(cache=True, nogil=True)
 def place(slab, pixel, cursor, stop, channel):
     """Put the channels of ``slab`` where ``cursor`` says; return the pixel it ends in.
 
