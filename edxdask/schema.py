@@ -15,7 +15,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.schema_placement import *  # noqa: F403  words of mosaics and of the drift of frames
-from edxdask.schema_placement import PLACEMENT_WORDS
+from edxdask.schema_placement import FIELD_WORDS, PLACEMENT_ATTRIBUTES, PLACEMENT_WORDS
 from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
 from edxdask.schema_traces import TRACE_WORDS
 
@@ -57,7 +57,6 @@ REMOVABLE, ADDABLE, OTHER_PHASE = "removable", "addable", "other_phase"
 MASK, CORE, MASK_OVERLAP = "mask", "core", "mask_overlap"
 COMPOSITION_SUBTRACTED, SPECTRUM_SUBTRACTED = "composition_subtracted", "spectrum_subtracted"
 EXPOSURE = "exposure"
-FIELD_INDEX, FIELD_Y, FIELD_X = "field_index", "field_y", "field_x"
 
 BinningRule = Literal["sum", "mean", "all", "keep"]
 
@@ -172,15 +171,13 @@ _VARIABLES = (
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(EXPOSURE, (), True, "uif", "1", "sum", "how often, or how long, a pixel was measured"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
-    Variable(FIELD_INDEX, (), True, "u", "1", "keep", "number of the field that a pixel was taken in"),
-    Variable(FIELD_Y, (), True, "u", "px", "keep", "row of a pixel within its field"),
-    Variable(FIELD_X, (), True, "u", "px", "keep", "column of a pixel within its field"),
 )
 _WITHOUT_PIXELS = (
     Variable(n, dims, False, kind, units, "keep", doc)
     for n, dims, kind, units, doc in (*TRACE_WORDS, *PLACEMENT_WORDS)
 )
-VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_WITHOUT_PIXELS)}
+_OF_FIELDS = (Variable(n, (), True, "u", units, "keep", doc) for n, units, doc in FIELD_WORDS)
+VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_WITHOUT_PIXELS, *_OF_FIELDS)}
 
 COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
 PIXEL_UNIT = "px"  # of y and x where the file gives no calibration
@@ -207,16 +204,12 @@ COMPLETE, VENDOR_METADATA, TITLE, RECIPE = "complete", "vendor_metadata", "title
 BIN, SMOOTH = "bin", "smooth"
 ENERGY_OFFSET_STEP, ENERGY_GAIN = "energy_offset_step_kev", "energy_gain"
 CHI2_RED, LARGEST_CORRECTION, WARNINGS = "chi2_red", "largest_correction", "warnings"
-FLAT_TOPS = "flat_tops"
-SOLUTIONS = "solutions"
+FLAT_TOPS, SOLUTIONS = "flat_tops", "solutions"
 CORE_WIDTH, CORE_CHOICE, MASK_METHODS = "core_width_px", "core_choice", "mask_methods"
 FORMAT_KEY, FORMAT_NAME = "format", "edxdask"
-WEIGHTING = "weighting"
 QUANTIFICATION, FIT_SPLIT = "quantification", "fit_split"
 ESCAPE_STRENGTH, LOWEST_ENERGY = "escape_strength", "lowest_energy_kev"
-ENERGY_BENDS = "energy_bends_kev"
-STAGE_Y, STAGE_X, PLACED_BY = "stage_y_nm", "stage_x_nm", "placed_by"
-BAD_FRAMES, DRIFT_IMAGE = "bad_frames", "drift_image"
+WEIGHTING, ENERGY_BENDS = "weighting", "energy_bends_kev"
 
 _ATTRIBUTES = (
     Attribute(BEAM_ENERGY, float, "energy of the beam's electrons"),
@@ -255,24 +248,18 @@ _ATTRIBUTES = (
     Attribute(RECIPE, str, "recipe of a simulation"),
     Attribute(ENERGY_OFFSET_STEP, float, "what a fit adds to the energy axis"),
     Attribute(ENERGY_GAIN, float, "what a fit multiplies the energy axis with"),
-    Attribute(
-        ENERGY_BENDS, list, "what a fit adds further at 1.5, 3.5, 6 and 8.5 keV, straight lines between"
-    ),
+    Attribute(ENERGY_BENDS, list, "what a fit adds further at 1.5, 3.5, 6 and 8.5 keV, linear between"),
     Attribute(WEIGHTING, str, "how counts were scaled before a PCA"),
     Attribute(QUANTIFICATION, str, "method of quantification"),
     Attribute(ESCAPE_STRENGTH, float, "escape peaks as a fit found them, over theory's"),
     Attribute(LOWEST_ENERGY, float, "energy below which channels take part in nothing but totals"),
     Attribute(FIT_SPLIT, list, "families with lines that the fit did not tie by their rates"),
-    Attribute(STAGE_Y, float, "where the stage was, along the one of its axes that is nearest to y"),
-    Attribute(STAGE_X, float, "where the stage was, along the one nearest to x"),
-    Attribute(PLACED_BY, str, "image that the maps of a mosaic were registered on"),
-    Attribute(BAD_FRAMES, list, "frames that do not show what the others show, or are off the path"),
-    Attribute(DRIFT_IMAGE, str, "image that frames were registered on, or photons"),
     Attribute(VENDOR_METADATA, str, "the vendor's own metadata, verbatim, as JSON text"),
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),
 )
-ATTRIBUTES: Mapping[str, Attribute] = {a.name: a for a in _ATTRIBUTES}
+_OF_PLACEMENT = (Attribute(*words) for words in PLACEMENT_ATTRIBUTES)
+ATTRIBUTES: Mapping[str, Attribute] = {a.name: a for a in (*_ATTRIBUTES, *_OF_PLACEMENT)}
 
 
 def pixel_dims(cube: xr.Dataset | xr.DataArray) -> tuple[str, ...]:

@@ -12,6 +12,10 @@ PAIR_FIRST, PAIR_SECOND, PAIR_PIXELS, PAIR_USED = "pair_first", "pair_second", "
 PAIR_SHIFT, PAIR_RESIDUAL, PAIR_CORRELATION = "pair_shift", "pair_residual", "pair_correlation"
 TILE_SIZE, DRIFT = "tile_size", "drift"
 
+FIELD_INDEX, FIELD_Y, FIELD_X = "field_index", "field_y", "field_x"
+STAGE_Y, STAGE_X, PLACED_BY = "stage_y_nm", "stage_x_nm", "placed_by"
+BAD_FRAMES, DRIFT_IMAGE = "bad_frames", "drift_image"
+
 _FRAME = "frame"
 # name, dimensions, kind, units, meaning; none has pixels
 PLACEMENT_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
@@ -28,4 +32,17 @@ PLACEMENT_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
     (PAIR_PIXELS, (PAIR,), "i", "1", "pixels that the two maps have in common"),
     (PAIR_USED, (PAIR,), "b", "1", "whether the pair took part in the placement"),
     (DRIFT, (_FRAME, AXIS), "f", "px", "move of the sample since the first frame"),
+)
+# of each pixel: name, units, meaning
+FIELD_WORDS: tuple[tuple[str, str, str], ...] = (
+    (FIELD_INDEX, "1", "number of the field that a pixel was taken in"),
+    (FIELD_Y, "px", "row of a pixel within its field"),
+    (FIELD_X, "px", "column of a pixel within its field"),
+)
+PLACEMENT_ATTRIBUTES: tuple[tuple[str, type, str], ...] = (
+    (STAGE_Y, float, "where the stage was, along the one of its axes that is nearest to y"),
+    (STAGE_X, float, "where the stage was, along the one nearest to x"),
+    (PLACED_BY, str, "image that the maps of a mosaic were registered on"),
+    (BAD_FRAMES, list, "frames that do not show what the others show, or are off the path"),
+    (DRIFT_IMAGE, str, "image that frames were registered on, or photons"),
 )

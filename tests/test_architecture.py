@@ -16,7 +16,9 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # A module may import what stands lower; modules of one room may import one another.
 LEVELS: dict[str, int] = {
     **dict.fromkeys(("errors", "optional", "portable", "progress", "progress_display", "readable"), 0),
-    **dict.fromkeys(("schema", "schema_placement", "schema_traces", "budget", "photons", "_lazy", "_version"), 0),
+    **dict.fromkeys(
+        ("schema", "schema_placement", "schema_traces", "budget", "photons", "_lazy", "_version"), 0
+    ),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
     **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate"), 3),
