@@ -45,7 +45,8 @@ def drift_figure(cube: xr.Dataset, *, title: str | None = None) -> Figure:
     plane.plot(path[bad, 1], path[bad, 0], "x", color=INK, markersize=5, label="bad frames")
     plane.set_aspect("equal", adjustable="datalim")
     plane.invert_yaxis()  # as on the map, y points down
-    _label(over_time, "frame", f"move of the sample (px), on {cube.attrs.get(DRIFT_IMAGE, 'frames')}")
+    _label(over_time, "frame", "move of the sample (px)")
+    over_time.set_title(f"registered on {cube.attrs.get(DRIFT_IMAGE, 'frames')}", fontsize=SMALL, color=INK)
     _label(plane, "x (px)", "y (px)")
     over_time.legend(frameon=False, fontsize=SMALL)
     if bad.any():

@@ -13,6 +13,7 @@ from edxdask.report.labels import pretty_line
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
 
 SNR_HEIGHT, ROW_HEIGHT = 78 * MM, 34 * MM
+ONE_MAP = 2  # entries where there is one map: it, and all maps together
 DETECTABLE = 3.0
 MOST_SHOWN = 8  # elements with lines of their own in one graph
 LEAST_SHARE = 0.002  # of a profile: elements that never reach this are not drawn
@@ -20,7 +21,7 @@ STD = schema.STD_SUFFIX
 
 
 def traces_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
-    """Draw the SNR of each trace against the pixels summed, with its √n law; and amounts by map.
+    """Draw the SNR of each trace against the pixels summed, with its √n law; and amounts by map, of several.
 
     Parameters
     ----------
@@ -30,11 +31,14 @@ def traces_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
         Text above all.
     """
     elements = [str(e) for e in found[schema.ELEMENT].values][:MOST_SHOWN]
-    figure = new_figure(PAGE, SNR_HEIGHT + len(elements) * ROW_HEIGHT)
+    by_map = len(elements) * ROW_HEIGHT if found.sizes[schema.MAP] > ONE_MAP else 0.0
+    figure = new_figure(PAGE, SNR_HEIGHT + by_map)
     text = f"traces in {found.attrs.get(schema.PHASE, 'a phase')}"
     figure.suptitle(f"{title}: {text}" if title else text, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
-    heights = [SNR_HEIGHT, len(elements) * ROW_HEIGHT]
-    above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
+    if not by_map:
+        _draw_snr(figure.subplots(), found, elements)
+        return figure
+    above, below = figure.subfigures(2, 1, height_ratios=[SNR_HEIGHT, by_map], squeeze=False)[:, 0]
     _draw_snr(above.subplots(), found, elements)
     rows = below.subplots(len(elements), 1, squeeze=False, sharex=True)[:, 0]
     for i, (axes, element) in enumerate(zip(rows, elements, strict=True)):
@@ -61,9 +65,10 @@ def _draw_snr(axes: Axes, found: xr.Dataset, elements: list[str]) -> None:
     )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        place(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     axes.set_xlabel("pixels summed", fontsize=SMALL, color=INK)
     axes.set_ylabel("SNR (lines: ∝ √n)", fontsize=SMALL, color=INK)
     axes.legend(fontsize=SMALL, frameon=False, ncols=2)
