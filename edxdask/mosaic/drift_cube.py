@@ -36,7 +36,7 @@ class CubeFrames:
     def __init__(self, cube: xr.Dataset) -> None:
         self.cube = validate_cube(cube)
         if pixel_dims(cube) != (FRAME, Y, X):
-            fix = "Frames of a file that keeps them: edxdask.ingest(path, out, align=True)."
+            fix = "Velox and JEOL files that keep their frames are aligned on ingest."
             raise ParameterError("data", pixel_dims(cube), "a cube over ('frame', 'y', 'x')", fix)
         self.frames, rows, columns, self.channels = cube[COUNTS].shape
         self.shape = (rows, columns)

@@ -145,7 +145,7 @@ def _on_grid(
             "grid",
             grid,
             f"rows × columns that make {len(maps)}, the number of maps",
-            f"grid={_likely(len(maps))}",
+            f"Write grid={_likely(len(maps))}.",
         )
     if order not in get_args(Order):
         raise ParameterError("order", order, " or ".join(map(repr, get_args(Order))))
