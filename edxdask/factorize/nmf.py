@@ -284,7 +284,7 @@ def _guided(
         phases=found.labels,
         attrs={schema.SEED: plan.seed, **calibration_attrs(guide)},
         entry=plan.entry,
-        warnings=first.abundance.problem.warnings,
+        warnings=[*first.abundance.problem.warnings, *found.notes],
     )
     return with_composition(result, guide, found)
 

@@ -225,7 +225,7 @@ def _labelled(
         phases=names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g}{named})",
-        warnings=[*run.problem.warnings, *none],
+        warnings=[*run.problem.warnings, *found.notes, *none],
         without_photons=None if known is None else (known[0], known[1][:, order]),
     )
     if run.guide is not None:

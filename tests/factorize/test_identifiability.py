@@ -9,7 +9,8 @@ import edxdask
 from edxdask.errors import EdxdaskError
 from edxdask.factorize.identifiability.exchange import GroupFit
 from edxdask.factorize.identifiability.nothing import phases_that_are_none
-from edxdask.factorize.identifiability.ranges import open_ranges
+from edxdask.factorize.identifiability.ranges import Open, open_ranges
+from edxdask.factorize.identifiability.solutions import number_of_solutions, with_other_solutions
 from edxdask.factorize.iteration.grouped import Groups
 
 ELEMENTS = "Mg,Si,Al,Ca,Fe,Nd,Sm,U,Cu,O"
@@ -113,3 +114,54 @@ def test_equal_and_empty_phases_and_one_pixel_are_named():
     assert [text[:2] for text in texts] == ["c:", "d:"]
     assert all(text.endswith("phases=2") for text in texts)
     assert phases_that_are_none(["a", "b"], rows[:2], np.array([1e5, 1e4]), np.array([5.0, 5.0])) == []
+
+
+def test_other_solutions_widen_the_ranges_and_are_counted(spectra):
+    mixed = spectra.copy()
+    mixed[1] = 0.8 * spectra[1] + 0.2 * spectra[0]
+    nothing = np.zeros((3, 3))
+    opened = Open(nothing.copy(), nothing.copy(), np.zeros(3), np.zeros(3))
+    # in another order, as another start would have it
+    found = with_other_solutions(opened, None, spectra, mixed[[2, 0, 1]][None])
+    assert found.most[1, 0] == pytest.approx(0.25)
+    assert found.most[0].tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    assert found.angle[1] > 5 > found.angle[2]
+    assert number_of_solutions(np.stack([mixed, spectra, mixed]), spectra) == 2
+    assert number_of_solutions(None, spectra) == 1
+
+
+def test_a_gradient_has_no_plateau_and_its_end_stays_open(spectra):
+    even = np.linspace(0, 1, 60)
+    fractions = np.column_stack([even, 1 - even])
+    assert not GroupFit.of(groups_of(fractions, spectra[:2], 1e6), spectra[:2]).has_plateau().any()
+    grains = np.vstack([fractions, np.tile(np.eye(2), (20, 1))])
+    assert GroupFit.of(groups_of(grains, spectra[:2], 1e6), spectra[:2]).has_plateau().all()
+
+
+@pytest.fixture(scope="module")
+def small_mantle():
+    return edxdask.simulate("mantle", shape=(64, 64), counts=147, seed=2)
+
+
+def test_a_label_that_two_phases_could_carry_is_named(small_mantle):
+    found = edxdask.psnmf(
+        small_mantle, phases=3, elements=ELEMENTS, absent={"Fp": "U"}, bin=8, smooth=1.0, progress=False
+    )
+    assert [t for t in found.attrs["warnings"] if t.startswith("Fp: two phases could carry this name")]
+    assert found.attrs["solutions"] > 1
+
+
+def test_what_was_said_against_the_counts_is_named(small_mantle):
+    wrong = {"A": ["Mg", "Ca"], "B": "Si"}
+    found = edxdask.psnmf(
+        small_mantle, phases=3, elements=ELEMENTS, absent=wrong, bin=8, smooth=1.0, progress=False
+    )
+    assert [t for t in found.attrs["warnings"] if t.startswith("A: the counts contradict")]
+    right = {"Fp": "Si", "CaPv": "Mg"}
+    found = edxdask.psnmf(
+        small_mantle, phases=3, elements=ELEMENTS, absent=right, bin=8, smooth=1.0, progress=False
+    )
+    said = " ".join(found.attrs.get("warnings", []))
+    assert "contradict" not in said
+    assert "two phases could" not in said
+    assert found.attrs["solutions"] == 1

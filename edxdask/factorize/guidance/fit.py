@@ -183,7 +183,7 @@ def _settled(
 
     starts = [now, *fits[1:]]
     places, now = placed(guide, starts, lambda start, *made: fitted(start, how.trial, *made), how.progress)
-    others = now.others
+    others, notes = now.others, now.notes
     now = purified(now, [row for row in range(len(now.spectra)) if row not in places.values()])
     now = parted(now, guide, places)
     weights = model.weights_of(now.spectra)
@@ -201,6 +201,7 @@ def _settled(
         np.concatenate(objectives),
         owners=np.array([owner.get(row, -1) for row in range(len(now.spectra))]),
         others=others,
+        notes=notes,
         composition=model.composition(weights),
         composition_std=composition_errors(model, weights, now.abundance),
     )

@@ -69,6 +69,16 @@ class Guide:
         """Phases that the user said something about."""
         return tuple(dict.fromkeys((*self.absent, *self.compositions)))
 
+    def said(self) -> dict[str | int, str]:
+        """Put in words what the user says of each label."""
+        return {
+            label: "; ".join(
+                [f"no {', '.join(self.absent[label])}"] * (label in self.absent)
+                + ["its composition"] * (label in self.compositions)
+            )
+            for label in self.labels
+        }
+
     def mean_model(self) -> ElementalSpectra:
         """Model of any number of phases, with the absorption of the mean composition."""
         columns, atoms = self._columns(None, None)

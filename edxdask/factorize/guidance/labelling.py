@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edxdask.factorize.guidance.doubts import Places, Trial, doubts
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.simplest import as_good, purity_of, simplest
@@ -35,10 +36,9 @@ def placed(
     have given the silicon of a matrix to a separate phase. Every assignment is tried from each of the fits.
     """
     mean = guide.mean_model()
-    tried: list[tuple[int, dict[str | int, int]]] = []
-    scores, purities, spectra = [], [], []
+    tried: list[Trial] = []
 
-    def trial(start: int, at: dict[str | int, int]) -> Phases:
+    def trial(start: int, at: Places) -> Phases:
         now = fits[start]
         weights = mean.weights_of(now.spectra)
         # what the first fit removed from a phase may have to come back
@@ -52,17 +52,17 @@ def placed(
         to_try = placements or [guide.places(mean.composition(mean.weights_of(now.spectra)))]
         for at in to_try:
             made = trial(start, at)
-            tried.append((start, at))
-            scores.append(_score(made))
-            purities.append(purity_of(made.abundance))
-            spectra.append(made.spectra)
+            tried.append(Trial(start, at, _score(made), purity_of(made.abundance), made.spectra))
             if progress:
                 progress(Progress("which phase is which", len(tried), len(fits) * len(to_try), "trial"))
-    best = simplest(np.array(scores), np.array(purities))
+    scores = np.array([one.score for one in tried])
+    best = simplest(scores, np.array([one.purity for one in tried]))
+    taken = tried[best]
     # made again rather than kept: there may be dozens, each as large as the map where bins are single pixels
-    found = made if best == len(tried) - 1 else trial(*tried[best])
-    others = [spectra[at] for at in np.flatnonzero(as_good(np.array(scores), best))]
-    return tried[best][1], replace(found, others=np.stack(others) if others else None)
+    found = made if best == len(tried) - 1 else trial(taken.start, taken.places)
+    others = [tried[at].spectra for at in np.flatnonzero(as_good(scores, best))]
+    notes = doubts(tried, best, lambda at: _score(trial(taken.start, at)), guide.said())
+    return dict(taken.places), replace(found, others=np.stack(others) if others else None, notes=notes)
 
 
 def _score(found: Phases) -> float:
@@ -71,7 +71,7 @@ def _score(found: Phases) -> float:
     return -(float(found.objectives[-1]) + penalty) / float(found.abundance.sum(dtype=np.float64))
 
 
-def _within(guide: Guide, places: dict[str | int, int], weights: np.ndarray) -> np.ndarray:
+def _within(guide: Guide, places: Places, weights: np.ndarray) -> np.ndarray:
     """Weights without what the labels rule out; rows sum to 1."""
     held = weights * guide.allowed(len(weights), places)
     return held / np.maximum(held.sum(axis=1, keepdims=True), np.finfo(float).tiny)

@@ -27,6 +27,7 @@ class Phases:
     flat_tops : phases whose spectrum is the mixture at the flat top of their map; None where nobody looked
     composition_low, composition_high : (k, elements) that fit equally well; None without elements
     least, most : (k, k) of each other phase that may be taken away from a phase, or added; None if not known
+    notes : what a person should know of the labels
     solutions : number of different ones that explain the counts equally well
     others : (n, k, E) spectra of other solutions that explain the counts equally well, in any order
     distance, angle : (k,) largest part of its photons that another solution has in other channels; degrees
@@ -42,6 +43,7 @@ class Phases:
     flat_tops: np.ndarray | None = None
     composition_low: np.ndarray | None = None
     composition_high: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
     solutions: int = 1
     others: np.ndarray | None = None
     least: np.ndarray | None = None
@@ -60,6 +62,7 @@ class Phases:
         found: dict[str, Any] = dict(arrays)
         if "labels" in found:
             found["labels"] = tuple(map(str, found["labels"]))
+        found["notes"] = tuple(map(str, found.get("notes", ())))
         found["solutions"] = int(found.get("solutions", 1))
         return cls(**found)
 
@@ -84,6 +87,7 @@ class Phases:
             flat_tops=None if self.flat_tops is None else np.flatnonzero(np.isin(rows, self.flat_tops)),
             composition_low=turned(self.composition_low),
             composition_high=turned(self.composition_high),
+            notes=self.notes,
             solutions=self.solutions,
             others=self.others,
             least=turned_twice(self.least),
