@@ -47,8 +47,9 @@ def test_a_zero_peak_is_in_the_totals_and_in_no_phase(clean, noisy, how):
     use = found.energy.values >= found.attrs[schema.LOWEST_ENERGY] - 1e-9
     ours, theirs = found.spectrum.values[:, use], wanted.spectrum.values[:, use]
     angles, pairs = angles_between(theirs, ours), match_phases(theirs, ours)
-    # stops at other rounds, since the counts of the zero peak are in the objective
-    assert max(angles[i, j] for i, j in pairs.items()) < (1.5 if how == "psnmf" else 6.0)
+    # stops at other rounds, since the counts of the zero peak are in the objective: within what these few
+    # counts leave open
+    assert max(angles[i, j] for i, j in pairs.items()) < (2.0 if how == "psnmf" else 6.0)
     below = found.spectrum.values[:, ~use].sum(axis=1)
     part = noisy.counts.values[..., ~use].sum() / noisy.counts.values.sum()
     np.testing.assert_allclose(below, part, rtol=1e-4)

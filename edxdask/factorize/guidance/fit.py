@@ -36,8 +36,9 @@ COMPOSITION_STD = schema.COMPOSITION + schema.STD_SUFFIX
 ABSORPTION_ROUNDS, SAME_COMPOSITION = 3, 0.03  # of what phases absorb; atomic fraction
 SETTLE_ROUNDS, SETTLE_ITERATIONS = 3, 100
 TRIAL = StopRule(300, 1e-6)
-# on sums of similar pixels; an element with 2 % of the counts in the windows of its lines needs as many
-SIMILAR_ROUNDS = 1000
+# of phases with a core: an element with 2 % of the counts in the windows of its lines needs as many
+LONGER_ROUNDS = 1000
+LEAST_CORE = 0.1  # of all photons, in sums that hold a phase alone
 # sparsity removes an abundance within a few rounds, before the spectra have followed what was ruled out
 WARM_UP = StopRule(30, 1e-6)
 
@@ -143,12 +144,13 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
         if np.allclose(heavier, mass) and np.abs(composition - before).max() < SAME_COMPOSITION:
             break
         mass = heavier
-    if found.flat_tops is None or not found.flat_tops.size:
-        # not where a spectrum was found at a flat top: what is open there drifts in so many rounds
+    pinned = _pinned(groups)
+    flat = found.flat_tops is not None and found.flat_tops.size > 0
+    if pinned.any() and not flat:
         now = replace(groups, abundance=abundance)
-        weights, abundance = fit_groups(
-            model, model.start(spectra), now, sparsity=SPARSITY, rounds=SIMILAR_ROUNDS
-        )
+        longer, _ = fit_groups(model, model.start(spectra), now, sparsity=SPARSITY, rounds=LONGER_ROUNDS)
+        # of the others, which nothing holds, one would be subtracted from another in so many rounds
+        weights = np.where(pinned[:, None], longer, weights)
         composition, spectra = model.composition(weights), model.spectra(weights)
     fitted = replace(
         found,
@@ -157,6 +159,13 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
         composition_std=composition_errors(model, weights, abundance),
     )
     return with_ranges(fitted, model, weights, groups)
+
+
+def _pinned(groups: Groups) -> np.ndarray:
+    """Say which phases have a core, a sum of pixels that holds nothing else, (k,)."""
+    alone = np.count_nonzero(groups.abundance, axis=1) == 1
+    photons = np.where(alone[:, None], groups.abundance, 0.0).sum(axis=0)
+    return np.asarray(photons > LEAST_CORE * groups.abundance.sum())
 
 
 @threadpool_limits.wrap(limits=1)

@@ -32,7 +32,7 @@ FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 CLIP_WIDTHS = 2.0  # widest window of the peak clipping, in detector widths
 DEFAULT_FWHM_EV = 130.0
 TINY = np.finfo(np.float64).tiny
-PRIOR = 0.1  # of the photons of a phase, that the common fraction of continuum counts as
+PRIOR = 0.2  # of the photons of a phase, that the common fraction of continuum counts as
 
 
 def resolution_kernel(energy: np.ndarray, fwhm_mn_ka_ev: float) -> sparse.csr_matrix:
@@ -110,7 +110,7 @@ class ResolvedSpectra:
     def spectra(self, weights: np.ndarray) -> np.ndarray:
         """Spectra of given weights; rows sum to 1."""
         peaks, fraction = weights[:, :-1] @ self.kernel, weights[:, -1:]
-        peaks /= peaks.sum(axis=1, keepdims=True)
+        peaks /= np.maximum(peaks.sum(axis=1, keepdims=True), TINY)
         return (self._usable - fraction) * peaks + fraction * self.continuum + self.below
 
     def update(self, weights: np.ndarray, stats: Stats) -> np.ndarray:
@@ -123,7 +123,8 @@ class ResolvedSpectra:
         in_continuum = fraction * (numerator @ self.continuum)
         photons = in_peaks + in_continuum
         drawn = in_continuum + PRIOR * photons * self.fraction / self._usable
-        fresh /= np.where(sums > 0, sums, 1.0)[:, None]
+        # a phase that has no photons stays what it was
+        fresh = np.where((sums > 0)[:, None], fresh / np.maximum(sums, TINY)[:, None], peaks)
         part = self._usable * drawn / np.where(photons > 0, (1 + PRIOR) * photons, 1.0)
         return np.hstack([fresh, np.where(photons > 0, part, fraction)[:, None]])
 

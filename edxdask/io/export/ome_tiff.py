@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edxdask.io.export.pyramid import NANOMETRES, STRIP, TILE, Layers, halved
+from edxdask.io.export.pyramid import NANOMETRES, ROWS_AT_ONCE, TILE, Layers, halved
 from edxdask.io.export.target import writing
 from edxdask.progress import ProgressHook
 
@@ -77,15 +77,15 @@ def _first_level(
 def _fill(level: np.ndarray, above: np.ndarray) -> None:
     """Halve one level into the next, strip by strip."""
     for number in range(len(above)):
-        for top in range(0, above.shape[1], STRIP):
-            half = halved(above[number, top : top + STRIP])
+        for top in range(0, above.shape[1], ROWS_AT_ONCE):
+            half = halved(above[number, top : top + ROWS_AT_ONCE])
             level[number, top // 2 : top // 2 + half.shape[0]] = half
 
 
 def _tiles_of(level: np.ndarray) -> Iterator[np.ndarray]:
     for image in level:
-        for top in range(0, image.shape[0], STRIP):
-            yield from _tiles(np.asarray(image[top : top + STRIP]))
+        for top in range(0, image.shape[0], ROWS_AT_ONCE):
+            yield from _tiles(np.asarray(image[top : top + ROWS_AT_ONCE]))
 
 
 def _tiles(strip: np.ndarray) -> Iterator[np.ndarray]:

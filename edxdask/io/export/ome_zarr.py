@@ -19,7 +19,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from edxdask.errors import StoreExistsError, StoreWriteError
-from edxdask.io.export.pyramid import NANOMETRES, STRIP, TILE, Layers, halved
+from edxdask.io.export.pyramid import NANOMETRES, ROWS_AT_ONCE, TILE, Layers, halved
 from edxdask.progress import ProgressHook
 
 VERSION = "0.5"
@@ -37,8 +37,8 @@ def write(layers: Layers, path: Path, *, overwrite: bool, progress: ProgressHook
             limits[number] = _wider(limits[number], strip)
         for above, level in pairwise(arrays):
             for number in range(level.shape[0]):
-                for top in range(0, above.shape[1], STRIP):
-                    half = halved(np.asarray(above[number, top : top + STRIP]))
+                for top in range(0, above.shape[1], ROWS_AT_ONCE):
+                    half = halved(np.asarray(above[number, top : top + ROWS_AT_ONCE]))
                     level[number, top // 2 : top // 2 + half.shape[0]] = half
         group.attrs.put({"ome": _metadata(layers, path, limits)})
 

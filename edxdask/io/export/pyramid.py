@@ -14,7 +14,7 @@ from edxdask.io.export.target import Axis, axis_of
 from edxdask.progress import Progress, ProgressHook
 
 TILE = 256  # pixels along each side of a tile, and of the smallest level
-STRIP = 2 * TILE  # rows that are computed at once
+ROWS_AT_ONCE = 2 * TILE  # rows that are computed at once
 NANOMETRES = "nm"
 
 
@@ -67,8 +67,8 @@ class Layers:
         count, rows, columns = self.shape
         done, total = 0, count * rows * columns
         for number, array in enumerate(self.arrays):
-            for top in range(0, rows, STRIP):
-                strip = array.data[top : top + STRIP]
+            for top in range(0, rows, ROWS_AT_ONCE):
+                strip = array.data[top : top + ROWS_AT_ONCE]
                 values = strip.compute() if isinstance(strip, da.Array) else np.asarray(strip)
                 yield number, top, values.astype(self.dtype, copy=False)
                 done += values.size
