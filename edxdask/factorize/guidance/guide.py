@@ -71,13 +71,10 @@ class Guide:
 
     def said(self) -> dict[str | int, str]:
         """Put in words what the user says of each label."""
-        return {
-            label: "; ".join(
-                [f"no {', '.join(self.absent[label])}"] * (label in self.absent)
-                + ["its composition"] * (label in self.compositions)
-            )
-            for label in self.labels
-        }
+        absent = {label: f"no {', '.join(names)}" for label, names in self.absent.items()}
+        known = {label: "its composition" for label in self.compositions}
+        both = {label: f"{absent[label]}; {known[label]}" for label in absent.keys() & known.keys()}
+        return absent | known | both
 
     def mean_model(self) -> ElementalSpectra:
         """Model of any number of phases, with the absorption of the mean composition."""

@@ -97,7 +97,7 @@ def test_zarr_reads_every_level_and_the_metadata_say_where_its_pixels_are(tmp_pa
 
 def test_the_reader_of_ome_zarr_takes_it(tmp_path):
     """Its zarr may be another than ours: EDXDASK_OME_ZARR_PYTHON names a python that has it."""
-    python = os.environ.get("EDXDASK_OME_ZARR_PYTHON", sys.executable)
+    python = os.environ.get("EDXDASK_OME_ZARR_PYTHON") or sys.executable
     code = "from ome_zarr.io import parse_url; from ome_zarr.reader import Reader; import json, sys; "
     code += "(node,) = Reader(parse_url(sys.argv[1], mode='r'))(); "
     code += "print(json.dumps([[d.shape for d in node.data], node.metadata['channel_names']]))"
