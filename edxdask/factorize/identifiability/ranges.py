@@ -20,7 +20,7 @@ THIN, MOST_OF_FILM = 0.5, 0.6
 # elements that show another phase in it: how many, their least part of that phase's peaks, how far their
 # ratios may be apart, and their part of the peaks of a phase that is made of them
 SEVERAL, LEAST_PART, IN_PROPORTION, MADE_OF = 2, 0.03, 1.6, 0.5
-IMPURE = 0.1  # of another phase, per photon, that the purest pixels of a gradient may hold
+IMPURE = 0.05  # of another phase, per photon, that the purest pixels of a gradient may hold
 FAR = 1.5  # degrees, from which a spectrum counts as another one
 LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
 
@@ -132,8 +132,8 @@ def _regions(fit: GroupFit, parts: _Parts) -> list[_Region]:
     """Conditions on what each phase may be: no abundance and no weight clearly below zero.
 
     From a phase that is pure in many pixels nothing needs to be taken away, unless it may lie on a film of
-    another phase that is as thick everywhere, has all elements of another phase in its proportions, or its
-    purest pixels are not alike, as in a gradient.
+    another phase that is as thick everywhere, has all elements of another pure phase in its proportions, or
+    its purest pixels are not alike, as in a gradient.
     """
     pure, plateau, brightness = fit.pure(), fit.has_plateau(), fit.brightness()
     phases, regions = len(parts.own), []
@@ -157,7 +157,8 @@ def _regions(fit: GroupFit, parts: _Parts) -> list[_Region]:
                 for one in range(phases)
                 if one != other and (pure[one] or one == phase)
             )
-            if pure[phase] and not below and not parts.may_hold(phase, int(other)):
+            within = bool(pure[other] and plateau[other]) and parts.may_hold(phase, int(other))
+            if pure[phase] and not below and not within:
                 limit = -np.eye(phases)[place]
                 limit[0] = 0.0 if plateau[phase] else -IMPURE
                 above.append(limit[None])
