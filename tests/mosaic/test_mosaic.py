@@ -316,7 +316,7 @@ def test_two_hundred_small_maps_come_to_their_places():
             {"image": "bse", "grid": "2x4"},
             "an image that the maps have: haadf, truth_abundance, total, a line",
         ),
-        ({"grid": "3x3"}, r"rows × columns that make 8, the number of maps. grid=\(2, 4\)"),
+        ({"grid": "3x3"}, r"rows × columns that make 8, the number of maps. Write grid=\(2, 4\)"),
         ({"grid": "2x4", "overlap": 1.5}, "a fraction of a map"),
         ({"grid": "2x4", "order": "spiral"}, "'rows' or 'columns' or 'snake'"),
         ({"grid": "2x4", "prior_px": 0}, "above 0"),

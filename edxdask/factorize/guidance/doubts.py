@@ -18,7 +18,7 @@ OTHER_PHASE = 10.0  # degrees, from which a spectrum is that of another phase
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class PlacementTrial:
     """Fit with the labels at certain phases.
 
     Attributes
@@ -38,7 +38,10 @@ class Trial:
 
 
 def doubts(
-    trials: Sequence[Trial], best: int, score_with: Callable[[Places], float], said: Mapping[str | int, str]
+    trials: Sequence[PlacementTrial],
+    best: int,
+    score_with: Callable[[Places], float],
+    said: Mapping[str | int, str],
 ) -> tuple[str, ...]:
     """Say which labels two phases could carry, and of which phases the counts contradict what was said.
 
@@ -69,7 +72,7 @@ def doubts(
     return tuple(texts)
 
 
-def _is_ambiguous(trials: Sequence[Trial], best: int, label: str | int) -> bool:
+def _is_ambiguous(trials: Sequence[PlacementTrial], best: int, label: str | int) -> bool:
     """Say whether a fit that is as good, and as pure, gives the label to a phase with another spectrum."""
     taken = trials[best]
     mine = taken.spectra[taken.places[label]]

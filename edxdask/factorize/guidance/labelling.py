@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edxdask.factorize.guidance.doubts import Places, Trial, doubts
+from edxdask.factorize.guidance.doubts import Places, PlacementTrial, doubts
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.simplest import as_good, purity_of, simplest
@@ -36,7 +36,7 @@ def placed(
     have given the silicon of a matrix to a separate phase. Every assignment is tried from each of the fits.
     """
     mean = guide.mean_model()
-    tried: list[Trial] = []
+    tried: list[PlacementTrial] = []
 
     def trial(start: int, at: Places) -> Phases:
         now = fits[start]
@@ -52,7 +52,7 @@ def placed(
         to_try = placements or [guide.places(mean.composition(mean.weights_of(now.spectra)))]
         for at in to_try:
             made = trial(start, at)
-            tried.append(Trial(start, at, _score(made), purity_of(made.abundance), made.spectra))
+            tried.append(PlacementTrial(start, at, _score(made), purity_of(made.abundance), made.spectra))
             if progress:
                 progress(Progress("which phase is which", len(tried), len(fits) * len(to_try), "trial"))
     scores = np.array([one.score for one in tried])
