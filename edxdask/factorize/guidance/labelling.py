@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edxdask.factorize.guidance.doubts import Places, PlacementTrial, doubts
+from edxdask.factorize.guidance.doubts import PlacementTrial, Places, doubts
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.iteration.phases import Phases
 from edxdask.factorize.iteration.simplest import as_good, purity_of, simplest
