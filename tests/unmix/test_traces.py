@@ -12,6 +12,7 @@ from known_maps import ABSENT, collected, simulated, true_ppm, true_result
 import edxdask
 from edxdask.cluster import client_for
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.report.traces import traces_figure
 from edxdask.unmix.detection import PeakSums
 from edxdask.unmix.growth import GrowthStep, map_numbers, root_law
 
@@ -61,7 +62,10 @@ def test_tables_and_figures_are_made_of_traces(found, tmp_path):
     assert table.loc[("map", "U"), "line"] == "U_Ma"
     assert table.loc[("all maps", "Nd"), "ppm"] == pytest.approx(float(found.atomic_ppm[-1, 0]))
     figure = found.edx.plot()
-    assert [axes.get_ylabel() for axes in figure.axes][1:] == ["Nd, ppm", "Sm, ppm", "U, ppm"]
+    # amounts by map are drawn of several maps only
+    assert [axes.get_ylabel() for axes in figure.axes] == ["SNR (lines: ∝ √n)"]
+    of_two = traces_figure(found.isel(map=[0, 0, 1]))
+    assert [axes.get_ylabel() for axes in of_two.axes][1:] == ["Nd, ppm", "Sm, ppm", "U, ppm"]
     path = edxdask.export(found, tmp_path / "t.csv")
     assert path.read_text().startswith("map,element,line,atomic_ppm,")
     saved = edxdask.save(found, tmp_path / "t.zarr")
