@@ -122,7 +122,7 @@ def peer_store(kind: str, path: str, warm: str) -> dict[str, Any]:
 
 def store(kind: str, path: str, warm: str) -> dict[str, Any]:
     """Ingest the file into a store."""
-    from edxdask.io.ingest import ingest
+    from edxdask.ingestion import ingest
 
     ingest(warm, f"{warm}.zarr", overwrite=True)
     shutil.rmtree(f"{path}.zarr", ignore_errors=True)

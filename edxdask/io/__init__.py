@@ -12,7 +12,6 @@ from edxdask._lazy import load_on_first_use
 if TYPE_CHECKING:
     from edxdask.io.arrays import from_array
     from edxdask.io.diagnose import diagnose
-    from edxdask.io.ingest import ingest
     from edxdask.io.manifest import Manifest
     from edxdask.io.save import save
     from edxdask.io.store import StoreInfo, manifest_of, open_store, store_info
@@ -24,7 +23,6 @@ _HOMES = {
     "checksum": "edxdask.io.verify",
     "diagnose": "edxdask.io.diagnose",
     "from_array": "edxdask.io.arrays",
-    "ingest": "edxdask.io.ingest",
     "manifest_of": "edxdask.io.store",
     "open_store": "edxdask.io.store",
     "save": "edxdask.io.save",
@@ -37,7 +35,6 @@ __all__ = [
     "checksum",
     "diagnose",
     "from_array",
-    "ingest",
     "manifest_of",
     "open_store",
     "save",

@@ -12,7 +12,8 @@ import xarray as xr
 from synthetic_reader import SPEC, true_counts, write_source
 
 from edxdask.errors import ParameterError, StoreBusyError, StoreExistsError, VendorFileError
-from edxdask.io import checksum, from_array, ingest, open_store, store_info, verify
+from edxdask.ingestion import ingest
+from edxdask.io import checksum, from_array, open_store, store_info, verify
 from edxdask.io.ingest import ingest_with
 from edxdask.io.remote import Limits
 from edxdask.io.target import partial_path

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from edxdask.errors import VendorFileError
-from edxdask.io import ingest
+from edxdask.ingestion import ingest
 
 _NAMED = os.environ.get("EDXDASK_TEST_DATA")
 FOLDER = Path(_NAMED) if _NAMED else Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edxdask.factorize.iteration.grouped import TINY
+from edxdask.factorize.identifiability.ranges import angle_between
 from edxdask.factorize.iteration.simplest import ALSO_PURER, MISFIT, as_good
 
 logger = logging.getLogger(__name__)
@@ -78,12 +78,7 @@ def _is_ambiguous(trials: Sequence[PlacementTrial], best: int, label: str | int)
     mine = taken.spectra[taken.places[label]]
     equal = as_good(np.array([one.score for one in trials]), best)
     return any(
-        _angle(one.spectra[one.places[label]], mine) > OTHER_PHASE
+        angle_between(one.spectra[one.places[label]], mine) > OTHER_PHASE
         for one, same in zip(trials, equal, strict=True)
         if same and one.purity > taken.purity - ALSO_PURER
     )
-
-
-def _angle(one: np.ndarray, other: np.ndarray) -> float:
-    lengths = np.linalg.norm(one) * np.linalg.norm(other)
-    return float(np.degrees(np.arccos(np.clip(one @ other / max(float(lengths), TINY), -1.0, 1.0))))

@@ -88,6 +88,17 @@ def mixtures_at_flat_tops(maps: PixelStates, spectra: np.ndarray, rows: Iterable
     return turn
 
 
+def flat_rows(turn: np.ndarray) -> np.ndarray:
+    """Say which phases have a flat top.
+
+    Examples
+    --------
+    >>> flat_rows(np.array([[1.0, 0.0], [0.5, 0.5]])).tolist()
+    [1]
+    """
+    return np.flatnonzero((turn != np.eye(len(turn))).any(axis=1))
+
+
 def turned(abundance: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """Abundances (n, k) for spectra that are ``turn`` times those before; none below zero, sums stay.
 
@@ -113,7 +124,7 @@ def pinned(groups: Groups, spectra: np.ndarray, turn: np.ndarray) -> Groups:
     """
     held = most_likely_abundance(groups, spectra, FIT_ROUNDS)
     fraction = held / np.maximum(held.sum(axis=1, keepdims=True), TINY)
-    for row in np.flatnonzero((turn != np.eye(len(turn))).any(axis=1)):
+    for row in flat_rows(turn):
         for other in np.flatnonzero((turn[row] > PARTNER) & (np.arange(len(turn)) != row)):
             for at in np.flatnonzero((fraction[:, row] > PURE_ENOUGH) & (held[:, other] > 0)):
                 pair = spectra[[other, row]]

@@ -38,7 +38,7 @@ from edxdask.factorize.pansharpening.choose_bins import choose_bin, choose_phase
 from edxdask.factorize.pansharpening.choose_strength import choose_strength
 from edxdask.factorize.pansharpening.cores import matrix_core
 from edxdask.factorize.pansharpening.curve import Curve
-from edxdask.factorize.pansharpening.flat_tops import mixtures_at_flat_tops, pinned, turned
+from edxdask.factorize.pansharpening.flat_tops import flat_rows, mixtures_at_flat_tops, pinned, turned
 from edxdask.factorize.pansharpening.kept_steps import (
     BINNED_FIT,
     BINS,
@@ -191,7 +191,7 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
         maps = maps_of_all_pixels(run, fit, smoother, first=True)
         turn = mixtures_at_flat_tops(maps.abundance, fit.found.spectra, _unnamed(fit.found))
         spectra = (turn @ fit.found.spectra).astype(fit.found.spectra.dtype)
-        flat = np.flatnonzero((turn != np.eye(len(turn))).any(axis=1))
+        flat = flat_rows(turn)
         core = None
         if run.guide is not None and not flat.size:
             core = matrix_core(gather_abundance(maps.abundance), [m.stack for m in run.problem.maps])

@@ -13,7 +13,7 @@ from vendor_files.bruker import encode_pixel, encode_row, header_xml, stream_hea
 from vendor_files.velox import write_velox
 
 from edxdask.errors import VendorFileError
-from edxdask.io import ingest
+from edxdask.ingestion import ingest
 from edxdask.io.ingest import ingest_with
 from edxdask.io.remote import Limits
 from edxdask.io.vendor import find_reader
