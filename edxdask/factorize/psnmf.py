@@ -22,19 +22,25 @@ from edxdask import schema
 from edxdask.engine.driver import StopRule
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.memory import CopySet, Demand, PhotonCopy
-from edxdask.engine.problem import maps_of, photons_of, require_phases
+from edxdask.engine.problem import Problem, maps_of, photons_of, require_phases
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.fit import calibration_attrs, with_composition
-from edxdask.factorize.guidance.guide import Absent, Compositions
-from edxdask.factorize.guidance.request import physics_request
+from edxdask.factorize.guidance.guide import Absent, Compositions, Guide
+from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.factorize.identifiability.nothing import phases_that_are_none
 from edxdask.factorize.identifiability.report import with_open
-from edxdask.factorize.iteration.gather import brightest_pixels, gather_abundance, phase_sizes
+from edxdask.factorize.iteration.gather import (
+    brightest_pixels,
+    gather_abundance,
+    largest_fractions,
+    phase_sizes,
+)
 from edxdask.factorize.iteration.phases import Phases, WantedPhases
 from edxdask.factorize.pansharpening.binned_fit import bin_bytes
 from edxdask.factorize.pansharpening.choose_bins import MOST_PHASES, copies_for_choices, window_of
 from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.pansharpening.kept_steps import KeptSteps
+from edxdask.factorize.pansharpening.regions import spectra_of_regions
 from edxdask.factorize.pansharpening.steps import (
     Closure,
     MapSettings,
@@ -164,7 +170,7 @@ def psnmf(
         physics = request.identity(problem) if request else ""
         identity = problem.identity("psnmf", seed=seed, physics=physics)
         kept = KeptSteps(Path(checkpoint) if checkpoint else None, identity)
-        guide = request.guide(problem) if request else None
+        guide = _guide(request, problem, bin)
         run = Run.of(problem, wanted, guide, kept, seed, hook)
         with window_for_choices(problem, data) as window:
             choices = make_choices(run, window, bin)
@@ -178,6 +184,12 @@ def psnmf(
         result = _labelled(run, found, maps, curves, named, closure)
     kept.forget()
     return cast(OneOrMany, result)
+
+
+def _guide(request: PhysicsRequest | None, problem: Problem, bin: int | None) -> Guide | None:
+    if request is None:
+        return None
+    return request.guide(problem, list(spectra_of_regions(problem, bin)) if request.finds else ())
 
 
 def _said(absent: Absent | None, compositions: Compositions | None, **settings: object) -> str:
@@ -210,8 +222,8 @@ def _labelled(
         by_size = np.argsort(-sizes, kind="stable")
         order = np.array(run.wanted.rows_by_name(sizes, {})) if run.wanted.names else by_size
         found = found.in_order(order)
-    brightest = brightest_pixels(maps.abundance)
-    none = phases_that_are_none(names, found.spectra, sizes[order], brightest[order])
+    brightest, largest = brightest_pixels(maps.abundance), largest_fractions(maps.abundance)
+    none = phases_that_are_none(names, found.spectra, sizes[order], brightest[order], largest[order])
     if found.flat_tops is not None and found.flat_tops.size:
         attrs[schema.FLAT_TOPS] = [names[row] for row in found.flat_tops]
     # without a prior nothing is known of a pixel that has no photons

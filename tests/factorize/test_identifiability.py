@@ -13,6 +13,7 @@ from edxdask.factorize.identifiability.ranges import Open, open_ranges
 from edxdask.factorize.identifiability.solutions import number_of_solutions, with_other_solutions
 from edxdask.factorize.iteration.grouped import Groups
 
+ENERGY = 2.0 + 0.01 * np.arange(80)  # keV, of made-up spectra
 ELEMENTS = "Mg,Si,Al,Ca,Fe,Nd,Sm,U,Cu,O"
 
 
@@ -43,7 +44,7 @@ def test_what_may_be_added_ends_where_the_other_phase_would_be_below_zero(spectr
 
 def test_phases_that_are_pure_somewhere_leave_nothing_open(spectra):
     fractions = np.vstack([np.eye(3), np.full((4, 3), 1 / 3)])
-    found = open_ranges(None, spectra, groups_of(fractions, spectra, 1e6))
+    found = open_ranges(None, spectra, groups_of(fractions, spectra, 1e6), ENERGY)
     assert found.distance.max() < 0.01
     assert (np.abs(found.least) < 0.01).all()
     assert (found.most < 0.02).all()
@@ -59,7 +60,7 @@ def test_the_region_holds_the_spectrum_that_was_turned_away(spectra):
     turned /= turned.sum(axis=1, keepdims=True)
     fractions = np.array([[1 - f, f] for f in (0.0, 0.2, 0.4, 0.6, 0.7)])
     groups = groups_of(fractions, true, 1e6)
-    found = open_ranges(None, turned, groups)
+    found = open_ranges(None, turned, groups, ENERGY)
     assert found.most[1, 0] > taken / (1 - taken)
     assert found.distance[1] > 0.05
 
@@ -107,13 +108,15 @@ def test_results_of_other_methods_have_no_ranges():
 
 
 def test_equal_and_empty_phases_and_one_pixel_are_named():
-    rows = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.001], [0.0, 0.0, 1.0]])
-    texts = phases_that_are_none(
-        ["a", "b", "c", "d"], rows, np.array([1e5, 1e4, 1e4, 2e3]), np.array([50.0, 50.0, 50.0, 1.9e3])
-    )
-    assert [text[:2] for text in texts] == ["c:", "d:"]
+    rows = np.eye(5)
+    rows[2] = [0, 1, 0.001, 0, 0]
+    photons, brightest = np.array([1e5, 1e4, 1e4, 2e3, 1e3]), np.array([50.0, 50.0, 50.0, 1.9e3, 3.0])
+    largest = np.array([1.0, 1.0, 1.0, 1.0, 0.03])
+    texts = phases_that_are_none(["a", "b", "c", "d", "e"], rows, photons, brightest, largest)
+    assert [text[:2] for text in texts] == ["c:", "d:", "e:"]
     assert all(text.endswith("phases=2") for text in texts)
-    assert phases_that_are_none(["a", "b"], rows[:2], np.array([1e5, 1e4]), np.array([5.0, 5.0])) == []
+    assert "3.0% of the photons" in texts[2]
+    assert phases_that_are_none(["a", "b"], rows[:2], photons[:2], brightest[:2], largest[:2]) == []
 
 
 def test_other_solutions_widen_the_ranges_and_are_counted(spectra):

@@ -158,7 +158,7 @@ def fit_similar(groups: Groups, found: Phases, guide: Guide) -> Phases:
         composition=composition,
         composition_std=composition_errors(model, weights, abundance),
     )
-    return with_ranges(fitted, model, weights, groups)
+    return with_ranges(fitted, model, weights, groups, guide.calibration.energy)
 
 
 def _pinned(groups: Groups) -> np.ndarray:

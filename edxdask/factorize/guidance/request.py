@@ -23,7 +23,7 @@ from edxdask.physics.candidates import Candidate
 from edxdask.physics.conditions import Conditions, shared_conditions
 from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning
-from edxdask.physics.find import find_in_spectrum
+from edxdask.physics.find import Found, find_in_spectrum
 from edxdask.physics.lines import atomic_number, checked_elements
 
 logger = logging.getLogger(__name__)
@@ -73,18 +73,32 @@ class PhysicsRequest:
         """Everything that determines the physics of a run, for its checkpoint."""
         return repr((self, _conditions(problem)[0]))
 
-    def guide(self, problem: Problem) -> Guide:
-        """Calibrate the basis on the summed photons, including lines that nobody listed."""
+    @property
+    def finds(self) -> bool:
+        """Whether the elements are to be found."""
+        return not self.elements
+
+    def guide(self, problem: Problem, regions: Sequence[np.ndarray] = ()) -> Guide:
+        """Calibrate the basis on the summed photons, including lines that nobody listed.
+
+        Where elements are to be found, those of ``regions``, which are sum spectra, belong to them.
+        """
         counts = np.sum(list(problem.executor.collect(summed_spectrum)), axis=0)
         energy = problem.energy.values.astype(np.float64)
         conditions, differ = _conditions(problem)
-        guide = self.guide_of(counts, energy, conditions)
+        guide = self.guide_of(counts, energy, conditions, regions)
         if not differ:
             return guide
         logger.warning("%s", differ)
         return replace(guide, warnings=(*guide.warnings, differ))
 
-    def guide_of(self, counts: np.ndarray, energy: np.ndarray, conditions: Conditions) -> Guide:
+    def guide_of(
+        self,
+        counts: np.ndarray,
+        energy: np.ndarray,
+        conditions: Conditions,
+        regions: Sequence[np.ndarray] = (),
+    ) -> Guide:
         """Calibrate the basis on a sum spectrum, (E,), on channels at ``energy``.
 
         What is there is found first, on a separate axis: refined on listed elements alone, the axis may
@@ -100,7 +114,7 @@ class PhysicsRequest:
             known=self.elements,
             refine_axis=self.refine_axis,
         )
-        elements = self.elements or _in_order(found.elements)
+        elements = self.elements or _found_in_regions(found, regions, energy, conditions)
         unlisted = [c for c in found.candidates if c.significant and c.kind in ("element", "unknown")]
         unlisted = [c for c in unlisted if c.element not in elements]
         extra = [c.element for c in unlisted if c.element is not None]
@@ -119,7 +133,21 @@ def _conditions(problem: Problem) -> tuple[Conditions, str]:
     return shared_conditions({view.name: view.cube.attrs for view in problem.maps})
 
 
-def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
+def _found_in_regions(
+    found: Found, regions: Sequence[np.ndarray], energy: np.ndarray, conditions: Conditions
+) -> tuple[str, ...]:
+    """Elements found in the sum of all pixels, and those that show in one of its regions only."""
+    elements = set(found.elements)
+    for counts in regions:
+        there = find_in_spectrum(
+            counts,
+            energy,
+            beam_energy=conditions.beam_energy,
+            axis=found.axis,
+            known=found.elements,  # or bromine would be taken for the aluminium that is known to be there
+            refine_axis=False,
+        )
+        elements |= set(there.elements)
     return tuple(sorted(elements, key=atomic_number))
 
 

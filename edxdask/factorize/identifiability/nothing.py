@@ -1,4 +1,4 @@
-"""Phases that are none: without photons, with the spectrum of another phase, or in one pixel only."""
+"""Phases that are none: hardly there, with the spectrum of another phase, or in one pixel only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ logger = logging.getLogger(__name__)
 FEWEST_PHOTONS, LEAST_PART = 100.0, 1e-4  # of all photons
 ALIKE = 1.0  # degrees between two spectra
 ONE_PIXEL = 0.9  # part of a phase's photons in its brightest pixel
+FAINT = 0.05  # of the photons of a pixel: a phase that nowhere has more is none
 
 
 def phases_that_are_none(
-    names: Sequence[str], spectra: np.ndarray, photons: np.ndarray, brightest: np.ndarray
+    names: Sequence[str],
+    spectra: np.ndarray,
+    photons: np.ndarray,
+    brightest: np.ndarray,
+    largest: np.ndarray,
 ) -> list[str]:
     """Say which phases are none, and how many to ask for.
 
@@ -23,11 +28,13 @@ def phases_that_are_none(
     ----------
     names, spectra, photons : of the phases
     brightest : (k,) photons in the brightest pixel of each phase
+    largest : (k,) largest fraction of each phase in the photons of a pixel
 
     Examples
     --------
     >>> spectra = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> phases_that_are_none(["a", "b"], spectra, np.array([5e4, 20.0]), np.array([9.0, 3.0]))
+    >>> phases_that_are_none(["a", "b"], spectra, np.array([5e4, 20.0]), np.array([9.0, 3.0]),
+    ...                       np.ones(2))
     ['b: holds 20 photons of 50020, too few to be a phase. Ask for fewer phases: phases=1']
     """
     total = float(photons.sum())
@@ -40,6 +47,8 @@ def phases_that_are_none(
             faults[row] = f"{name}: holds {photons[row]:.0f} photons of {total:.0f}, too few to be a phase"
         elif brightest[row] > ONE_PIXEL * photons[row]:
             faults[row] = f"{name}: nearly all its photons are in one pixel"
+        elif largest[row] < FAINT:
+            faults[row] = f"{name}: is nowhere more than {largest[row]:.1%} of the photons of a pixel"
         else:
             same = [other for other in range(row) if other not in faults and angles[row, other] < ALIKE]
             if same:

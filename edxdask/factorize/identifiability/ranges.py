@@ -23,6 +23,10 @@ SEVERAL, LEAST_PART, IN_PROPORTION, MADE_OF = 2, 0.03, 1.6, 0.5
 IMPURE = 0.05  # of another phase, per photon, that the purest pixels of a gradient may hold
 FAR = 1.5  # degrees, from which a spectrum counts as another one
 LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
+# photons that matter absorbs: below this energy, and the least part of them that gets out of what lies on
+# their source (oxygen under 50 nm of gold at a take-off angle of 18 degrees: a quarter; half in most others)
+SOFT_KEV, GETS_OUT = 1.1, 0.5
+HARDLY = 0.02  # part of the photons of an element
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,11 @@ class _Region:
 
 
 def open_ranges(
-    model: ElementalSpectra | None, weights: np.ndarray, groups: Groups, flat: np.ndarray | None = None
+    model: ElementalSpectra | None,
+    weights: np.ndarray,
+    groups: Groups,
+    energy: np.ndarray,
+    flat: np.ndarray | None = None,
 ) -> Open:
     """Find what the counts of groups of pixels leave open about the phases.
 
@@ -80,11 +88,12 @@ def open_ranges(
     ----------
     model : of elements; None where ``weights`` are the spectra themselves
     weights : (k, M) as ``model`` has them, or (k, E)
+    energy : (E,) keV
     flat : phases with a flat top, whose spectrum is what is there
     """
     spectra = (weights if model is None else model.spectra(weights)).astype(np.float64)
     fit = GroupFit.of(groups, spectra, flat)
-    parts = _parts(fit, model, weights, spectra)
+    parts = _parts(fit, model, weights, spectra, energy < SOFT_KEV)
     regions = _regions(fit, parts)
     phases = len(spectra)
     least, most = np.zeros((phases, phases)), np.zeros((phases, phases))
@@ -140,6 +149,8 @@ def _regions(fit: GroupFit, parts: _Parts) -> list[_Region]:
     for phase in range(phases):
         others = np.delete(np.arange(phases), phase)
         rows, allowed = parts.own[[phase, *others]], parts.allowed[phase]
+        if not plateau[phase]:  # what lies below it may have lost some of its soft photons on their path
+            rows[1:, parts.soft] *= GETS_OUT
         loose = np.zeros_like(rows)
         loose[0] = SIGMAS * parts.errors[phase]
         above = [-(rows + loose).T[allowed]]
@@ -175,12 +186,14 @@ class _Parts:
     own, errors : (k, parts), and the error of each if all else were known
     allowed : (k, parts)
     elements : (parts,) whether a part is an element
+    soft : (parts,) whether all its photons are below ``SOFT_KEV``
     """
 
     own: np.ndarray
     errors: np.ndarray
     allowed: np.ndarray
     elements: np.ndarray
+    soft: np.ndarray
 
     def counting_angles(self) -> np.ndarray:
         """Degrees by which ``SIGMAS`` counting errors turn each spectrum, (k,)."""
@@ -209,13 +222,20 @@ class _Parts:
         return bool((ratio - error).max() <= IN_PROPORTION * (ratio + error).min())
 
 
-def _parts(fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, spectra: np.ndarray) -> _Parts:
+def _parts(
+    fit: GroupFit,
+    model: ElementalSpectra | None,
+    weights: np.ndarray,
+    spectra: np.ndarray,
+    soft: np.ndarray,
+) -> _Parts:
     expected = np.maximum(fit.abundance @ spectra, LEAST_EXPECTED)
     if model is None:
         own = in_windows(spectra)
         information = (fit.abundance**2).T @ (1 / in_windows(expected))
         errors = np.sqrt(fit.misfit / np.maximum(information, LEAST_INFORMATION))
-        return _Parts(own, errors, np.ones(own.shape, bool), np.zeros(own.shape[1], bool))
+        soft_parts = in_windows((~soft)[None].astype(float))[0] == 0
+        return _Parts(own, errors, np.ones(own.shape, bool), np.zeros(own.shape[1], bool), soft_parts)
     columns = np.broadcast_to(model.columns, (len(weights), *model.columns.shape[1:]))
     inverse = (fit.abundance**2).T @ (1 / expected)
     information = np.einsum("ke,kme->km", inverse, columns**2)
@@ -226,7 +246,14 @@ def _parts(fit: GroupFit, model: ElementalSpectra | None, weights: np.ndarray, s
     own = np.column_stack([weights[:, elements], weights[:, ~elements].sum(axis=1)])
     errors = np.column_stack([errors[:, elements], np.hypot.reduce(errors[:, ~elements], axis=1)])
     allowed = np.column_stack([allowed[:, elements], np.ones(len(weights), bool)])
-    return _Parts(own, errors, allowed, np.append(np.ones(np.count_nonzero(elements), bool), False))
+    hard = columns[0][:, ~soft].sum(axis=1)
+    return _Parts(
+        own,
+        errors,
+        allowed,
+        np.append(np.ones(np.count_nonzero(elements), bool), False),
+        np.append(hard[elements] < HARDLY, False),
+    )
 
 
 def part_elsewhere(moved: np.ndarray, spectrum: np.ndarray) -> float:

@@ -27,10 +27,16 @@ KNOW_MORE = "Elements narrow this down: name those of the sample with elements"
 ADVICE = "If you know an element that it does not hold, or its composition, say so (absent, compositions)"
 
 
-def with_ranges(found: Phases, model: ElementalSpectra | None, weights: np.ndarray, groups: Groups) -> Phases:
-    """Add to phases what the sums of pixels leave open."""
+def with_ranges(
+    found: Phases,
+    model: ElementalSpectra | None,
+    weights: np.ndarray,
+    groups: Groups,
+    energy: np.ndarray,
+) -> Phases:
+    """Add to phases what the sums of pixels leave open; ``energy`` of the channels is in keV."""
     spectra = (weights if model is None else model.spectra(weights)).astype(np.float64)
-    opened = open_ranges(model, weights, groups, found.flat_tops)
+    opened = open_ranges(model, weights, groups, energy, found.flat_tops)
     opened = with_other_solutions(opened, model, spectra, found.others, found.flat_tops)
     return replace(
         found,

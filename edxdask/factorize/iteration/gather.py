@@ -11,6 +11,8 @@ from edxdask.engine.states import PixelStates
 from edxdask.engine.step import State
 from edxdask.factorize.iteration.sweep_step import ABUNDANCE
 
+TINY = 1e-30  # abundances are single precision
+
 
 def gather_abundance(states: PixelStates, order: np.ndarray | None = None) -> np.ndarray:
     """All abundances, ``(pixels of all maps, k)``, in the order of the pixels.
@@ -50,3 +52,15 @@ def brightest_pixels(states: PixelStates) -> np.ndarray:
 def largest_abundance(partition: Partition, state: State) -> np.ndarray:
     """Largest abundances of a partition's pixels."""
     return state[ABUNDANCE].max(axis=0, initial=0)
+
+
+def largest_fractions(states: PixelStates) -> np.ndarray:
+    """Largest fraction of each phase in the photons of one pixel, (k,)."""
+    return np.max(list(states.collect(largest_fraction)), axis=0)
+
+
+def largest_fraction(partition: Partition, state: State) -> np.ndarray:
+    """Largest fractions of a partition's pixels."""
+    abundance = state[ABUNDANCE]
+    total = np.maximum(abundance.sum(axis=1, keepdims=True), TINY)
+    return (abundance / total).max(axis=0, initial=0)

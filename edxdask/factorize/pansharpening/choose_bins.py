@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,22 @@ from edxdask.engine.memory import CopySet, PhotonCopy
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
 from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.simplest import purity_of, simplest
 from edxdask.factorize.iteration.starts import GivenState
-from edxdask.factorize.iteration.sweep_step import Call, SweepStep
+from edxdask.factorize.iteration.sweep_step import SPARSITY, Call, SweepStep
 from edxdask.factorize.pansharpening.binned_fit import (
     bin_bytes,
     fit_bins,
+    fit_bins_from_matrix,
+    simpler_of,
     spectra_model,
 )
 from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.factorize.pansharpening.flat_tops import mixtures_at_flat_tops, turned
+from edxdask.factorize.pansharpening.similar_pixels import gather_similar
 from edxdask.factorize.priors.memory import map_bytes
-from edxdask.factorize.priors.smooth_maps import fractions, smooth_abundances
+from edxdask.factorize.priors.smooth_maps import SmoothMaps, fractions, smooth_abundances
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.progress import Progress, ProgressHook
 from edxdask.results.collections import cubes_in
@@ -43,7 +48,9 @@ LEAST_BINS = 6  # bins along the shorter side, below which there are too few to 
 MOST_PHASES = 8
 WINDOW_PIXELS = 256 * 256  # choices are made on a window of this size where the map is larger
 RULE = StopRule(max_iter=150, tol=1e-5)
-USUAL_STRENGTH = 1.0  # of the prior while bins and phases are chosen
+USUAL_STRENGTH = 1.0  # of the prior while bins are chosen
+# and phases: the usual one smooths phases with similar spectra away, and with them more phases seem better
+STRENGTHS = (1.0, 0.25)
 MUCH_PURER = 0.15  # maps for which a worse bin factor is taken; the fit that follows has a second start
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
 CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
@@ -99,22 +106,64 @@ class Trial:
     purity: float
 
 
-def tried(train: Problem, judge: Problem, factor: int, phases: int, model: StartingModel) -> Trial:
+def tried(
+    train: Problem,
+    judge: Problem,
+    factor: int,
+    phases: int,
+    model: StartingModel,
+    *,
+    once_more: bool = False,
+) -> Trial:
     """Fit the one half, with all steps from bins to smoothed maps, and judge it by the other.
 
     With the bins' own abundances, small bins would win, because they blur least. But only the spectra come
     from the bins, not the maps, and spectra are better from larger bins (mantle map, 147 counts per
     pixel: error of the maps from bins of 4 twice that from bins of 12).
+
+    With ``once_more`` spectra are found again from pixels of similar fractions, as in the whole run: fits of
+    bins of similar phases end far from where they would settle, the nearer the more phases they have.
     """
     with train.derived(factor=factor, per_pixel=bin_bytes(phases)) as binned:
         fit = fit_bins(binned, factor, phases, model, rule=RULE)
+        if once_more:
+            second = fit_bins_from_matrix(binned, fit.found, model, rule=RULE)
+            fit = replace(fit, found=simpler_of(fit.found, second, train.photons))
     start = PixelStates.made(train, fit.upsampled())
-    maps = smooth_abundances(start, fit.found.spectra, strength=USUAL_STRENGTH)
+    spectra = fit.found.spectra
+    if not once_more:
+        return _judged(judge, smooth_abundances(start, spectra, strength=USUAL_STRENGTH), spectra)
+    trials, state = [], start
+    for strength in STRENGTHS:
+        maps = smooth_abundances(state, spectra, strength=strength)
+        trials.append(_judged(judge, maps, spectra))
+        state = maps.abundance
+    if phases > 1:
+        strength = STRENGTHS[int(np.argmax([trial.score for trial in trials]))]
+        maps = smooth_abundances(state, spectra, strength=strength)
+        spectra = _found_again(maps, spectra, model)
+        maps = smooth_abundances(maps.abundance, spectra, strength=strength)
+        trials.append(_judged(judge, maps, spectra))
+    return max(trials, key=lambda trial: trial.score)
+
+
+def _judged(judge: Problem, maps: SmoothMaps, spectra: np.ndarray) -> Trial:
+    """Say how well maps and spectra of one half of the photons predict the other."""
     purity = purity_of(gather_abundance(maps.abundance))
     PixelStates.made(judge, GivenState(np.concatenate(list(maps.abundance.collect(fractions)))))
-    call = Call(fit.found.spectra.astype(np.float32))
+    call = Call(spectra.astype(np.float32))
     loss = judge.executor.advance(SweepStep(spectra_statistics=False), call)["loss"]
     return Trial(-(float(loss) - judge.pixels) / judge.photons, purity)
+
+
+def _found_again(maps: SmoothMaps, spectra: np.ndarray, model: StartingModel) -> np.ndarray:
+    """Spectra of sums of pixels with similar fractions."""
+    turn = mixtures_at_flat_tops(maps.abundance, spectra, range(len(spectra)))
+    turned_spectra = (turn @ spectra).astype(spectra.dtype)
+    groups = gather_similar(maps.abundance, len(spectra))
+    groups = replace(groups, abundance=turned(groups.abundance, turn))
+    weights, _ = fit_groups(model, model.start(turned_spectra), groups, sparsity=SPARSITY)
+    return model.spectra(weights).astype(spectra.dtype)
 
 
 def choose_bin(
@@ -156,7 +205,8 @@ def choose_phases(
     """Choose the smallest number of phases that is not clearly worse than the best."""
     most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
     candidates = list(range(1, most + 1))
-    trials = _trials(problem, [(factor, k) for k in candidates], seed, model, progress)
+    settings = [(factor, k) for k in candidates]
+    trials = list(_trials(problem, settings, seed, model, progress, once_more=True))
     scores = np.array([trial.score for trial in trials])
     gap = scores.max() - scores
     fewest = int(np.argmax(gap <= STANDARD_ERRORS * _error(gap, problem.photons)))
@@ -169,6 +219,8 @@ def _trials(
     seed: int,
     model: StartingModel | None,
     progress: ProgressHook | None,
+    *,
+    once_more: bool = False,
 ) -> Iterator[Trial]:
     """Yield the trial of each bin factor and number of phases."""
     model = spectra_model(problem) if model is None else model
@@ -177,7 +229,7 @@ def _trials(
     costs = np.array([phases * (1 + 1 / factor) for factor, phases in settings])
     with problem.split_in_two(0.5, seed, per_pixel=map_bytes(most)) as (train, judge):
         for done, (factor, phases) in enumerate(settings, start=1):
-            trial = tried(train, judge, factor, phases, model)
+            trial = tried(train, judge, factor, phases, model, once_more=once_more)
             if progress:
                 label, work = "choices by count splitting", float(costs[:done].sum() / costs.sum())
                 progress(Progress(label, done, len(settings), "fit", work=work))

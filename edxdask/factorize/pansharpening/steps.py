@@ -209,7 +209,8 @@ def spectra_once_more(run: Run, fit: BinnedFit, settings: MapSettings) -> Phases
             return fit_similar(groups, found, run.guide).arrays()
         weights, _ = fit_groups(run.model, run.model.start(found.spectra), groups, sparsity=SPARSITY)
         spectra = run.model.spectra(weights)
-        return with_ranges(replace(found, spectra=spectra), None, spectra, groups).arrays()
+        energy = run.problem.energy.values
+        return with_ranges(replace(found, spectra=spectra), None, spectra, groups, energy).arrays()
 
     return Phases.of(run.kept.kept_or_made(REFINED, make, **settings.identity))
 
