@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
+    "gallery_pictures",
     "mathml",
     "reference_pages",
 ]
@@ -48,6 +49,7 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # notes of the library; notebooks print the warnings of results themselves
 myst_update_mathjax = False
 
 autosummary_generate = True

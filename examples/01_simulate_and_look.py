@@ -11,6 +11,7 @@ from pathlib import Path
 
 import edxdask
 
+# sphinx_gallery_thumbnail_number = 2
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/examples")
 folder.mkdir(parents=True, exist_ok=True)
 

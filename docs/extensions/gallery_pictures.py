@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst
 
+USUAL_FOLDER = "out/examples"  # where an example writes when it is run by hand
 WRITTEN = Path(__file__).resolve().parents[2] / "out" / "docs" / "examples"
 
 
@@ -30,3 +32,15 @@ def written_pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[
         shutil.copyfile(picture, copy)
         copies.append(copy)
     return figure_rst(copies, gallery_conf["src_dir"])
+
+
+def as_run_by_hand(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Let printed paths be those that a reader will see, not those of the machine that built the site."""
+    if docname.startswith("generated/gallery/"):
+        source[0] = source[0].replace(str(WRITTEN / docname.rpartition("/")[2]), USUAL_FOLDER)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register what happens to the pages of the gallery."""
+    app.connect("source-read", as_run_by_hand)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

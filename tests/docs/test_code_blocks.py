@@ -34,7 +34,7 @@ def runnable(path, *, slow):
 
 
 WITH_CODE = [path for path in PAGES if runnable(path, slow=True)]
-SLOW = {"docs/methods.md", "docs/hyperspy.md"}
+SLOW = {f"docs/{name}.md" for name in ("index", "start", "methods", "hyperspy", "report")}
 CASES = [
     pytest.param(path, id=named(path), marks=[pytest.mark.slow] if named(path) in SLOW else [])
     for path in WITH_CODE
