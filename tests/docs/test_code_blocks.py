@@ -35,10 +35,11 @@ def runnable(path, *, slow):
 
 WITH_CODE = [path for path in PAGES if runnable(path, slow=True)]
 SLOW = {f"docs/{name}.md" for name in ("index", "start", "methods", "hyperspy", "report")}
-CASES = [
-    pytest.param(path, id=named(path), marks=[pytest.mark.slow] if named(path) in SLOW else [])
-    for path in WITH_CODE
-]
+MARKS = {name: [pytest.mark.slow] for name in SLOW}
+MARKS["docs/hyperspy.md"].append(
+    pytest.mark.filterwarnings("ignore")
+)  # HyperSpy and eXSpy warn of each other
+CASES = [pytest.param(path, id=named(path), marks=MARKS.get(named(path), [])) for path in WITH_CODE]
 
 
 @pytest.mark.parametrize("path", CASES)
