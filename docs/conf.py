@@ -13,7 +13,9 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE / "extensions"))  # small extensions of this site, beside this file
 sys.path.insert(0, str(ROOT))
 
-import edxdask  # noqa: E402  found through the line above
+from reference_pages import ALSO_CALLED  # noqa: E402
+
+import edxdask  # noqa: E402  found through the lines above
 
 project = "edxdask"
 author = "The edxdask developers"
@@ -53,6 +55,7 @@ nb_output_stderr = "remove"  # notes of the library; notebooks print the warning
 myst_update_mathjax = False
 
 autosummary_generate = True
+autosummary_context = {"also_called": ALSO_CALLED}
 autodoc_typehints = "none"  # the docstrings say it in words
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
@@ -80,6 +83,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "edxdask"
 html_show_sourcelink = False
+html_favicon = "static/favicon.svg"
 html_copy_source = False
 html_math_renderer = "mathml"
 html_theme_options = {
@@ -94,3 +98,4 @@ html_theme_options = {
     "back_to_top_button": True,
 }
 html_sidebars = {"index": []}
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is

@@ -41,6 +41,23 @@ TOPICS = {
     "edxdask.errors": "Errors",
 }
 OTHER = "Further names"
+# What readers may type to find a name: words for the search, which are in no title.
+ALSO_CALLED = {
+    "aided": ["mask"],
+    "align_frames": ["drift"],
+    "bin_cube": ["bin", "binning"],
+    "client_for": ["dask client"],
+    "crop_cube": ["crop"],
+    "find_elements": ["element"],
+    "identifiability": ["uniqueness"],
+    "line_map": ["map of a line", "element map"],
+    "partition_coefficient": ["partition coefficient"],
+    "psnmf": ["unmixing", "pan-sharpening"],
+    "quantify": ["composition", "Cliff-Lorimer", "quantification"],
+    "reconstruct": ["denoise", "denoising"],
+    "total_map": ["counts per pixel"],
+    "traces": ["trace elements"],
+}
 INDEX = """Reference
 =========
 

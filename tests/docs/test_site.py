@@ -132,7 +132,7 @@ def test_equations_are_mathml():
 
 
 def test_no_picture_of_the_site_is_checked_in():
-    """They are made in the build; demo.png is README's."""
+    """They are made in the build; demo.png is README's, and a browser shows favicon.svg beside the title."""
     if not (ROOT / ".git").exists():
         pytest.skip("not a clone")
     listed = subprocess.run(
@@ -140,4 +140,5 @@ def test_no_picture_of_the_site_is_checked_in():
     )
     tracked = listed.stdout.split()
     assert "docs/conf.py" in tracked
-    assert [name for name in tracked if Path(name).suffix in PICTURES] == ["docs/demo.png"]
+    pictures = [name for name in tracked if Path(name).suffix in PICTURES]
+    assert pictures == ["docs/demo.png", "docs/static/favicon.svg"]

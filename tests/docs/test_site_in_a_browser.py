@@ -23,9 +23,13 @@ pytestmark = [
 # what a reader types: where one of the first two answers must lead
 SEARCHES = {
     "trace element": "workflows/neighbouring_maps.html",
+    "trace elements": "workflows/neighbouring_maps.html",
     "traces": "generated/reference/names/edxdask.traces.html",
     "bin": "generated/reference/names/edxdask.bin_cube.html",
     "memory": "memory.html",
+    "install": "start.html",
+    "denoise": "generated/reference/names/edxdask.reconstruct.html",
+    "detection limit": "how_it_works.html",
     "cluster": "cluster.html",
     "slurm": "cluster.html",
     "hyperspy": "hyperspy.html",
