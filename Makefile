@@ -37,8 +37,10 @@ $(DOCS_READY): $(READY)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
+# -E: all pages are read again, as the search forgets words of pages that are not. Notebooks that did not change
+# are not run again, nor are examples.
 docs: $(DOCS_READY) ## the documentation site, in out/docs/html; runs notebooks and examples, warnings are errors
-	@$(BIN)/python -m sphinx -q -W --keep-going -d out/docs/doctrees docs out/docs/html
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -d out/docs/doctrees docs out/docs/html
 	@echo "open out/docs/html/index.html"
 
 lint: $(READY) ## ruff

@@ -7,6 +7,7 @@ variables and attributes that stores hold.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -173,9 +174,10 @@ def attributes() -> str:
 
 
 def write_pages(app: Sphinx, _: Any) -> None:
-    """Write all pages, those that changed only: Sphinx reads a page again when its file is newer."""
+    """Write all pages anew, so that none is left of a name that is no more."""
     os.environ["COLUMNS"] = "88"  # the width that --help is laid out for
     folder = Path(app.srcdir) / "generated"
+    shutil.rmtree(folder / "reference", ignore_errors=True)
     pages = {
         "reference/index.rst": reference(edxdask._HOMES, edxdask.__all__),
         "reference/accessor.rst": accessor(),
@@ -185,9 +187,8 @@ def write_pages(app: Sphinx, _: Any) -> None:
     }
     for name, text in pages.items():
         path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
