@@ -88,8 +88,9 @@ def test_no_page_loads_anything_from_the_network(pages):
 @pytest.mark.parametrize("name", [name for name in edxdask.__all__ if not name.startswith("__")])
 def test_every_public_name_has_a_page_with_an_example(name):
     page = (SITE / "generated" / "reference" / "names" / f"edxdask.{name}.html").read_text(encoding="utf-8")
-    assert f'id="edxdask.{name}"' in page
-    assert "&gt;&gt;&gt; " in page.split('id="edxdask.', 1)[1]
+    begin = re.search(rf'id="(module-)?edxdask\.{name}"', page)
+    assert begin
+    assert "&gt;&gt;&gt; " in page[begin.end() :]
 
 
 @needs_site
@@ -105,6 +106,12 @@ def test_the_reference_lists_every_name_and_says_the_version():
 def test_every_verb_has_its_options_on_a_page():
     page = Page(SITE / "generated" / "command_options.html")
     assert set(VERBS) <= page.ids
+
+
+def test_the_page_on_the_command_line_lists_every_verb():
+    table = [line for line in (ROOT / "docs" / "command_line.md").read_text().splitlines() if "|" in line]
+    listed = {verb for line in table for verb in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert set(VERBS) <= listed
 
 
 @needs_site
