@@ -59,6 +59,7 @@ autosummary_context = {"also_called": ALSO_CALLED}
 autodoc_typehints = "none"  # the docstrings say it in words
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 sphinx_gallery_conf = {
