@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md") if "generated" not in p.parts)
 OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md")]
 PUBLIC = {f"edxdask.{name}" for name in edxdask.__all__}
-PACKAGES = {name for name in ("hyperspy",) if importlib.util.find_spec(name)}
+OF_EXTRAS = ("hyperspy", "dask_jobqueue")
+PACKAGES = {name for name in OF_EXTRAS if importlib.util.find_spec(name)}
 
 
 def named(path):
@@ -29,16 +30,14 @@ def marked(block, path):
 
 
 def runnable(path, *, slow):
-    """Blocks of a page that can run here; where one of them is slow, the page is."""
+    """Blocks of a page that can run here, with or without those marked as slow."""
     return [b for b in blocks_of(path) if b.runs_with(PUBLIC | PACKAGES) and (slow or b.mark != "slow")]
 
 
-WITH_CODE = [path for path in PAGES if runnable(path, slow=True)]
+WITH_CODE = [path for path in PAGES if runnable(path, slow=False)]
 SLOW = {f"docs/{name}.md" for name in ("index", "start", "methods", "hyperspy", "report")}
-MARKS = {name: [pytest.mark.slow] for name in SLOW}
-MARKS["docs/hyperspy.md"].append(
-    pytest.mark.filterwarnings("ignore")
-)  # HyperSpy and eXSpy warn of each other
+FOREIGN = pytest.mark.filterwarnings("ignore")  # HyperSpy and eXSpy warn of each other
+MARKS = {name: [pytest.mark.slow, *([FOREIGN] if "hyperspy" in name else [])] for name in SLOW}
 CASES = [pytest.param(path, id=named(path), marks=MARKS.get(named(path), [])) for path in WITH_CODE]
 
 
@@ -76,7 +75,7 @@ def test_a_block_that_does_not_run_says_why_and_is_right_all_the_same(block):
     if block.mark == "not run":
         assert len(block.reason) > 10
     if block.mark == "needs":
-        assert block.reason in {"hyperspy"} or block.reason.startswith("edxdask.")
+        assert block.reason in OF_EXTRAS or block.reason.startswith("edxdask.")
     if block.language in PYTHON:
         ast.parse(block.code)
 
