@@ -1,7 +1,9 @@
-"""Masks of precipitates, sums over neighbouring maps, and traces in the matrix: NMF-aided unmixing.
+"""
+Masks, sums over maps, and traces
+=================================
 
-Two neighbours of one sample are unmixed together; then the matrix is taken where nothing else is, and each
-precipitate's spectrum is its mask's less the matrix.
+NMF-aided unmixing: two neighbours of one sample are unmixed together. Then the matrix is taken where
+nothing else is, and the spectrum of each precipitate is that of its mask minus the matrix.
 """
 
 import sys
@@ -20,14 +22,23 @@ maps = edxdask.collect(
     }
 )
 
+# %%
+# Phases that both maps share.
+
 phases = edxdask.psnmf(
     maps, phases=["Brg", "Fp", "CaPv"], elements=elements, absent=absent, bin=4, smooth=1.0
 )
 
-# Otsu's threshold needs no extra package; masks="potts" finds weaker grains (pip install 'edxdask[masks]').
+# %%
+# Otsu's threshold needs no extra package; ``masks="potts"`` finds weaker grains (``pip install
+# 'edxdask[masks]'``).
+
 result = edxdask.aided(maps, matrix="Brg", absent=absent, result=phases, masks="otsu")
 print(result.attrs["core_choice"])
 print(result.edx.table())
+
+# %%
+# Two methods give the composition of the matrix: the fit of all groups, and the subtracted sums.
 
 for method in ("composition", "composition_subtracted"):
     nd, error = (

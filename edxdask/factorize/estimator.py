@@ -37,7 +37,7 @@ USUAL_COMPONENTS = 3
 
 
 class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Non-negative matrix factorization of counts, at the cost of their photons: X ≈ W · components_.
+    """Non-negative matrix factorization of counts, at the cost of their photons: ``X ≈ W · components_``.
 
     A scikit-learn estimator around the engine of ``edxdask.nmf``: takes pixels × channels, in memory, as a
     NumPy array or SciPy sparse matrix, and works in a ``Pipeline`` and in HyperSpy's ``decomposition``. For
@@ -83,7 +83,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components_, n_features_in_)
+    components_ : ndarray of shape (n_components, n_features)
         Spectra. Each sums to 1, so that W is in counts; biggest first, or as in ``init`` where factors are
         given.
     n_components_ : int
@@ -91,10 +91,10 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     n_iter_ : int
         Iterations done.
     reconstruction_err_ : float
-        As in scikit-learn: square root of twice the loss between X and W · components_.
+        As in scikit-learn: square root of twice the loss between X and ``W · components_``.
     n_features_in_ : int
         Number of channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of X, where it has them.
 
     Notes
@@ -173,7 +173,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_)
+        ndarray of shape (n_samples, n_components)
             W, in counts.
         """
         self._check_options()
@@ -214,7 +214,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_)
+        ndarray of shape (n_samples, n_components)
             W, in counts.
         """
         check_is_fitted(self)
@@ -230,7 +230,7 @@ class PhotonNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_components_)
+        X : {array-like, sparse matrix} of shape (n_samples, n_components)
             W, as ``transform`` gives it.
 
         Returns
