@@ -50,5 +50,5 @@ def test_two_alloys_with_the_same_elements_are_two_phases_and_not_more():
     which = ((y % 12 < 7) & (x % 12 < 7)).astype(int)  # cubes of 7 pixels
     counts = np.random.default_rng(1).poisson(60 * spectra[which]).astype(np.uint16)
     cube = edxdask.from_array(counts, energy_offset=0.3, energy_scale=0.01, beam_energy=200.0)
-    result = edxdask.psnmf(cube, phases=None, bin=2, smooth=0.3, progress=False)
+    result = edxdask.psnmf(cube, phases=None, bin=4, smooth=0.3, progress=False)
     assert result.sizes["phase"] == 2
