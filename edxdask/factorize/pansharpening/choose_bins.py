@@ -53,6 +53,9 @@ USUAL_STRENGTH = 1.0  # of the prior while bins are chosen
 STRENGTHS = (1.0, 0.25)
 MUCH_PURER = 0.15  # maps for which a worse bin factor is taken; the fit that follows has a second start
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
+# or by this part of what all phases gain: what absorption at interfaces and shapes of peaks not quite right
+# may gain for a phase that is none
+SYSTEMATIC = 5e-4
 CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
 
 
@@ -209,7 +212,8 @@ def choose_phases(
     trials = list(_trials(problem, settings, seed, model, progress, once_more=True))
     scores = np.array([trial.score for trial in trials])
     gap = scores.max() - scores
-    fewest = int(np.argmax(gap <= STANDARD_ERRORS * _error(gap, problem.photons)))
+    small = np.maximum(STANDARD_ERRORS * _error(gap, problem.photons), SYSTEMATIC * gap.max())
+    fewest = int(np.argmax(gap <= small))
     return _curve(np.array(candidates), scores, problem.photons, fewest)
 
 
