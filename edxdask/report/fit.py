@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from edxdask.errors import ParameterError
 from edxdask.report.figures import name_lines, set_scale
 from edxdask.report.lines import label_lines
+from edxdask.report.labels import plain
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
 from edxdask.schema import ENERGY
 

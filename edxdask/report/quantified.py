@@ -16,6 +16,7 @@ from edxdask.quantify.results import parts_of
 from edxdask.readable import decimals
 from edxdask.report.fit import COLORS, FitPanel, draw_fits
 from edxdask.report.lines import label_lines
+from edxdask.report.labels import plain
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
@@ -44,7 +45,7 @@ def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = No
     figure = new_figure(PAGE, FIRST if len(parts) == 1 else len(parts) * NEXT)
     if title:
         figure.suptitle(
-            textwrap.shorten(title, TITLE_LETTERS // 2, placeholder=" …"),
+            textwrap.shorten(plain(title), TITLE_LETTERS // 2, placeholder=" …"),
             fontsize=NORMAL + 1,
             color=INK,
             x=0.015,
@@ -79,7 +80,7 @@ def _text(label: str, part: xr.Dataset) -> str:
     glued = ", ".join(amount.replace(" ", "\u00a0") for amount in amounts)  # no line ends within an amount
     chi2 = float(part[schema.CHI2_RED])  # of a stored result, lazy
     judged = f"reduced χ²\u00a0{chi2:.2f}" if np.isfinite(chi2) else "a guided fit's spectrum, without noise"
-    text = f"{label}: {glued} at.%; {judged}"
+    text = f"{plain(label)}: {glued} at.%; {judged}"
     return "\n".join(textwrap.wrap(text, TITLE_LETTERS, break_long_words=False))
 
 
