@@ -252,7 +252,8 @@ def line_weights(ds: xr.Dataset, line: str, *, width: float | None = None) -> np
 
     Examples
     --------
-    >>> ds = xr.Dataset({"counts": (("y", "energy"), np.ones((1, 300), "u2"))}, {"energy": np.arange(300) * 0.01})
+    >>> counts, energy = (("y", "energy"), np.ones((1, 300), "u2")), np.arange(300) * 0.01
+    >>> ds = xr.Dataset({"counts": counts}, {"energy": energy})
     >>> weights = line_weights(ds, "Mg_Ka")
     >>> bool(np.isclose(ds.counts.values @ weights, line_map(ds, "Mg_Ka")).all())
     True

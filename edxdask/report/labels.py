@@ -29,8 +29,8 @@ def plain(text: str) -> str:
 
     Examples
     --------
-    >>> plain("cost $5 and $6")
-    'cost \\\\$5 and \\\\$6'
+    >>> plain("cost $5 and  $6").count("$"), plain("two  words")
+    (2, 'two words')
     """
     return " ".join(text.split()).replace("$", r"\$")
 

@@ -12,9 +12,9 @@ from matplotlib.patheffects import withStroke
 from edxdask import schema
 from edxdask.errors import SchemaError
 from edxdask.io.export.target import axis_of
+from edxdask.report.labels import plain
 from edxdask.report.maps import MapPanel
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
-from edxdask.report.labels import plain
 from edxdask.report.style import INK, MM, NORMAL, PAGE, SMALL, new_figure
 from edxdask.results.collections import Data, nodes_of, shared_part
 

@@ -15,8 +15,8 @@ from edxdask.physics.lines import parse_line
 from edxdask.quantify.results import parts_of
 from edxdask.readable import decimals
 from edxdask.report.fit import COLORS, FitPanel, draw_fits
-from edxdask.report.lines import label_lines
 from edxdask.report.labels import plain
+from edxdask.report.lines import label_lines
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
