@@ -21,6 +21,7 @@ NAMES = {
     "phases": "number of phases",
     "smooth": "strength of the spatial prior",
 }
+NARROWEST = 0.09  # of the axis, between two numbers
 LOSS = "loss on unseen photons\n(10⁻³ per photon)"
 
 
@@ -122,9 +123,10 @@ def _draw(axes: Axes, one: Choice) -> None:
             text, (one.chosen, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
             textcoords="offset points", va="top", fontsize=SMALL, color=PALETTE[1],
         )  # fmt: skip
-    if one.name != "phases" and one.candidates.min() > 0 and one.candidates.max() > 8 * one.candidates.min():
+    wide = one.name != "phases" and one.candidates.min() > 0
+    if wide:
         axes.set_xscale("log")
-    shown = one.candidates[:: max(len(one.candidates) // 6, 1)]
+    shown = _apart(one.candidates, log=wide)
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(shown, [f"{value:.2g}" for value in shown])
@@ -132,3 +134,14 @@ def _draw(axes: Axes, one: Choice) -> None:
     axes.set_xlabel(NAMES[one.name], fontsize=NORMAL, color=INK)
     axes.set_ylabel(LOSS, fontsize=SMALL, color=INK)
     style_axes(axes)
+
+
+def _apart(candidates: np.ndarray, *, log: bool) -> list[float]:
+    """Candidates whose numbers do not touch one another on the axis."""
+    places = np.log(candidates) if log else candidates
+    span = max(float(places.max() - places.min()), 1e-9)
+    shown: list[int] = []
+    for i in range(len(candidates)):
+        if not shown or places[i] - places[shown[-1]] >= NARROWEST * span:
+            shown.append(i)
+    return [float(candidates[i]) for i in shown]

@@ -179,8 +179,9 @@ def denoised_figure(
     }
     height, width = extent_of(stacks[RAW][0])
     across = len(stacks)
-    cell = max((PAGE / across - _BAR) * min(height / width, 3.0), 12 * MM) + _TITLE
-    figure = new_figure(min(PAGE, across * 70 * MM), len(wanted) * cell + (_TITLE if title else 0))
+    page = min(PAGE, across * 70 * MM)
+    cell = max((page / across - _BAR) * min(height / width, 3.0), 12 * MM) + _TITLE
+    figure = new_figure(page, len(wanted) * cell + (_TITLE if title else 0))
     if title:
         figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
     for row, line in enumerate(wanted):
