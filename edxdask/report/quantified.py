@@ -51,11 +51,12 @@ def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = No
             x=0.015,
             ha="left",
         )
-    draw_fits(figure, [_panel(label, one) for label, one in parts])
+    draw_fits(figure, [fit_panel(label, one) for label, one in parts])
     return figure
 
 
-def _panel(label: str, part: xr.Dataset) -> FitPanel:
+def fit_panel(label: str, part: xr.Dataset) -> FitPanel:
+    """Give the graph of one fitted spectrum: its counts, fit and continuum, and the lines to name."""
     found = EnergyAxis.of(part.attrs) or EnergyAxis()
     axis = found.energy(part[schema.ENERGY].values)
     names = (schema.FIT_COUNTS, schema.FIT_EXPECTED, schema.FIT_CONTINUUM)
