@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.report.labels import plain
-from edxdask.report.style import INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import COLUMN, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
 from edxdask.results.collections import Data, shared_part
 
 NAMES = {
@@ -108,6 +108,13 @@ def choices_figure(result: Data, *, title: str | None = None) -> Figure:
         _draw(axes, one)
     for axes in row[len(found) :]:
         axes.set_axis_off()
+    return figure
+
+
+def choice_figure(one: Choice) -> Figure:
+    """Draw the curve behind one choice."""
+    figure = new_figure(COLUMN, 56 * MM)
+    _draw(figure.subplots(), one)
     return figure
 
 

@@ -13,12 +13,12 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.report.labels import plain
 from edxdask.report.phase_colors import phase_colors
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import FAINT, INK, MM, NORMAL, PALETTE, SMALL, new_figure, style_axes
 from edxdask.report.tables import Row, rows_of
 from edxdask.results.collections import Data
 from edxdask.results.kinds import Kind, kind_of
 
-ROW, HEAD = 6.5 * MM, 18 * MM
+ROW, HEAD, WIDTH = 5.5 * MM, 18 * MM, 125 * MM
 MOST_ROWS = 120
 STD = schema.STD_SUFFIX
 
@@ -91,7 +91,7 @@ def limits_figure(data: Data, *, title: str | None = None) -> Figure:
     names = list(dict.fromkeys(one.of for one in amounts))
     groups = {name: [one for one in amounts if one.of == name] for name in names}
     heights = [len(group) * ROW + 8 * MM for group in groups.values()]
-    figure = new_figure(PAGE, sum(heights) + HEAD)
+    figure = new_figure(WIDTH, sum(heights) + HEAD)
     if title:
         figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
     graphs = figure.subplots(len(groups), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]

@@ -33,6 +33,7 @@ from edxdask.report.style import (
 )
 
 _BAR_ROOM, _TITLE_ROOM = 20 * MM, 9 * MM  # beside a map for its colour bar, above it for its title
+Beyond = Literal["neither", "min", "max", "both"]
 _CLIP = (
     99.8  # percentile of a map that gets the brightest colour, so that one hot pixel does not set the scale
 )
@@ -45,6 +46,8 @@ def map_figure(
     label: str | None = None,
     colors: str | Colormap = COUNTS_COLORS,
     limits: tuple[float, float] | None = None,
+    width: float = COLUMN,
+    beyond: Beyond | None = None,
 ) -> Figure:
     """Draw one map with a scale bar and a colour bar.
 
@@ -55,11 +58,14 @@ def map_figure(
     colors : a matplotlib colour map, or its name
     limits : values of the darkest and the brightest colour; default 0 to the 99.8th percentile, and for
         other things than counts from the 0.2th percentile where that is negative
+    width : of the image of a map that is as high as wide, inches
+    beyond : at which end the colour bar is pointed; None: where values lie beyond the limits
     """
-    height, width = extent_of(array)
-    across = min(COLUMN, 1.25 * COLUMN * width / height)
-    figure = new_figure(across + _BAR_ROOM, max(across * height / width, 12 * MM) + _TITLE_ROOM)
-    draw_map(figure, figure.add_subplot(), array, title=title, label=label, colors=colors, limits=limits)
+    rows, columns = extent_of(array)
+    across = min(width, 1.25 * width * columns / rows)
+    figure = new_figure(across + _BAR_ROOM, max(across * rows / columns, 12 * MM) + _TITLE_ROOM)
+    axes = figure.add_subplot()
+    draw_map(figure, axes, array, title=title, label=label, colors=colors, limits=limits, beyond=beyond)
     _make_room_for_bars(figure)
     return figure
 
@@ -201,6 +207,7 @@ def draw_map(
     label: str | None,
     colors: str | Colormap,
     limits: tuple[float, float] | None,
+    beyond: Beyond | None = None,
 ) -> None:
     """Draw a map, its colour bar beside it, and its scale bar."""
     height, width = extent_of(array)
@@ -221,7 +228,7 @@ def draw_map(
     if title:
         axes.set_title(plain(title), fontsize=NORMAL, color=INK, loc="left", pad=3)
     inset = axes.inset_axes((1.03, 0.0, 0.05, 1.0))
-    bar = figure.colorbar(image, cax=inset, extend=_beyond(values, low, high), extendfrac=0.04)
+    bar = figure.colorbar(image, cax=inset, extend=beyond or _beyond(values, low, high), extendfrac=0.04)
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=SMALL, colors=INK, width=0.5, length=2.5)
     bar.locator = MaxNLocator(nbins=4, min_n_ticks=2, integer=array.dtype.kind in "iu")
@@ -232,7 +239,7 @@ def draw_map(
     draw_scale_bar(figure, axes, axis_of(array, str(array.dims[1])).unit, width)
 
 
-def _beyond(values: np.ndarray, low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+def _beyond(values: np.ndarray, low: float, high: float) -> Beyond:
     below, above = bool((values < low).any()), bool((values > high).any())
     return ("both" if above else "min") if below else ("max" if above else "neither")
 

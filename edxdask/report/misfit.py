@@ -19,7 +19,7 @@ from edxdask.report.labels import plain
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import map_figure
 from edxdask.report.phase_spectra import elements_named
-from edxdask.report.style import FAINT, MM, PAGE, PALETTE, new_figure
+from edxdask.report.style import COLUMN, FAINT, MM, PAGE, PALETTE, new_figure
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
 
 MISFIT = "χ² per degree of freedom"
@@ -222,7 +222,9 @@ def misfit_figure(cube: xr.Dataset, result: xr.Dataset, *, title: str | None = N
     return draw_misfit(misfit_map(cube, result), title=title)
 
 
-def draw_misfit(chi2: xr.DataArray, *, title: str | None = None) -> Figure:
+def draw_misfit(chi2: xr.DataArray, *, title: str | None = None, width: float = COLUMN) -> Figure:
     """Draw what ``misfit_map`` gave, from 0.5 to at least 1.5, so that noise looks alike everywhere."""
     high = max(1.5, float(np.nanpercentile(chi2.values, 99.8)))
-    return map_figure(chi2, title=title or MISFIT, label=MISFIT, colors="cividis", limits=(0.5, high))
+    return map_figure(
+        chi2, title=title or MISFIT, label=MISFIT, colors="cividis", limits=(0.5, high), width=width
+    )

@@ -15,7 +15,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.io.export.target import axis_of
 from edxdask.report.labels import plain
-from edxdask.report.maps import draw_map, draw_scale_bar, extent_of
+from edxdask.report.maps import draw_map, draw_scale_bar, extent_of, map_figure
 from edxdask.report.phase_colors import fading, mixed, phase_colors
 from edxdask.report.style import COLUMN, INK, MM, NORMAL, PAGE, SMALL, new_figure
 from edxdask.results.check import labels_of
@@ -98,20 +98,13 @@ def phases_figure(result: Data, *, title: str | None = None) -> Figure:
     return figure
 
 
-def phase_map_figure(abundance: xr.DataArray, *, color: str, title: str) -> Figure:
+def phase_map_figure(
+    abundance: xr.DataArray, *, color: str, title: str, width: float = COLUMN - _BAR
+) -> Figure:
     """Draw the map of one phase, ``(y, x)``, from paper (0) to its colour (1)."""
-    height, width = extent_of(abundance)
-    figure = new_figure(COLUMN, max((COLUMN - _BAR) * min(height / width, 3.0), 12 * MM) + _TITLE)
-    draw_map(
-        figure,
-        figure.add_subplot(),
-        abundance,
-        title=title,
-        label=FRACTION,
-        colors=fading(color),
-        limits=(0.0, 1.0),
+    return map_figure(
+        abundance, title=title, label=FRACTION, colors=fading(color), limits=(0.0, 1.0), width=width
     )
-    return figure
 
 
 def composite_figure(result: Data, *, map_name: str | None = None, title: str | None = None) -> Figure:
@@ -145,13 +138,16 @@ def composite_figure(result: Data, *, map_name: str | None = None, title: str | 
     return mixture_figure(maps[name], phase_colors(labels_of(result)), title=title or name or ALL_PHASES)
 
 
-def mixture_figure(abundance: xr.DataArray, colors: dict[str, str], *, title: str) -> Figure:
+def mixture_figure(
+    abundance: xr.DataArray, colors: dict[str, str], *, title: str, width: float = COLUMN - _BAR
+) -> Figure:
     """Draw one image of all phases, ``(phase, y, x)``, with a legend of their colours below."""
-    height, width = extent_of(abundance[0])
-    columns = _legend_columns(list(colors))
+    height, across = extent_of(abundance[0])
+    whole = width + _BAR
+    columns = _legend_columns(list(colors), whole)
     rows = math.ceil(len(colors) / columns)
-    image = max((COLUMN - _BAR) * min(height / width, 3.0), 12 * MM)
-    figure = new_figure(COLUMN, image + _TITLE + _LEGEND * rows)
+    image = max(width * min(height / across, 3.0), 12 * MM)
+    figure = new_figure(whole, image + _TITLE + _LEGEND * rows)
     _draw_composite(figure, figure.add_subplot(), abundance, list(colors.values()), title)
     figure.legend(
         handles=[Patch(facecolor=color, label=plain(name)) for name, color in colors.items()],
@@ -164,10 +160,10 @@ def mixture_figure(abundance: xr.DataArray, colors: dict[str, str], *, title: st
     return figure
 
 
-def _legend_columns(labels: Sequence[str]) -> int:
-    """Columns of a legend below a figure of one column's width."""
-    longest = max(len(label) for label in labels) + 4
-    return max(min(len(labels), 48 // longest), 1)
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """Columns of a legend below a figure of this width, in inches."""
+    longest = max(len(label) for label in labels) + 5
+    return max(min(len(labels), int(13 * width) // longest), 1)
 
 
 def _draw_composite(

@@ -24,6 +24,7 @@ from edxdask.results.kinds import Kind
 STD = schema.STD_SUFFIX
 MOST_COEFFICIENTS = 30
 EXCHANGED = (("Fe", "Mg"), ("Al", "Si"), ("Ca", "Mg"))
+METHODS = {"cliff-lorimer": "Cliff-Lorimer", "zeta": "ζ-factors", "cross-section": "cross-sections"}
 HEADS = ("element", "line", "at.%", "wt.%", "counts", "SNR", "LOD, at.%")
 TRACE_HEADS = ("map", "element", "line", "ppm", "SNR", "LOD, ppm", "σ")
 
@@ -67,7 +68,7 @@ def _said(evidence: Evidence) -> str:
         "Errors are one standard deviation. SNR is the net peak over the noise of its background; "
         "LOD, the limit of detection, is the amount at which SNR is 3."
     )
-    return f"{text} Quantified by the method {method}." if method else text
+    return f"{text} Method: {METHODS.get(str(method), method)}." if method else text
 
 
 def _table(label: str, rows: Sequence[Row], color: str | None) -> Table:
@@ -79,7 +80,7 @@ def _table(label: str, rows: Sequence[Row], color: str | None) -> Table:
         caption=label,
         color=color,
         numbers=[at for at, i in enumerate(kept) if i > 1],
-        narrow_hides=[at for at, i in enumerate(kept) if i in (1, 4)],
+        narrow_hides=[at for at, i in enumerate(kept) if i in (1, 3, 4)],
     )
 
 

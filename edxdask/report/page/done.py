@@ -9,10 +9,10 @@ from importlib import metadata
 
 from edxdask import schema
 from edxdask._version import __version__
-from edxdask.report.choices import NAMES, choices_figure, choices_of
+from edxdask.report.choices import NAMES, choice_figure, choices_of
 from edxdask.report.page.evidence import Evidence
 from edxdask.report.page.methods import methods_of
-from edxdask.report.page.parts import Block, Code, Note, Section, Table
+from edxdask.report.page.parts import Block, Code, Note, Row, Section, Table
 from edxdask.report.page.pictures import picture
 from edxdask.report.page.steps import Step, steps_of
 from edxdask.report.page.words import listed
@@ -88,12 +88,13 @@ def _choices(evidence: Evidence) -> list[Block]:
     )
     return [
         Note(text),
-        picture(
-            "choices",
-            choices_figure(evidence.result),
-            "Curves behind the choices that the data made, with the values taken",
-            code="edxdask.figures.choices(result)",
+        Row(
+            [
+                picture(f"choice-{one.name}", choice_figure(one), f"Loss against {NAMES[one.name]}")
+                for one in found
+            ]
         ),
+        Note("A line for a paper: edxdask.figures.choices(result)", "code"),
     ]
 
 

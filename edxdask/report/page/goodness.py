@@ -14,10 +14,12 @@ from edxdask.report.openness import identifiability, openness_figure
 from edxdask.report.page.evidence import Evidence
 from edxdask.report.page.live import Curve, Panels
 from edxdask.report.page.parts import Block, Note, Picture, Row, Section, Table
+from edxdask.report.page.phases import SMALL_MAP
 from edxdask.report.page.pictures import picture
 from edxdask.report.page.verdict import BAD_CHI2, chi2_of, maps_that_do_not_belong, unlisted_names
 from edxdask.report.page.words import listed, number_of
 from edxdask.report.phase_spectra import elements_named
+from edxdask.results.collections import shared_part
 from edxdask.results.kinds import Kind
 
 MOST_CANDIDATES = 20
@@ -110,7 +112,7 @@ def _misfits(evidence: Evidence) -> list[Picture]:
     return [
         picture(
             f"misfit-{i}",
-            draw_misfit(one, title=name or None),
+            draw_misfit(one, title=name or None, width=SMALL_MAP),
             "Map of chi-squared per degree of freedom; about 1 where only noise is left",
             caption="Where the counts are not explained: 1 is noise alone." if i == 0 else "",
             code="edxdask.figures.misfit(cube, result)" if i == 0 else "",
@@ -121,8 +123,9 @@ def _misfits(evidence: Evidence) -> list[Picture]:
 
 def _open(evidence: Evidence) -> list[Block]:
     """Show what the counts leave open: ranges of compositions, or of other phases in a spectrum."""
-    root, result = evidence.root, evidence.result
-    if result is None or schema.STABILITY not in root or len(evidence.labels) < 2:
+    result = evidence.data  # quantify replaces compositions, and their ranges would be lost
+    root = shared_part(result)
+    if evidence.result is None or schema.STABILITY not in root or len(evidence.labels) < 2:
         return []
     if schema.COMPOSITION_LOW in root and schema.COMPOSITION_HIGH in root:
         return [
@@ -138,7 +141,7 @@ def _open(evidence: Evidence) -> list[Block]:
     if "less" not in frame.columns:
         return []
     rows = [
-        (str(phase), str(other), f"{row['less']:.2f}", f"{row['more']:.2f}")
+        (str(phase), str(other), f"{abs(row['less']):.2f}", f"{abs(row['more']):.2f}")
         for (phase, other), row in frame.iterrows()
     ]
     caption = "How much less or more of another phase, per photon, would explain the counts equally well"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edxdask.report.denoised import RAW, common_limits
@@ -9,6 +11,7 @@ from edxdask.report.labels import pretty_line
 from edxdask.report.maps import color_limits, map_figure
 from edxdask.report.page.evidence import Evidence
 from edxdask.report.page.parts import Block, Flicker, Note, Row, Section
+from edxdask.report.page.phases import SMALL_MAP
 from edxdask.report.page.pictures import picture
 from edxdask.schema import LINE
 
@@ -28,16 +31,18 @@ def line_maps(evidence: Evidence) -> Section | None:
             limits = color_limits(np.asarray(raw.values, dtype=float), counted=True)
         else:
             limits = common_limits(raw.values, [found.denoised[i].values])
+        # both colour bars alike, so that the maps of a pair lie in the same place
+        drawn: dict[str, Any] = {"label": LABEL, "limits": limits, "width": SMALL_MAP, "beyond": "both"}
         counted = picture(
             f"line-{i}-raw",
-            map_figure(raw, title=f"{name}, {RAW}", label=LABEL, limits=limits),
+            map_figure(raw, title=f"{name}, {RAW}", **drawn),
             f"Map of {name} as counted, above the background beside the line",
         )
         pictures.append(counted)
         if found.denoised is not None:
             expected = picture(
                 f"line-{i}-denoised",
-                map_figure(found.denoised[i], title=f"{name}, denoised", label=LABEL, limits=limits),
+                map_figure(found.denoised[i], title=f"{name}, denoised", **drawn),
                 f"Map of {name} as the result expects it",
             )
             pairs.append((counted, expected))

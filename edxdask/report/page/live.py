@@ -21,6 +21,7 @@ from edxdask.report.style import FAINT, INK
 EXTRA, PURPOSE = "report", "the HTML report"
 MOST_SIDE = 256  # pixels per side of an image that answers the pointer; the pictures have all
 TOOLS = "pan,box_zoom,wheel_zoom,reset"
+ABOVE, BELOW = "/above", "/below"  # parts of a panel of a fit
 LEAST_SHOWN = 1e-5  # of the highest peak: the lower end of a logarithmic axis
 APART = 0.022  # of the axis, between two names of lines
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -59,8 +60,8 @@ class Panels:
         """Count the panels."""
         return len(self._all)
 
-    def embedded(self) -> tuple[dict[str, str], str, str]:
-        """Give the elements of the page by panel, and the two literals that Bokeh makes the panels from.
+    def embedded(self) -> tuple[dict[str, list[str]], str, str]:
+        """Give the elements of the page by panel (a fit has two), and what Bokeh makes the panels from.
 
         Ids are numbered in their order, so that the same panels are the same text.
         """
@@ -76,7 +77,10 @@ class Panels:
         whole = _UUID.sub(lambda one: ids[one[0]], whole)
         whole = _MODEL.sub(lambda one: models[one[1]], whole)
         *elements, items, documents = whole.split("\0")
-        return dict(zip(divs, elements, strict=True)), documents, items
+        of_panels: dict[str, list[str]] = {}
+        for name, element in zip(divs, elements, strict=True):
+            of_panels.setdefault(name.removesuffix(ABOVE).removesuffix(BELOW), []).append(element)
+        return of_panels, documents, items
 
     def add_phases(self, name: str, abundance: xr.DataArray, colors: Mapping[str, str]) -> dict[str, str]:
         """Add a panel per phase and one of all; they zoom together, and name all fractions at the pointer.
@@ -148,11 +152,11 @@ class Panels:
         self, name: str, curves: Sequence[Curve], residual: np.ndarray, lines: Mapping[str, float]
     ) -> str:
         """Add a graph of counts and fit above one of the residuals in sigma, with one energy axis."""
-        layouts = require("bokeh.layouts", extra=EXTRA, purpose=PURPOSE)
         above = self._graph("Counts", 300, logarithmic=True)
         self._draw(above, curves, lines)
-        above.xaxis.visible = False
-        below = self._graph("Residual (σ)", 140, logarithmic=False)
+        above.xaxis.major_label_text_font_size = "0px"
+        below = self._graph("Residual (σ)", 130, logarithmic=False)
+        below.toolbar_location = None
         below.add_layout(
             self._models.BoxAnnotation(bottom=-2, top=2, fill_color=FAINT, fill_alpha=0.2, line_alpha=0)
         )
@@ -160,7 +164,7 @@ class Panels:
         step = below.step(energy.astype("f4"), residual.astype("f4"), mode="center", color=curves[0].color)
         below.add_tools(self._hover([step], "residual"))
         below.xaxis.axis_label = "Energy (keV)"
-        self._all[name] = layouts.column(above, below, sizing_mode="stretch_width")
+        self._all[name + ABOVE], self._all[name + BELOW] = above, below
         return name
 
     def _graph(self, y_label: str, height: int, *, logarithmic: bool) -> Any:
@@ -168,6 +172,7 @@ class Panels:
             height=height, sizing_mode="stretch_width", tools=TOOLS, active_drag="box_zoom",
             y_axis_type="log" if logarithmic else "linear", background_fill_alpha=0, border_fill_alpha=0,
             y_axis_label=y_label, toolbar_location="above", min_border_right=8,
+            min_border_left=66, min_border_bottom=4,
             **({} if self._energy_range is None else {"x_range": self._energy_range}),
         )  # fmt: skip
         panel.toolbar.logo = None
@@ -212,7 +217,8 @@ class Panels:
         legend.border_line_alpha = 0
         legend.label_text_color = INK
         legend.orientation = "horizontal"
-        panel.add_layout(legend, "below")
+        legend.margin = legend.padding = 0
+        panel.add_layout(legend, "above")
 
     def _hover(self, renderers: Sequence[Any], name: str) -> Any:
         tips = [("", name), ("energy", "@x{0.000} keV"), ("value", "@y{0.000 a}")]

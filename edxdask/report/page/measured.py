@@ -14,6 +14,7 @@ from edxdask.report.maps import map_figure
 from edxdask.report.page.evidence import Evidence
 from edxdask.report.page.live import Curve, Panels
 from edxdask.report.page.parts import Block, Note, Picture, Row, Section, Table
+from edxdask.report.page.phases import SMALL_MAP
 from edxdask.report.page.pictures import picture
 from edxdask.report.page.words import identifier, size_of, with_unit
 from edxdask.report.placement_figure import placement_figure
@@ -65,7 +66,7 @@ def acquisition(evidence: Evidence) -> list[tuple[str, str]]:
         size = f"{len(evidence.totals)} maps, the first {size_of(one)}" if evidence.many else size_of(one)
         rows += [
             ("size", size),
-            ("photons", f"{with_unit(photons, 'in all')}, {photons / pixels:.4g} per pixel"),
+            ("photons", f"{with_unit(photons, 'photons')}, {photons / pixels:.4g} per pixel"),
         ]
     if schema.ENERGY in first.coords:
         offset, scale = schema.energy_axis(first)
@@ -93,7 +94,7 @@ def _totals(evidence: Evidence) -> list[Picture]:
     return [
         picture(
             f"total-{i}",
-            map_figure(one, title=name or PHOTONS, label=PHOTONS if name else "counts"),
+            map_figure(one, title=name or PHOTONS, label=PHOTONS if name else "counts", width=SMALL_MAP),
             f"Map of the photons counted in each pixel{f' of {name}' if name else ''}",
         )
         for i, (name, one) in enumerate(evidence.totals.items())
@@ -111,7 +112,9 @@ def _images(evidence: Evidence) -> list[Picture]:
                 continue
             title = f"{map_name}, {name}" if map_name else str(name)
             image = array.transpose(schema.Y, schema.X).compute()
-            figure = map_figure(image, title=title, label=_unit(array), colors="gray", limits=_limits(image))
+            figure = map_figure(
+                image, title=title, label=_unit(array), colors="gray", limits=_limits(image), width=SMALL_MAP
+            )
             shown.append(picture(f"image-{len(shown)}-{identifier(str(name))}", figure, f"Image {name}"))
     return shown
 

@@ -28,6 +28,7 @@ class Picture:
     caption : text below
     code : Python line that makes the same figure for a paper
     live : name of its moving panel, where there is one
+    title, color : above the moving panel, with a mark in this colour; the drawing has its own
     """
 
     name: str
@@ -36,6 +37,8 @@ class Picture:
     caption: str = ""
     code: str = ""
     live: str | None = None
+    title: str = ""
+    color: str | None = None
     kind: ClassVar[str] = "picture"
 
 
@@ -64,6 +67,7 @@ class Table:
     heads, rows : texts
     caption : text above
     color : of the caption's mark, that of a phase
+    row_colors : of the marks before the rows
     numbers : columns that are numbers, right-aligned
     narrow_hides : columns that are left out on narrow screens
     """
@@ -72,6 +76,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
     color: str | None = None
+    row_colors: Sequence[str] = ()
     numbers: Sequence[int] = ()
     narrow_hides: Sequence[int] = ()
     kind: ClassVar[str] = "table"

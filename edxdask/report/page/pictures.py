@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import warnings
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from edxdask.report.page.parts import Picture
 from edxdask.report.style import FAINT, INK
 
 DPI = 220  # of the images inside
+MOST_NATIVE = 512  # pixels per side of an image that is kept as it is; larger ones are drawn for their size
 # colours of a figure on white paper: names of the page's own, which are others in the dark
 THEMED = {
     INK: "var(--ink)",
@@ -24,6 +29,8 @@ _ID = re.compile(r'\bid="([^"]+)"')
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _STYLE = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_PATH, _LONG = re.compile(r' d="[^"]*"'), re.compile(r"(\d\.\d\d)\d+")
+_IMAGE = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=\s]+)")
 _SIZE = re.compile(r'(<svg[^>]*?) width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
@@ -36,6 +43,9 @@ def svg_of(figure: Figure, name: str) -> str:
     >>> svg_of(new_figure(1, 1), "empty").startswith("<svg")
     True
     """
+    for image in (one for axes in figure.axes for one in axes.images):
+        if max(image.get_size()) <= MOST_NATIVE:
+            image.set_interpolation("none")
     out = io.StringIO()
     with warnings.catch_warnings():  # a label in a script that the font lacks is drawn as boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -47,6 +57,8 @@ def svg_of(figure: Figure, name: str) -> str:
     for color, variable in THEMED.items():
         text = text.replace(color, variable)
     text = _SIZE.sub(_responsive, text, count=1)
+    text = _PATH.sub(lambda found: _LONG.sub(r"\1", found[0]), text)
+    text = _IMAGE.sub(lambda found: found[1] + _with_palette(found[2]), text)
     return _renamed(text, name)
 
 
@@ -54,6 +66,22 @@ def _responsive(found: re.Match[str]) -> str:
     """Let the page set the size; it keeps the shape, and is at most a little larger than on paper."""
     points = float(found[2])
     return f'{found[1]} preserveAspectRatio="xMinYMin meet" style="max-width:{points * 1.5:.0f}px"'
+
+
+def _with_palette(encoded: str) -> str:
+    """Write an image with few colours as one byte per pixel: a third of the size."""
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    colors, places = np.unique(pixels.reshape(-1, 4).view(np.uint32)[:, 0], return_inverse=True)
+    out = io.BytesIO()
+    if len(colors) > 256:
+        Image.fromarray(pixels).save(out, format="PNG", optimize=True)
+    else:
+        table = colors.view(np.uint8).reshape(-1, 4)
+        small = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), mode="P")
+        small.putpalette(table[:, :3].tobytes())
+        small.save(out, format="PNG", optimize=True, transparency=table[:, 3].tobytes())
+    return base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def _renamed(text: str, name: str) -> str:
@@ -64,8 +92,6 @@ def _renamed(text: str, name: str) -> str:
     return re.sub(r'href="#([^"]+)"', lambda found: f'href="#{new.get(found[1], found[1])}"', text)
 
 
-def picture(
-    name: str, figure: Figure, alt: str, *, caption: str = "", code: str = "", live: str | None = None
-) -> Picture:
-    """Make a picture of a figure; parameters as the attributes of ``Picture``."""
-    return Picture(name, svg_of(figure, name), alt, caption, code, live)
+def picture(name: str, figure: Figure, alt: str, **more: Any) -> Picture:
+    """Make a picture of a figure; the keywords are further attributes of ``Picture``."""
+    return Picture(name, svg_of(figure, name), alt, **more)

@@ -223,7 +223,7 @@ def _sure(evidence: Evidence) -> str:
     if chi2 is not None:
         said.append(f"the fit leaves only the noise of the counts (χ² per degree of freedom {chi2:.2f})")
     if evidence.rows:
-        said.append("no line is unlisted")
+        said.append("no line was found that nobody listed")
     if schema.STABILITY in evidence.root:
         said.append("no other set of spectra fits as well")
     if not said:
