@@ -66,7 +66,7 @@ def against_truth_figure(result: xr.Dataset, truth: xr.Dataset, *, title: str | 
     figure = new_figure(PAGE, sum(heights) + (_TITLE if title else 0))
     if title:
         figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     colors = phase_colors(labels)
     partner = {row: true for true, row in pairs.items()}
     for row, label in enumerate(labels):

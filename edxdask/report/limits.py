@@ -98,13 +98,13 @@ def limits_figure(data: Data, *, title: str | None = None) -> Figure:
     colors = phase_colors(names) if kind_of(data) is Kind.PHASES else dict.fromkeys(names, PALETTE[0])
     least = 0.2 * min(one.limit for one in amounts if one.limit > 0)
     for axes, (name, group) in zip(graphs, groups.items(), strict=True):
-        _draw(axes, group, least, colors[name], name)
+        _draw(axes, group, least, colors[name], name, first=axes is graphs[0])
     graphs[-1].set_xlim(least, 1.2)
     graphs[-1].set_xlabel("Atomic fraction", fontsize=NORMAL, color=INK)
     return figure
 
 
-def _draw(axes: Axes, group: list[Amount], least: float, color: str, name: str) -> None:
+def _draw(axes: Axes, group: list[Amount], least: float, color: str, name: str, *, first: bool) -> None:
     at = np.arange(len(group))
     value, error, limit = (np.array([getattr(one, n) for one in group]) for n in ("value", "error", "limit"))
     axes.barh(at, np.maximum(limit, least), height=0.62, color=FAINT, alpha=0.35, label="limit of detection")
@@ -121,7 +121,7 @@ def _draw(axes: Axes, group: list[Amount], least: float, color: str, name: str) 
     axes.set_yticks(at, [one.element for one in group])
     axes.set_ylim(len(group) - 0.4, -0.6)
     axes.set_title(plain(name), fontsize=NORMAL, color=color if name else INK, loc="left", pad=2)
-    if axes.get_subplotspec() is not None and axes.get_subplotspec().is_first_row():
+    if first:
         axes.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1, 1))
     style_axes(axes)
 

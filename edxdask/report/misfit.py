@@ -166,7 +166,8 @@ def misfit_map(cube: xr.Dataset, result: xr.Dataset) -> xr.DataArray:
     side = max(-(-max(cube.sizes[d] for d in (schema.Y, schema.X)) // MOST_SIDE), _bin_for_counts(result))
     side = min(side, cube.sizes[schema.Y], cube.sizes[schema.X])
     cut = cube[[schema.COUNTS]].isel({schema.ENERGY: slice(first, None)})
-    coarse = bin_cube(cut, **{schema.Y: side, schema.X: side, schema.ENERGY: window})[schema.COUNTS]
+    factors = {schema.Y: side, schema.X: side, schema.ENERGY: window}
+    coarse = bin_cube(cut, None, boundary="trim", **factors)[schema.COUNTS]
     counts = np.asarray(coarse.values, dtype=float)
     amounts = _summed(np.asarray((found * result[schema.TOTAL]).values, dtype=float), side)
     spectra = result[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values[:, first:].astype(float)

@@ -127,7 +127,6 @@ def gather(
     kind = kind_of(data)
     cubes = {} if cube is None else cubes_in(cube)
     labels = [] if result is None else labels_of(result)
-    known = {} if result is None or cube is None else _compared(cube, cubes, result)
     return Evidence(
         data,
         kind,
@@ -142,8 +141,9 @@ def gather(
         totals=_totals(result, cubes),
         spectrum=_spectrum(cubes) if cubes else None,
         line_maps=_line_maps(result, cubes, found) if cubes else None,
+        fit=summed_fit(cube, result) if result is not None and cube is not None else None,
+        misfits=_misfits(cubes, result) if result is not None else {},
         notes=notes,
-        **known,
     )
 
 
@@ -156,15 +156,11 @@ def _has_table(result: Data) -> bool:
     return schema.COMPOSITION in shared_part(result)
 
 
-def _compared(
-    cube: Data, cubes: Mapping[str, xr.Dataset], result: Data
-) -> dict[str, SummedFit | dict[str, xr.DataArray]]:
+def _misfits(cubes: Mapping[str, xr.Dataset], result: Data) -> dict[str, xr.DataArray]:
+    """Chi-squared of the first maps."""
     nodes = dict(nodes_of(result)[1])
     shown = [name for name in list(cubes)[:MOST_MISFITS] if name in nodes and _is_image(cubes[name])]
-    return {
-        "fit": summed_fit(cube, result),
-        "misfits": {name: misfit_map(cubes[name], nodes[name]) for name in shown},
-    }
+    return {name: misfit_map(cubes[name], nodes[name]) for name in shown}
 
 
 def _is_image(cube: xr.Dataset) -> bool:

@@ -103,7 +103,7 @@ def _totals(evidence: Evidence) -> list[Picture]:
 
 def _images(evidence: Evidence) -> list[Picture]:
     """Images that the microscope took with the counts, such as HAADF."""
-    shown = []
+    shown: list[Picture] = []
     for map_name, cube in evidence.cubes.items():
         for name, array in cube.data_vars.items():
             if name in schema.VARIABLES or set(array.dims) != {schema.Y, schema.X}:

@@ -68,6 +68,8 @@ def _fits(evidence: Evidence, panels: Panels) -> list[Block]:
                 caption="Counts of the phase, the fit of lines and continuum, and the residuals in sigma.",
                 code="edxdask.figures.fits(edxdask.quantify(result))",
                 live=_live_fit(panels, f"fit-{i}", fit_panel(label, one)) if i < MOST_PANELS else None,
+                title=label,
+                color=evidence.colors.get(label),
             )
         )
     return blocks
