@@ -1,9 +1,9 @@
 """Figures for papers: each a matplotlib ``Figure`` with units, scale bars and fonts in print millimetres.
 
 Every figure of the report is here alone, and what has been published of the methods in one call each. Of the
-paper on pan-sharpening NMF: line maps as counted beside denoised ones (``denoised``), and phases beside a truth
-(``against_truth``). Of the thesis on traces: masks (``masks``), spectra (``phase_spectra``), the SNR against
-pixels (``traces``), limits of detection (``limits``), and fits with their chi-squared (``fits``).
+paper on pan-sharpening NMF: line maps as counted beside denoised ones (``denoised``), and phases beside a
+truth (``against_truth``). Of the thesis on traces: masks (``masks``), spectra (``phase_spectra``), the SNR
+against pixels (``traces``), limits of detection (``limits``), and fits with their chi-squared (``fits``).
 
 ``save(figure, "name.pdf")`` writes PDF, SVG or PNG, whole or not at all.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xarray as xr
@@ -9,10 +12,22 @@ import xarray as xr
 from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError
 from edxdask.progress import Progress, ProgressOption, shown
-from edxdask.results.collections import Data, shared_part
+from edxdask.report.summary import warnings_of
+from edxdask.report.unlisted_names import names_of_unlisted
+from edxdask.results.collections import Data, shared_part, with_shared
 from edxdask.results.kinds import Kind, kind_of, said
 
 KINDS = (Kind.CUBE, Kind.PHASES, Kind.TRACES)
+MEASURED = (
+    schema.LINE_INTENSITY,
+    schema.LINE_INTENSITY + schema.STD_SUFFIX,
+    schema.SNR,
+    schema.LOD,
+    schema.CHI2_RED,
+    schema.FIT_COUNTS,
+    schema.FIT_EXPECTED,
+    schema.FIT_CONTINUUM,
+)
 LABEL = "reading what the report shows"
 
 
@@ -98,7 +113,7 @@ def report_with_paths(
         if hook is not None:
             hook(Progress(LABEL, 0, 1, "steps"))
         counts = data if kind_of(data) is Kind.CUBE else cube
-        result = _quantified(data, counts, notes) if kind_of(data) is Kind.PHASES else None
+        result = _quantified(data, notes) if kind_of(data) is Kind.PHASES else None
         found = None if counts is None else _elements(counts, result, notes)
         evidence = gather(
             data, result=result, cube=counts, found=found, origin=Origin(data_path, cube_path), notes=notes
@@ -125,29 +140,51 @@ def _check(data: Data, cube: Data | None, target: Path, *, overwrite: bool) -> N
         raise ParameterError("cube", said(cube), "the counts that the result was made from")
 
 
-def _quantified(result: Data, counts: Data | None, notes: list[str]) -> Data:
-    """Give the result with SNR and limits of detection, if they can be found; else as it is, and say why."""
+def _quantified(result: Data, notes: list[str]) -> Data:
+    """Give the result with SNR, limits of detection and fits of lines, where compositions are known.
+
+    Compositions stay those of the result: its fit knows more than a fit of one phase's spectrum.
+    Elements that it found and that nobody listed take part in the fit of lines.
+    """
     from edxdask.compositions import quantify
+    from edxdask.physics.lines import element_symbols
 
     root = shared_part(result)
-    if schema.SNR in root or schema.COMPOSITION not in root:
-        return result
-    if schema.MASK in root or schema.SPECTRUM_SUBTRACTED in root:
-        return result  # of masks: amounts over many maps, which a fit of the spectra would replace
+    if schema.SNR in root or schema.COMPOSITION not in root or schema.SPECTRUM_SUBTRACTED in root:
+        return result  # measured already, or of masks: amounts over many maps
+    elements = [str(e) for e in root[schema.ELEMENT].values]
+    new = [name.partition(" ")[0] for name in names_of_unlisted(warnings_of(result))]
+    foreign = [name for name in new if name in element_symbols() and name not in elements]
     try:
-        found = quantify(result, elements=[str(e) for e in root[schema.ELEMENT].values])
+        with _quiet("edxdask.quantify"):  # the report shows what is wrong
+            found = shared_part(quantify(result, elements=elements, foreign=foreign))
     except EdxdaskError as error:
         notes.append(f"SNR and limits of detection are missing, as the lines could not be fitted: {error}")
         return result
-    return found
+    added = {name: found[name] for name in MEASURED if name in found}
+    return with_shared(result, added)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep warnings out of the log in this block."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _elements(counts: Data, result: Data | None, notes: list[str]) -> xr.Dataset | None:
     """Search the counts for elements, listed or not; of a result, in what it left unexplained."""
     from edxdask.ops import find_elements
+    from edxdask.report.phase_spectra import elements_named
 
     try:
-        return find_elements(counts, result=result)
+        known = list(elements_named(result)) if result is not None else []
+        return find_elements(counts, result=result, known=known or None)
     except EdxdaskError as error:
         notes.append(f"Lines that nobody listed were not searched for: {error}")
         return None

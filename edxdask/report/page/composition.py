@@ -68,7 +68,13 @@ def _said(evidence: Evidence) -> str:
         "Errors are one standard deviation. SNR is the net peak over the noise of its background; "
         "LOD, the limit of detection, is the amount at which SNR is 3."
     )
-    return f"{text} Method: {METHODS.get(str(method), method)}." if method else text
+    if method:
+        return f"{text} Method: {METHODS.get(str(method), method)}."
+    if schema.SNR in evidence.root:
+        return (
+            f"{text} Compositions are those of the fit of all pixels, lines those of each phase's spectrum."
+        )
+    return text
 
 
 def _table(label: str, rows: Sequence[Row], color: str | None) -> Table:

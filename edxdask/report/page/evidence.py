@@ -156,9 +156,17 @@ def _has_table(result: Data) -> bool:
     return schema.COMPOSITION in shared_part(result)
 
 
+def whole_maps(result: Data) -> dict[str, xr.Dataset]:
+    """Give the maps of a result by name, each with the spectra that all maps share."""
+    root, nodes = nodes_of(result)
+    shared = {schema.SPECTRUM: root[schema.SPECTRUM]}
+    floor = {key: root.attrs[key] for key in (schema.LOWEST_ENERGY,) if key in root.attrs}
+    return {name: one.assign(shared).assign_attrs(floor) for name, one in nodes}
+
+
 def _misfits(cubes: Mapping[str, xr.Dataset], result: Data) -> dict[str, xr.DataArray]:
     """Chi-squared of the first maps."""
-    nodes = dict(nodes_of(result)[1])
+    nodes = whole_maps(result)
     shown = [name for name in list(cubes)[:MOST_MISFITS] if name in nodes and _is_image(cubes[name])]
     return {name: misfit_map(cubes[name], nodes[name]) for name in shown}
 
@@ -205,7 +213,7 @@ def _line_maps(
     if not lines:
         return None
     raw = raw_line_maps(cube, lines).compute()
-    nodes = {} if result is None else dict(nodes_of(result)[1])
+    nodes = {} if result is None else whole_maps(result)
     one = nodes.get(name)
     denoised = None if one is None else denoised_line_maps(cube, one, lines).compute()
     return LineMaps(name, raw, denoised)

@@ -12,6 +12,7 @@ from edxdask.report.page.evidence import Evidence
 from edxdask.report.page.parts import Block, Note, Section
 from edxdask.report.page.words import listed, number_of, plus_minus, sentence, size_of, with_unit
 from edxdask.report.tables import PHOTON_FRACTION, phase_rows, rows_of
+from edxdask.report.unlisted_names import names_of_unlisted
 from edxdask.results.collections import shared_part
 from edxdask.results.kinds import Kind
 
@@ -19,7 +20,6 @@ BAD_CHI2 = 1.3  # per degree of freedom: noise of some hundred channels alone is
 CLEAR_SNR = 3.0
 MOST_NAMED = 8
 LOOK = "Look before you rely on this"
-_UNLISTED = re.compile(r"^(?:quantify: )?(.+?): not listed, but|^(unknown at [\d.]+ keV)")
 _OPEN = re.compile(r"^(.+?): .*would explain the counts equally well")
 _AMBIGUOUS = re.compile(r"^(.+?): two phases could carry this name")
 _CONTRADICTED = re.compile(r"^(.+?): the counts contradict what was said")
@@ -50,7 +50,7 @@ def verdict(evidence: Evidence) -> Section:
 
 def unlisted_names(evidence: Evidence) -> list[str]:
     """Name the elements and peaks that are in the counts and that nobody listed."""
-    names = [found[1] or found[2] for text in evidence.warnings if (found := _UNLISTED.match(text))]
+    names = names_of_unlisted(evidence.warnings)
     if evidence.found is not None:
         one = evidence.found
         new = one[schema.SIGNIFICANT].values.astype(bool) & ~one[schema.KNOWN].values.astype(bool)
@@ -83,8 +83,14 @@ def concerns(evidence: Evidence) -> list[Concern]:
     ]
     if any(_ABSORBS.search(text) for text in texts):
         found.append(Concern("compositions are not corrected for what the film absorbs", "composition"))
-    known = (_UNLISTED, _OPEN, _AMBIGUOUS, _CONTRADICTED)
-    others = [t for t in texts if not any(p.match(t) for p in known) and not _ABSORBS.search(t)]
+    known = (_OPEN, _AMBIGUOUS, _CONTRADICTED)
+    others = [
+        text
+        for text in texts
+        if not any(p.match(text) for p in known)
+        and not _ABSORBS.search(text)
+        and not names_of_unlisted([text])
+    ]
     if others:
         more = "more " if found else ""
         verb = "is" if len(others) == 1 else "are"
