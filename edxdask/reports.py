@@ -157,7 +157,7 @@ def _quantified(result: Data, notes: list[str]) -> Data:
     foreign = [name for name in new if name in element_symbols() and name not in elements]
     try:
         with _quiet("edxdask.quantify"):  # the report shows what is wrong
-            found = shared_part(quantify(result, elements=elements, foreign=foreign))
+            found = shared_part(quantify(result, elements=[*elements, *foreign], foreign=foreign))
     except EdxdaskError as error:
         notes.append(f"SNR and limits of detection are missing, as the lines could not be fitted: {error}")
         return result
@@ -184,7 +184,9 @@ def _elements(counts: Data, result: Data | None, notes: list[str]) -> xr.Dataset
 
     try:
         known = list(elements_named(result)) if result is not None else []
-        return find_elements(counts, result=result, known=known or None)
+        apart = result is not None and schema.SPECTRUM_SUBTRACTED in shared_part(result)
+        # what masks gave was fitted on an axis of each map, which the spectra do not have
+        return find_elements(counts, result=None if apart else result, known=known or None)
     except EdxdaskError as error:
         notes.append(f"Lines that nobody listed were not searched for: {error}")
         return None

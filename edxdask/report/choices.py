@@ -21,6 +21,7 @@ NAMES = {
     "phases": "number of phases",
     "smooth": "strength of the spatial prior",
 }
+LEAST_LOSS = 0.01  # upper end of the axis where no choice loses anything
 NARROWEST = 0.09  # of the axis, between two numbers
 LOSS = "loss on unseen photons\n(10⁻³ per photon)"
 
@@ -137,7 +138,8 @@ def _draw(axes: Axes, one: Choice) -> None:
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(shown, [f"{value:.2g}" for value in shown])
-    axes.set_ylim(-0.08 * loss.max() - 1e-9, max(1.25 * loss.max(), 1e-6))
+    top = max(1.25 * float(loss.max()), LEAST_LOSS)
+    axes.set_ylim(-0.08 * top, top)
     axes.set_xlabel(NAMES[one.name], fontsize=NORMAL, color=INK)
     axes.set_ylabel(LOSS, fontsize=SMALL, color=INK)
     style_axes(axes)

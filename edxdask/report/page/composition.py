@@ -71,15 +71,13 @@ def _said(evidence: Evidence) -> str:
     if method:
         return f"{text} Method: {METHODS.get(str(method), method)}."
     if schema.SNR in evidence.root:
-        return (
-            f"{text} Compositions are those of the fit of all pixels, lines those of each phase's spectrum."
-        )
+        return f"{text} Compositions are those of the fit of all pixels."
     return text
 
 
 def _table(label: str, rows: Sequence[Row], color: str | None) -> Table:
     found = [_cells(row) for row in rows]
-    kept = [i for i, _ in enumerate(HEADS) if i < 3 or any(cells[i] for cells in found)]
+    kept = [i for i, _ in enumerate(HEADS) if i == 0 or any(cells[i] for cells in found)]
     return Table(
         [HEADS[i] for i in kept],
         [[cells[i] for i in kept] for cells in found],

@@ -66,7 +66,7 @@ def _repeating(steps: Sequence[Step], evidence: Evidence) -> tuple[list[str], li
         evidence.kind, "phases.zarr"
     )
     words = ["edxdask", "report", shown, "-o", "report.html"]
-    name = "cube" if evidence.kind is Kind.CUBE else "result"
+    name = {Kind.CUBE: "cube", Kind.TRACES: "traces"}.get(evidence.kind, "result")
     call = f"edxdask.report({name}, 'report.html')"
     if evidence.kind is Kind.PHASES and evidence.cubes:
         words += ["--cube", evidence.origin.cube or "map.zarr"]

@@ -23,6 +23,7 @@ from edxdask.results.collections import shared_part
 from edxdask.results.kinds import Kind
 
 MOST_CANDIDATES = 20
+ELEMENTS_FOUND = "Elements found in the counts"
 WITHOUT_COUNTS = "Residuals need the counts: give them with cube=..., or --cube STORE at the command line."
 
 
@@ -41,7 +42,8 @@ def goodness(evidence: Evidence, panels: Panels) -> Section | None:
         blocks += _open(evidence)
     blocks += _unlisted(evidence, panels)
     blocks += _outliers(evidence)
-    return Section("goodness", "How good is it?", blocks) if blocks else None
+    title = ELEMENTS_FOUND if evidence.kind is Kind.CUBE else "How good is it?"
+    return Section("goodness", title, blocks) if blocks else None
 
 
 def _checks(evidence: Evidence) -> Table:
@@ -170,8 +172,11 @@ def _unlisted(evidence: Evidence, panels: Panels) -> list[Block]:
     if not shown:
         return blocks
     rows = [_candidate(evidence, i) for i in shown[:MOST_CANDIDATES]]
-    caption = "Elements found in the counts" if evidence.result is None else "Lines that nobody listed"
-    heads = ("element", "line", "keV", "σ", "counts", "listed", "or")
+    caption = ELEMENTS_FOUND if evidence.result is None else "Lines that nobody listed"
+    heads = ["element", "line", "keV", "σ", "counts", "listed"]
+    if any(row[-1] for row in rows):
+        heads.append("or")
+    rows = [row[: len(heads)] for row in rows]
     return [*blocks, Table(heads, rows, caption=caption, numbers=(2, 3, 4), narrow_hides=(1, 6))]
 
 
@@ -199,7 +204,8 @@ def _outliers(evidence: Evidence) -> list[Block]:
         return []
     names = maps_that_do_not_belong(evidence)
     if not names:
-        return [Note(f"All {number_of(root.sizes[schema.MAP], 'map')} belong together.")]
+        count = root.sizes[schema.MAP] - (evidence.kind is Kind.TRACES)  # of traces, the last is all maps
+        return [Note(f"All {number_of(count, 'map')} belong together.")]
     reasons = root[schema.MAP_REASON].values if schema.MAP_REASON in root else [""] * root.sizes[schema.MAP]
     rows = [
         (str(name), str(reason))

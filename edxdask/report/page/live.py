@@ -101,7 +101,7 @@ class Panels:
         names = {}
         place = f"$x{{0}}, $y{{0}} {unit}"
         tips = [("x, y", place), *((label, f"@phase{i}{{0.000}}") for i, label in enumerate(colors))]
-        for i, label in enumerate([*colors, ""]):
+        for i, label in enumerate([*colors, ""] if len(colors) > 1 else colors):
             panel = self._figure(height / width, ranges)
             box = {"x": 0, "y": 0, "dw": width, "dh": height, "source": source}
             if label:

@@ -69,16 +69,17 @@ def _phases(evidence: Evidence, cite: Cite) -> list[str]:
     if evidence.result is None:
         return []
     method = _method(evidence)
-    count = number_of(len(evidence.labels), "phase").capitalize()
+    number = len(evidence.labels)
+    count = f"{number_of(number, 'phase').capitalize()} {'was' if number == 1 else 'were'}"
     if method == "psnmf":
         texts = [_pan_sharpening(evidence, count, cite)]
     elif method == "aided":
         texts = [
-            f"{count} were separated by NMF-aided unmixing {cite(AIDED)}: masks of precipitates, the matrix "
+            f"{count} separated by NMF-aided unmixing {cite(AIDED)}: masks of precipitates, the matrix "
             "pinned in its core, and a joint Poisson fit of groups of pixels over all maps."
         ]
     else:
-        texts = [f"{count} were separated by non-negative matrix factorization {cite(NMF)} of the counts."]
+        texts = [f"{count} separated by non-negative matrix factorization {cite(NMF)} of the counts."]
     if schema.LARGEST_CORRECTION in evidence.root.attrs:
         named = listed(list(elements_named(evidence.result)))
         texts.append(
@@ -95,7 +96,7 @@ def _pan_sharpening(evidence: Evidence, count: str, cite: Cite) -> str:
     bins = "" if side is None else f" of bins of {int(side)} × {int(side)} pixels"
     prior = "" if strength is None else f" under a spatial prior of strength {float(strength):.3g}"
     return (
-        f"{count} were separated by pan-sharpening non-negative matrix factorization {cite(PSNMF)}, which "
+        f"{count} separated by pan-sharpening non-negative matrix factorization {cite(PSNMF)}, which "
         f"maximises the Poisson likelihood of the counts: spectra{bins}, then abundances of all pixels"
         f"{prior}."
     )

@@ -77,6 +77,8 @@ def _step(entry: str, places: _Places) -> Step:
         return _simulated(call[2], arguments, places)
     if name in FACTORIZERS:
         return _factorized(name, arguments, places)
+    if name == "traces":
+        return _traced(arguments, places)
     if name == "quantify":
         return _quantified(arguments, places)
     return Step(f"# {_line(entry)}", f"# {_line(entry)}")
@@ -157,3 +159,9 @@ def _quantified(arguments: Mapping[str, Any], places: _Places) -> Step:
         words += ["--method", method]
         given += f", method={method!r}"
     return Step(shlex.join(words), f"result = edxdask.quantify(result{given})")
+
+
+def _traced(arguments: Mapping[str, Any], places: _Places) -> Step:
+    phase = str(arguments.get("phase", ""))
+    words = ["edxdask", "traces", places.cube, "--result", places.result, "--phase", phase, "-o", TRACES]
+    return Step(shlex.join(words), f"traces = edxdask.traces(cube, result=result, phase={phase!r})")

@@ -77,7 +77,7 @@ def concerns(evidence: Evidence) -> list[Concern]:
         *_of_lines(evidence),
         *_of_fit(evidence),
         *_about(texts, _AMBIGUOUS, "two phases could carry the name {}"),
-        *_about(texts, _OPEN, "the counts leave open what {} is made of"),
+        *_about(texts, _OPEN, "the counts leave open the composition of {}"),
         *_of_solutions(evidence),
         *_of_maps(evidence),
     ]

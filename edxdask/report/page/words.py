@@ -12,6 +12,7 @@ from edxdask import schema
 from edxdask.io.export.target import axis_of
 from edxdask.readable import rounded, si
 
+NOTHING = 1e-6  # less than any error worth its digits, in per cent or ppm
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -74,6 +75,8 @@ def plus_minus(value: float, error: float) -> str:
     """
     if not math.isfinite(value):
         return "not known"
+    if abs(value) < NOTHING and error < NOTHING:
+        return "0"
     shown, error_shown = rounded(value, error)
     return f"{shown} ± {error_shown}" if error_shown not in ("", "0") else shown
 
