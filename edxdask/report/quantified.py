@@ -21,6 +21,7 @@ from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
 MOST = 60  # pairs on one figure: a picture has too few pixels for more
+NOTHING = 1e-6  # at.%: an amount that was ruled out
 TITLE_LETTERS = 100  # a line of the text above a graph
 
 
@@ -95,6 +96,8 @@ def with_error(value: float, error: float) -> str:
     """
     if not (np.isfinite(value) and np.isfinite(error) and error > 0):
         return f"{value:.4g}"
+    if max(abs(value), error) < NOTHING:
+        return "0"
     digits = decimals(error)
     shown = f"{error:.{digits}f}".lstrip("0.") if error < 1 else f"{error:.{min(digits, 1)}f}"
     return f"{value:.{digits}f}({shown})"

@@ -49,6 +49,8 @@ def svg_of(figure: Figure, name: str) -> str:
     out = io.StringIO()
     with warnings.catch_warnings():  # a label in a script that the font lacks is drawn as boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once: saving would do it twice again
         figure.savefig(out, format="svg", dpi=DPI, transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
