@@ -12,8 +12,8 @@ from edxdask.report.lines import label_lines
 from edxdask.report.misfit import draw_misfit, draw_summed_fit
 from edxdask.report.openness import identifiability, openness_figure
 from edxdask.report.page.evidence import Evidence
-from edxdask.report.page.live import Curve, Panels
-from edxdask.report.page.parts import Block, Note, Picture, Row, Section, Table
+from edxdask.report.page.live import GraphCurve, Panels
+from edxdask.report.page.parts import Block, Drawing, Note, Row, Section, Table
 from edxdask.report.page.phases import SMALL_MAP
 from edxdask.report.page.pictures import picture
 from edxdask.report.page.verdict import BAD_CHI2, chi2_of, maps_that_do_not_belong, unlisted_names
@@ -74,7 +74,7 @@ def _checks(evidence: Evidence) -> Table:
     return Table(("question", "answer"), rows)
 
 
-def _residual(evidence: Evidence, panels: Panels) -> Picture:
+def _residual(evidence: Evidence, panels: Panels) -> Drawing:
     fit, result = evidence.fit, evidence.result
     if fit is None or result is None:
         raise TypeError("residuals need a fit and a result")
@@ -82,8 +82,8 @@ def _residual(evidence: Evidence, panels: Panels) -> Picture:
     energy, counts, expected = (v[fit.above] for v in (fit.energy, fit.counts, fit.expected))
     lines = label_lines(elements_named(result), float(energy[0]), float(energy[-1])) | new
     curves = [
-        Curve("counts", COUNTS_COLOR, energy, counts),
-        Curve("expected", FIT_COLOR, energy, expected, step=False),
+        GraphCurve("counts", COUNTS_COLOR, energy, counts),
+        GraphCurve("expected", FIT_COLOR, energy, expected, step=False),
     ]
     pull = (counts - expected) / np.sqrt(np.maximum(expected, 1.0))
     return picture(
@@ -110,7 +110,7 @@ def _unlisted_lines(evidence: Evidence) -> dict[str, float]:
     }
 
 
-def _misfits(evidence: Evidence) -> list[Picture]:
+def _misfits(evidence: Evidence) -> list[Drawing]:
     return [
         picture(
             f"misfit-{i}",

@@ -30,7 +30,7 @@ _SCRIPT = re.compile(r"const docs_json = ('.*?');\s+const render_items = (\[.*?\
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class GraphCurve:
     """A line of a graph.
 
     Attributes
@@ -139,7 +139,7 @@ class Panels:
         panel.add_layout(bar)
 
     def add_spectra(
-        self, name: str, curves: Sequence[Curve], lines: Mapping[str, float], *, y_label: str
+        self, name: str, curves: Sequence[GraphCurve], lines: Mapping[str, float], *, y_label: str
     ) -> str:
         """Add a graph of curves over energy, logarithmic, with named lines; a legend hides curves."""
         panel = self._graph(y_label, 330, logarithmic=True)
@@ -149,7 +149,7 @@ class Panels:
         return name
 
     def add_fit(
-        self, name: str, curves: Sequence[Curve], residual: np.ndarray, lines: Mapping[str, float]
+        self, name: str, curves: Sequence[GraphCurve], residual: np.ndarray, lines: Mapping[str, float]
     ) -> str:
         """Add a graph of counts and fit above one of the residuals in sigma, with one energy axis."""
         above = self._graph("Counts", 300, logarithmic=True)
@@ -185,7 +185,7 @@ class Panels:
             axis.axis_label_text_font_style = "normal"
         return panel
 
-    def _draw(self, panel: Any, curves: Sequence[Curve], lines: Mapping[str, float]) -> None:
+    def _draw(self, panel: Any, curves: Sequence[GraphCurve], lines: Mapping[str, float]) -> None:
         top = max(float(curve.values.max()) for curve in curves)
         if self._energy_range is None:
             energy = curves[0].energy
@@ -224,7 +224,7 @@ class Panels:
         tips = [("", name), ("energy", "@x{0.000} keV"), ("value", "@y{0.000 a}")]
         return self._models.HoverTool(renderers=list(renderers), tooltips=tips, mode="mouse")
 
-    def _name_lines(self, panel: Any, curves: Sequence[Curve], lines: Mapping[str, float]) -> None:
+    def _name_lines(self, panel: Any, curves: Sequence[GraphCurve], lines: Mapping[str, float]) -> None:
         """Write names upright above peaks; of lines that would touch, the highest has its name."""
         low, high = panel.x_range.start, panel.x_range.end
         heights = {n: max(_near(c, e) for c in curves) for n, e in lines.items() if low < e < high}
@@ -247,7 +247,7 @@ class Panels:
         )  # fmt: skip
 
 
-def _near(curve: Curve, energy: float) -> float:
+def _near(curve: GraphCurve, energy: float) -> float:
     """Highest value beside an energy."""
     return float(curve.values[np.abs(curve.energy - energy) <= 0.06].max(initial=0.0))
 

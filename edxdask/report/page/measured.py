@@ -12,8 +12,8 @@ from edxdask.report.fit import COUNTS_COLOR
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import map_figure
 from edxdask.report.page.evidence import Evidence
-from edxdask.report.page.live import Curve, Panels
-from edxdask.report.page.parts import Block, Note, Picture, Row, Section, Table
+from edxdask.report.page.live import GraphCurve, Panels
+from edxdask.report.page.parts import Block, Drawing, Note, Row, Section, Table
 from edxdask.report.page.phases import SMALL_MAP
 from edxdask.report.page.pictures import picture
 from edxdask.report.page.words import identifier, size_of, with_unit
@@ -90,7 +90,7 @@ def _value(value: object, unit: str) -> str:
     return f"{text}{unit}" if unit == "°" else f"{text} {unit}".strip()
 
 
-def _totals(evidence: Evidence) -> list[Picture]:
+def _totals(evidence: Evidence) -> list[Drawing]:
     return [
         picture(
             f"total-{i}",
@@ -101,9 +101,9 @@ def _totals(evidence: Evidence) -> list[Picture]:
     ]
 
 
-def _images(evidence: Evidence) -> list[Picture]:
+def _images(evidence: Evidence) -> list[Drawing]:
     """Images that the microscope took with the counts, such as HAADF."""
-    shown: list[Picture] = []
+    shown: list[Drawing] = []
     for map_name, cube in evidence.cubes.items():
         for name, array in cube.data_vars.items():
             if name in schema.VARIABLES or set(array.dims) != {schema.Y, schema.X}:
@@ -144,11 +144,11 @@ def _mosaic(evidence: Evidence) -> list[Block]:
     ]
 
 
-def _sum(evidence: Evidence, spectrum: xr.DataArray, panels: Panels) -> Picture:
+def _sum(evidence: Evidence, spectrum: xr.DataArray, panels: Panels) -> Drawing:
     energy = spectrum[schema.ENERGY].values.astype(float)
     elements = next(iter(evidence.cubes.values())).attrs.get(schema.ELEMENTS, ())
     lines = label_lines(map(str, elements), float(energy[0]), float(energy[-1]))
-    curve = Curve("counts", COUNTS_COLOR, energy, np.asarray(spectrum.values, dtype=float))
+    curve = GraphCurve("counts", COUNTS_COLOR, energy, np.asarray(spectrum.values, dtype=float))
     return picture(
         "sum",
         sum_spectrum_figure(spectrum, lines=lines),

@@ -17,7 +17,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Drawing:
     """One figure.
 
     Attributes
@@ -46,7 +46,7 @@ class Picture:
 class Row:
     """Pictures that stand side by side where the page is wide enough."""
 
-    pictures: Sequence[Picture]
+    pictures: Sequence[Drawing]
     kind: ClassVar[str] = "row"
 
 
@@ -54,7 +54,7 @@ class Row:
 class Flicker:
     """Pairs of pictures of one scale: as counted, and denoised."""
 
-    pairs: Sequence[tuple[Picture, Picture]]
+    pairs: Sequence[tuple[Drawing, Drawing]]
     kind: ClassVar[str] = "flicker"
 
 
@@ -91,7 +91,7 @@ class Code:
     kind: ClassVar[str] = "code"
 
 
-Block = Note | Picture | Row | Flicker | Table | Code
+Block = Note | Drawing | Row | Flicker | Table | Code
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from edxdask.report.page.parts import Picture
+from edxdask.report.page.parts import Drawing
 from edxdask.report.style import FAINT, INK
 
 DPI = 220  # of the images inside
@@ -94,6 +94,6 @@ def _renamed(text: str, name: str) -> str:
     return re.sub(r'href="#([^"]+)"', lambda found: f'href="#{new.get(found[1], found[1])}"', text)
 
 
-def picture(name: str, figure: Figure, alt: str, **more: Any) -> Picture:
-    """Make a picture of a figure; the keywords are further attributes of ``Picture``."""
-    return Picture(name, svg_of(figure, name), alt, **more)
+def picture(name: str, figure: Figure, alt: str, **more: Any) -> Drawing:
+    """Make a picture of a figure; the keywords are further attributes of ``Drawing``."""
+    return Drawing(name, svg_of(figure, name), alt, **more)

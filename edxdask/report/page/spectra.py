@@ -10,7 +10,7 @@ from edxdask.quantify.results import parts_of
 from edxdask.report.fit import CONTINUUM_COLOR, COUNTS_COLOR, FIT_COLOR, FitPanel
 from edxdask.report.lines import label_lines
 from edxdask.report.page.evidence import Evidence
-from edxdask.report.page.live import Curve, Panels
+from edxdask.report.page.live import GraphCurve, Panels
 from edxdask.report.page.parts import Block, Note, Section
 from edxdask.report.page.pictures import picture
 from edxdask.report.phase_spectra import LEAST_SEEN, elements_named, phase_spectra_figure
@@ -28,7 +28,7 @@ def spectra(evidence: Evidence, panels: Panels) -> Section | None:
     energy = root[schema.ENERGY].values.astype(float)
     values = root[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY).values.astype(float)
     curves = [
-        Curve(label, evidence.colors[label], energy, _seen(row))
+        GraphCurve(label, evidence.colors[label], energy, _seen(row))
         for label, row in zip(evidence.labels, values, strict=True)
     ]
     lines = label_lines(elements_named(evidence.result), float(energy[0]), float(energy[-1]))
@@ -82,10 +82,10 @@ def _alone(result: xr.Dataset | xr.DataTree, label: str) -> xr.Dataset:
 
 def _live_fit(panels: Panels, name: str, fit: FitPanel) -> str:
     curves = [
-        Curve("counts", COUNTS_COLOR, fit.energy, fit.counts),
-        Curve("fit", FIT_COLOR, fit.energy, fit.expected, step=False),
+        GraphCurve("counts", COUNTS_COLOR, fit.energy, fit.counts),
+        GraphCurve("fit", FIT_COLOR, fit.energy, fit.expected, step=False),
     ]
     if fit.continuum is not None:
-        curves.append(Curve("continuum", CONTINUUM_COLOR, fit.energy, fit.continuum, step=False))
+        curves.append(GraphCurve("continuum", CONTINUUM_COLOR, fit.energy, fit.continuum, step=False))
     residual = (fit.counts - fit.expected) / np.sqrt(np.maximum(fit.expected, 1.0))
     return panels.add_fit(name, curves, residual, fit.lines)
