@@ -26,7 +26,7 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## simulate a map, look at it, write figures to out/demo
+demo: $(READY) ## simulate a map, unmix it, write figures and a report to out/demo
 	@$(BIN)/edxdask demo -o out/demo
 
 test: $(READY) ## the quick tests; others with PYTEST_ADDOPTS="-m slow"

@@ -11,6 +11,7 @@ from edxdask._accessor_hook import register_accessors
 from edxdask._lazy import load_on_first_use
 
 if TYPE_CHECKING:
+    from edxdask import figures
     from edxdask._version import __version__
     from edxdask.cluster import client_for
     from edxdask.compositions import quantify
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from edxdask.quantify.results import partition_coefficient
     from edxdask.report.export import export
     from edxdask.report.openness import identifiability
+    from edxdask.reports import report
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
     from edxdask.unmix.aided import aided
@@ -76,6 +78,7 @@ _HOMES = {
     "diagnose": "edxdask.io",
     "export": "edxdask.report.export",
     "fcls": "edxdask.factorize.fcls",
+    "figures": "edxdask.figures",
     "find_elements": "edxdask.ops",
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
@@ -95,6 +98,7 @@ _HOMES = {
     "quantify": "edxdask.compositions",
     "rebin_energy": "edxdask.ops",
     "reconstruct": "edxdask.results.reconstruct",
+    "report": "edxdask.reports",
     "residual": "edxdask.results.reconstruct",
     "save": "edxdask.io",
     "score": "edxdask.results.score",
@@ -128,6 +132,7 @@ __all__ = [
     "diagnose",
     "export",
     "fcls",
+    "figures",
     "find_elements",
     "from_array",
     "from_hyperspy",
@@ -147,6 +152,7 @@ __all__ = [
     "quantify",
     "rebin_energy",
     "reconstruct",
+    "report",
     "residual",
     "save",
     "score",

@@ -12,8 +12,9 @@ from typing import Any
 class LazyPackage(ModuleType):
     """A package that imports a name's module when the name is first used.
 
-    A module may be called like the function it offers (``edxdask.simulate``, ``edxdask.io.ingest``): the
-    import of it would put it in the function's place, and must not.
+    A module that is public itself has its own place as its home (``"figures": "edxdask.figures"``).
+    Another module may be called like the function it offers (``edxdask.simulate``, ``edxdask.io.ingest``):
+    the import of it would put it in the function's place, and must not.
     """
 
     _homes: Mapping[str, str]
@@ -21,13 +22,19 @@ class LazyPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in self._homes:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(self._homes[name]), name)
+        home = importlib.import_module(self._homes[name])
+        value = home if self._is_public(name, home) else getattr(home, name)
         setattr(self, name, value)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in self._homes and isinstance(value, ModuleType)):
+        hides = name in self._homes and isinstance(value, ModuleType) and not self._is_public(name, value)
+        if not hides:
             super().__setattr__(name, value)
+
+    def _is_public(self, name: str, module: ModuleType) -> bool:
+        """Whether the name means this module, and nothing in it."""
+        return f"{self.__name__}.{name}" == self._homes[name] == module.__name__ and name not in vars(module)
 
     def __dir__(self) -> Iterable[str]:
         return sorted({*self.__dict__, *self._homes})

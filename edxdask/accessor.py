@@ -62,13 +62,13 @@ _CUBE = (
 )
 _RESULT = ("reconstruct", "residual", "score")
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
-    Kind.CUBE: (*_ANY, *_CUBE),
-    Kind.PHASES: (*_ANY, *_RESULT, "identifiability", "quantify"),
+    Kind.CUBE: (*_ANY, *_CUBE, "report"),
+    Kind.PHASES: (*_ANY, *_RESULT, "identifiability", "quantify", "report"),
     Kind.COMPONENTS: (*_ANY, *_RESULT),
     Kind.CLUSTERS: _ANY,
     Kind.CANDIDATES: _ANY,
     Kind.QUANTIFIED: _ANY,
-    Kind.TRACES: _ANY,
+    Kind.TRACES: (*_ANY, "report"),
     Kind.PROFILE: _ANY,
     Kind.OTHER: (),
 }
@@ -141,6 +141,12 @@ class Accessor:
         from edxdask.report.export import export
 
         return export(self._for("export"), path, **options)
+
+    def report(self, path: str | Path = "report.html", **options: Any) -> Path:
+        """Write one HTML page that shows all that is known; see ``edxdask.report``."""
+        from edxdask.reports import report
+
+        return report(self._for("report"), path, **options)
 
     def quantify(self, **options: Any) -> Any:
         """Give compositions with errors, of phases or of a cube; see ``edxdask.quantify``."""

@@ -24,11 +24,12 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate"), 3),
     "unmix": 4,  # joins phases, bases and fits of the stages over many maps
     **dict.fromkeys(("report", "cluster"), 5),
-    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics"), 6),
-    **dict.fromkeys(("accessor", "cli"), 7),
-    "_accessor_hook": 8,
-    "__main__": 8,
-    "__init__": 9,
+    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "figures"), 6),
+    "reports": 7,  # quantifies before it draws
+    **dict.fromkeys(("accessor", "cli"), 8),
+    "_accessor_hook": 9,
+    "__main__": 9,
+    "__init__": 10,
 }
 LAID_OUT_AS_ONE = {0}  # the ground floor is one room: its modules may use one another
 

@@ -21,6 +21,7 @@ SIGNATURES = {
     "simulate": "(recipe='mantle', *, shape=(180, 180), counts=147.0, seed=0, out=None",
     "find_elements": "(data, *, known=None, among=None, result=None, mask=None",
     "export": "(data, path, *, format=None, overwrite=False, progress=None, figure=None)",
+    "report": "(data, path='report.html', *, cube=None, overwrite=False, progress=None)",
     "save": "(data, out, *, overwrite=False, resume=False, progress=None)",
     "to_hyperspy": "(data, *, lazy=True)",
     "from_hyperspy": "(signal)",
@@ -35,6 +36,7 @@ EDX_METHODS = {
     "find_elements",
     "valid_mask",
     "to_hyperspy",
+    "report",
 }
 
 

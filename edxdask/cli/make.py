@@ -16,7 +16,14 @@ from edxdask.errors import ParameterError, StoreWriteError
 
 DEMO_SHAPE = (180, 180)
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
-DEMO_FILES = ("mantle.zarr", "sum_spectrum.png", "line_maps.png", "phases.zarr", "phases.png")
+DEMO_FILES = (
+    "mantle.zarr",
+    "sum_spectrum.png",
+    "line_maps.png",
+    "phases.zarr",
+    "phases.png",
+    "report.html",
+)
 DEMO_PHASES = ["Brg", "Fp", "CaPv"]
 DEMO_ABSENT: Mapping[str | int, str] = {
     "Fp": "Si",
@@ -89,7 +96,7 @@ def _folder(out: str) -> Path:
 )
 @click.pass_obj
 def demo_verb(settings: Settings, out: str) -> None:
-    """Simulate the mantle map, store it, unmix it, and draw its sum spectrum, line maps and phases."""
+    """Simulate the mantle map, store it, unmix and quantify it, draw it, and write its report."""
     import xarray as xr
 
     from edxdask import schema
@@ -99,23 +106,33 @@ def demo_verb(settings: Settings, out: str) -> None:
     from edxdask.io.save import continued_by
     from edxdask.public import simulate
     from edxdask.report.export import export
+    from edxdask.reports import report_with_paths
 
     folder = _folder(out)
-    store, spectrum, maps, result, phases = (folder / name for name in DEMO_FILES)
+    store, spectrum, maps, result, phases, page = (folder / name for name in DEMO_FILES)
     with shown(settings) as progress, continued_by(again(option=None)):  # a demo always starts again
         ds = simulate(shape=DEMO_SHAPE, out=store, overwrite=True, progress=progress)
         elements = ds.attrs[schema.ELEMENTS]
         found = psnmf(ds, phases=DEMO_PHASES, elements=elements, absent=DEMO_ABSENT, progress=progress)
         save(found, result, overwrite=True)
+        report_with_paths(
+            found,
+            page,
+            cube=ds,
+            overwrite=True,
+            progress=progress,
+            data_path=str(result),
+            cube_path=str(store),
+        )
     export(ds, spectrum, overwrite=True)
     export(ds.edx.line_map(list(DEMO_LINES)).compute(), maps, overwrite=True)
     if isinstance(found, xr.Dataset):  # one map, so no collection
         export(found[schema.ABUNDANCE], phases, overwrite=True)
     if settings.json:
-        names = ("store", "spectrum", "maps", "result", "phases")
-        print_json(dict(zip(names, map(str, (store, spectrum, maps, result, phases)), strict=True)))
+        names = ("store", "spectrum", "maps", "result", "phases", "report")
+        print_json(dict(zip(names, map(str, (store, spectrum, maps, result, phases, page)), strict=True)))
         return
     print_store(settings, store)
     print_result(settings, str(result), found)
-    for picture in (spectrum, maps, phases):
-        click.echo(str(picture))
+    for path in (spectrum, maps, phases, page):
+        click.echo(str(path))

@@ -245,6 +245,37 @@ def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
     return int(first), int(stop)
 
 
+def line_weights(ds: xr.Dataset, line: str, *, width: float | None = None) -> np.ndarray:
+    """Weights of the channels, (E,), with which a spectrum's sum is what ``line_map`` finds in it.
+
+    They give the line's map of what a result expects from the spectra of its phases, without a cube.
+
+    Examples
+    --------
+    >>> counts, energy = (("y", "energy"), np.ones((1, 300), "u2")), np.arange(300) * 0.01
+    >>> ds = xr.Dataset({"counts": counts}, {"energy": energy})
+    >>> weights = line_weights(ds, "Mg_Ka")
+    >>> bool(np.isclose(ds.counts.values @ weights, line_map(ds, "Mg_Ka")).all())
+    True
+    """
+    channels = [_channels(ds, window) for window in line_windows(ds, line, width=width)]
+    (size, below, above), weights = _background_shares(ds, [channels]), np.zeros(ds.sizes[ENERGY])
+    for (first, stop), weight in zip(channels, (size, -below, -above), strict=True):
+        weights[first:stop] += weight[0]
+    return weights
+
+
+def _background_shares(
+    ds: xr.Dataset, channels: Sequence[Sequence[tuple[int, int]]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight, by plan, of the counts in the line's window and in those below and above it."""
+    energy = ds[ENERGY].values
+    middle = np.array([[energy[a:b].mean() for a, b in plan] for plan in channels])
+    size = np.array([[b - a for a, b in plan] for plan in channels])
+    t = (middle[:, 0] - middle[:, 1]) / (middle[:, 2] - middle[:, 1])
+    return np.ones(len(size)), size[:, 0] * (1 - t) / size[:, 1], size[:, 0] * t / size[:, 2]
+
+
 def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
     """First window of each plan, minus a straight line through its other two: (pixels…, plan).
 
@@ -255,11 +286,7 @@ def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
     sums = window_counts(lazy_counts(ds), [w for plan in channels for w in plan])
     if len(plans[0]) == 1:
         return sums
-    energy = ds[ENERGY].values
-    middle = np.array([[energy[a:b].mean() for a, b in plan] for plan in channels])
-    size = np.array([[b - a for a, b in plan] for plan in channels])
-    t = (middle[:, 0] - middle[:, 1]) / (middle[:, 2] - middle[:, 1])
-    below, above = size[:, 0] * (1 - t) / size[:, 1], size[:, 0] * t / size[:, 2]
+    _, below, above = _background_shares(ds, channels)
     return da.map_blocks(
         _less_background,
         sums,

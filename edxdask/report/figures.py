@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from edxdask.errors import ParameterError
-from edxdask.report.labels import pretty_line, spread
+from edxdask.report.labels import plain, pretty_line, spread
 from edxdask.report.style import (
     INK,
     MM,
@@ -98,7 +98,7 @@ def draw_sum_spectrum(
     axes.set_xlabel("Energy (keV)", fontsize=NORMAL, color=INK)
     axes.spines["left"].set_bounds(floor, top)
     if title:
-        axes.set_title(title, fontsize=NORMAL, color=INK, loc="left")
+        axes.set_title(plain(title), fontsize=NORMAL, color=INK, loc="left")
     style_axes(axes)
     if named:
         name_lines(figure, axes, energy, counts, named, floor, top)

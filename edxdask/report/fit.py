@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from edxdask.errors import ParameterError
 from edxdask.report.figures import name_lines, set_scale
+from edxdask.report.labels import plain
 from edxdask.report.lines import label_lines
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
 from edxdask.schema import ENERGY
@@ -91,7 +92,7 @@ def summed_figure(
     draw_fits(
         figure,
         [FitPanel(energy, counts.values.astype(float), expected.values, None,
-                  label_lines(colors, low, high), colors, title or "")],
+                  label_lines(colors, low, high), colors, plain(title or ""))],
     )  # fmt: skip
     return figure
 

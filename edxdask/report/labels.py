@@ -24,6 +24,17 @@ def pretty_line(name: str) -> str:
     return f"{element} {line[:1]}{line[1:].translate(_GREEK)}"
 
 
+def plain(text: str) -> str:
+    """Text that matplotlib draws as it is: a dollar sign starts no formula, a line break no line.
+
+    Examples
+    --------
+    >>> plain("cost $5 and  $6").count("$"), plain("two  words")
+    (2, 'two words')
+    """
+    return " ".join(text.split()).replace("$", r"\$")
+
+
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
     """Positions nearest to ``wanted`` (rising) that keep ``gap`` between neighbours and stay within bounds.
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -17,7 +18,7 @@ from matplotlib.transforms import ScaledTranslation, offset_copy
 
 from edxdask.errors import ParameterError
 from edxdask.io.export.target import Axis, axis_of
-from edxdask.report.labels import pretty_line, scale_bar
+from edxdask.report.labels import plain, pretty_line, scale_bar
 from edxdask.report.style import (
     COLUMN,
     COUNTS_COLORS,
@@ -32,6 +33,7 @@ from edxdask.report.style import (
 )
 
 _BAR_ROOM, _TITLE_ROOM = 20 * MM, 9 * MM  # beside a map for its colour bar, above it for its title
+Beyond = Literal["neither", "min", "max", "both"]
 _CLIP = (
     99.8  # percentile of a map that gets the brightest colour, so that one hot pixel does not set the scale
 )
@@ -42,8 +44,10 @@ def map_figure(
     *,
     title: str | None = None,
     label: str | None = None,
-    colors: str = COUNTS_COLORS,
+    colors: str | Colormap = COUNTS_COLORS,
     limits: tuple[float, float] | None = None,
+    width: float = COLUMN,
+    beyond: Beyond | None = None,
 ) -> Figure:
     """Draw one map with a scale bar and a colour bar.
 
@@ -51,14 +55,17 @@ def map_figure(
     ----------
     array : (y, x)
     title, label : texts above the map and beside the colour bar
-    colors : name of a matplotlib colour map
+    colors : a matplotlib colour map, or its name
     limits : values of the darkest and the brightest colour; default 0 to the 99.8th percentile, and for
         other things than counts from the 0.2th percentile where that is negative
+    width : of the image of a map that is as high as wide, inches
+    beyond : at which end the colour bar is pointed; None: where values lie beyond the limits
     """
-    height, width = _extent(array)
-    across = min(COLUMN, 1.25 * COLUMN * width / height)
-    figure = new_figure(across + _BAR_ROOM, max(across * height / width, 12 * MM) + _TITLE_ROOM)
-    _draw_map(figure, figure.add_subplot(), array, title=title, label=label, colors=colors, limits=limits)
+    rows, columns = extent_of(array)
+    across = min(width, 1.25 * width * columns / rows)
+    figure = new_figure(across + _BAR_ROOM, max(across * rows / columns, 12 * MM) + _TITLE_ROOM)
+    axes = figure.add_subplot()
+    draw_map(figure, axes, array, title=title, label=label, colors=colors, limits=limits, beyond=beyond)
     _make_room_for_bars(figure)
     return figure
 
@@ -84,7 +91,7 @@ def maps_figure(
     titles: Sequence[str] | None = None,
     label: str | None = None,
     columns: int | None = None,
-    colors: str = COUNTS_COLORS,
+    colors: str | Colormap = COUNTS_COLORS,
     title: str | None = None,
 ) -> Figure:
     """Draw a panel of maps, each with its own colour bar and all with a scale bar.
@@ -102,7 +109,7 @@ def maps_figure(
     panel = MapPanel(named, label=label, columns=columns, colors=colors)
     figure = new_figure(PAGE, panel.height + (_TITLE_ROOM if title else 0))
     if title:
-        figure.suptitle(title, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
     panel.draw(figure)
     return figure
 
@@ -116,10 +123,11 @@ class MapPanel:
         *,
         label: str | None = None,
         columns: int | None = None,
-        colors: str = COUNTS_COLORS,
+        colors: str | Colormap = COUNTS_COLORS,
+        limits: tuple[float, float] | None = None,
     ) -> None:
-        height, width = _extent(named[0][1])
-        self._named, self._label, self._colors = named, label, colors
+        height, width = extent_of(named[0][1])
+        self._named, self._label, self._colors, self._limits = named, label, colors, limits
         self._rows, self._across = _grid(len(named), min(max(height / width, 0.1), 5.0), columns)
         cell = PAGE / self._across
         self.height = self._rows * (max((cell - _BAR_ROOM) * height / width, 12 * MM) + _TITLE_ROOM)
@@ -130,8 +138,14 @@ class MapPanel:
             axes = figure.add_subplot(self._rows, self._across, i + 1)
             last = (i + 1) % self._across == 0 or i + 1 == len(self._named)
             text = self._label if last or self._label is None else ""
-            _draw_map(
-                figure, axes, array, title=pretty_line(name), label=text, colors=self._colors, limits=None
+            draw_map(
+                figure,
+                axes,
+                array,
+                title=pretty_line(name),
+                label=text,
+                colors=self._colors,
+                limits=self._limits,
             )
 
 
@@ -170,7 +184,7 @@ def _named(
     return list(zip(titles or names, arrays, strict=True))
 
 
-def _extent(array: xr.DataArray) -> tuple[float, float]:
+def extent_of(array: xr.DataArray) -> tuple[float, float]:
     """Height and width of a map in the unit of its axes."""
     if array.ndim != 2:
         raise ParameterError(
@@ -184,20 +198,22 @@ def _step(axis: Axis) -> float:
     return abs(axis.scale or 1.0)
 
 
-def _draw_map(
+def draw_map(
     figure: FigureBase,
     axes: Axes,
     array: xr.DataArray,
     *,
     title: str | None,
     label: str | None,
-    colors: str,
+    colors: str | Colormap,
     limits: tuple[float, float] | None,
+    beyond: Beyond | None = None,
 ) -> None:
-    height, width = _extent(array)
+    """Draw a map, its colour bar beside it, and its scale bar."""
+    height, width = extent_of(array)
     values = np.asarray(array.values, dtype=float)
-    low, high = limits or _color_limits(values, counted=is_counts(array))
-    palette = colormaps[colors].with_extremes(bad="#d9dde2")
+    low, high = limits or color_limits(values, counted=is_counts(array))
+    palette = (colormaps[colors] if isinstance(colors, str) else colors).with_extremes(bad="#d9dde2")
     image = axes.imshow(
         np.ma.masked_invalid(values),
         cmap=palette,
@@ -210,9 +226,9 @@ def _draw_map(
     axes.set_axis_off()
     axes.set_anchor("W")
     if title:
-        axes.set_title(title, fontsize=NORMAL, color=INK, loc="left", pad=3)
+        axes.set_title(plain(title), fontsize=NORMAL, color=INK, loc="left", pad=3)
     inset = axes.inset_axes((1.03, 0.0, 0.05, 1.0))
-    bar = figure.colorbar(image, cax=inset, extend=_beyond(values, low, high), extendfrac=0.04)
+    bar = figure.colorbar(image, cax=inset, extend=beyond or _beyond(values, low, high), extendfrac=0.04)
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=SMALL, colors=INK, width=0.5, length=2.5)
     bar.locator = MaxNLocator(nbins=4, min_n_ticks=2, integer=array.dtype.kind in "iu")
@@ -220,15 +236,15 @@ def _draw_map(
     text = label if label is not None else str(array.attrs.get("units", ""))
     if text and text != "1":
         bar.set_label(text, fontsize=SMALL, color=INK)
-    _draw_scale_bar(figure, axes, axis_of(array, str(array.dims[1])).unit, width)
+    draw_scale_bar(figure, axes, axis_of(array, str(array.dims[1])).unit, width)
 
 
-def _beyond(values: np.ndarray, low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+def _beyond(values: np.ndarray, low: float, high: float) -> Beyond:
     below, above = bool((values < low).any()), bool((values > high).any())
     return ("both" if above else "min") if below else ("max" if above else "neither")
 
 
-def _color_limits(values: np.ndarray, *, counted: bool) -> tuple[float, float]:
+def color_limits(values: np.ndarray, *, counted: bool) -> tuple[float, float]:
     """Zero for the darkest colour of counts: below it, net counts are noise of the background."""
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -240,7 +256,7 @@ def _color_limits(values: np.ndarray, *, counted: bool) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _draw_scale_bar(figure: FigureBase, axes: Axes, unit: str, width: float) -> None:
+def draw_scale_bar(figure: FigureBase, axes: Axes, unit: str, width: float) -> None:
     """White bar with a dark rim in the lower left corner: readable on any colour."""
     length, text = scale_bar(width, unit)
     whole = whole_of(figure)

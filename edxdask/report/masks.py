@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 from edxdask import schema
 from edxdask.errors import SchemaError
 from edxdask.io.export.target import axis_of
+from edxdask.report.labels import plain
 from edxdask.report.maps import MapPanel
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, MM, NORMAL, PAGE, SMALL, new_figure
@@ -51,7 +52,7 @@ def masks_figure(result: Data, *, title: str | None = None) -> Figure:
     heights = [panel.height, LEGEND, height_of(rows)]
     figure = new_figure(PAGE, sum(heights) + (TITLE if title else 0))
     if title:
-        figure.suptitle(title, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
     above, middle, below = figure.subfigures(3, 1, height_ratios=heights, squeeze=False)[:, 0]
     panel.draw(above)
     for axes, (_, one) in zip(above.axes, maps, strict=False):
@@ -93,7 +94,7 @@ def _explain(part: FigureBase, names: list[str]) -> None:
     """Say which outline is whose."""
     lines = [Line2D([], [], color=_color(row), linewidth=1.6) for row in range(len(names) - 1)]
     lines.append(Line2D([], [], color=CORE_OUTLINE, linewidth=1.6, linestyle="dotted"))
-    texts = [*(f"mask of {name}" for name in names[1:]), f"core of {names[0]}"]
+    texts = [*(f"mask of {plain(name)}" for name in names[1:]), f"core of {plain(names[0])}"]
     part.legend(
         lines, texts, loc="center left", ncols=len(texts), fontsize=SMALL, facecolor="#444444",
         labelcolor="white", edgecolor="none",

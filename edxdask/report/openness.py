@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from edxdask import schema
 from edxdask.errors import EdxdaskError
-from edxdask.report.style import INK, NORMAL, new_figure
+from edxdask.report.labels import plain
+from edxdask.report.style import INK, NORMAL, new_figure, style_axes
 from edxdask.results.check import check_result
 from edxdask.results.collections import Data, shared_part
 
@@ -100,9 +101,10 @@ def openness_figure(result: Data) -> Figure:
         axis.plot(found[i, rows], at, "o", color=INK, markersize=4)
         axis.set_yticks(at, [str(root[schema.ELEMENT].values[row]) for row in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.set_title(str(name), loc="left", fontsize=NORMAL)
+        axis.set_title(plain(str(name)), loc="left", fontsize=NORMAL, color=INK)
+        style_axes(axis)
     axes[-1].set_xlim(0, 100)
-    axes[-1].set_xlabel("at.%: found (dots), and what explains the counts equally well (bars)")
+    axes[-1].set_xlabel("at.%: found (dots), and what explains the counts equally well (bars)", color=INK)
     return figure
 
 

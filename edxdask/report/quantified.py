@@ -15,11 +15,13 @@ from edxdask.physics.lines import parse_line
 from edxdask.quantify.results import parts_of
 from edxdask.readable import decimals
 from edxdask.report.fit import COLORS, FitPanel, draw_fits
+from edxdask.report.labels import plain
 from edxdask.report.lines import label_lines
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
 MOST = 60  # pairs on one figure: a picture has too few pixels for more
+NOTHING = 1e-6  # at.%: an amount that was ruled out
 TITLE_LETTERS = 100  # a line of the text above a graph
 
 
@@ -44,17 +46,18 @@ def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = No
     figure = new_figure(PAGE, FIRST if len(parts) == 1 else len(parts) * NEXT)
     if title:
         figure.suptitle(
-            textwrap.shorten(title, TITLE_LETTERS // 2, placeholder=" …"),
+            textwrap.shorten(plain(title), TITLE_LETTERS // 2, placeholder=" …"),
             fontsize=NORMAL + 1,
             color=INK,
             x=0.015,
             ha="left",
         )
-    draw_fits(figure, [_panel(label, one) for label, one in parts])
+    draw_fits(figure, [fit_panel(label, one) for label, one in parts])
     return figure
 
 
-def _panel(label: str, part: xr.Dataset) -> FitPanel:
+def fit_panel(label: str, part: xr.Dataset) -> FitPanel:
+    """Give the graph of one fitted spectrum: its counts, fit and continuum, and the lines to name."""
     found = EnergyAxis.of(part.attrs) or EnergyAxis()
     axis = found.energy(part[schema.ENERGY].values)
     names = (schema.FIT_COUNTS, schema.FIT_EXPECTED, schema.FIT_CONTINUUM)
@@ -79,7 +82,7 @@ def _text(label: str, part: xr.Dataset) -> str:
     glued = ", ".join(amount.replace(" ", "\u00a0") for amount in amounts)  # no line ends within an amount
     chi2 = float(part[schema.CHI2_RED])  # of a stored result, lazy
     judged = f"reduced χ²\u00a0{chi2:.2f}" if np.isfinite(chi2) else "a guided fit's spectrum, without noise"
-    text = f"{label}: {glued} at.%; {judged}"
+    text = f"{plain(label)}: {glued} at.%; {judged}"
     return "\n".join(textwrap.wrap(text, TITLE_LETTERS, break_long_words=False))
 
 
@@ -93,6 +96,8 @@ def with_error(value: float, error: float) -> str:
     """
     if not (np.isfinite(value) and np.isfinite(error) and error > 0):
         return f"{value:.4g}"
+    if max(abs(value), error) < NOTHING:
+        return "0"
     digits = decimals(error)
     shown = f"{error:.{digits}f}".lstrip("0.") if error < 1 else f"{error:.{min(digits, 1)}f}"
     return f"{value:.{digits}f}({shown})"

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator
 
 from edxdask.errors import ParameterError
+from edxdask.report.labels import plain
 from edxdask.report.style import INK, MM, NORMAL, PAGE, PALETTE, new_figure, style_axes
 from edxdask.schema import ENERGY
 
@@ -51,7 +52,7 @@ def spectra_figure(spectra: xr.DataArray, *, log: bool | None = None, title: str
     figure = new_figure(PAGE, height_of(rows))
     draw_spectra(figure, rows, log=log)
     if title:
-        figure.suptitle(title, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
     return figure
 
 
@@ -74,7 +75,7 @@ def draw_spectra(figure: FigureBase, rows: Sequence[SpectrumRow], *, log: bool |
         else:
             axes.axhline(0.0, color=INK, linewidth=0.4)
             axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.set_title(row.name, fontsize=NORMAL, color=INK, loc="left", pad=2)
+        axes.set_title(plain(row.name), fontsize=NORMAL, color=INK, loc="left", pad=2)
         style_axes(axes)
     low, high = min(float(r.energy[0]) for r in rows), max(float(r.energy[-1]) for r in rows)
     graphs[-1].set_xlim(low, high)

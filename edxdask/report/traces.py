@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from edxdask import schema
-from edxdask.report.labels import pretty_line
+from edxdask.report.labels import plain, pretty_line
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
 
 SNR_HEIGHT, ROW_HEIGHT = 78 * MM, 34 * MM
@@ -34,7 +34,9 @@ def traces_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     by_map = len(elements) * ROW_HEIGHT if found.sizes[schema.MAP] > ONE_MAP else 0.0
     figure = new_figure(PAGE, SNR_HEIGHT + by_map)
     text = f"traces in {found.attrs.get(schema.PHASE, 'a phase')}"
-    figure.suptitle(f"{title}: {text}" if title else text, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    figure.suptitle(
+        plain(f"{title}: {text}" if title else text), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left"
+    )
     if not by_map:
         _draw_snr(figure.subplots(), found, elements)
         return figure
@@ -107,7 +109,7 @@ def profile_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     shown = shown[: 2 * MOST_SHOWN]
     figure = new_figure(PAGE, len(shown) * ROW_HEIGHT)
     if title:
-        figure.suptitle(title, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
     rows = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
     for axes, i in zip(rows, shown, strict=True):
         color = PALETTE[int(i) % len(PALETTE)]

@@ -274,12 +274,14 @@ def test_export_of_a_collection_needs_the_name_of_a_map(run, collection, tmp_pat
 
 
 @pytest.mark.parametrize("shape", [(64, 64), pytest.param(make.DEMO_SHAPE, marks=pytest.mark.slow)])
-def test_demo_ends_with_the_paths_of_its_pictures(run, tmp_path, monkeypatch, shape):
+def test_demo_ends_with_the_paths_of_its_pictures_and_its_report(run, tmp_path, monkeypatch, shape):
     monkeypatch.setattr(make, "DEMO_SHAPE", shape)
     result = run("demo", "-o", tmp_path / "d", "--quiet")
     assert result.exit_code == 0
-    pictures = [Path(line) for line in result.stdout.splitlines()[-3:]]
+    *pictures, page = (Path(line) for line in result.stdout.splitlines()[-4:])
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    assert page.name == "report.html"
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert edxdask.open(tmp_path / "d" / "mantle.zarr").counts.shape == (*shape, 970)
     assert "Fp, at.%" in result.stdout
     found = edxdask.open(tmp_path / "d" / "phases.zarr")
