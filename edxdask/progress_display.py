@@ -50,8 +50,10 @@ def done_of(event: Progress) -> str:
 
     Examples
     --------
-    >>> done_of(Progress("fit", 65, 400, "iteration", at_most=True)), done_of(Progress("", 11500, 32400, "px"))
-    ('iteration 65', '11.5 k of 32.4 k pixels')
+    >>> done_of(Progress("save", 11500, 32400, "px"))
+    '11.5 k of 32.4 k pixels'
+    >>> done_of(Progress("fit", 65, 400, "iteration", at_most=True))
+    'iteration 65'
     """
     if event.total is None:
         return _amount(event.done, event.unit) if event.done else ""
@@ -211,7 +213,7 @@ class Lines:
         self._written = self._clock()
         percent = f"{100 * event.done / event.total:.0f} %" if event.total and event.unit in _MANY else ""
         figures = ", ".join(filter(None, (percent, done_of(event), rest)))
-        sys.stderr.write(f"edxdask: {headline(event)}: {figures}\n")
+        sys.stderr.write(f"edxdask: {headline(event)}{': ' if figures else ''}{figures}\n")
         sys.stderr.flush()
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from edxdask.cli.advice import after_store, say_next
 from edxdask.cli.app import PROGRAM, Settings, Verb
 from edxdask.cli.inputs import STORE_HELP, store_argument, typed_out
 from edxdask.cli.output import print_json, print_table
@@ -97,7 +98,7 @@ def ingest_verb(
             progress=progress,
         )
     settings.resume = None
-    print_store(settings, out)
+    say_next(settings, after_store(out, print_store(settings, out)))
 
 
 def _check_source(path: str, *, align: bool) -> None:
@@ -119,17 +120,18 @@ def again(option: str | None = "--resume") -> str:
     return " ".join(map(shlex.quote, [PROGRAM, *given, *([option] if option else [])]))
 
 
-def print_store(settings: Settings, path: str | Path) -> None:
-    """Say which store was written and what it holds."""
+def print_store(settings: Settings, path: str | Path) -> dict[str, Any]:
+    """Say which store was written and what it holds; give what was said."""
     from edxdask.report.describe import describe_store, map_lines
 
     found = describe_store(Path(path))
     if settings.json:
         print_json(found)
-        return
+        return found
     for each in found["maps"]:
         print_table(map_lines(each)[:4], title=each["name"] or None)
     click.echo(str(path))
+    return found
 
 
 @click.command("export", cls=Verb, epilog=STORE_HELP)

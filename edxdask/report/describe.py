@@ -12,7 +12,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.readable import si, size
 from edxdask.report.placement import placement_text
-from edxdask.report.sparkline import sparkline
+from edxdask.report.sparkline import spectrum_lines
 from edxdask.report.tables import phase_rows
 from edxdask.results.check import labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edxdask.io.store import StoreInfo
     from edxdask.io.vendor.base import MapHeader
 
-SPARKLINE_WIDTH = 72
+SPARKLINE_WIDTH = 64  # with the name before it, within 80 columns
 SHOWN_ATTRIBUTES = (
     schema.BEAM_ENERGY,
     schema.BEAM_CURRENT,
@@ -207,25 +207,28 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
     if each["variables"]:
         rows.append(("also", ", ".join(each["variables"])))
     if "spectrum" in each:
-        rows.append(("spectrum", sparkline(np.asarray(each["spectrum"]), SPARKLINE_WIDTH)))
+        axis = each["energy_offset_kev"], each["energy_scale_kev"]
+        picture = spectrum_lines(np.asarray(each["spectrum"]), *axis, SPARKLINE_WIDTH)
+        rows += [("spectrum" if i == 0 else "", line) for i, line in enumerate(picture)]
     return rows
 
 
 def result_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of text, name and value, of what ``describe_result`` described."""
     rows = [("kind", f"result, {found['method']}" if "method" in found else "result")]
-    for key, of in (("phases", "of the photons"), ("components", "of the variance")):
-        for label, fraction in found.get(key, {}).items():
-            rows.append((label, "" if fraction is None else f"{100 * fraction:.2f} % {of}"))
     if "channels" in found:
         rows.append(("energy", _energy_text(found)))
     if "iterations" in found:
-        rows.append(("iterations", f"{found['iterations']}, objective {si(found['objective']).strip()}"))
+        rows.append(("iterations", f"{found['iterations']}"))
     attrs = found["attributes"]
-    rows += [(key, str(attrs[key])) for key in _FIT_SETTINGS if key in attrs]
+    if schema.BIN in attrs:
+        rows.append(("bins", f"{attrs[schema.BIN]:.0f} × {attrs[schema.BIN]:.0f} pixels"))
+    if schema.SMOOTH in attrs:
+        rows.append(("smoothing", f"{attrs[schema.SMOOTH]:.3g}"))
     rows += [(m["name"] or "size", _size_text(m["pixels"])) for m in found["maps"] if m["pixels"]]
     variables = dict.fromkeys(v for each in found["maps"] for v in each["variables"])
-    return [*rows, *_attribute_lines(attrs), ("holds", ", ".join(variables))]
+    said = [row for row in _attribute_lines(attrs) if row[0] != "warnings"]  # verbs print them after all else
+    return [*rows, *said, ("holds", ", ".join(variables))]
 
 
 def _energy_text(found: Mapping[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""What to do next: one line after a verb, typed as it stands, where a person reads it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edxdask.cli.app import VERBS, Settings
+from edxdask.cli.inputs import typed_out
+from edxdask.cli.output import at_terminal, shown_text
+
+FEW_PIXELS = 64  # of which no phases are made
+
+
+def say_next(settings: Settings, words: Sequence[str] | str | None) -> None:
+    """Print the command that comes next; nothing for programs, and nothing in a pipe or a file."""
+    if not words or settings.json or not at_terminal():
+        return
+    command = words if isinstance(words, str) else typed_out(*words)
+    click.secho(f"next: {shown_text(command)}", fg="cyan")
+
+
+def after_store(path: str | Path, found: Mapping[str, Any]) -> list[str]:
+    """Words that go on with a store that ``describe_store`` described.
+
+    Examples
+    --------
+    >>> one = {"pixels": {"y": {"size": 90}, "x": {"size": 90}}, "channels": 2048}
+    >>> one |= {"energy_offset_kev": 0.0, "energy_scale_kev": 0.01}
+    >>> after_store("map.zarr", {"maps": [one]})
+    ['psnmf', 'map.zarr', '-o', 'map-phases.zarr']
+    """
+    maps = found["maps"]
+    axes = {
+        (each["channels"], round(each["energy_offset_kev"], 6), round(each["energy_scale_kev"], 9))
+        for each in maps
+    }
+    if len(axes) > 1:
+        return ["rebin", str(path), "-o", beside(path, "-rebinned.zarr")]
+    if max(_pixels(each) for each in maps) < FEW_PIXELS:
+        return ["elements", str(path)]
+    return ["psnmf", str(path), "-o", beside(path, "-phases.zarr")]
+
+
+def after_result(path: str | Path) -> list[str]:
+    """Words that show a result: the report, where there is that verb, else a picture.
+
+    Examples
+    --------
+    >>> after_result("phases.zarr")[1]
+    'phases.zarr'
+    """
+    if "report" in VERBS:
+        return ["report", str(path)]
+    return ["export", str(path), beside(path, ".png")]
+
+
+def beside(path: str | Path, ending: str) -> str:
+    """Give the path of a new file beside ``path``, named after it, that nothing has yet.
+
+    Examples
+    --------
+    >>> beside("no/map.emd", "-phases.zarr"), beside("no/maps.zarr/left", ".png")
+    ('no/map-phases.zarr', 'no/maps-left.png')
+    """
+    source, path = Path(path), Path(path)
+    if source.parent.suffix == ".zarr":  # a map of a collection
+        source = source.parent.parent / f"{source.parent.stem}-{source.name}"
+    stem = source.with_suffix("") if source.suffix else source
+    name, dot, suffix = ending.rpartition(".")
+    for number in itertools.count(1):
+        path = stem.with_name(f"{stem.name}{name}{f'-{number}' if number > 1 else ''}{dot}{suffix}")
+        if not path.exists():
+            break
+    return str(path)
+
+
+def _pixels(each: Mapping[str, Any]) -> int:
+    count = 1
+    for axis in each["pixels"].values():
+        count *= axis["size"]
+    return count
