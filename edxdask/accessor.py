@@ -97,6 +97,12 @@ class Accessor:
         """Say what the object is and what it offers."""
         return f".edx of {said(self._data)}: {', '.join(OFFERED[kind_of(self._data)]) or 'nothing'}"
 
+    def _repr_html_(self) -> str:
+        """Show small maps, spectra and the table in a notebook; nothing is computed that takes long."""
+        from edxdask.report.notebook import html_of
+
+        return html_of(self._data, OFFERED[kind_of(self._data)])
+
     def _for(self, method: str) -> Any:
         """Give the object, if ``method`` fits it.
 

@@ -67,16 +67,14 @@ def beside(path: str | Path, ending: str) -> str:
     >>> beside("no/map.emd", "-phases.zarr"), beside("no/maps.zarr/left", ".png")
     ('no/map-phases.zarr', 'no/maps-left.png')
     """
-    source, path = Path(path), Path(path)
+    source = Path(path)
     if source.parent.suffix == ".zarr":  # a map of a collection
         source = source.parent.parent / f"{source.parent.stem}-{source.name}"
     stem = source.with_suffix("") if source.suffix else source
     name, dot, suffix = ending.rpartition(".")
-    for number in itertools.count(1):
-        path = stem.with_name(f"{stem.name}{name}{f'-{number}' if number > 1 else ''}{dot}{suffix}")
-        if not path.exists():
-            break
-    return str(path)
+    numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    tries = (stem.with_name(f"{stem.name}{name}{number}{dot}{suffix}") for number in numbers)
+    return str(next(one for one in tries if not one.exists()))
 
 
 def _pixels(each: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from edxdask import schema
 from edxdask.readable import rounded
@@ -58,39 +59,40 @@ def result_table(result: Data) -> Table:
     ('', ['phase_0', 'phase_1'], 'photons')
     """
     if kind_of(result) is Kind.COMPONENTS:
-        rows = [row for row in rows_of(result) if VARIANCE_FRACTION in row][:MOST_COMPONENTS]
-        cells = [(str(row["of"]), f"{100 * row[VARIANCE_FRACTION]:.2f} %") for row in rows]
-        return ["", "of the variance"], cells
-    root = shared_part(result)
-    rows = phase_rows(result)
+        parts = [row for row in rows_of(result) if VARIANCE_FRACTION in row][:MOST_COMPONENTS]
+        return ["", "of the variance"], [(str(p["of"]), _percent(p[VARIANCE_FRACTION])) for p in parts]
+    root, rows = shared_part(result), phase_rows(result)
     order = sorted(range(len(rows)), key=lambda i: -rows[i].get(PHOTON_FRACTION, 0.0))
-    columns = {str(rows[i]["of"]): [_percent(rows[i].get(PHOTON_FRACTION))] for i in order}
-    names = ["photons"]
+    labels = [str(rows[i]["of"]) for i in order]
+    photons = [_percent(rows[i].get(PHOTON_FRACTION)) for i in order]
+    names, columns = _made_of(root, order, labels)
+    cells = zip(["photons", *names], *([p, *c] for p, c in zip(photons, columns, strict=True)), strict=True)
+    return ["", *labels], [tuple(row) for row in cells]
+
+
+def _made_of(
+    root: xr.Dataset, order: Sequence[int], labels: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Names of rows, and the cells of each phase, of what phases are made of."""
     if schema.COMPOSITION in root:
         amounts, errors = (
             root[name].transpose(schema.PHASE, schema.ELEMENT).values[order].astype(float)
             for name in (schema.COMPOSITION, schema.COMPOSITION + schema.STD_SUFFIX)
         )
-        elements, by_amount = _by_amount(root, amounts)
-        names += [f"{element} at.%" for element in elements]
-        for column, value, error in zip(columns.values(), amounts, errors, strict=True):
-            column += _with_errors(value[by_amount], error[by_amount])
-    elif schema.ELEMENT_PHOTONS in root:
+        elements, most = _by_amount(root, amounts)
+        both = zip(amounts, errors, strict=True)
+        return [f"{e} at.%" for e in elements], [_with_errors(a[most], s[most]) for a, s in both]
+    if schema.ELEMENT_PHOTONS in root:
         parts = root[schema.ELEMENT_PHOTONS].transpose(schema.PHASE, schema.ELEMENT).values[order]
-        elements, by_amount = _by_amount(root, parts)
-        names += [f"in lines of {element}" for element in elements]
-        for column, value in zip(columns.values(), parts, strict=True):
-            column += [_percent(one) for one in value[by_amount]]
-    else:
-        lines = strongest_lines(root)
-        depth = max(map(len, lines.values()), default=0)
-        names += ["lines", *[""] * (depth - 1)][:depth]
-        for label, column in columns.items():
-            column += [*lines[label], *[""] * (depth - len(lines[label]))]
-    return ["", *columns], list(zip(names, *columns.values(), strict=True))
+        elements, most = _by_amount(root, parts)
+        return [f"in lines of {e}" for e in elements], [[_percent(v) for v in p[most]] for p in parts]
+    lines = strongest_lines(root)
+    depth = max(map(len, lines.values()), default=0)
+    names = ["lines", *[""] * (depth - 1)][:depth]
+    return names, [[*lines[label], *[""] * (depth - len(lines[label]))] for label in labels]
 
 
-def _by_amount(root: Any, amounts: np.ndarray) -> tuple[list[str], np.ndarray]:
+def _by_amount(root: xr.Dataset, amounts: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Elements by the most that any phase has of them."""
     order = np.argsort(-np.nan_to_num(amounts).max(axis=0), kind="stable")
     return [str(root[schema.ELEMENT].values[i]) for i in order], order
