@@ -22,8 +22,8 @@ SIGNATURES = {
     "find_elements": "(data, *, known=None, among=None, result=None, mask=None",
     "export": "(data, path, *, format=None, overwrite=False, progress=None, figure=None)",
     "save": "(data, out, *, overwrite=False, resume=False, progress=None)",
-    "to_hyperspy": "(data, *, lazy=True)",
-    "from_hyperspy": "(signal)",
+    "to_hyperspy": "(data, *, lazy=True, counts=None)",
+    "from_hyperspy": "(signal, *, decomposition=False)",
 }
 EDX_METHODS = {
     "bin",
