@@ -77,6 +77,25 @@ def beside(path: str | Path, ending: str) -> str:
     return str(next(one for one in tries if not one.exists()))
 
 
+def example_of(verb: str, given: Sequence[str], ending: str) -> str:
+    """Give a command to which the file that it writes was missing.
+
+    Examples
+    --------
+    >>> example_of("psnmf", ["psnmf", "no/map.zarr", "--phases", "3"], ".zarr")
+    'edxdask psnmf no/map.zarr --phases 3 -o no/map-psnmf.zarr'
+    >>> example_of("export", ["export", "no/map.zarr"], ".png")
+    'edxdask export no/map.zarr no/map.png'
+    """
+    words = list(given)
+    after = words[words.index(verb) + 1 :] if verb in words else []
+    source = next((word for word in after if not word.startswith("-")), "map")
+    if ending == ".png":
+        return typed_out(*words, beside(source, ending))
+    named = ending if verb in ("ingest", "simulate") else f"-{verb}{ending}"
+    return typed_out(*words, "-o", beside(source, named))
+
+
 def _pixels(each: Mapping[str, Any]) -> int:
     count = 1
     for axis in each["pixels"].values():

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from edxdask.errors import EdxdaskError
+from edxdask.readable import closest
 
 PROGRAM = "edxdask"
 OF_RESULTS = (  # loggers whose warnings results carry, too
@@ -147,7 +148,10 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a verb."""
         if cmd_name not in VERBS:
-            return None
+            meant = closest(cmd_name, VERBS)
+            if meant is None:
+                return None
+            ctx.fail(f"No such command {cmd_name!r}. Did you mean {meant}?")
         verb: click.Command = getattr(importlib.import_module(VERBS[cmd_name][0]), f"{cmd_name}_verb")
         return verb
 
@@ -185,6 +189,8 @@ def _report(error: BaseException, settings: Settings) -> int:
         # who read our output has closed it, which is allowed; Python would complain again at exit
         _silence_stdout()
         return PIPE_CLOSED
+    if isinstance(error, click.MissingParameter):
+        error = _with_example(error)
     if isinstance(error, click.ClickException):
         if settings.json:
             _say(error.format_message(), settings)
@@ -200,6 +206,18 @@ def _report(error: BaseException, settings: Settings) -> int:
     if isinstance(error, OSError) and error.strerror and not error.filename:
         _silence_stdout()  # a write failed, most likely that of the result
     return code
+
+
+def _with_example(error: click.MissingParameter) -> click.MissingParameter:
+    """Add what can be typed to the complaint that the store or file to write is missing."""
+    endings = {"out": ".zarr", "target": ".png"}
+    verb, missing = error.ctx and error.ctx.info_name, error.param and error.param.name
+    if missing not in endings or verb not in VERBS:
+        return error
+    from edxdask.cli.advice import example_of  # it needs the library's words, which --help does without
+
+    text = f"As in: {example_of(str(verb), sys.argv[1:], endings[missing])}"
+    return click.MissingParameter(text, ctx=error.ctx, param=error.param)
 
 
 def _described(error: BaseException, settings: Settings) -> tuple[str, int]:

@@ -223,7 +223,7 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
             ds.edx.line_map(line)  # lazy: this only places its windows
         except ParameterError as error:
             if error.parameter != "window":
-                raise
+                raise _named_line(line) or error from error
             low, high = (float(ds[ENERGY][i]) for i in (0, -1))
             raise ParameterError(
                 "--map",
@@ -234,6 +234,17 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
     from edxdask.report.layers import over_exposure
 
     return over_exposure(ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)), ds).compute()
+
+
+def _named_line(word: str) -> ParameterError | None:
+    """Explain that an element has lines, where one was given in the place of a line."""
+    from edxdask.physics.lines import element_symbols, lines_of
+
+    if word not in element_symbols():
+        return None
+    names = {line.siegbahn for line in lines_of(word, 0.15, 20.0)}
+    main = next((name for name in ("Ka", "La", "Ma") if name in names), "Ka")
+    return ParameterError("--map", word, "a line of the element", typed_fix=f"As in: --map {word}_{main}")
 
 
 def one_map(store: str, name: str | None, target: str) -> Any:

@@ -7,10 +7,11 @@ import html
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edxdask.physics.floor import spectrum_floor
 from edxdask.report.labels import pretty_line
 from edxdask.report.style import COUNTS_COLORS
 
@@ -103,8 +104,8 @@ def spectra_svg(curves: Sequence[DrawnSpectrum], *, lines: Mapping[str, float] |
     >>> svg.startswith("<svg"), "NaN" in svg
     (True, False)
     """
-    low, high = float(curves[0].energy[0]), float(curves[0].energy[-1])
-    high = _last_seen(curves, high)
+    curves = _without_zero_peak(curves)
+    low, high = float(curves[0].energy[0]), _last_seen(curves, float(curves[0].energy[-1]))
     across = WIDTH / (high - low) if high > low else 1.0
     parts = [_axis(low, high, across)]
     for curve in curves:
@@ -126,6 +127,15 @@ def spectra_svg(curves: Sequence[DrawnSpectrum], *, lines: Mapping[str, float] |
         f'height="{whole}" style="max-width:100%;height:auto;display:block" font-size="11" '
         f'font-family="sans-serif" fill="currentColor">{"".join(parts)}</svg>'
     )
+
+
+def _without_zero_peak(curves: Sequence[DrawnSpectrum]) -> list[DrawnSpectrum]:
+    """Leave out what is below the lowest line, where the electronics' peak at 0 keV may be the tallest."""
+    energy = curves[0].energy
+    if energy.size < 3:
+        return list(curves)
+    first = spectrum_floor(energy, np.sum([np.nan_to_num(one.values) for one in curves], axis=0)).first
+    return [replace(one, energy=one.energy[first:], values=one.values[first:]) for one in curves]
 
 
 def _last_seen(curves: Sequence[DrawnSpectrum], high: float) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from edxdask.physics.floor import spectrum_floor
+
 _BARS = "▁▂▃▄▅▆▇█"
 _PARTS = " " + _BARS
 FLOOR = 0.01  # of the tallest peak: up to here the scale is linear, above it is logarithmic
+LEAST = 1.0  # count: where there are few, one is not a peak
 UNSEEN = 0.005  # of the counts, at the high end, where there is only continuum
 ROWS = 2
 
@@ -15,8 +18,8 @@ def spectrum_lines(values: np.ndarray, offset: float, scale: float, width: int =
     """Give the bars of a spectrum in two rows, and its energy axis in keV below them.
 
     A bar is the largest count of its stretch, as ``log(1 + counts / (1 % of the tallest peak))``: peaks of a
-    few per cent stand out, and the continuum stays low. What is above the last half per cent of the counts is
-    left out, so that peaks are not crowded.
+    few per cent stand out, and the continuum stays low. A zero peak, and what is above the last half per cent
+    of the counts, are left out, so that peaks are not crowded.
 
     Parameters
     ----------
@@ -30,11 +33,13 @@ def spectrum_lines(values: np.ndarray, offset: float, scale: float, width: int =
     Examples
     --------
     >>> spectrum_lines(np.array([0, 1, 4, 200, 4, 90, 1, 0]), 0.0, 0.5, 8)
-    ['   █ ▅  ', ' ▁▄█▄█▁ ', '0 1 2 3  keV']
+    ['  █ ▅ ', '▁▄█▄█▁', ' 1 2 3  keV']
     """
     data = np.asarray(values, dtype=float).reshape(-1)
-    if not data.size:
+    if data.size < 3:
         return []
+    first = spectrum_floor(offset + scale * np.arange(data.size), data).first
+    data, offset = data[first:], offset + first * scale
     above = np.cumsum(data[::-1])[::-1]
     seen = np.flatnonzero(above > UNSEEN * above[0])
     shown = data[: int(seen[-1]) + 2] if seen.size else data
@@ -54,7 +59,8 @@ def _heights(values: np.ndarray, width: int) -> np.ndarray:
     edges = np.linspace(0, data.size, min(width, data.size) + 1).astype(int)[:-1]
     peaks = np.maximum.reduceat(data, edges)
     top = peaks.max()
-    return np.log1p(peaks / (FLOOR * top)) / np.log1p(1 / FLOOR) if top > 0 else peaks
+    floor = max(FLOOR * top, LEAST)
+    return np.log1p(peaks / floor) / np.log1p(top / floor) if top > 0 else peaks
 
 
 def _axis(offset: float, step: float, width: int) -> str:

@@ -10,11 +10,12 @@ import xarray as xr
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.ops.maps import line_windows
+from edxdask.physics.floor import spectrum_floor
 from edxdask.report.labels import pretty_line
 from edxdask.report.lines import label_lines
 
 MOST_LINES = 4
-LEAST = 0.005  # of the photons of a phase
+LEAST = 0.005  # of the photons of a phase above the zero peak
 APART_KEV = 0.08  # lines nearer than this are one peak, and have the name of the first
 
 
@@ -38,6 +39,7 @@ def strongest_lines(result: xr.Dataset) -> dict[str, list[str]]:
     """
     spectra = result[schema.SPECTRUM].transpose(schema.PHASE, schema.ENERGY)
     energy = spectra[schema.ENERGY].values
+    least = LEAST * spectra.values[:, spectrum_floor(energy, spectra.values.sum(axis=0)).first :].sum(axis=1)
     elements: Sequence[str] = result.attrs.get(schema.ELEMENTS, ())
     kept: list[tuple[str, float, np.ndarray]] = []
     for name, centre in label_lines(elements, float(energy[0]), float(energy[-1])).items():
@@ -48,7 +50,7 @@ def strongest_lines(result: xr.Dataset) -> dict[str, list[str]]:
             kept.append((name, centre, net))
     found = {}
     for i, label in enumerate(map(str, spectra[schema.PHASE].values)):
-        ranked = sorted(((net[i], name) for name, _, net in kept if net[i] >= LEAST), reverse=True)
+        ranked = sorted(((net[i], name) for name, _, net in kept if net[i] >= least[i]), reverse=True)
         found[label] = [pretty_line(name) for _, name in ranked[:MOST_LINES]]
     return found
 

@@ -171,6 +171,26 @@ def test_from_a_file_to_a_picture_by_typing_what_is_said(typed, folder):
     assert steps[-1] in ("export", "report")
 
 
+@pytest.mark.parametrize(
+    ("line", "example"),
+    [
+        ("nmf map.zarr --max-iter 5", "edxdask nmf map.zarr --max-iter 5 -o map-nmf.zarr"),
+        ("ingest vendor.hspy", "edxdask ingest vendor.hspy -o vendor.zarr"),
+        ("export guided.zarr", "edxdask export guided.zarr guided.png"),
+        ("export map.zarr a.png --map Mg", "--map Mg_Ka"),
+        ("export map.zarr a.png --map U", "--map U_La"),
+        ("inggest vendor.hspy", "Did you mean ingest?"),
+    ],
+)
+def test_what_is_missing_is_given_as_it_can_be_typed(run, typed, monkeypatch, line, example):
+    monkeypatch.setattr(sys, "argv", ["edxdask", *line.split()])
+    done = run(*line.split())
+    assert done.exit_code == 2
+    assert done.stderr.rstrip().endswith(example)
+    if example.startswith("edxdask "):
+        typed(shlex.split(example)[1:])
+
+
 def test_a_name_that_is_taken_is_not_proposed(tmp_path):
     (tmp_path / "map-phases.zarr").mkdir()
     assert advice.beside(tmp_path / "map.zarr", "-phases.zarr") == str(tmp_path / "map-phases-2.zarr")

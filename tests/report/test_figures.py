@@ -199,14 +199,25 @@ def test_spread_keeps_gaps_order_and_bounds_and_moves_the_least():
 def test_a_spectrum_of_text_has_its_width_and_its_peak_above_its_energy():
     values = np.ones(1000)
     values[[500, 990]] = 1e6
-    upper, lower, axis = spectrum_lines(values, 0.0, 0.01, 50)
+    upper, lower, axis = spectrum_lines(values, 0.15, 0.01, 50)
     assert len(upper) == len(lower) == 50
     assert upper[25] == lower[25] == "█"
     assert set(upper) == {" ", "█"}
-    assert axis.index("5") == 25
+    assert axis.index("5") == 24
     assert axis.endswith("keV")
-    assert [set(row) for row in spectrum_lines(np.zeros(5), 0.0, 1.0, 50)[:2]] == [{" "}] * 2
+    assert {*"".join(spectrum_lines(np.zeros(5), 0.0, 1.0, 50)[:2])} <= {" "}
     assert spectrum_lines(np.array([]), 0.0, 1.0, 5) == []
+
+
+def test_a_zero_peak_hides_no_line_and_one_count_is_no_peak():
+    energy = -0.25 + 0.01 * np.arange(2000)
+    counts = 1e6 * np.exp(-0.5 * (energy / 0.03) ** 2) + 20 * np.exp(-0.5 * ((energy - 8.05) / 0.06) ** 2)
+    counts[1500] = 1
+    upper, lower, axis = spectrum_lines(np.rint(counts), -0.25, 0.01, 64)
+    at = axis.index("8")
+    assert "█" in upper[at - 2 : at + 3]
+    assert set(upper.replace("█", " ")) <= set(" ▁▂▃▄▅▆▇")
+    assert set(lower[: at - 6]) <= set(" ▁▂▃▄")
 
 
 def test_peaks_of_a_real_map_stand_out_of_its_spectrum_of_text(data):

@@ -23,7 +23,7 @@ WIDE, MAJOR = 0.1, 0.1  # width of a range, relative to its upper end, that is s
 SAID = 0.01  # of another phase per photon: less is not named
 FEWEST_SAID = 0.005  # atomic fraction: a smaller range is not named
 MOST_NAMED, MOST_OTHERS = 3, 2  # elements, and other phases, in a warning
-KNOW_MORE = "Elements narrow this down: name those of the sample with elements"
+KNOW_MORE = "Elements narrow this down: name those of the sample, elements=[...]"
 ADVICE = "If you know an element that it does not hold, or its composition, say so (absent, compositions)"
 
 
