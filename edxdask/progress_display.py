@@ -373,7 +373,7 @@ class NotebookCanvas:
         fraction = picture.fraction
         value = "" if fraction is None else f' value="{fraction:.4f}"'
         self._show(
-            f"{picture.label}: {picture.text}",
+            ": ".join(filter(None, (picture.label, picture.text))),
             f'{html.escape(picture.label)} <progress max="1"{value}></progress> {html.escape(picture.text)}',
         )
 

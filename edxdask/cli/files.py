@@ -167,8 +167,8 @@ def export_verb(
 
     .ome.tiff and .ome.zarr hold all images of a map, a result or a mosaic, for viewers of large images.
 
-    Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps and
-    .msa the spectra; --spectrum writes the spectra alone.
+    Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps, .msa the
+    spectra, .hspy the counts it expects with its decomposition; --spectrum writes the spectra alone.
     """
     from edxdask.report.export import export, spectra_of
 

@@ -12,7 +12,7 @@ from edxdask import schema
 from edxdask.cli.advice import after_result, after_store, beside, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.inputs import typed_out
-from edxdask.cli.output import print_json, print_matrix, print_notes, print_table
+from edxdask.cli.output import print_columns, print_json, print_matrix, print_notes, print_table
 from edxdask.errors import ParameterError
 from edxdask.report.describe import describe_file, describe_store, map_lines, result_lines
 
@@ -46,11 +46,16 @@ def info_verb(settings: Settings, path: str, png: str | None, overwrite: bool) -
 def _print_result(settings: Settings, path: str, found: Mapping[str, Any]) -> None:
     from edxdask.io import open_store
     from edxdask.report.summary import result_table, warnings_of
+    from edxdask.report.tables import rows_of, text_cells
     from edxdask.results.kinds import Kind, kind_of
 
     data = open_store(path)
-    if kind_of(data) in (Kind.PHASES, Kind.COMPONENTS):
+    kind = kind_of(data)
+    if kind in (Kind.PHASES, Kind.COMPONENTS):
         print_matrix(*result_table(data))
+        click.echo()
+    elif kind in (Kind.CLUSTERS, Kind.CANDIDATES, Kind.TRACES, Kind.PROFILE):
+        print_columns(*text_cells(rows_of(data)))
         click.echo()
     print_table(result_lines(found))
     print_notes(settings, warnings_of(data))

@@ -86,6 +86,14 @@ def test_where_there_is_no_composition_the_strongest_lines_name_a_phase(run, fol
     assert re.search(r"^lines +O Kα", text, re.MULTILINE)
 
 
+def test_info_of_other_results_shows_their_table(run, folder, tmp_path):
+    cube = edxdask.open(folder / "map.zarr")
+    edxdask.save(edxdask.cluster_pixels(edxdask.pca(cube, components=2), clusters=2), tmp_path / "c.zarr")
+    text = run("info", tmp_path / "c.zarr").stdout
+    assert "% of the pixels" in text
+    assert "cluster_1" in text
+
+
 def test_phases_that_have_no_room_come_below_with_their_rows_named_again(capsys):
     heads = ["", *(f"a phase of the sample {i}" for i in range(9))]
     output.print_matrix(heads, [("photons", *(f"{i} %" for i in range(9)))])
