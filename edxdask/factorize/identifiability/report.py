@@ -123,7 +123,7 @@ def _of_spectra(names: Sequence[str], found: Phases) -> list[str]:
             continue
         freedom = np.maximum(-least, most)
         parts = [
-            f"{max(-least[at], 0.0):.2f} less to {max(most[at], 0.0):.2f} more of {names[at]}"
+            f"{max(0.0, -least[at]):.2f} less to {max(0.0, most[at]):.2f} more of {names[at]}"
             for at in np.argsort(-freedom)[:MOST_OTHERS].tolist()
             if freedom[at] > SAID
         ]
