@@ -181,7 +181,7 @@ def _check_suffix(
         name, value = ("format", format) if format else ("path", str(path))
         known = ", ".join(f".{one}" for one in offered)
         cube = what == Kind.CUBE.value
-        hint, typed = CUBE_HINT if cube else "", ""
+        hint, typed = CUBE_HINT if cube else "", f"As in {Path(path).with_suffix('.png')}"
         if cube:
             typed = (
                 "It takes maps of lines: --map Mg_Ka"
