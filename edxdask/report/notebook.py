@@ -61,6 +61,8 @@ def html_of(data: Data, methods: Sequence[str]) -> str:
         body = _cubes(data) if is_collection(data) else _cube(data)
     elif kind in MAPS:
         body = _result(data, kind)
+    elif kind is Kind.QUANTIFIED and _of_pixels(data):
+        body = _per_pixel(data)
     else:
         body = _cells_table(*text_cells(rows_of(data)))
     many = (
@@ -174,6 +176,23 @@ def _result(data: Data, kind: Kind) -> str:
     notes = "".join(f"<li>{html.escape(text)}</li>" for text in texts[:MOST_WARNINGS])
     parts.append(f"<div><b>warnings</b><ul style='margin:0'>{notes}</ul></div>" if notes else "")
     return "".join([*parts, _left_out(len(texts), MOST_WARNINGS, "warning")])
+
+
+def _of_pixels(data: Data) -> bool:
+    """Whether compositions are those of every pixel."""
+    nodes = [one for _, one in nodes_of(data)[1]]
+    return any(schema.COMPOSITION in one and schema.Y in one[schema.COMPOSITION].dims for one in nodes)
+
+
+def _per_pixel(data: Data) -> str:
+    """Draw compositions of every pixel as maps, where they are there already."""
+    found = None if is_collection(data) else data[schema.COMPOSITION]
+    if found is None or found.chunks is not None or found.ndim != 3 or found.size > MOST_VALUES:
+        return "<div>compositions of every pixel: .edx.plot() draws them</div>"
+    stack = found.transpose(schema.ELEMENT, ...)
+    names = [f"{element}, atomic fraction" for element in stack[schema.ELEMENT].values]
+    pictures = list(zip(names, stack.values, strict=True))
+    return _maps(pictures[:MOST_MAPS]) + _left_out(len(pictures), MOST_MAPS, "map")
 
 
 def _result_maps(data: Data, kind: Kind, labels: Sequence[str]) -> Iterable[tuple[str, np.ndarray]]:

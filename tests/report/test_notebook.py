@@ -94,6 +94,15 @@ def test_other_results_show_a_table(store, kind):
     assert page.count("<table") == 1
 
 
+def test_compositions_of_pixels_are_maps_and_lazy_ones_are_left_lazy(store):
+    lazy = edxdask.quantify(store.isel(y=slice(0, 6), x=slice(0, 5)), elements=["Mg", "Si", "O"], per="pixel")
+    _, found = page_of(lazy)
+    assert ".edx.plot() draws them" in found.text
+    page, found = page_of(lazy.compute())
+    assert len(pictures(page)) == 3
+    assert "Si, atomic fraction" in found.text
+
+
 def test_a_collection_shows_every_map_by_name(store, result):
     tree = edxdask.collect({"left": store, HOSTILE.replace("/", ""): store.isel(x=slice(0, 8)).load()})
     page, found = page_of(tree)
