@@ -60,7 +60,7 @@ _CUBE = (
     "to_hyperspy",
     "to_sparse",
 )
-_RESULT = ("reconstruct", "residual", "score")
+_RESULT = ("reconstruct", "residual", "score", "to_hyperspy")
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CUBE: (*_ANY, *_CUBE, "report"),
     Kind.PHASES: (*_ANY, *_RESULT, "identifiability", "quantify", "report"),
@@ -96,6 +96,12 @@ class Accessor:
     def __repr__(self) -> str:
         """Say what the object is and what it offers."""
         return f".edx of {said(self._data)}: {', '.join(OFFERED[kind_of(self._data)]) or 'nothing'}"
+
+    def _repr_html_(self) -> str:
+        """Show small maps, spectra and the table in a notebook; nothing is computed that takes long."""
+        from edxdask.report.notebook import html_of
+
+        return html_of(self._data, OFFERED[kind_of(self._data)])
 
     def _for(self, method: str) -> Any:
         """Give the object, if ``method`` fits it.
@@ -231,11 +237,11 @@ class Accessor:
         """Find pixels with at least ``min_counts`` photons; see ``edxdask.valid_mask``."""
         return valid_mask(self._for("valid_mask"), min_counts=min_counts)
 
-    def to_hyperspy(self) -> Any:
-        """Give a lazy HyperSpy signal, of a collection one by name each; needs the extra ``hyperspy``."""
+    def to_hyperspy(self, **options: Any) -> Any:
+        """Give a HyperSpy signal, of a result with its decomposition; see ``edxdask.to_hyperspy``."""
         from edxdask.io.export.hyperspy import to_hyperspy  # HyperSpy and its exporter load on demand
 
-        return to_hyperspy(self._for("to_hyperspy"))
+        return to_hyperspy(self._for("to_hyperspy"), **options)
 
     def to_sparse(self, **options: Any) -> Any:
         """Photons as ``scipy.sparse.csr_array``, pixels × channels; see ``edxdask.to_sparse``."""

@@ -31,7 +31,7 @@ class Progress:
     label : what is being done ("ingest map_1")
     done, total : in ``unit``; ``total`` is None where it is not known
     resumed : how much of ``done`` an earlier run had finished
-    values : figures worth showing beside the bar (objective, photons)
+    values : figures for a function that follows the work (objective); people are not shown them
     at_most : ``total`` is the most there may be, and the work may end before
     expected : what ``done`` will likely be at the end, where ``total`` is only the most
     work : fraction of the work that is done, where some units take longer than others

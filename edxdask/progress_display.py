@@ -18,47 +18,68 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edxdask.progress import Progress, ProgressHook
-from edxdask.readable import si
+from edxdask.readable import duration, plural, si
 
 DELAY = 1.0  # seconds of work before a bar appears
-LINE_SECONDS = 5.0  # between lines of one piece of work
+LINE_SECONDS = 5.0  # between lines of a log, at first
+SPARSER, RAREST = 12.0, 300.0  # then a twelfth of the time it has taken, and every five minutes at the end
+QUICK = 1.0  # seconds; the end of a shorter piece of work is not worth a line
 WINDOW = 20.0  # seconds that a rate is taken from: long enough to be steady, short enough to follow a change
 SURE = 1.0  # seconds of reports before time left is estimated
+LEAST_BAR = 12  # columns of a terminal that the bar and the space around it keep
 REDRAW = {"terminal": 0.1, "notebook": 0.5}
 
+_MANY = {"px": "pixel"}  # units that come by the thousand, and their word
 _TERMINAL = threading.Lock()  # there is one terminal: two threads at work have one bar
 
 
-def done_of(event: Progress) -> str:
-    """How much is done, of how much; units that are words in the plural.
+def headline(event: Progress) -> str:
+    """Say what is being done; of things that are counted one by one, how many are done.
 
     Examples
     --------
-    >>> done_of(Progress("fit", 1, 9, "fit")), done_of(Progress("save", 11500, 32400, "px"))
-    ('1 of 9 fits', '11.5 kpx of 32.4 kpx')
+    >>> headline(Progress("choosing the bin size", 3, 9, "fit")), headline(Progress("save", 5, 9, "px"))
+    ('choosing the bin size (3 of 9)', 'save')
+    """
+    counted = event.total is not None and not event.at_most and event.unit not in _MANY
+    return f"{event.label} ({event.done:.0f} of {event.total:.0f})" if counted else event.label
+
+
+def done_of(event: Progress) -> str:
+    """Say how much is done, where the headline does not.
+
+    Examples
+    --------
+    >>> done_of(Progress("save", 11500, 32400, "px"))
+    '11.5 k of 32.4 k pixels'
+    >>> done_of(Progress("fit", 65, 400, "iteration", at_most=True))
+    'iteration 65'
     """
     if event.total is None:
-        return f"{si(event.done)}{event.unit}"
-    if len(event.unit) > len("px") and event.unit.isalpha():
-        plural = event.unit + ("es" if event.unit.endswith("s") else "s")
-        return f"{event.done:.0f} of {event.total:.0f} {plural}"
-    return f"{si(event.done)}{event.unit} of {si(event.total)}{event.unit}"
+        return _amount(event.done, event.unit) if event.done else ""
+    if event.at_most:
+        return f"{event.unit} {event.done:.0f}"
+    if event.unit not in _MANY:
+        return ""
+    return f"{si(event.done).strip()} of {_amount(event.total, event.unit)}"
 
 
-def duration(seconds: float) -> str:
-    """Time as people say it.
+def shortened(text: str, length: int) -> str:
+    """Text of at most ``length`` letters, without its middle: names differ at their ends.
 
     Examples
     --------
-    >>> duration(7.4), duration(95), duration(7300)
-    ('7 s', '1 min 35 s', '2 h 1 min')
+    >>> shortened("ingest a_very_long_name_007.emd", 20), shortened("save", 20)
+    ('ingest a_v…e_007.emd', 'save')
     """
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}…{text[head - length + 1 :]}"
+
+
+def _amount(count: float, unit: str) -> str:
+    return f"{si(count).strip()} {plural(_MANY.get(unit, unit), count)}"
 
 
 class Pace:
@@ -115,24 +136,31 @@ class Pace:
 
     @property
     def fraction(self) -> float | None:
-        """Fraction done; None where the total is not known."""
+        """Fraction done, of what is expected where that is known; None where the total is not."""
         event = self.event
-        return min(event.done / event.total, 1.0) if event is not None and event.total else None
+        if event is None or not event.total:
+            return None
+        if event.work is not None:
+            return min(event.work, 1.0)
+        most = event.total if event.expected is None else min(max(event.expected, 1.0), event.total)
+        return min(event.done / most, 1.0)
 
     def describe(self) -> str:
-        """Rate, figures and time left as text."""
+        """Rate and time left as text."""
         event, rate, left = self.event, self.rate, self.left
         if event is None:
             return ""
-        parts = []
-        if rate:
-            slow = rate < 1 and event.unit.isalpha()
-            parts.append(f"{duration(1 / rate)} per {event.unit}" if slow else f"{si(rate)}{event.unit}/s")
-        parts += [f"{k} {v:.5g}" for k, v in event.values.items() if isinstance(v, int | float)]
+        parts = [_rate_text(rate, event)] if rate else []
         if left is not None:
             bound = "" if not event.at_most else "at most " if event.expected is None else "about "
             parts.append(f"{bound}{duration(left)} left")
         return ", ".join(parts)
+
+
+def _rate_text(rate: float, event: Progress) -> str:
+    if event.unit in _MANY:
+        return f"{_amount(rate, event.unit)}/s"
+    return f"{si(rate).strip()} per second" if rate >= 1 else f"{duration(1 / rate)} each"
 
 
 @contextmanager
@@ -154,34 +182,43 @@ def display(place: str | None, label: str) -> Iterator[ProgressHook]:
 
 
 class Lines:
-    """A line every few seconds, and one at the end of each piece of work, on stderr."""
+    """A line now and then on stderr, rarer as the work takes longer, and one when a piece of it ends."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._pace, self._clock = Pace(clock), clock
-        self._written, self._waiting = clock(), False
+        self._begun = self._written = self._piece = self._reported = clock()
 
     def __call__(self, event: Progress) -> None:
         """Take in a report."""
-        before = self._pace.event
-        if self._waiting and before is not None and event.label != before.label:
-            self._write(before)
+        before, now = self._pace.event, self._clock()
+        if before is not None and event.label != before.label:
+            if self._reported - self._piece >= QUICK:
+                self._end(before)
+            self._piece = self._reported
         self._pace.note(event)
-        self._waiting = True
-        finished = event.total is not None and event.done >= event.total
-        if finished or self._clock() - self._written >= LINE_SECONDS:
-            self._write(event)
+        self._reported = now
+        between = min(max(LINE_SECONDS, (now - self._begun) / SPARSER), RAREST)
+        if now - self._written >= between and not _ended(event):
+            self._write(event, self._pace.describe())
 
     def close(self) -> None:
-        """Write what is still to be written."""
-        if self._waiting and self._pace.event is not None:
-            self._write(self._pace.event)
+        """Say how the last piece of work ended."""
+        if self._pace.event is not None:
+            self._end(self._pace.event)
 
-    def _write(self, event: Progress) -> None:
-        self._written, self._waiting = self._clock(), False
-        percent = "" if not event.total else f" {100 * event.done / event.total:.0f} %"
-        figures = ", ".join(filter(None, (done_of(event), self._pace.describe())))
-        sys.stderr.write(f"edxdask: {event.label}:{percent} ({figures})\n")
+    def _end(self, event: Progress) -> None:
+        self._write(event, f"took {duration(self._reported - self._piece)}")
+
+    def _write(self, event: Progress, rest: str) -> None:
+        self._written = self._clock()
+        percent = f"{100 * event.done / event.total:.0f} %" if event.total and event.unit in _MANY else ""
+        figures = ", ".join(filter(None, (percent, done_of(event), rest)))
+        sys.stderr.write(f"edxdask: {headline(event)}{': ' if figures else ''}{figures}\n")
         sys.stderr.flush()
+
+
+def _ended(event: Progress) -> bool:
+    return event.total is not None and event.done >= event.total
 
 
 @dataclass(frozen=True)
@@ -218,6 +255,7 @@ class Bar:
         self._canvas, self._label, self._redraw = canvas, label, redraw
         self._pace, self._begun = Pace(), time.monotonic()
         self._lock, self._over = threading.Lock(), threading.Event()
+        self._shown, self._since, self._furthest = label, self._begun, 0.0
         # with the caller's context: by it a notebook knows which cell an output belongs to
         run = contextvars.copy_context().run
         self._thread = threading.Thread(target=run, args=(self._draw,), name="edxdask-progress", daemon=True)
@@ -251,15 +289,22 @@ class Bar:
             event = self._pace.event
             if event is None:
                 return Picture(self._label, None, duration(time.monotonic() - self._begun))
+            if event.label != self._shown:
+                self._shown, self._since, self._furthest = event.label, time.monotonic(), 0.0
             fraction = self._pace.fraction
-            done = f"{si(event.done)}{event.unit}" if fraction is None else f"{100 * fraction:.0f} %"
-            return Picture(event.label, fraction, ", ".join(filter(None, (done, self._pace.describe()))))
+            if fraction is not None:  # what is expected may move: a bar does not go back
+                self._furthest = fraction = max(self._furthest, fraction)
+            return Picture(headline(event), fraction, self._text(event, fraction))
+
+    def _text(self, event: Progress, fraction: float | None) -> str:
+        rest = self._pace.describe()
+        if not rest and not event.done:
+            return duration(time.monotonic() - self._since)
+        percent = f"{100 * fraction:.0f} %" if fraction is not None and event.unit in _MANY else ""
+        return ", ".join(filter(None, (percent or done_of(event), rest)))
 
     def _last(self) -> str:
-        with self._lock:
-            event = self._pace.event
-            took = duration(time.monotonic() - self._begun)
-            return f"{self._label if event is None else event.label}: {took}"
+        return f"{self._label}: {duration(time.monotonic() - self._begun)}"
 
 
 def _canvas(place: str) -> Callable[[], Canvas | None]:
@@ -278,11 +323,12 @@ class TerminalCanvas:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[text]}", markup=False),
+            TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
         )
         # what is printed meanwhile is above the bar; a stdout that goes elsewhere must still go there
         at_terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -300,9 +346,10 @@ class TerminalCanvas:
     def draw(self, picture: Picture) -> None:
         """Show this instead of what is shown."""
         fraction = picture.fraction
+        room = self._bars.console.width - len(picture.text) - LEAST_BAR
         self._bars.update(
             self._task,
-            description=picture.label,
+            description=shortened(picture.label, max(room, LEAST_BAR)),
             total=None if fraction is None else 1.0,
             completed=fraction or 0.0,
             text=picture.text,
@@ -326,7 +373,7 @@ class NotebookCanvas:
         fraction = picture.fraction
         value = "" if fraction is None else f' value="{fraction:.4f}"'
         self._show(
-            f"{picture.label}: {picture.text}",
+            ": ".join(filter(None, (picture.label, picture.text))),
             f'{html.escape(picture.label)} <progress max="1"{value}></progress> {html.escape(picture.text)}',
         )
 

@@ -23,6 +23,33 @@ def si(value: float) -> str:
     return f"{value:.3g} "
 
 
+def plural(word: str, count: float) -> str:
+    """Word in the form that its number asks for.
+
+    Examples
+    --------
+    >>> plural("pixel", 1), plural("pass", 2), plural("map", 0)
+    ('pixel', 'passes', 'maps')
+    """
+    return word if count == 1 else word + ("es" if word.endswith("s") else "s")
+
+
+def duration(seconds: float) -> str:
+    """Time as people say it.
+
+    Examples
+    --------
+    >>> duration(7.4), duration(95), duration(7300)
+    ('7 s', '1 min 35 s', '2 h 1 min')
+    """
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def size(count: float) -> str:
     """Bytes as people say them.
 

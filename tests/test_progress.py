@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import pytest
 import edxdask
 from edxdask.errors import ParameterError
 from edxdask.progress import Progress, shown
-from edxdask.progress_display import LINE_SECONDS, Bar, Lines, Pace, Picture
+from edxdask.progress_display import LINE_SECONDS, Bar, Lines, Pace, Picture, TerminalCanvas
 
 # writing it takes two seconds, most of which it sleeps
 SLOW_CUBE = """
@@ -151,7 +152,7 @@ def test_a_terminal_shows_a_bar_and_is_clean_in_the_end(tmp_path):
     text = stderr_of("edxdask.save(ds, 'a.zarr')", terminal=True, tmp_path=tmp_path)
     assert "save a.zarr" in text
     assert "%, " in text
-    assert "px/s" in text
+    assert "pixels/s" in text
     assert " left" in text
     assert screen_after(text) == []
 
@@ -201,7 +202,7 @@ def test_nothing_is_shown_where_nobody_asked_or_watches_or_waits(tmp_path, code,
 
 def test_asked_for_a_pipe_gets_lines(tmp_path):
     text = stderr_of("edxdask.save(ds, 'a.zarr', progress=True)", terminal=False, tmp_path=tmp_path)
-    assert text.splitlines()[-1].startswith("edxdask: save a.zarr: 100 % (5.12 kpx of 5.12 kpx, ")
+    assert text.splitlines()[-1].startswith("edxdask: save a.zarr: 100 %, 5.12 k of 5.12 k pixels, took ")
 
 
 def test_two_threads_have_one_bar_in_a_terminal(tmp_path):
@@ -236,7 +237,7 @@ def test_a_notebook_shows_a_bar_and_keeps_how_long_it_took(tmp_path):
 
     client.process_message = note
     client.execute()
-    assert any("<progress" in data["text/html"] and "px/s" in data["text/plain"] for data in updates)
+    assert any("<progress" in data["text/html"] and "pixels/s" in data["text/plain"] for data in updates)
     (shown_last,) = notebook.cells[1].outputs
     assert shown_last["data"]["text/plain"].startswith("save a.zarr: ")
     assert notebook.cells[2].outputs == []
@@ -258,8 +259,8 @@ def test_a_bar_draws_the_newest_report_until_it_is_closed():
     time.sleep(0.3)
     bar.close()
     assert drawn[0] == Picture("reading", None, "1 s")
-    assert drawn[-1] == Picture("nmf", 0.3, "30 %, objective 2")
-    assert last[0].startswith("nmf: ")
+    assert drawn[-1] == Picture("nmf", 0.3, "iteration 3")
+    assert last[0].startswith("reading: ")
 
 
 # rate and time left
@@ -291,7 +292,7 @@ def test_units_that_take_unequal_time_are_weighed():
     for clock[0], done, work in ((5.0, 1, 0.1), (10.0, 2, 0.2), (15.0, 3, 0.3)):
         pace.note(Progress("choices", done, 4, "fit", work=work))
     assert pace.left == pytest.approx(35)  # a quarter of the fits, but 70 % of the work
-    assert pace.describe() == "5 s per fit, 35 s left"
+    assert pace.describe() == "5 s each, 35 s left"
 
 
 def test_the_end_that_a_stop_rule_expects_is_what_is_extrapolated():
@@ -300,7 +301,7 @@ def test_the_end_that_a_stop_rule_expects_is_what_is_extrapolated():
     for clock[0] in range(1, 11):
         pace.note(Progress("fit", clock[0], 400, "iteration", at_most=True, expected=40))
     assert pace.left == pytest.approx(30)
-    assert pace.describe() == "1 iteration/s, about 30 s left"
+    assert pace.describe() == "1 per second, about 30 s left"
     pace.note(Progress("fit", 10, 400, "iteration", at_most=True, expected=7))
     assert pace.left == pytest.approx(1)
 
@@ -343,7 +344,7 @@ def test_there_is_no_estimate_before_reports_tell(reports):
 def test_there_is_no_estimate_where_the_total_is_not_known():
     pace, _ = paced([(t, t) for t in range(10)])
     assert (pace.rate, pace.left, pace.fraction) == (pytest.approx(1), None, None)
-    assert pace.describe() == "1 px/s"
+    assert pace.describe() == "1 pixel/s"
 
 
 def test_an_estimate_counts_down_between_reports_and_goes_when_it_has_run_out():
@@ -360,7 +361,7 @@ def test_a_total_that_may_not_be_reached_makes_an_estimate_a_bound():
     pace = Pace(lambda: clock[0])
     for clock[0] in range(5):
         pace.note(Progress("nmf", clock[0], 100, "iteration", at_most=True))
-    assert pace.describe() == "1 iteration/s, at most 1 min 36 s left"
+    assert pace.describe() == "1 per second, at most 1 min 36 s left"
 
 
 def test_the_next_piece_of_work_has_a_pace_of_its_own():
@@ -369,7 +370,7 @@ def test_the_next_piece_of_work_has_a_pace_of_its_own():
     assert pace.rate is None
     clock[0] = 25.0
     pace.note(Progress("next", 2, 5, "fit"))
-    assert pace.describe() == "20 s per fit, 1 min 0 s left"
+    assert pace.describe() == "20 s each, 1 min 0 s left"
 
 
 def test_many_reports_take_little_memory():
@@ -378,26 +379,85 @@ def test_many_reports_take_little_memory():
     assert pace.rate == pytest.approx(1000)
 
 
-def test_a_log_gets_a_line_now_and_then(capsys):
+def logged(capsys, reports):
+    """Lines of a log that got reports ``(second, label, done, total, unit, at most)``."""
     clock = [0.0]
     show = Lines(lambda: clock[0])
-    for second in range(1, 21):
-        clock[0] = float(second)
-        show(Progress("ingest a", done=second * 100 + 1000, total=3000, unit="px", resumed=1000))
+    for clock[0], label, done, total, unit, at_most in reports:
+        show(Progress(label, done, total, unit, at_most=at_most))
     show.close()
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "edxdask: ingest a: 50 % (1.5 kpx of 3 kpx, 100 px/s, 15 s left)"
-    assert said[-1] == "edxdask: ingest a: 100 % (3 kpx of 3 kpx, 100 px/s)"
+    return [line.removeprefix("edxdask: ") for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_log_gets_a_line_now_and_then(capsys):
+    said = logged(capsys, [(t, "ingest a", t * 100 + 1000, 3000, "px", False) for t in range(1, 21)])
+    assert said[0] == "ingest a: 50 %, 1.5 k of 3 k pixels, 100 pixels/s, 15 s left"
+    assert said[-1] == "ingest a: 100 %, 3 k of 3 k pixels, took 20 s"
     assert len(said) == 20 / LINE_SECONDS
 
 
+def test_a_log_gets_rarer_lines_the_longer_it_takes(capsys):
+    said = logged(capsys, [(t, "ingest a", t, 36_001, "px", False) for t in range(1, 36_001)])
+    assert len(said) < 200  # of ten hours
+
+
 def test_a_log_gets_the_end_of_work_that_ended_before_its_total(capsys):
-    show = Lines(lambda: 0.0)
-    for label in ("bins", "nmf"):
-        for done in range(1, 4):
-            show(Progress(label, done, 100, "iteration", at_most=True))
-    show.close()
-    assert capsys.readouterr().err.splitlines() == [
-        "edxdask: bins: 3 % (3 of 100 iterations)",
-        "edxdask: nmf: 3 % (3 of 100 iterations)",
+    rounds = [
+        (10 * i + done, label, done, 100, "iteration", True)
+        for i, label in enumerate(("bins", "nmf"))
+        for done in range(1, 4)
     ]
+    assert logged(capsys, rounds) == [
+        "bins: iteration 3, took 3 s",
+        "nmf: iteration 3, took 10 s",
+    ]
+
+
+def test_work_that_took_no_second_has_no_line_but_the_last(capsys):
+    names = [(i / 100, f"ingest {i}", 64, 64, "px", False) for i in range(300)]
+    assert len(logged(capsys, names)) == 1
+
+
+def test_what_is_counted_one_by_one_is_in_the_headline(capsys):
+    label = "choosing the bin size"
+    said = logged(capsys, [(t, label, t / 4, 9, "fit", False) for t in range(0, 40, 4)])
+    assert said[1] == f"{label} (4 of 9): 4 s each, 20 s left"
+    assert said[-1] == f"{label} (9 of 9): took 36 s"
+
+
+def test_a_bar_goes_on_while_a_step_says_nothing_and_never_goes_back():
+    drawn = []
+
+    class Canvas:
+        def draw(self, picture):
+            drawn.append(picture)
+
+        def close(self, text):
+            pass
+
+    bar = Bar(Canvas, "psnmf", 0.02)
+    bar(Progress("choosing the bin size", 0, 9, "fit", work=0.0))
+    time.sleep(1.2)
+    for done, expected in ((10, 20), (11, 40)):
+        bar(Progress("maps", done, 60, "iteration", at_most=True, expected=expected))
+        time.sleep(0.2)
+    bar.close()
+    assert drawn[0] == Picture("choosing the bin size (0 of 9)", 0.0, "1 s")
+    assert [picture.fraction for picture in drawn if picture.label == "maps"][-1] == 0.5
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_bar_cuts_no_figures_and_keeps_both_ends_of_a_name(columns, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    name = "ingest a_map_with_a_very_long_name_of_somebody_who_writes_all_down_007.emd"
+    canvas = TerminalCanvas()
+    canvas.draw(Picture(name, 0.5, "50 %, 120 pixels/s"))
+    canvas._bars.stop()
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capfd.readouterr().err)
+    line = next(line for line in text.splitlines() if "50 %" in line)
+    assert "50 %, 120 pixels/s" in line
+    assert line.startswith("inges")
+    assert "7.emd" in line
+    assert len(line.strip()) <= columns

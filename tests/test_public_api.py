@@ -23,8 +23,8 @@ SIGNATURES = {
     "export": "(data, path, *, format=None, overwrite=False, progress=None, figure=None)",
     "report": "(data, path='report.html', *, cube=None, overwrite=False, progress=None)",
     "save": "(data, out, *, overwrite=False, resume=False, progress=None)",
-    "to_hyperspy": "(data, *, lazy=True)",
-    "from_hyperspy": "(signal)",
+    "to_hyperspy": "(data, *, lazy=True, counts=None)",
+    "from_hyperspy": "(signal, *, decomposition=False)",
 }
 EDX_METHODS = {
     "bin",

@@ -12,14 +12,21 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from edxdask.errors import EdxdaskError
+from edxdask.readable import closest
 
 PROGRAM = "edxdask"
+OF_RESULTS = (  # loggers whose warnings results carry, too
+    "edxdask.factorize.guidance",
+    "edxdask.factorize.identifiability",
+    "edxdask.quantify",
+    "edxdask.unmix.aided",
+)
 INTERRUPTED, PIPE_CLOSED = 130, 1  # 128 + SIGINT; and click's own code for a closed pipe
 
 # verb: its module, and its line in --help, which must not import it
@@ -58,6 +65,7 @@ class Settings:
     verbose : 1 for tracebacks and what the library notes, 2 for everything
     resume : the command that continues this one, once there is something to continue
     verb : the verb that runs, with what was given to it
+    held : warnings about the result, which wait until it is printed
     """
 
     json: bool = False
@@ -65,6 +73,17 @@ class Settings:
     verbose: int = 0
     resume: str | None = None
     verb: click.Context | None = None
+    held: list[str] = field(default_factory=list)
+
+    def warned(self, texts: Sequence[str]) -> None:
+        """Forget warnings that were printed with the result."""
+        self.held = [line for line in self.held if not any(text in line for text in texts)]
+
+    def release(self) -> None:
+        """Print the warnings that no result was printed with."""
+        for line in self.held:
+            click.echo(f"{PROGRAM}: WARNING: {self.worded(line)}", err=True)
+        self.held = []
 
     def worded(self, text: str | EdxdaskError) -> str:
         """Give what the library says in the words of the verb that runs."""
@@ -130,7 +149,10 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a verb."""
         if cmd_name not in VERBS:
-            return None
+            meant = closest(cmd_name, VERBS)
+            if meant is None:
+                return None
+            ctx.fail(f"No such command {cmd_name!r}. Did you mean {meant}?")
         verb: click.Command = getattr(importlib.import_module(VERBS[cmd_name][0]), f"{cmd_name}_verb")
         return verb
 
@@ -148,7 +170,10 @@ class Verbs(click.Group):
         if closed:  # as after >&-: without a stand-in, the next file opened would become stdout
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         try:
-            code = super().main(args, *rest, **extra)
+            try:
+                code = super().main(args, *rest, **extra)
+            finally:
+                settings.release()
             sys.stdout.flush()
             if closed:
                 raise OSError(errno.EBADF, "it is closed, so the result could not be printed", "stdout")
@@ -165,6 +190,8 @@ def _report(error: BaseException, settings: Settings) -> int:
         # who read our output has closed it, which is allowed; Python would complain again at exit
         _silence_stdout()
         return PIPE_CLOSED
+    if isinstance(error, click.MissingParameter):
+        error = _with_example(error)
     if isinstance(error, click.ClickException):
         if settings.json:
             _say(error.format_message(), settings)
@@ -180,6 +207,18 @@ def _report(error: BaseException, settings: Settings) -> int:
     if isinstance(error, OSError) and error.strerror and not error.filename:
         _silence_stdout()  # a write failed, most likely that of the result
     return code
+
+
+def _with_example(error: click.MissingParameter) -> click.MissingParameter:
+    """Add what can be typed to the complaint that the store or file to write is missing."""
+    endings = {"out": ".zarr", "target": ".png"}
+    verb, missing = error.ctx and error.ctx.info_name, error.param and error.param.name
+    if missing not in endings or verb not in VERBS:
+        return error
+    from edxdask.cli.advice import example_of  # it needs the library's words, which --help does without
+
+    text = f"As in: {example_of(str(verb), sys.argv[1:], endings[missing])}"
+    return click.MissingParameter(text, ctx=error.ctx, param=error.param)
 
 
 def _described(error: BaseException, settings: Settings) -> tuple[str, int]:
@@ -247,10 +286,25 @@ class _InWordsOfTheVerb(logging.Formatter):
         return self.settings.worded(super().format(record))
 
 
+class _Log(logging.StreamHandler[TextIO]):
+    """Lines on stderr; warnings about a result are held back, since the verb prints them after its table."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(sys.stderr)
+        self.settings = settings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or hold it back."""
+        if record.levelno == logging.WARNING and record.name.startswith(OF_RESULTS):
+            self.settings.held.append(record.getMessage())
+        else:
+            super().emit(record)
+
+
 def _listen(settings: Settings) -> None:
     """Send the library's log to stderr: warnings always, notes with -v."""
     levels = {0: logging.WARNING, 1: logging.INFO}
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Log(settings)
     handler.setFormatter(_InWordsOfTheVerb(settings))
     logger = logging.getLogger("edxdask")
     logger.handlers = [handler]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edxdask import schema
+from edxdask.cli.advice import beside, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.inputs import BEAM_HELP, STORE_HELP, cubes_of, result_of, store_argument
 from edxdask.cli.output import print_columns, print_json
@@ -78,6 +79,18 @@ def elements_verb(
     _print(found)
     if figure is not None:
         click.echo(figure)
+    say_next(settings, _next(found, store, beam_energy))
+
+
+def _next(found: Any, store: str, beam_energy: float | None) -> list[str]:
+    """Words of the fit of phases with the elements that were found."""
+    from edxdask.report.tables import rows_of
+
+    names = [row[schema.ELEMENT] for row in rows_of(found) if row[schema.SIGNIFICANT] and row[schema.ELEMENT]]
+    words = ["psnmf", store, "-o", beside(store, "-phases.zarr")]
+    if names:
+        words += ["--elements", ",".join(dict.fromkeys(map(str, names)))]
+    return [*words, *(["--beam-energy", f"{beam_energy:g}"] if beam_energy is not None else [])]
 
 
 def described(found: Any, store: str) -> dict[str, Any]:

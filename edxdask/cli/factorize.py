@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from edxdask.cli.advice import after_result, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again
 from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, result_of, store_argument, with_conditions
-from edxdask.cli.output import print_json, print_table
+from edxdask.cli.output import print_json, print_matrix, print_notes, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target, claimed
 from edxdask.cli.values import AUTO, DENSITY, THICKNESS, AbsentElements, Elements, Number, PhasesOption
@@ -113,15 +114,17 @@ def run_and_save(
 
 def print_result(settings: Settings, out: str, result: Any) -> None:
     """Print what a factorization or PCA found, for a person or a program."""
-    from edxdask.report.summary import fit_figures, fit_lines, warnings_of
+    from edxdask.report.summary import fit_figures, fit_lines, result_table, warnings_of
 
     figures = fit_figures(result)
     if settings.json:
         print_json({"out": out, **figures})
         return
-    print_table([*fit_lines(figures), ("result", out)])
-    for text in warnings_of(result):
-        click.echo(f"note: {settings.worded(text)}", err=True)
+    print_matrix(*result_table(result))
+    click.echo()
+    print_table(fit_lines(figures))
+    print_notes(settings, warnings_of(result))
+    click.echo(out)
 
 
 @click.command("nmf", cls=Verb, epilog=STORE_HELP)
@@ -178,6 +181,7 @@ def nmf_verb(
         )
 
     print_result(settings, out, run_and_save(settings, store, out, work=work, **where))
+    say_next(settings, after_result(out))
 
 
 @click.command("psnmf", cls=Verb, epilog=STORE_HELP)
@@ -244,6 +248,7 @@ def psnmf_verb(
         )
 
     print_result(settings, out, run_and_save(settings, store, out, work=work, **where))
+    say_next(settings, after_result(out))
 
 
 @click.command("pca", cls=Verb, epilog=STORE_HELP)
@@ -261,6 +266,7 @@ def pca_verb(settings: Settings, store: str, out: str, components: int, weightin
 
     result = run_and_save(settings, store, out, work=work, checkpointed=False, **where)
     print_result(settings, out, result)
+    say_next(settings, after_result(out))
 
 
 @click.command("score", cls=Verb)
@@ -277,3 +283,4 @@ def score_verb(settings: Settings, result: str, truth: str) -> None:
         print_json(found.to_dict())
     else:
         click.echo(repr(found))
+        say_next(settings, after_result(result))

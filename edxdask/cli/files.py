@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from edxdask.cli.advice import after_store, say_next
 from edxdask.cli.app import PROGRAM, Settings, Verb
 from edxdask.cli.inputs import STORE_HELP, store_argument, typed_out
 from edxdask.cli.output import print_json, print_table
@@ -97,7 +98,7 @@ def ingest_verb(
             progress=progress,
         )
     settings.resume = None
-    print_store(settings, out)
+    say_next(settings, after_store(out, print_store(settings, out)))
 
 
 def _check_source(path: str, *, align: bool) -> None:
@@ -119,17 +120,18 @@ def again(option: str | None = "--resume") -> str:
     return " ".join(map(shlex.quote, [PROGRAM, *given, *([option] if option else [])]))
 
 
-def print_store(settings: Settings, path: str | Path) -> None:
-    """Say which store was written and what it holds."""
+def print_store(settings: Settings, path: str | Path) -> dict[str, Any]:
+    """Say which store was written and what it holds; give what was said."""
     from edxdask.report.describe import describe_store, map_lines
 
     found = describe_store(Path(path))
     if settings.json:
         print_json(found)
-        return
+        return found
     for each in found["maps"]:
         print_table(map_lines(each)[:4], title=each["name"] or None)
     click.echo(str(path))
+    return found
 
 
 @click.command("export", cls=Verb, epilog=STORE_HELP)
@@ -165,8 +167,8 @@ def export_verb(
 
     .ome.tiff and .ome.zarr hold all images of a map, a result or a mosaic, for viewers of large images.
 
-    Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps and
-    .msa the spectra; --spectrum writes the spectra alone.
+    Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps, .msa the
+    spectra, .hspy the counts it expects with its decomposition; --spectrum writes the spectra alone.
     """
     from edxdask.report.export import export, spectra_of
 
@@ -221,7 +223,7 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
             ds.edx.line_map(line)  # lazy: this only places its windows
         except ParameterError as error:
             if error.parameter != "window":
-                raise
+                raise _named_line(line) or error from error
             low, high = (float(ds[ENERGY][i]) for i in (0, -1))
             raise ParameterError(
                 "--map",
@@ -232,6 +234,17 @@ def _line_maps(ds: Any, lines: tuple[str, ...]) -> Any:
     from edxdask.report.layers import over_exposure
 
     return over_exposure(ds.edx.line_map(lines[0] if len(lines) == 1 else list(lines)), ds).compute()
+
+
+def _named_line(word: str) -> ParameterError | None:
+    """Explain that an element has lines, where one was given in the place of a line."""
+    from edxdask.physics.lines import element_symbols, lines_of
+
+    if word not in element_symbols():
+        return None
+    names = {line.siegbahn for line in lines_of(word, 0.15, 20.0)}
+    main = next((name for name in ("Ka", "La", "Ma") if name in names), "Ka")
+    return ParameterError("--map", word, "a line of the element", typed_fix=f"As in: --map {word}_{main}")
 
 
 def one_map(store: str, name: str | None, target: str) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from edxdask import schema
+from edxdask.cli.advice import after_result, after_store, beside, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.inputs import typed_out
-from edxdask.cli.output import print_json, print_table
+from edxdask.cli.output import print_columns, print_json, print_matrix, print_notes, print_table
 from edxdask.errors import ParameterError
 from edxdask.report.describe import describe_file, describe_store, map_lines, result_lines
 
@@ -32,12 +33,33 @@ def info_verb(settings: Settings, path: str, png: str | None, overwrite: bool) -
         print_json(found)
         return
     if found["kind"] == "result":
-        print_table(result_lines(found))
+        _print_result(settings, path, found)
         return
     for number, each in enumerate(found["maps"]):
         if number:
             click.echo()
         print_table(map_lines(each), title=each["name"] or None)
+    store = beside(path, ".zarr")
+    say_next(settings, ["ingest", path, "-o", store] if vendor else after_store(path, found))
+
+
+def _print_result(settings: Settings, path: str, found: Mapping[str, Any]) -> None:
+    from edxdask.io import open_store
+    from edxdask.report.summary import result_table, warnings_of
+    from edxdask.report.tables import rows_of, text_cells
+    from edxdask.results.kinds import Kind, kind_of
+
+    data = open_store(path)
+    kind = kind_of(data)
+    if kind in (Kind.PHASES, Kind.COMPONENTS):
+        print_matrix(*result_table(data))
+        click.echo()
+    elif kind in (Kind.CLUSTERS, Kind.CANDIDATES, Kind.TRACES, Kind.PROFILE):
+        print_columns(*text_cells(rows_of(data)))
+        click.echo()
+    print_table(result_lines(found))
+    print_notes(settings, warnings_of(data))
+    say_next(settings, after_result(path))
 
 
 def _draw(found: Mapping[str, Any], path: Path, *, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edxdask.cli.advice import after_store, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.output import print_json
@@ -73,7 +74,7 @@ def simulate_verb(
             progress=progress,
         )
     settings.resume = None
-    print_store(settings, out)
+    say_next(settings, after_store(out, print_store(settings, out)))
 
 
 def _folder(out: str) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edxdask.cli.advice import after_result, after_store, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.inputs import store_argument, typed_out
@@ -167,3 +168,4 @@ def _print(settings: Settings, saved: Any, out: str, figure: str | None) -> None
         print_store(settings, out)
     if figure is not None:
         click.echo(figure)
+    say_next(settings, after_result(out) if found["kind"] == "result" else after_store(out, found))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edxdask import schema
+from edxdask.cli.advice import after_result, beside, say_next
 from edxdask.cli.app import Settings, Verb
-from edxdask.cli.files import OVERWRITE_HELP
+from edxdask.cli.files import OVERWRITE_HELP, again
 from edxdask.cli.inputs import STORE_HELP, conditions, store_argument, with_conditions
-from edxdask.cli.output import print_columns, print_json
+from edxdask.cli.output import print_columns, print_json, print_notes
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
 from edxdask.cli.values import DENSITY, THICKNESS, Charges, Elements, LineNames
 from edxdask.errors import MissingStoreError, ParameterError
@@ -125,9 +127,20 @@ def quantify_verb(
         print_json({"store": store, "method": method, "rows": rows, **files, **warned})
         return
     print_columns(*text_cells(rows))
+    print_notes(settings, warnings_of(found))
     for path in (table, figure, out):
         if path is not None:
             click.echo(path)
+    say_next(settings, _next(store, table, figure, out))
+
+
+def _next(store: str, table: str | None, figure: str | None, out: str | None) -> list[str] | str | None:
+    """Give the words that show or keep what was found: the result, the fits, or the table."""
+    if out is not None:
+        return after_result(out)
+    if figure is None:
+        return f"{again(option=None)} {shlex.join(['--figure', beside(store, '-fits.pdf')])}"
+    return None if table else f"{again(option=None)} {shlex.join(['--table', beside(store, '-table.csv')])}"
 
 
 def read_factors(path: str) -> dict[str, Any]:

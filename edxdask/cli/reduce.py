@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edxdask.cli.advice import after_store, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, store_argument, with_conditions
@@ -135,4 +136,4 @@ def _save(settings: Settings, data: Any, out: str, *, resume: bool, overwrite: b
     with shown(settings) as progress, continued_by(settings.resume):
         save(data, out, overwrite=overwrite, resume=resume, progress=progress)
     settings.resume = None
-    print_store(settings, out)
+    say_next(settings, after_store(out, print_store(settings, out)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edxdask.cli.advice import after_result, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.factorize import factorizer_options, guided_options, print_result, run_and_save
 from edxdask.cli.inputs import STORE_HELP, result_of
@@ -95,6 +96,7 @@ def aided_verb(
         )
 
     print_result(settings, out, run_and_save(settings, store, out, work=work, **where))
+    say_next(settings, after_result(out))
 
 
 def methods_of(masks: Sequence[tuple[str | None, str]]) -> Any:

@@ -12,7 +12,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.readable import si, size
 from edxdask.report.placement import placement_text
-from edxdask.report.sparkline import sparkline
+from edxdask.report.sparkline import spectrum_lines
 from edxdask.report.tables import phase_rows
 from edxdask.results.check import labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edxdask.io.store import StoreInfo
     from edxdask.io.vendor.base import MapHeader
 
-SPARKLINE_WIDTH = 72
+SPARKLINE_WIDTH = 64  # with the name before it, within 80 columns
 SHOWN_ATTRIBUTES = (
     schema.BEAM_ENERGY,
     schema.BEAM_CURRENT,
@@ -80,7 +80,7 @@ def describe_store(path: str | Path) -> dict[str, Any]:
 def _stored(name: str, info: StoreInfo, ds: xr.Dataset) -> dict[str, Any]:
     return {
         "name": name,
-        "pixels": _pixels(ds),
+        "pixels": pixels_of(ds),
         "channels": info.shape[-1],
         "energy_offset_kev": info.energy_offset,
         "energy_scale_kev": info.energy_scale,
@@ -153,12 +153,13 @@ def describe_result(data: Data, path: str | Path = "") -> dict[str, Any]:
         found |= {"iterations": int(root[schema.ITERATION][-1]) + 1, "objective": objective}
     shown = (*SHOWN_ATTRIBUTES, *_FIT_SETTINGS)
     maps = [
-        {"name": name, "pixels": _pixels(ds), "variables": list(ds.data_vars)} for name, ds in nodes.items()
+        {"name": name, "pixels": pixels_of(ds), "variables": list(ds.data_vars)} for name, ds in nodes.items()
     ]
     return found | {"maps": maps, "attributes": {k: root.attrs[k] for k in shown if k in root.attrs}}
 
 
-def _pixels(ds: xr.Dataset) -> dict[str, Any]:
+def pixels_of(ds: xr.Dataset) -> dict[str, Any]:
+    """Give size, step and unit of every pixel dimension."""
     pixels: dict[str, Any] = {}
     own = ds[schema.COUNTS].dims if schema.COUNTS in ds else ds.dims  # aligned maps keep a path over frames
     for dim in (schema.TILT, schema.FRAME, schema.Y, schema.X):
@@ -185,7 +186,7 @@ def _variances(root: xr.Dataset) -> dict[str, float | None]:
 
 def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of text, name and value, of one map that ``describe_store`` or ``describe_file`` described."""
-    rows = [("size", _size_text(each["pixels"]))]
+    rows = [("size", size_text(each["pixels"]))]
     if "photons" in each:
         fill = f", fill {100 * each['fill']:.3g} %" if "fill" in each else ""
         photons = si(each["photons"]).strip()
@@ -195,7 +196,7 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     if "mosaic" in each:
         rows.append(("mosaic", each["mosaic"]))
-    rows.append(("energy", _energy_text(each)))
+    rows.append(("energy", energy_text(each)))
     if "photon_bytes" in each:
         sizes = (
             f"{size(each['photon_bytes'])} as photons, {size(each['dense_bytes'])} dense ({each['dtype']})"
@@ -203,38 +204,43 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("memory", f"{sizes}; {size(each['disk_bytes'])} on disk"))
     else:
         rows.append(("memory", f"{size(each['dense_bytes'])} dense"))
-    rows += _attribute_lines(each["attributes"])
+    rows += attribute_lines(each["attributes"])
     if each["variables"]:
         rows.append(("also", ", ".join(each["variables"])))
     if "spectrum" in each:
-        rows.append(("spectrum", sparkline(np.asarray(each["spectrum"]), SPARKLINE_WIDTH)))
+        axis = each["energy_offset_kev"], each["energy_scale_kev"]
+        picture = spectrum_lines(np.asarray(each["spectrum"]), *axis, SPARKLINE_WIDTH)
+        rows += [("spectrum" if i == 0 else "", line) for i, line in enumerate(picture)]
     return rows
 
 
 def result_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of text, name and value, of what ``describe_result`` described."""
     rows = [("kind", f"result, {found['method']}" if "method" in found else "result")]
-    for key, of in (("phases", "of the photons"), ("components", "of the variance")):
-        for label, fraction in found.get(key, {}).items():
-            rows.append((label, "" if fraction is None else f"{100 * fraction:.2f} % {of}"))
     if "channels" in found:
-        rows.append(("energy", _energy_text(found)))
+        rows.append(("energy", energy_text(found)))
     if "iterations" in found:
-        rows.append(("iterations", f"{found['iterations']}, objective {si(found['objective']).strip()}"))
+        rows.append(("iterations", f"{found['iterations']}"))
     attrs = found["attributes"]
-    rows += [(key, str(attrs[key])) for key in _FIT_SETTINGS if key in attrs]
-    rows += [(m["name"] or "size", _size_text(m["pixels"])) for m in found["maps"] if m["pixels"]]
+    if schema.BIN in attrs:
+        rows.append(("bins", f"{attrs[schema.BIN]:.0f} × {attrs[schema.BIN]:.0f} pixels"))
+    if schema.SMOOTH in attrs:
+        rows.append(("smoothing", f"{attrs[schema.SMOOTH]:.3g}"))
+    rows += [(m["name"] or "size", size_text(m["pixels"])) for m in found["maps"] if m["pixels"]]
     variables = dict.fromkeys(v for each in found["maps"] for v in each["variables"])
-    return [*rows, *_attribute_lines(attrs), ("holds", ", ".join(variables))]
+    said = [row for row in attribute_lines(attrs) if row[0] != "warnings"]  # verbs print them after all else
+    return [*rows, *said, ("holds", ", ".join(variables))]
 
 
-def _energy_text(found: Mapping[str, Any]) -> str:
+def energy_text(found: Mapping[str, Any]) -> str:
+    """Describe the energy axis in one line."""
     low, step = found["energy_offset_kev"], found["energy_scale_kev"]
     high = low + (found["channels"] - 1) * step
     return f"{low:.4g} to {high:.4g} keV, {found['channels']} channels of {1e3 * step:.4g} eV"
 
 
-def _size_text(pixels: Mapping[str, Mapping[str, Any]]) -> str:
+def size_text(pixels: Mapping[str, Mapping[str, Any]]) -> str:
+    """Describe the pixels that ``pixels_of`` gave in one line."""
     sizes = " × ".join(f"{p['size']}" for p in pixels.values())
     steps = {_step_text(p["step"], p["unit"]) for p in pixels.values() if p["step"] is not None} - {""}
     scale = f", {' × '.join(sorted(steps))} per pixel" if steps else ", no calibration"
@@ -248,7 +254,7 @@ def _step_text(step: float, unit: str) -> str:
     return f"{step / 1000:.4g} µm" if unit == "nm" and step >= 1000 else f"{step:.4g} {unit}"
 
 
-def _attribute_lines(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
+def attribute_lines(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One row for each group of attributes that the map has."""
 
     def value(key: str, text: str) -> str | None:

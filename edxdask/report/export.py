@@ -10,7 +10,7 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.progress import ProgressOption
+from edxdask.progress import ProgressOption, shown
 from edxdask.report.layers import PYRAMIDS, images_of, write_layers
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
@@ -21,11 +21,12 @@ TABLES = ("csv", "json", "txt")
 SPECTRA = ("msa",)
 STACKS = ("tiff",)
 CUBES = ("hspy", "rpl")
+SIGNALS = ("hspy",)  # of results: with their decomposition
 ALIASES = {"ome.tif": "ome.tiff", "tif": "tiff", "raw": "rpl", "emsa": "msa"}
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CUBE: (*CUBES, *PYRAMIDS, *SPECTRA, "csv", *PICTURES),
-    Kind.PHASES: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
-    Kind.COMPONENTS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
+    Kind.PHASES: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA, *SIGNALS),
+    Kind.COMPONENTS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA, *SIGNALS),
     Kind.CLUSTERS: (*PICTURES, *TABLES, *STACKS, *PYRAMIDS, *SPECTRA),
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
@@ -74,7 +75,8 @@ def export(
     cube                  ``.hspy`` (default), ``.rpl``; its sum spectrum: ``.msa``, ``.csv``; drawn:
                           ``.png``, ``.pdf``, ``.svg``
     result                drawn, maps above spectra: ``.png``, ``.pdf``, ``.svg``; its table: ``.csv``,
-                          ``.json``, ``.txt``; its maps as a stack: ``.tiff``; its spectra: ``.msa``
+                          ``.json``, ``.txt``; its maps as a stack: ``.tiff``; its spectra: ``.msa``;
+                          the counts it expects, with its decomposition, for HyperSpy: ``.hspy``
     found elements,       the fit, drawn: ``.png``, ``.pdf``, ``.svg``; the table: ``.csv``, ``.json``,
     compositions          ``.txt``
     spectrum, spectra     ``.msa`` (one spectrum), ``.csv``, ``.png``, ``.pdf``, ``.svg``
@@ -155,6 +157,8 @@ def export(
 
         return write_table(rows_of(data), target, suffix, overwrite=overwrite)
     check_result(data)
+    if suffix in SIGNALS:
+        return _write_signals(data, target, overwrite=overwrite, progress=progress)
     if suffix in STACKS:
         return _write_stacks(data, MAPS[kind], target, overwrite=overwrite)
     return _write_spectra(data, target, suffix, overwrite=overwrite)
@@ -177,7 +181,7 @@ def _check_suffix(
         name, value = ("format", format) if format else ("path", str(path))
         known = ", ".join(f".{one}" for one in offered)
         cube = what == Kind.CUBE.value
-        hint, typed = CUBE_HINT if cube else "", ""
+        hint, typed = CUBE_HINT if cube else "", f"As in {Path(path).with_suffix('.png')}"
         if cube:
             typed = (
                 "It takes maps of lines: --map Mg_Ka"
@@ -238,6 +242,21 @@ def _write_cubes(
         else:
             spectrum = sum_spectrum(cube).compute()
             paths.append(_write_array(spectrum, path, suffix, cube.attrs, overwrite=overwrite))
+    return _one_or_all(paths)
+
+
+def _write_signals(
+    data: Data, target: Path, *, overwrite: bool, progress: ProgressOption
+) -> Path | list[Path]:
+    """Write expected counts with the decomposition behind them; of a collection a file for each map."""
+    from edxdask.io.export import hspy
+    from edxdask.io.export.decomposition import decompositions_of
+
+    paths = []
+    with shown(progress, f"export {target.name}") as hook:
+        for name, (cube, one) in decompositions_of(data).items():
+            paths.append(_named(target, name))
+            hspy.write(cube, paths[-1], overwrite=overwrite, progress=hook, decomposition=one)
     return _one_or_all(paths)
 
 

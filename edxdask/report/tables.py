@@ -308,9 +308,11 @@ CANDIDATE_HEADS = ("", "line", "keV", "σ", "counts", "listed", "families (1 as 
 
 
 def text_cells(rows: Sequence[Row]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Headings and cells of a table for people; compositions are rounded by their errors."""
+    """Headings and cells of a table for people; compositions by amount, rounded by their errors."""
     if rows and schema.COMPOSITION in rows[0]:
-        cells = [_composition_cells(row) for row in rows]
+        places = {label: i for i, label in enumerate(dict.fromkeys(row["of"] for row in rows))}
+        ranked = sorted(rows, key=lambda row: (places[row["of"]], -np.nan_to_num(row[schema.COMPOSITION])))
+        cells = [_composition_cells(row) for row in ranked]
         heads = [name for name in cells[0] if any(one[name] for one in cells)]  # no empty column
         shown = ["±" if name.endswith("error") else "" if name == "of" else name for name in heads]
         return shown, [tuple(one[name] for name in heads) for one in cells]

@@ -128,6 +128,8 @@ PROVOKED = [
     "export map.zarr {new}.doc",
     "export map.zarr {new}.tiff --map Mg_Kaa",
     "export map.zarr a.png",
+    "export nmf.zarr {new}",
+    "export nmf.zarr {new}.doc",
     "export nmf.zarr {new}.png --figure fit",
     "export map.zarr {new}.png --figure fit",
     "export map.zarr {new}.csv --figure maps",

@@ -47,7 +47,7 @@ def test_a_result_is_written_and_said(run, folder, tmp_path):
     assert done.exit_code == 0, done.output
     assert "Fp: otsu, CaPv: otsu" in done.output
     assert "farther than" in done.output
-    assert "Brg, at.%" in done.output
+    assert "O at.%" in done.output
     result = edxdask.open(out)
     assert {"mask", "core", "mask_overlap", "composition_subtracted"} <= set(result.data_vars)
     picture = tmp_path / "masks.png"

@@ -34,7 +34,7 @@ def test_pca_writes_components_and_prints_the_scree(run, store, tmp_path):
     out = tmp_path / "pca.zarr"
     done = run("pca", store, "-o", out, "--components", 2)
     assert done.exit_code == 0, done.output
-    assert "component 0" in done.output
+    assert "component_0" in done.output
     assert edxdask.open(out)["loading"].sizes["component"] == 2
 
 

@@ -231,7 +231,7 @@ def test_a_result_goes_to_every_suffix_that_fits_it(result, tmp_path):
     with pytest.raises(StoreExistsError):
         edxdask.export(result, tmp_path / "r.png")
     with pytest.raises(ParameterError, match=r"\.png, \.pdf, \.svg, \.csv.*for a result of a factorization"):
-        result.edx.export(tmp_path / "r.hspy")
+        result.edx.export(tmp_path / "r.rpl")
 
 
 def test_collections_go_to_one_file_or_to_one_for_each_map(tree, results, tmp_path):

@@ -20,7 +20,7 @@ from edxdask.report.fit import summed_figure
 from edxdask.report.labels import scale_bar, spread
 from edxdask.report.maps import map_figure, maps_figure
 from edxdask.report.quantified import quantified_figure
-from edxdask.report.sparkline import sparkline
+from edxdask.report.sparkline import spectrum_lines
 from edxdask.report.spectra import spectra_figure
 from edxdask.report.style import save_figure
 
@@ -196,15 +196,47 @@ def test_spread_keeps_gaps_order_and_bounds_and_moves_the_least():
         assert ((found - wanted) ** 2).sum() == pytest.approx(best.fun, rel=1e-4, abs=1e-6)
 
 
-def test_sparkline_has_its_width_and_its_peak():
+def test_a_spectrum_of_text_has_its_width_and_its_peak_above_its_energy():
     values = np.ones(1000)
-    values[500] = 1e6
-    line = sparkline(values, 50)
-    assert len(line) == 50
-    assert line[25] == "█"
-    assert set(line) == {"▁", "█"}
-    assert sparkline(np.zeros(5), 50) == "▁" * 5
-    assert sparkline(np.array([]), 5) == ""
+    values[[500, 990]] = 1e6
+    upper, lower, axis = spectrum_lines(values, 0.15, 0.01, 50)
+    assert len(upper) == len(lower) == 50
+    assert upper[25] == lower[25] == "█"
+    assert set(upper) == {" ", "█"}
+    assert axis.index("5") == 24
+    assert axis.endswith("keV")
+    assert {*"".join(spectrum_lines(np.zeros(5), 0.0, 1.0, 50)[:2])} <= {" "}
+    assert spectrum_lines(np.array([]), 0.0, 1.0, 5) == []
+
+
+def test_a_zero_peak_hides_no_line_and_one_count_is_no_peak():
+    energy = -0.25 + 0.01 * np.arange(2000)
+    counts = 1e6 * np.exp(-0.5 * (energy / 0.03) ** 2) + 20 * np.exp(-0.5 * ((energy - 8.05) / 0.06) ** 2)
+    counts[1500] = 1
+    upper, lower, axis = spectrum_lines(np.rint(counts), -0.25, 0.01, 64)
+    at = axis.index("8")
+    assert "█" in upper[at - 2 : at + 3]
+    assert set(upper.replace("█", " ")) <= set(" ▁▂▃▄▅▆▇")
+    assert set(lower[: at - 6]) <= set(" ▁▂▃▄")
+
+
+def test_peaks_of_a_real_map_stand_out_of_its_spectrum_of_text(data):
+    import h5py
+
+    with h5py.File(data / "71GPa_left.hspy") as file:
+        (name,) = file["Experiments"]
+        group = file["Experiments"][name]
+        counts = group["data"][...].sum((0, 1))
+        axis = group["axis-2"].attrs
+        offset, scale = float(axis["offset"]), float(axis["scale"])
+    upper, lower, numbers = spectrum_lines(counts, offset, scale, 64)
+    heights = [" ▁▂▃▄▅▆▇█".index(a) + " ▁▂▃▄▅▆▇█".index(b) for a, b in zip(upper, lower, strict=True)]
+    step = (numbers.index("7") - numbers.index("3")) / 4  # letters per keV
+    for energy in (3.69, 6.40, 8.05):  # Ca, Fe, and the grid's Cu
+        at = round(numbers.index("3") + (energy - 3) * step)
+        beside = [*heights[at - 5 : at - 2], *heights[at + 3 : at + 6]]
+        assert max(heights[at - 1 : at + 2]) >= min(beside) + 3, energy
+    assert max(heights) == 16
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (30, 40), (20, 100), (100, 20), (40, 40)])

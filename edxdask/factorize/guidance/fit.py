@@ -88,7 +88,7 @@ def settle(
         )  # fmt: skip
 
     def rounds(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
-        loop = Loop(problem.executor, "physics", StopRule(SETTLE_ITERATIONS, 0.0), progress)
+        loop = Loop(problem.executor, "spectra of the phases", StopRule(SETTLE_ITERATIONS, 0.0), progress)
         return factorize(start, model, weights, loop, accelerate=False, dtype=single, sparsity=SPARSITY)
 
     return _settled(problem, fits, guide, wanted, SettlingFits(trial, rounds, SETTLE_ROUNDS, progress))
@@ -114,7 +114,7 @@ def physical_phases(
         accelerate=accelerate, dtype=dtype,
     )  # fmt: skip
     begun = Phases(shared.spectra, gather_abundance(shared.abundance), shared.objectives)
-    last = replace(loop, label="physics", checkpoint=None)
+    last = replace(loop, label="spectra of the phases", checkpoint=None)
 
     def rounds(start: PixelStates, model: ElementalSpectra, weights: np.ndarray) -> Factorized:
         return factorize(start, model, weights, last, accelerate=accelerate, dtype=dtype)

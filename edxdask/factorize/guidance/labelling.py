@@ -54,7 +54,7 @@ def placed(
             made = trial(start, at)
             tried.append(PlacementTrial(start, at, _score(made), purity_of(made.abundance), made.spectra))
             if progress:
-                progress(Progress("which phase is which", len(tried), len(fits) * len(to_try), "trial"))
+                progress(Progress("finding which is which", len(tried), len(fits) * len(to_try), "trial"))
     scores = np.array([one.score for one in tried])
     best = simplest(scores, np.array([one.purity for one in tried]))
     taken = tried[best]

@@ -23,7 +23,7 @@ WIDE, MAJOR = 0.1, 0.1  # width of a range, relative to its upper end, that is s
 SAID = 0.01  # of another phase per photon: less is not named
 FEWEST_SAID = 0.005  # atomic fraction: a smaller range is not named
 MOST_NAMED, MOST_OTHERS = 3, 2  # elements, and other phases, in a warning
-KNOW_MORE = "Elements narrow this down: name those of the sample with elements"
+KNOW_MORE = "Elements narrow this down: name those of the sample, elements=[...]"
 ADVICE = "If you know an element that it does not hold, or its composition, say so (absent, compositions)"
 
 
@@ -129,7 +129,7 @@ def _of_spectra(names: Sequence[str], found: Phases) -> list[str]:
             continue
         freedom = np.maximum(-least, most)
         parts = [
-            f"{max(-least[at], 0.0):.2f} less to {max(most[at], 0.0):.2f} more of {names[at]}"
+            f"{max(0.0, -least[at]):.2f} less to {max(0.0, most[at]):.2f} more of {names[at]}"
             for at in np.argsort(-freedom)[:MOST_OTHERS].tolist()
             if freedom[at] > SAID
         ]

@@ -137,7 +137,7 @@ def fit_bins_from_matrix(
     start = from_matrix(first, model)
     if start is None:
         return None
-    loop = Loop(binned.executor, "from the commonest composition", rule, progress, checkpoint)
+    loop = Loop(binned.executor, "spectra once more, from another start", rule, progress, checkpoint)
     state = PixelStates.made(binned, GivenState(np.ascontiguousarray(start.abundance)))
     return _fitted(state, model, start.spectra, loop)
 

@@ -186,7 +186,8 @@ def choose_bin(
     short = min(stack.width, stack.rows if stack.rows > 1 else stack.width)
     factors = [b for b in reversed(BIN_FACTORS) if b == 1 or short // b >= LEAST_BINS]
     trials: list[Trial] = []
-    for trial in _trials(problem, [(b, phases) for b in factors], seed, model, progress):
+    label = "choosing the bin size"
+    for trial in _trials(problem, [(b, phases) for b in factors], seed, model, progress, label):
         trials.append(trial)
         gap = max(one.score for one in trials) - trial.score
         if factors[len(trials) - 1] == 2 and gap > CLEARLY * _error(gap, problem.photons):
@@ -208,8 +209,9 @@ def choose_phases(
     """Choose the smallest number of phases that is not clearly worse than the best."""
     most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
     candidates = list(range(1, most + 1))
+    label = "choosing the number of phases"
     settings = [(factor, k) for k in candidates]
-    trials = list(_trials(problem, settings, seed, model, progress, once_more=True))
+    trials = list(_trials(problem, settings, seed, model, progress, label, once_more=True))
     scores = np.array([trial.score for trial in trials])
     gap = scores.max() - scores
     small = np.maximum(STANDARD_ERRORS * _error(gap, problem.photons), SYSTEMATIC * gap.max())
@@ -223,6 +225,7 @@ def _trials(
     seed: int,
     model: StartingModel | None,
     progress: ProgressHook | None,
+    label: str,
     *,
     once_more: bool = False,
 ) -> Iterator[Trial]:
@@ -231,11 +234,13 @@ def _trials(
     most = max(phases for _, phases in settings)
     # measured: maps of all pixels, which each setting needs, take about as long as a fit of single pixels
     costs = np.array([phases * (1 + 1 / factor) for factor, phases in settings])
+    if progress:
+        progress(Progress(label, 0, len(settings), "fit", work=0.0))
     with problem.split_in_two(0.5, seed, per_pixel=map_bytes(most)) as (train, judge):
         for done, (factor, phases) in enumerate(settings, start=1):
             trial = tried(train, judge, factor, phases, model, once_more=once_more)
             if progress:
-                label, work = "choices by count splitting", float(costs[:done].sum() / costs.sum())
+                work = float(costs[:done].sum() / costs.sum())
                 progress(Progress(label, done, len(settings), "fit", work=work))
             logger.info("bins of %d, %d phases: held-out %.6f per photon", factor, phases, trial.score)
             yield trial

@@ -93,7 +93,7 @@ def choose_strength(
             scores.append(np.concatenate(list(pieces)))
             logger.info("strength %.3g: held-out %.6f per photon", strength, scores[-1].sum() / judge.photons)
             if progress:
-                progress(Progress("strength of the prior", len(tried), len(candidates), "fit"))
+                progress(Progress("choosing how smooth maps are", len(tried), len(candidates), "fit"))
             if strengths is None and _past_the_best(scores):
                 break
     return _curve(np.array(tried), np.array(scores), judge.photons)

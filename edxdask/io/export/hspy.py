@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from edxdask.io.export.decomposition import Decomposition
 from edxdask.io.export.disk import guarded
-from edxdask.io.export.metadata import to_metadata, to_original_metadata
+from edxdask.io.export.metadata import RECORD, to_metadata, to_original_metadata
 from edxdask.io.export.target import Axis, axis_of, blocks, writing
 from edxdask.progress import Progress, ProgressHook
 from edxdask.schema import COUNTS, ENERGY
@@ -26,11 +27,18 @@ CHUNK_PIXELS = (
 _TREE_BYTES = 1 << 20  # of a tree without the vendor's metadata: a tenth of this was the most seen
 
 
-def write(cube: xr.Dataset, path: Path, *, overwrite: bool, progress: ProgressHook | None) -> None:
-    """Write a cube that HyperSpy opens as ``EDSTEMSpectrum``, lazily or not."""
+def write(
+    cube: xr.Dataset,
+    path: Path,
+    *,
+    overwrite: bool,
+    progress: ProgressHook | None,
+    decomposition: Decomposition | None = None,
+) -> None:
+    """Write a cube that HyperSpy opens as ``EDSTEMSpectrum``, lazily or not; ``decomposition`` is of it."""
     counts = cube[COUNTS]
     with writing(path, overwrite=overwrite) as partial:
-        name = _write_tree(cube, partial)
+        name = _write_tree(cube, partial, decomposition)
         with guarded(partial) as disk, h5py.File(disk, "r+") as file:
             group = file[f"Experiments/{name}"]
             del group["data"]
@@ -81,19 +89,25 @@ def _reserve(path: Path, size: int) -> None:
     path.write_bytes(bytes(size))
 
 
-def _write_tree(cube: xr.Dataset, path: Path) -> str:
+def _write_tree(cube: xr.Dataset, path: Path, decomposition: Decomposition | None) -> str:
     """Write everything but the counts; return the name of the experiment's group."""
     from rsciio.hspy import file_writer
 
     metadata = to_metadata(cube.attrs)
-    _reserve(path, _TREE_BYTES + 4 * sum(len(str(value)) for value in cube.attrs.values()))
+    original = to_original_metadata(cube.attrs)
+    learned: dict[str, Any] = {}
+    if decomposition is not None:
+        original[RECORD] |= decomposition.record()
+        learned = decomposition.learning_results()
+    arrays = sum(value.nbytes for value in learned.values() if isinstance(value, np.ndarray))
+    _reserve(path, _TREE_BYTES + arrays + 4 * sum(len(str(value)) for value in cube.attrs.values()))
     signal = {
         # a stand-in that is replaced at once: without data to write, rosettasciio fails on every list
         "data": np.zeros((1,) * cube[COUNTS].ndim, cube[COUNTS].dtype),
         "axes": signal_axes(cube),
         "metadata": metadata,
-        "original_metadata": to_original_metadata(cube.attrs),
-        "learning_results": {},
+        "original_metadata": original,
+        "learning_results": learned,
         "models": {},
         "attributes": {"_lazy": True, "ragged": False},
         "package_info": {"package": "exspy", "package_version": "0.3"},

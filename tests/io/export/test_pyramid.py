@@ -110,6 +110,38 @@ def test_the_reader_of_ome_zarr_takes_it(tmp_path):
     assert names == ["haadf"]
 
 
+NAPARI = """
+import json, sys
+from napari_ome_zarr import napari_get_reader
+layers = napari_get_reader(sys.argv[1])(sys.argv[1])
+said = [
+    {
+        "kind": kind,
+        "shapes": [list(level.shape) for level in (data if isinstance(data, list) else [data])],
+        **{name: meta.get(name) for name in ("name", "scale", "axis_labels", "units", "channel_axis")},
+    }
+    for data, meta, kind in layers
+]
+print(json.dumps(said))
+"""
+
+
+def test_the_reader_of_napari_takes_it(tmp_path):
+    """napari without Qt is enough: EDXDASK_NAPARI_PYTHON names a python that has napari-ome-zarr."""
+    python = os.environ.get("EDXDASK_NAPARI_PYTHON") or sys.executable
+    if subprocess.run([python, "-c", "import napari_ome_zarr"], capture_output=True).returncode:
+        pytest.skip("napari-ome-zarr is in no environment that is known here")
+    stack = xr.Dataset({"Brg": image("Brg"), "Fp": image("Fp")}).to_dataarray("layer")
+    path = edxdask.export(stack, tmp_path / "m.ome.zarr")
+    done = subprocess.run([python, "-c", NAPARI, str(path)], capture_output=True, text=True, check=True)
+    (layer,) = json.loads(done.stdout.splitlines()[-1])
+    assert (layer["kind"], layer["channel_axis"]) == ("image", 0)
+    assert layer["shapes"] == [[2, 1111, 777], [2, 556, 389], [2, 278, 195], [2, 139, 98]]
+    assert layer["name"] == ["m: Brg", "m: Fp"]
+    assert layer["scale"] == [2.5, 2.5]
+    assert (layer["axis_labels"], layer["units"]) == (["y", "x"], ["nanometer"] * 2)
+
+
 def test_whole_numbers_stay_whole_and_pixels_without_unit_have_none(tmp_path):
     counts = image("total", unit="px", dtype="u2")
     with tifffile.TiffFile(edxdask.export(counts, tmp_path / "m.ome.tif")) as file:
