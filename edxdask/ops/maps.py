@@ -245,21 +245,44 @@ def _channels(ds: xr.Dataset, window: Window) -> tuple[int, int]:
     return int(first), int(stop)
 
 
+def weighted_windows(ds: xr.Dataset, windows: Sequence[Window]) -> list[tuple[int, int, float]]:
+    """Give the channels of windows, and what a photon in each adds to the net counts of the first.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Cube or result; only its energy axis is used.
+    windows : sequence of (float, float)
+        A window in keV, and none or two of background; a straight line through the mean counts of those two
+        is subtracted.
+
+    Returns
+    -------
+    list of (int, int, float)
+        First channel, one past the last, weight.
+    """
+    channels = [_channels(ds, window) for window in windows]
+    if len(channels) == 1:
+        return [(*channels[0], 1.0)]
+    energy = ds[ENERGY].values
+    own, low, high = (float(energy[a:b].mean()) for a, b in channels)
+    size, size_low, size_high = (b - a for a, b in channels)
+    t = (own - low) / (high - low)
+    weights = (1.0, -size * (1 - t) / size_low, -size * t / size_high)
+    return [(a, b, weight) for (a, b), weight in zip(channels, weights, strict=True)]
+
+
 def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
     """First window of each plan, minus a straight line through its other two: (pixels…, plan).
 
     The line's sum over the window is its number of channels times the line's value at the window's middle.
     All in the task that reads, as a task per map and chunk would cost a fifth of the time of five maps.
     """
-    channels = [[_channels(ds, w) for w in plan] for plan in plans]
-    sums = window_counts(lazy_counts(ds), [w for plan in channels for w in plan])
+    weighted = [weighted_windows(ds, plan) for plan in plans]
+    sums = window_counts(lazy_counts(ds), [(a, b) for plan in weighted for a, b, _ in plan])
     if len(plans[0]) == 1:
         return sums
-    energy = ds[ENERGY].values
-    middle = np.array([[energy[a:b].mean() for a, b in plan] for plan in channels])
-    size = np.array([[b - a for a, b in plan] for plan in channels])
-    t = (middle[:, 0] - middle[:, 1]) / (middle[:, 2] - middle[:, 1])
-    below, above = size[:, 0] * (1 - t) / size[:, 1], size[:, 0] * t / size[:, 2]
+    below, above = -np.array([[weight for _, _, weight in plan[1:]] for plan in weighted]).T
     return da.map_blocks(
         _less_background,
         sums,

@@ -3,9 +3,9 @@
 Why photons by channel and not images in steps of half size: a line that nobody asked for before needs its
 window of every chunk. Images of all energies would take as much room as the counts, at one resolution.
 Photons by channel take 2 bytes per non-zero count, answer every window at every resolution exactly, and the
-spectrum of any region too. Measured on a chunk of 64 × 64 × 4096 with 250,000 photons: read and sorted 25 to
-40 ms, a line map of it 0.03 ms, the spectrum of any of its pixels 0.13 ms. Besides, the spectrum of each whole
-chunk is kept: a region reads photons only of chunks that its border crosses.
+spectrum of any region too. Measured on a chunk of 64 × 64 × 4096 with 250,000 photons: read and sorted in 25
+to 40 ms, a line map of it in 0.03 ms, the spectrum of any of its pixels in 0.13 ms. Besides, the spectrum of
+each whole chunk is kept: a region reads photons only of chunks that its border crosses.
 
 A file is read at offsets, never mapped: mapped pages would count as resident memory.
 """

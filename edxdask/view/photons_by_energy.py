@@ -50,6 +50,8 @@ class PhotonsByEnergy:
         Of the counts.
     unchanged : callable
         Whether the source still holds these counts.
+    known_photons : (bands, columns), optional
+        Photons of each chunk, which stand for those of its pixels until it is indexed.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class PhotonsByEnergy:
         folder: Path | None = None,
         fingerprint: bytes = b"\0" * 32,
         unchanged: Callable[[], bool] = lambda: True,
+        known_photons: np.ndarray | None = None,
     ) -> None:
+        self._known_photons = known_photons
         self.grid, self._source, self._unchanged = grid, source, unchanged
         self._temporary = tempfile.TemporaryDirectory(prefix="edxdask-view-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary is not None else folder or Path()
@@ -97,7 +101,7 @@ class PhotonsByEnergy:
 
         Returns
         -------
-        (rows, columns) float64, NaN where chunks are not indexed yet; bool
+        (rows, columns) float64, NaN where chunks are not indexed yet (of all photons their mean); bool
         """
         with self._asked(sorted({plane.band(row) for row, _ in plane.touched(view)})):
             flat = np.zeros(int(np.prod(view.shape)))
@@ -109,13 +113,18 @@ class PhotonsByEnergy:
                 band = plane.band(row)
                 if band not in self._done and lacking > WINDOW_CHUNKS and (band, column) not in self._recent:
                     add_values(np.ones(places.size), places, unknown)
+                    if windows is None and self._known_photons is not None:
+                        mean = self._known_photons[band, column] / places.size
+                        add_values(np.full(places.size, mean), places, flat)
                 elif windows is None:
                     add_values(self._totals(band, column), places, flat)
                 else:
                     for first, stop, weight in windows:
                         add_entries(self._entries(band, column, first, stop)[0], places, weight, flat)
             means = flat.reshape(view.shape) / view.cells
-            return np.where(unknown.reshape(view.shape) > 0, np.nan, means), not unknown.any()
+            shown = windows is None and self._known_photons is not None
+            blank = np.zeros(view.shape, dtype=bool) if shown else unknown.reshape(view.shape) > 0
+            return np.where(blank, np.nan, means), not unknown.any()
 
     def chunk_spectrum(self, band: int, column: int) -> np.ndarray:
         """Spectrum of a whole chunk."""
