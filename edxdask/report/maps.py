@@ -196,7 +196,7 @@ def _draw_map(
 ) -> None:
     height, width = _extent(array)
     values = np.asarray(array.values, dtype=float)
-    low, high = limits or _color_limits(values, counted=is_counts(array))
+    low, high = limits or color_limits(values, counted=is_counts(array))
     palette = colormaps[colors].with_extremes(bad="#d9dde2")
     image = axes.imshow(
         np.ma.masked_invalid(values),
@@ -228,7 +228,7 @@ def _beyond(values: np.ndarray, low: float, high: float) -> Literal["neither", "
     return ("both" if above else "min") if below else ("max" if above else "neither")
 
 
-def _color_limits(values: np.ndarray, *, counted: bool) -> tuple[float, float]:
+def color_limits(values: np.ndarray, *, counted: bool) -> tuple[float, float]:
     """Zero for the darkest colour of counts: below it, net counts are noise of the background."""
     finite = values[np.isfinite(values)]
     if not finite.size:

@@ -45,6 +45,7 @@ class Scene:
     result : of a factorization of this map, None where there is none
     opening : Python lines that give ``ds`` and ``result``
     plane : number of the image of a series
+    shares : another image of the series, whose photons are those of the whole cube
     """
 
     name: str
@@ -52,6 +53,7 @@ class Scene:
     result: xr.Dataset | None
     opening: tuple[str, ...] = ()
     plane: int = 0
+    shares: Scene | None = None
     _pictures: OrderedDict[tuple[str, Viewport, int], np.ndarray] = field(default_factory=OrderedDict)
     _images: dict[str, SteppedImage] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -134,6 +136,8 @@ class Scene:
     @cached_property
     def photons(self) -> PhotonsByEnergy | None:
         """The cube's photons by energy, None without a cube."""
+        if self.shares is not None:
+            return self.shares.photons
         return None if self.cube is None else photons_of_cube(self.cube)
 
     @cached_property
@@ -270,7 +274,7 @@ class Scene:
 
     def close(self) -> None:
         """Stop what goes on in the background."""
-        if self.__dict__.get("photons") is not None:
+        if self.shares is None and self.__dict__.get("photons") is not None:
             self.__dict__["photons"].close()
 
 

@@ -1,0 +1,124 @@
+"""What is known of a marked region: composition with errors and limits, and its phases."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from edxdask import schema
+from edxdask.errors import EdxdaskError
+from edxdask.quantify.recipe import make_recipe
+from edxdask.quantify.spectra import quantify_spectra
+from edxdask.report.labels import pretty_line
+from edxdask.view.scene import Scene
+
+REGION = "region"
+LEAST_PHOTONS = 30  # of a spectrum that is quantified
+HEADS = ("element", "at.%", "±", "line", "net counts", "SNR", "limit at.%")
+
+
+@dataclass(frozen=True)
+class RegionAnswer:
+    """Composition of a spectrum.
+
+    Attributes
+    ----------
+    rows : texts by column of ``HEADS``
+    note : what a person should know of it; or why there is none
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def composition_of(
+    scene: Scene, spectrum: np.ndarray, elements: Sequence[str], fraction: float
+) -> RegionAnswer:
+    """Quantify a spectrum as ``edxdask.quantify`` does, with errors and limits of detection.
+
+    Parameters
+    ----------
+    scene : whose conditions hold
+    spectrum : counts
+    elements : all that are in it
+    fraction : of the map's pixels, which got so much of the dose
+    """
+    if not elements:
+        return RegionAnswer((), "Name the elements, and their amounts are found.")
+    if spectrum.sum() < LEAST_PHOTONS:
+        return RegionAnswer((), f"{int(spectrum.sum())} photons are too few to say what is there.")
+    try:
+        recipe = make_recipe(
+            scene.data.attrs,
+            scene.energy,
+            elements=elements,
+            method="cliff-lorimer",
+            lines=None,
+            factors=None,
+            thickness=None,
+            density=None,
+            oxygen=None,
+            foreign=(),
+            beam_energy=None,
+            dose=None,
+            solid_angle=None,
+            detector=None,
+            refine_axis=True,
+        )
+        found = quantify_spectra(
+            np.asarray(spectrum, dtype=float)[None],
+            scene.energy,
+            recipe,
+            dim=schema.REGION,
+            labels=[REGION],
+            dose_shares=np.array([fraction]),
+        ).isel({schema.REGION: 0})
+    except EdxdaskError as error:
+        return RegionAnswer((), f"No composition: {error}")
+    warnings = found.attrs.get(schema.WARNINGS, [])
+    note = f"Reduced χ² {float(found[schema.CHI2_RED]):.2f}. " + " ".join(map(str, warnings))
+    return RegionAnswer(tuple(_rows(found)), note.strip())
+
+
+def _rows(found: xr.Dataset) -> list[tuple[str, ...]]:
+    """Sort elements by amount, and write their numbers."""
+    amounts, errors = found[schema.COMPOSITION], found[schema.COMPOSITION + schema.STD_SUFFIX]
+    lines = {str(line).split("_")[0]: str(line) for line in found[schema.LINE].values}
+    rows: list[tuple[str, ...]] = []
+    for element in map(str, amounts[schema.ELEMENT].values[np.argsort(-amounts.values)]):
+        line = lines[element]
+        at = {schema.LINE: line}
+        snr, limit = float(found[schema.SNR].sel(at)), float(found[schema.LOD].sel(at))
+        one = {schema.ELEMENT: element}
+        rows.append(
+            (
+                element,
+                f"{100 * float(amounts.sel(one)):.2f}",
+                f"{100 * float(errors.sel(one)):.2f}",
+                pretty_line(line),
+                f"{float(found[schema.LINE_INTENSITY].sel(at)):,.0f}",
+                f"{snr:.1f}" + ("" if snr >= 3 else " (not detected)"),
+                f"{100 * limit:.2f}" if np.isfinite(limit) else "",
+            )
+        )
+    return rows
+
+
+def table_html(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table; all texts are escaped.
+
+    Examples
+    --------
+    >>> table_html(["a"], [["<b>"]])
+    '<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
+    """
+
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts) + "</tr>"
+
+    body = "".join(cells("td", row) for row in rows)
+    return f"<table><thead>{cells('th', heads)}</thead><tbody>{body}</tbody></table>"
