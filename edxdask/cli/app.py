@@ -40,6 +40,7 @@ VERBS = {
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
     "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
     "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),
+    "view": ("edxdask.cli.view", "Look at a store of any size in a browser on this machine."),
     "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
     "demo": ("edxdask.cli.make", "Simulate a map, unmix it, draw spectrum, lines and phases."),
     "completion": ("edxdask.cli.completion", "Print the script that lets a shell complete commands."),

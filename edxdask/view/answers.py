@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,15 +95,17 @@ def _rows(found: xr.Dataset) -> list[tuple[str, ...]]:
         at = {schema.LINE: line}
         snr, limit = float(found[schema.SNR].sel(at)), float(found[schema.LOD].sel(at))
         one = {schema.ELEMENT: element}
+        error = 100 * float(errors.sel(one))
+        digits = min(4, max(1, 1 - math.floor(math.log10(error)))) if error > 0 else 2
         rows.append(
             (
                 element,
-                f"{100 * float(amounts.sel(one)):.2f}",
-                f"{100 * float(errors.sel(one)):.2f}",
+                f"{100 * float(amounts.sel(one)):.{digits}f}",
+                f"{error:.{digits}f}",
                 pretty_line(line),
                 f"{float(found[schema.LINE_INTENSITY].sel(at)):,.0f}",
-                f"{snr:.1f}" + ("" if snr >= 3 else " (not detected)"),
-                f"{100 * limit:.2f}" if np.isfinite(limit) else "",
+                (f"{snr:,.0f}" if snr >= 100 else f"{snr:.1f}") + ("" if snr >= 3 else " (not detected)"),
+                f"{100 * limit:.2g}" if np.isfinite(limit) else "",
             )
         )
     return rows

@@ -35,7 +35,7 @@ from edxdask.view.layers import LayerKind, ShownLayer
 from edxdask.view.scene import Scene
 from edxdask.view.viewport import Viewport, viewport_of
 
-FRAME = (560, 500)  # px of the screen, width and height of a map without its axes
+FRAME = (560, 460)  # px of the screen, width and height of a map without its axes
 _PALETTES = {LayerKind.IMAGE: Greys256, LayerKind.PHASE: Viridis256}
 _INK, _DARK = "#1c2733", "#10141a"
 _OUTLINE = "#56e0ff"
@@ -159,7 +159,7 @@ class MapPane:
         self._set_coloured(False)
         self.figure.title.text = PlainText(text=layer.title)
         self._bar.title = PlainText(text=layer.unit)
-        self._bar.title_text_font_size = "12px"
+        self._bar.title_text_font_size, self._bar.title_text_font_style = "12px", "normal"
         self.mapper.palette = _PALETTES.get(layer.kind, Magma256)
         scene = self._scene
         self._errands.run(

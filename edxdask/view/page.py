@@ -64,7 +64,7 @@ class MapPage:
         """What stands on the left."""
         c = self.controls
         first = column(self.first.figure, self.first.limits)
-        return [row(c.show, c.line, c.beside), c.blend, c.legend, row(first, self._beside)]
+        return [row(c.show, c.line, c.beside), row(first, self._beside), c.blend, c.legend]
 
     @property
     def spectra(self) -> list[Any]:
@@ -87,7 +87,7 @@ class MapPage:
         c = self.controls
         c.show.on_change("value", lambda attr, old, new: self._show(layer_of(new)))
         c.beside.on_change("value", lambda attr, old, new: self._show_beside(new))
-        c.blend.on_change("value", lambda attr, old, new: self._blend(new))
+        c.blend.on_change("value", lambda attr, old, new: self._blend())
         c.line.on_change("value", lambda attr, old, new: self._ask_line(new))
         c.peak.on_change("value", lambda attr, old, new: self._show_line(new) if new else None)
         c.scale.on_change("active", lambda attr, old, new: self.spectrum.set_log(bool(new)))
@@ -115,8 +115,8 @@ class MapPage:
             self.second.show(layer_of(key))
         self._write_code()
 
-    def _blend(self, keys: list[str]) -> None:
-        layers = [layer_of(key) for key in keys]
+    def _blend(self) -> None:
+        layers = self.controls.blended()
         if not layers:
             self._show(layer_of(self.controls.show.value))
             return
@@ -260,10 +260,9 @@ class MapPage:
     # What can be taken away.
 
     def _shown_layers(self) -> list[ShownLayer]:
-        keys = [*self.controls.blend.value] or [self.controls.show.value]
-        if self.controls.beside.value != NONE:
-            keys.append(self.controls.beside.value)
-        return [layer_of(key) for key in keys]
+        shown = self.controls.blended() or [layer_of(self.controls.show.value)]
+        beside = self.controls.beside.value
+        return shown if beside == NONE else [*shown, layer_of(beside)]
 
     def _write_code(self) -> None:
         self.controls.code.text = code_of(self.scene, self._shown_layers(), self._region, self.elements)

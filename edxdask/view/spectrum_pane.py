@@ -10,6 +10,7 @@ from bokeh.models import (
     BoxZoomTool,
     ColumnDataSource,
     HoverTool,
+    NumeralTickFormatter,
     PanTool,
     PlainText,
     Range1d,
@@ -20,7 +21,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from edxdask.physics.detector import fwhm_kev
-from edxdask.report.labels import pretty_line, spread
+from edxdask.report.labels import pretty_line
 from edxdask.report.lines import label_lines
 from edxdask.report.style import INK, PALETTE
 from edxdask.view.scene import Scene
@@ -70,6 +71,8 @@ class SpectrumPane:
             toolbar_location="above",
         )
         made.toolbar.logo = None
+        if not log:
+            made.yaxis.formatter = NumeralTickFormatter(format="0,0")
         made.xaxis.axis_label = PlainText(text="energy (keV)")
         made.yaxis.axis_label = PlainText(text="counts per channel")
         for axis in (made.xaxis, made.yaxis):
@@ -141,14 +144,18 @@ class SpectrumPane:
         if not values.size:
             return
         low, high = float(self._range.start), float(self._range.end)
+        gap = _LETTER * (high - low)
         named = label_lines(self._elements, max(low, 0.1), high)
-        names = sorted(named, key=lambda name: named[name])
-        if not names:
-            self._labels.data = {"x": [], "y": [], "text": []}
-            return
-        heights = [self._height(values, named[name]) for name in names]
-        places = spread([named[name] for name in names], _LETTER * (high - low), low, high)
-        self._labels.data = {"x": places, "y": heights, "text": [pretty_line(name) for name in names]}
+        heights = {name: self._height(values, energy) for name, energy in named.items()}
+        kept: list[str] = []
+        for name in sorted(named, key=lambda name: -heights[name]):
+            if all(abs(named[name] - named[other]) >= gap for other in kept):
+                kept.append(name)
+        self._labels.data = {
+            "x": [named[name] for name in kept],
+            "y": [heights[name] for name in kept],
+            "text": [pretty_line(name) for name in kept],
+        }
 
     def _height(self, values: np.ndarray, energy: float) -> float:
         near = np.abs(self._energy - energy) <= float(fwhm_kev(energy)) / 2

@@ -22,7 +22,7 @@ from bokeh.models import (
 )
 
 from edxdask.view.downloads import CHOICES, GIVE_FILE
-from edxdask.view.layers import LayerKind, ShownLayer
+from edxdask.view.layers import ShownLayer, layer_of
 from edxdask.view.scene import Scene, described
 
 NONE = ""
@@ -69,6 +69,11 @@ def options_of(layers: Sequence[ShownLayer]) -> list[tuple[str, str]]:
     return [(layer.key, layer.title) for layer in layers]
 
 
+def blend_options(choices: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Choices by number, with their texts escaped: the script behind this list takes them for HTML."""
+    return [(str(number), html.escape(title)) for number, (_, title) in enumerate(choices)]
+
+
 @dataclass(eq=False)
 class Controls:
     """All controls of a page for one map.
@@ -107,7 +112,11 @@ class Controls:
             title="Beside it", options=[(NONE, "nothing"), *choices], value=NONE, width=175, name="beside"
         )
         self.blend = MultiChoice(
-            title="Several in colours", options=choices, width=540, name="blend", placeholder="choose layers"
+            title="Several in colours",
+            options=blend_options(choices),
+            width=540,
+            name="blend",
+            placeholder="choose layers",
         )
         self.legend = styled(width=540, visible=False, name="legend")
         self.scale = RadioButtonGroup(
@@ -141,17 +150,16 @@ class Controls:
         if choice not in self.show.options:
             self.show.options = [*self.show.options, choice]
             self.beside.options = [*self.beside.options, choice]
-            self.blend.options = [*self.blend.options, choice]
+            self.blend.options = blend_options(self.show.options)
+
+    def blended(self) -> list[ShownLayer]:
+        """Layers that are chosen to be seen at once."""
+        return [layer_of(self.show.options[int(number)][0]) for number in self.blend.value]
 
     def say(self, text: str) -> None:
         """Say what went wrong, or nothing."""
         self.message.text = f'<p class="error">{html.escape(text)}</p>'
         self.message.visible = bool(text)
-
-
-def offered_lines(layers: Sequence[ShownLayer]) -> list[ShownLayer]:
-    """Lines among layers."""
-    return [layer for layer in layers if layer.kind is LayerKind.LINE]
 
 
 def download_of() -> TextInput:
