@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edxdask import schema
-from edxdask.view.layers import LayerKind, ShownLayer
+from edxdask.ops.maps import weighted_windows
+from edxdask.view.layers import LayerKind, ShownLayer, windows_of
 from edxdask.view.regions import MarkedRegion
 from edxdask.view.scene import Scene
 
@@ -28,7 +29,7 @@ def code_of(
         lines.append(
             f"ds = ds.isel({lead[-1]}={scene.plane})" if len(lead) == 1 else f"# image {scene.plane}"
         )
-    lines += [line for layer in layers for line in _of_layer(layer)]
+    lines += [line for layer in layers for line in _of_layer(scene, layer)]
     if scene.cube is None:
         return "\n".join(lines)
     if region is None:
@@ -42,7 +43,9 @@ def code_of(
     return "\n".join(lines)
 
 
-def _of_layer(layer: ShownLayer) -> list[str]:
+def _of_layer(scene: Scene, layer: ShownLayer) -> list[str]:
+    if layer.kind is LayerKind.TOTAL and scene.cube is None:
+        return [f"image = result[{schema.TOTAL!r}].compute()"]
     if layer.kind is LayerKind.TOTAL:
         return ["image = ds.edx.total_map().compute()"]
     if layer.kind is LayerKind.LINE:
@@ -51,7 +54,15 @@ def _of_layer(layer: ShownLayer) -> list[str]:
         low, high = layer.name.split("-")
         return [f"image = ds.edx.window_map({low}, {high}).compute()"]
     if layer.kind is LayerKind.IMAGE:
-        return [f"image = ds[{layer.name!r}].compute()"]
+        of = "ds" if scene.cube is not None and layer.name in scene.cube else "result"
+        return [f"image = {of}[{layer.name!r}].compute()"]
     if layer.kind is LayerKind.PHASE:
         return [f"image = result[{schema.ABUNDANCE!r}].sel({schema.PHASE}={layer.name!r}).compute()"]
-    return [f"image = edxdask.reconstruct(result).edx.line_map({layer.name!r}).compute()"]
+    assert scene.result is not None
+    windows = weighted_windows(scene.result, windows_of(layer, scene.result))
+    summed = f"weight * expected.isel({schema.ENERGY}=slice(a, b)).sum({schema.ENERGY!r})"
+    return [
+        f"expected = edxdask.reconstruct(result)[{schema.EXPECTED!r}]",
+        f"windows = {[(a, b, round(weight, 6)) for a, b, weight in windows]}  # {layer.name}",
+        f"image = sum({summed} for a, b, weight in windows).compute()",
+    ]

@@ -79,7 +79,9 @@ def polygon(y: Sequence[float], x: Sequence[float]) -> MarkedRegion:
 
 def from_mask(mask: np.ndarray, name: str) -> MarkedRegion:
     """Give the region of a mask that was read from a file called ``name``."""
-    return MarkedRegion(None, np.asarray(mask, dtype=bool), f"mask_from_file  # of {name!r}")
+    return MarkedRegion(
+        None, np.asarray(mask, dtype=bool), f"edxdask.unmix.masks_user.user_mask({name!r}, ds, name='mask')"
+    )
 
 
 def _said(value: float) -> str:

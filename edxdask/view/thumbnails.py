@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from bokeh.events import Tap
-from bokeh.models import ColumnDataSource, LinearColorMapper, PlainText, Range1d
+from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d, Title
 from bokeh.palettes import Magma256
 from bokeh.plotting import figure
 
@@ -46,7 +46,7 @@ class Thumbnails:
             y_range=Range1d(rows * cell, 0),
             tools="",
             toolbar_location=None,
-            title=PlainText(text="Maps of the collection: click one"),
+            title=Title(text="Maps of the collection: click one"),
             outline_line_color=None,
         )
         self.figure.title.text_font_size = "14px"

@@ -18,7 +18,7 @@ from edxdask.results.collections import ALONE, cubes_in, is_collection, nodes_of
 from edxdask.results.kinds import Kind, kind_of
 from edxdask.view.scene import Scene, check_shown, store_folder
 
-_GIVEN = "# ds: the cube, result: its result, as they were given to edxdask.view"
+_GIVEN = {"ds": "the cube", "result": "the result"}
 _LARGEST_PORT = 65535
 _NOTEBOOK_HEIGHT = 1000  # px
 
@@ -233,5 +233,5 @@ def _opening(cube: xr.Dataset | None, result: xr.Dataset | None) -> str:
         if folder is not None:
             lines.append(f"{variable} = edxdask.open({str(folder)!r})")
         elif data is not None:
-            return _GIVEN
+            lines.append(f"# {variable}: {_GIVEN[variable]}, as it was given to edxdask.view")
     return "\n".join(lines)

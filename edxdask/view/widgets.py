@@ -13,7 +13,6 @@ from bokeh.models import (
     Div,
     Dropdown,
     FileInput,
-    InlineStyleSheet,
     MultiChoice,
     PreText,
     RadioButtonGroup,
@@ -26,8 +25,7 @@ from edxdask.view.layers import ShownLayer, layer_of
 from edxdask.view.scene import Scene, described
 
 NONE = ""
-_STYLE = InlineStyleSheet(
-    css="""
+_STYLE = """
 :host { font: 14px/1.45 system-ui, "Segoe UI", "Noto Sans", sans-serif; color: #1c2733; }
 table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: 2px 12px 2px 0; text-align: right; white-space: nowrap; }
@@ -37,12 +35,11 @@ h1 { font-size: 18px; margin: 0; display: inline; } h2 { font-size: 15px; margin
 .faint { color: #5f6b75; margin-left: 14px; } .error { color: #a3281f; }
 .swatch { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 4px 0 12px; }
 """
-)
-_CODE_STYLE = InlineStyleSheet(
-    css="pre { font-size: 12.5px; margin: 0; padding: 8px 10px; background: #f3f5f7; border-radius: 6px; "
+_CODE_STYLE = (
+    "pre { font-size: 12.5px; margin: 0; padding: 8px 10px; background: #f3f5f7; border-radius: 6px; "
     "overflow-x: auto; }"
 )
-_COPY = CustomJS(code="navigator.clipboard.writeText(text.text)")
+_COPY = "navigator.clipboard.writeText(text.text)"
 
 
 def styled(text: str = "", **more: object) -> Div:
@@ -142,7 +139,7 @@ class Controls:
         self.message = styled(name="message", sizing_mode="stretch_width", visible=False)
         self.code = PreText(text="", name="code", stylesheets=[_CODE_STYLE], sizing_mode="stretch_width")
         self.copy = Button(label="Copy the Python lines", width=170, name="copy")
-        self.copy.js_on_click(CustomJS(args={"text": self.code}, code=_COPY.code))
+        self.copy.js_on_click(CustomJS(args={"text": self.code}, code=_COPY))
 
     def add_layer(self, layer: ShownLayer) -> None:
         """Offer one more layer."""
