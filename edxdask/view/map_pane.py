@@ -74,7 +74,12 @@ class MapPane:
         ranges = _ranges(scene) if beside is None else (beside.figure.x_range, beside.figure.y_range)
         self.figure: Any = self._made_figure(*ranges)
         self._bar = ColorBar(
-            color_mapper=self.mapper, width=12, title=PlainText(text=""), major_label_text_font_size="12px"
+            color_mapper=self.mapper,
+            width=12,
+            title=PlainText(text="counts per pixel"),
+            title_text_font_size="12px",
+            title_text_font_style="normal",
+            major_label_text_font_size="12px",
         )
         self.figure.add_layout(self._bar, "right")
 
@@ -93,7 +98,7 @@ class MapPane:
             toolbar_location="above",
             output_backend="canvas",
         )
-        made.title = Title(text=PlainText(text=""), text_font_size="15px", text_color=_INK)
+        made.title = Title(text=PlainText(text=self._name), text_font_size="15px", text_color=_INK)
         made.toolbar.logo = None
         made.grid.visible = False
         for axis, letter in ((made.xaxis, "x"), (made.yaxis, "y")):
@@ -159,7 +164,6 @@ class MapPane:
         self._set_coloured(False)
         self.figure.title.text = PlainText(text=layer.title)
         self._bar.title = PlainText(text=layer.unit)
-        self._bar.title_text_font_size, self._bar.title_text_font_style = "12px", "normal"
         self.mapper.palette = _PALETTES.get(layer.kind, Magma256)
         scene = self._scene
         self._errands.run(
@@ -251,7 +255,9 @@ def blended(scene: Scene, layers: Sequence[ShownLayer], view: Viewport) -> tuple
         fraction = np.clip(np.nan_to_num(values) / high, 0.0, 1.0)
         colours += fraction[..., None] * [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     rgba = np.full((*view.shape, 4), 255, dtype=np.uint8)
-    rgba[..., :3] = np.minimum(colours, 255.0)
+    rgba[..., :3] = colours / np.maximum(
+        colours.max(axis=2, keepdims=True) / 255.0, 1.0
+    )  # too bright keeps its hue
     return rgba.view(np.uint32)[..., 0], complete
 
 

@@ -24,7 +24,7 @@ from edxdask.view.layers import LayerKind, ShownLayer, asked_layer, layer_of, li
 from edxdask.view.map_pane import BLEND_COLOURS, MapPane
 from edxdask.view.regions import MarkedRegion, from_mask, polygon, rectangle
 from edxdask.view.scene import Scene
-from edxdask.view.spectrum_pane import ALL_PHASES, SpectrumPane
+from edxdask.view.spectrum_pane import ALL_PHASES, SpectrumPane, phase_colours
 from edxdask.view.widgets import NONE, Controls, styled, swatches_html
 
 _MOST_LINES = 15  # that a click on a peak offers
@@ -226,7 +226,9 @@ class MapPage:
                 f"{label} {100 * n / photons.sum():.1f} %"
                 for label, n in zip(self.scene.phases, photons, strict=True)
             )
-            text += f"; of these {html.escape(', '.join(shares))}"
+            text += (
+                f"; of these {swatches_html(list(shares), list(phase_colours(self.scene.phases).values()))}"
+            )
         self.controls.region.text = text
         self._draw_spectrum()
         self._quantify(pixels)

@@ -37,7 +37,7 @@ h1 { font-size: 18px; margin: 0; display: inline; } h2 { font-size: 15px; margin
 """
 _CODE_STYLE = (
     "pre { font-size: 12.5px; margin: 0; padding: 8px 10px; background: #f3f5f7; border-radius: 6px; "
-    "overflow-x: auto; }"
+    "white-space: pre-wrap; overflow-wrap: anywhere; }"
 )
 _COPY = "navigator.clipboard.writeText(text.text)"
 

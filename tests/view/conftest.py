@@ -9,7 +9,11 @@ import pytest
 
 import edxdask
 
-FIND = "const m = Bokeh.documents[0].get_model_by_name(arguments[0]); const v = Bokeh.index.find_one(m);"
+# The latest of that name: Bokeh's script keeps those of a map that was shown before.
+FIND = (
+    "const named = [...Bokeh.documents[0]._all_models.values()].filter((m) => m.name == arguments[0]);"
+    "const m = named.at(-1); const v = Bokeh.index.find_one(m);"
+)
 
 
 class Page:

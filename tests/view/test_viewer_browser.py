@@ -129,6 +129,11 @@ def test_two_browsers_show_different_things(page, other_browser, viewer):
     other_browser.get("about:blank")
 
 
+ITEMS = (
+    "const all = (n) => [...n.querySelectorAll('*')].flatMap((e) => "
+    "[e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);"
+    "all(document).filter((e) => e.className == 'bk-item' && /PNG|SVG|CSV/.test(e.textContent))"
+)
 HOSTILE = "<img src=x onerror='document.title=`owned`'>"
 PICTURES = (
     "const all = (n) => [...n.querySelectorAll('*')].flatMap((e) => "
@@ -179,11 +184,7 @@ def test_what_is_seen_is_saved(page, viewer, tmp_path, store):
     page.until(lambda: "Marked region" in page.text and "finding" not in page.text)
     for number, (name, start) in enumerate(FILES.items()):
         page.click("save")
-        page.js(
-            f"{FIND} [...v.shadow_el.querySelectorAll('.bk-menu > div')][arguments[1]].click()",
-            "save",
-            number,
-        )
+        page.until(lambda number=number: page.js(f"{ITEMS}[arguments[0]].click(); return true", number))
         page.until(lambda name=name: (tmp_path / name).exists())
         page.until(lambda name=name, start=start: (tmp_path / name).read_bytes().startswith(start))
     counts = np.loadtxt(tmp_path / "spectrum.csv", delimiter=",", skiprows=1)[:, 1]
