@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edxdask import schema
 from edxdask.ops.maps import weighted_windows
 from edxdask.view.layers import LayerKind, ShownLayer, windows_of
@@ -24,11 +26,7 @@ def code_of(
     elements : that are quantified
     """
     lines = ["import edxdask", *scene.opening]
-    if scene.cube is not None and scene.plane:
-        lead = [d for d in schema.pixel_dims(scene.cube) if d not in (schema.Y, schema.X)]
-        lines.append(
-            f"ds = ds.isel({lead[-1]}={scene.plane})" if len(lead) == 1 else f"# image {scene.plane}"
-        )
+    lines += _of_plane(scene)
     lines += [line for layer in layers for line in _of_layer(scene, layer)]
     if scene.cube is None:
         return "\n".join(lines)
@@ -41,6 +39,16 @@ def code_of(
     if elements:
         lines.append(f"composition = edxdask.quantify({of}, elements={list(elements)!r})")
     return "\n".join(lines)
+
+
+def _of_plane(scene: Scene) -> list[str]:
+    """Pick the image of a series."""
+    if scene.cube is None:
+        return []
+    lead = [dim for dim in schema.pixel_dims(scene.cube) if dim not in (schema.Y, schema.X)]
+    at = np.unravel_index(scene.plane, [scene.cube.sizes[dim] for dim in lead]) if lead else ()
+    where = ", ".join(f"{dim}={number}" for dim, number in zip(lead, at, strict=True))
+    return [f"ds = ds.isel({where})"] if where else []
 
 
 def _of_layer(scene: Scene, layer: ShownLayer) -> list[str]:

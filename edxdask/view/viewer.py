@@ -145,7 +145,8 @@ def _in_notebook() -> bool:
 
 def scenes_of(data: xr.Dataset | xr.DataTree, result: xr.Dataset | xr.DataTree | None) -> Iterator[Scene]:
     """Give one scene for each map, or each image of a series."""
-    kind = kind_of(data)
+    known = isinstance(data, xr.Dataset) or is_collection(data)
+    kind = kind_of(data) if known else Kind.OTHER
     if kind is Kind.PHASES and result is None:
         cubes: dict[str, xr.Dataset] = {}
         results = dict(nodes_of(data)[1])
@@ -154,7 +155,7 @@ def scenes_of(data: xr.Dataset | xr.DataTree, result: xr.Dataset | xr.DataTree |
         results = {} if result is None else _results_for(list(cubes), result)
     else:
         expected = "a cube of counts, or a result of nmf, psnmf or aided"
-        given = kind.value if isinstance(data, xr.Dataset) or is_collection(data) else type(data).__name__
+        given = kind.value if known else type(data).__name__
         raise ParameterError("data", given, expected, "edxdask.open(path) gives what is in a store.")
     for name in cubes or results:
         cube, own = cubes.get(name), results.get(name)
