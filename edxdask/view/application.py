@@ -17,7 +17,7 @@ from edxdask.view.scene import Scene
 from edxdask.view.thumbnails import Thumbnails
 from edxdask.view.widgets import download_of, heading_html, styled
 
-_REFRESH_MS = 700
+_REFRESH_MS = 1000
 
 
 class BrowserSession:
@@ -39,6 +39,7 @@ class BrowserSession:
         self._page: MapPage | None = None
         self._number = 0
         self._ticking: Any = None
+        self._drawn: list[float] = []
         for root in (self._heading, self._maps, self._spectra, self._download):
             document.add_root(root)
         if self._thumbnails is not None:
@@ -65,12 +66,16 @@ class BrowserSession:
     def _tell(self) -> None:
         """Write the heading, with how far the index is."""
         scene = self._scenes[self._number]
-        done = scene.photons.fraction_done if scene.photons is not None else 1.0
+        done = scene.fraction_indexed
         status = "" if done == 1 else f"preparing fast maps: {100 * done:.0f} %"
         self._heading.text = heading_html(scene, status)
 
     def _tick(self) -> None:
         assert self._page is not None
+        done = [scene.fraction_indexed for scene in self._begun()]
+        if done == self._drawn and 1.0 not in done:
+            return  # nothing is there that is not drawn
+        self._drawn = done
         self._tell()
         complete = self._page.refresh()
         if self._thumbnails is not None:
@@ -79,9 +84,12 @@ class BrowserSession:
             self._document.remove_periodic_callback(self._ticking)
             self._ticking = None
 
+    def _begun(self) -> Sequence[Scene]:
+        """Give the maps that are drawn: all as thumbnails, or the one that is shown."""
+        return self._scenes if self._thumbnails is not None else [self._scenes[self._number]]
+
     def _is_done(self) -> bool:
-        photons = self._scenes[self._number].photons
-        return photons is None or photons.fraction_done == 1
+        return all(scene.fraction_indexed == 1 for scene in self._begun())
 
     def close(self, *, wait: bool = False) -> None:
         """Drop what is not begun yet, and wait for what is, if asked to."""

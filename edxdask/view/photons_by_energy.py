@@ -194,9 +194,10 @@ class PhotonsByEnergy:
 
     def start(self) -> None:
         """Begin or continue the index in a thread of its own."""
-        if self._thread is None and self.fraction_done < 1:
-            self._thread = threading.Thread(target=self._make_all, name="edxdask-view-index", daemon=True)
-            self._thread.start()
+        with self._guard:
+            if self._thread is None and self.fraction_done < 1 and not self._stopping.is_set():
+                self._thread = threading.Thread(target=self._make_all, name="edxdask-view-index", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         """Stop the work in the background; what is finished stays."""

@@ -23,6 +23,7 @@ from edxdask.io.grid import ChunkGrid
 from edxdask.io.lazy import StoredCounts, stamp
 from edxdask.io.store import manifest_of, store_of
 from edxdask.ops.maps import weighted_windows
+from edxdask.physics.lines import element_symbols, lines_of
 from edxdask.results.check import labels_of
 from edxdask.results.kinds import Kind, kind_of
 from edxdask.view.kept_folder import fingerprint_of, kept_folder
@@ -31,6 +32,7 @@ from edxdask.view.photons_by_energy import PhotonsByEnergy
 from edxdask.view.regions import MarkedRegion, parts_of
 from edxdask.view.viewport import ChunkPlane, Viewport, whole
 
+_FROM_END = 0.05  # keV, of a line from the end of the axis
 _PICTURES = 24  # that are kept, of 4 MB at most
 
 
@@ -57,6 +59,8 @@ class Scene:
     _pictures: OrderedDict[tuple[str, Viewport, int], np.ndarray] = field(default_factory=OrderedDict)
     _images: dict[str, SteppedImage] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _making: threading.Lock = field(default_factory=threading.Lock)
+    _photons: PhotonsByEnergy | None = None
 
     @property
     def data(self) -> xr.Dataset:
@@ -98,9 +102,11 @@ class Scene:
 
     @cached_property
     def elements(self) -> list[str]:
-        """Elements that the data name."""
+        """Elements that the data name, those with a line on the energy axis."""
         named = self.data.attrs.get(schema.ELEMENTS, [])
-        return [str(name) for name in ([named] if isinstance(named, str) else named)]
+        names = [str(name) for name in ([named] if isinstance(named, str) else named)]
+        low, high = float(self.energy[0]) + _FROM_END, float(self.energy[-1]) - _FROM_END
+        return [name for name in names if name in element_symbols() and lines_of(name, low, high)]
 
     @cached_property
     def phases(self) -> list[str]:
@@ -133,12 +139,24 @@ class Scene:
 
     # Pictures.
 
-    @cached_property
+    @property
     def photons(self) -> PhotonsByEnergy | None:
         """The cube's photons by energy, None without a cube."""
         if self.shares is not None:
             return self.shares.photons
-        return None if self.cube is None else photons_of_cube(self.cube)
+        with self._making:  # several pages may ask at once
+            if self._photons is None and self.cube is not None:
+                self._photons = photons_of_cube(self.cube)
+            return self._photons
+
+    @property
+    def fraction_indexed(self) -> float:
+        """Fraction of the photons that are indexed; 1 where there are none."""
+        if self.shares is not None:
+            return self.shares.fraction_indexed
+        if self._photons is None:
+            return 0.0 if self.cube is not None else 1.0
+        return self._photons.fraction_done
 
     @cached_property
     def chunks(self) -> ChunkPlane:
@@ -274,8 +292,8 @@ class Scene:
 
     def close(self) -> None:
         """Stop what goes on in the background."""
-        if self.shares is None and self.__dict__.get("photons") is not None:
-            self.__dict__["photons"].close()
+        if self._photons is not None:
+            self._photons.close()
 
 
 def photons_of_cube(cube: xr.Dataset) -> PhotonsByEnergy:

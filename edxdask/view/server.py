@@ -26,6 +26,7 @@ _SESSION_MS = 15_000  # of a page that was closed, until what it held is freed
 _CHECK_MS = 5_000
 _LARGEST_MESSAGE = 256 << 20  # from a browser: the mask of a large map
 _START_SECONDS = 30.0
+_SCRIPTS = ("bokeh", "bokeh-widgets")
 # The page loads nothing from elsewhere and runs no script but Bokeh's, which makes functions from text.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -63,6 +64,10 @@ class _GuardedTornado(BokehTornado):
             transforms=[_Headers],
             log_function=lambda handler: None,
         )
+
+    def resources(self, absolute_url: str | bool | None = None) -> Any:
+        """Give Bokeh's scripts, without those for tables, formulas and 3D, which are half of all."""
+        return super().resources(absolute_url).clone(components=list(_SCRIPTS))
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Give what answers a request."""
