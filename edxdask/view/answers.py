@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import logging
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +20,9 @@ from edxdask.quantify.spectra import quantify_spectra
 from edxdask.report.labels import pretty_line
 from edxdask.view.scene import Scene
 
+_LOGGERS = tuple(
+    logging.getLogger(f"edxdask.quantify.{name}") for name in ("cautions", "spectra", "unlisted")
+)
 REGION = "region"
 LEAST_PHOTONS = 30  # of a spectrum that is quantified
 HEADS = ("element", "at.%", "±", "line", "net counts", "SNR", "limit at.%")
@@ -70,7 +76,7 @@ def composition_of(
             detector=None,
             refine_axis=True,
         )
-        found = quantify_spectra(
+        found = _quietly_quantified(
             np.asarray(spectrum, dtype=float)[None],
             scene.energy,
             recipe,
@@ -83,6 +89,29 @@ def composition_of(
     warnings = found.attrs.get(schema.WARNINGS, [])
     note = f"Reduced χ² {float(found[schema.CHI2_RED]):.2f}. " + " ".join(map(str, warnings))
     return RegionAnswer(tuple(_rows(found)), note.strip())
+
+
+class _OtherThreads(logging.Filter):
+    """Lets pass what other threads log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self._own
+
+
+def _quietly_quantified(*given: Any, **options: Any) -> xr.Dataset:
+    """Quantify without log: what it warns of stands on the page, for each region that is marked."""
+    quiet = _OtherThreads()
+    for logger in _LOGGERS:
+        logger.addFilter(quiet)
+    try:
+        return quantify_spectra(*given, **options)
+    finally:
+        for logger in _LOGGERS:
+            logger.removeFilter(quiet)
 
 
 def _rows(found: xr.Dataset) -> list[tuple[str, ...]]:

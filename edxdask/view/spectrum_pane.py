@@ -27,6 +27,7 @@ from edxdask.report.style import INK, PALETTE
 from edxdask.view.scene import Scene
 
 HEIGHT = 330
+_MOST_PHOTONS = 0.995  # of the photons are in the first view
 _LETTER = 0.016  # of the energies in view: the least distance between two upright names
 _BAND, _FIT = "#7fb2dd", "#1c2733"
 
@@ -49,7 +50,8 @@ class SpectrumPane:
         self.source = ColumnDataSource(empty)
         self._labels = ColumnDataSource({"x": [], "y": [], "text": []})
         self._phases = ColumnDataSource({"xs": [], "ys": [], "colour": [], "name": []})
-        self._range = Range1d(float(self._energy[0]), float(self._energy[-1]), bounds="auto")
+        low, high = float(self._energy[0]), float(self._energy[-1])
+        self._range = Range1d(low, high, bounds=(low, high), reset_start=low, reset_end=high)
         self._high = {False: Range1d(0.0, 1.0), True: Range1d(0.5, 10.0)}
         self._marks: list[Span] = []
         self.figures = {log: self._made(log) for log in (False, True)}
@@ -121,6 +123,8 @@ class SpectrumPane:
             "low": np.maximum(values - error, 0.3),
             "high": values + error,
         }
+        if self._range.end == self._energy[-1] and values.sum() > 0:
+            self._range.end = self._last_seen(values)
         most = self._highest(values)
         self._high[False].update(start=0.0, end=1.3 * most, reset_start=0.0, reset_end=1.3 * most)
         self._high[True].update(start=0.5, end=30 * most, reset_start=0.5, reset_end=30 * most)
@@ -132,6 +136,12 @@ class SpectrumPane:
             "name": list(phases),
         }
         self._name_lines()
+
+    def _last_seen(self, values: np.ndarray) -> float:
+        """Energy up to which a spectrum has something to be seen, for the first view of it."""
+        below = np.cumsum(values) / values.sum()
+        last = float(self._energy[min(int(np.searchsorted(below, _MOST_PHOTONS)), self._energy.size - 1)])
+        return min(1.1 * last, float(self._energy[-1]))
 
     def _highest(self, values: np.ndarray) -> float:
         """Highest count above the noise peak near 0 keV, which would flatten all lines."""
