@@ -164,6 +164,8 @@ def main() -> int:
     if shutil.which("chromedriver") is None:
         print("no chromedriver: apt-get install chromium chromium-driver")
         return 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     verdict = Verdict(limits=not options.tiny)
     print(load_average())
     with tempfile.TemporaryDirectory() as folder:
