@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -64,6 +65,7 @@ def _opened(path: str, name: str) -> Any:
         If that cannot be seen.
     """
     from edxdask.io.store import open_store
+    from edxdask.results.collections import is_collection
     from edxdask.results.kinds import Kind, kind_of
 
     data = open_store(path)
@@ -73,4 +75,6 @@ def _opened(path: str, name: str) -> Any:
         raise ParameterError(
             name, path, expected, typed_fix=f"To see it as a table: {typed_out('info', path)}"
         )
+    if not is_collection(data):
+        data.encoding["source"] = str(Path(path).absolute())  # for the Python lines that open it again
     return data

@@ -39,8 +39,8 @@ FRAME = (560, 460)  # px of the screen, width and height of a map without its ax
 _PALETTES = {LayerKind.IMAGE: Greys256, LayerKind.PHASE: Viridis256}
 _INK, _DARK = "#1c2733", "#10141a"
 _OUTLINE = "#56e0ff"
-# Okabe and Ito's colours, which the colour-blind tell apart, as they are seen on black.
-BLEND_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+# The hues that phases have in spectra, as bright as black asks for.
+BLEND_COLOURS = ("#ff7a1a", "#00b584", "#e07ab8", "#e6b422", "#56b4e9", "#9a86f0", "#ff5a66")
 
 
 class MapPane:
@@ -243,6 +243,17 @@ def limits_of(layer: ShownLayer, values: np.ndarray) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, [0.2, 99.8]) if known.size else (0.0, 1.0)
     return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def blend_colours(scene: Scene, layers: Sequence[ShownLayer]) -> list[str]:
+    """Colour of each layer: of a phase always its own, of others the next that no phase has."""
+    own = {
+        layer: BLEND_COLOURS[scene.phases.index(layer.name) % len(BLEND_COLOURS)]
+        for layer in layers
+        if layer.kind is LayerKind.PHASE
+    }
+    free = cycle([one for one in BLEND_COLOURS if one not in own.values()] or BLEND_COLOURS)
+    return [own[layer] if layer in own else next(free) for layer in layers]
 
 
 def blended(scene: Scene, layers: Sequence[ShownLayer], view: Viewport) -> tuple[np.ndarray, bool]:

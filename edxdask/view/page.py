@@ -21,7 +21,7 @@ from edxdask.view.answers import HEADS, RegionAnswer, composition_of, table_html
 from edxdask.view.code_lines import code_of
 from edxdask.view.errands import Errands
 from edxdask.view.layers import LayerKind, ShownLayer, asked_layer, layer_of, lines_near
-from edxdask.view.map_pane import BLEND_COLOURS, MapPane
+from edxdask.view.map_pane import MapPane, blend_colours
 from edxdask.view.regions import MarkedRegion, from_mask, polygon, rectangle
 from edxdask.view.scene import Scene
 from edxdask.view.spectrum_pane import ALL_PHASES, SpectrumPane, phase_colours
@@ -121,7 +121,7 @@ class MapPage:
             self._show(layer_of(self.controls.show.value))
             return
         self.controls.legend.text = swatches_html(
-            [layer.title for layer in layers], BLEND_COLOURS * len(layers)
+            [layer.title for layer in layers], blend_colours(self.scene, layers)
         )
         self.controls.legend.visible = True
         self.first.blend(layers)

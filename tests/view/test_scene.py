@@ -12,6 +12,7 @@ from edxdask.view import layers
 from edxdask.view.answers import composition_of
 from edxdask.view.code_lines import code_of
 from edxdask.view.layers import LayerKind, ShownLayer, SteppedImage, asked_layer, layer_of, lines_near
+from edxdask.view.map_pane import blend_colours
 from edxdask.view.regions import from_mask, parts_of, polygon, rectangle
 from edxdask.view.scene import Scene
 from edxdask.view.viewer import scenes_of, view
@@ -179,3 +180,11 @@ def test_layers_are_found_by_their_keys(scene):
     for layer in scene.layers:
         assert layer_of(layer.key) == layer
     assert ShownLayer(LayerKind.IMAGE, "a b <c>") == layer_of("image a b <c>")
+
+
+def test_a_phase_has_one_hue_whatever_else_is_shown(scene):
+    brg, fp = (layer for layer in scene.layers if layer.name in ("Brg", "Fp"))
+    other = layer_of("line Fe_Ka")
+    first, second, third = blend_colours(scene, [other, fp, brg])
+    assert blend_colours(scene, [brg, fp]) == [third, second]
+    assert len({first, second, third}) == 3
