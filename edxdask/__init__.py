@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
     from edxdask.unmix.traces import traces
+    from edxdask.view.viewer import view
 
 _HOMES = {
     "EdxdaskError": "edxdask.errors",
@@ -110,6 +111,7 @@ _HOMES = {
     "total_map": "edxdask.ops",
     "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
+    "view": "edxdask.view.viewer",
     "window_map": "edxdask.ops",
     "with_uncertainty": "edxdask.factorize.uncertainty",
 }
@@ -164,6 +166,7 @@ __all__ = [
     "total_map",
     "traces",
     "valid_mask",
+    "view",
     "window_map",
     "with_uncertainty",
 ]

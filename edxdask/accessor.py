@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from edxdask.view.viewer import Viewer
+
 __all__ = ["OFFERED", "Accessor"]
 
 _ANY = ("table", "plot", "export")
@@ -62,8 +64,8 @@ _CUBE = (
 )
 _RESULT = ("reconstruct", "residual", "score", "to_hyperspy")
 OFFERED: Mapping[Kind, tuple[str, ...]] = {
-    Kind.CUBE: (*_ANY, *_CUBE, "report"),
-    Kind.PHASES: (*_ANY, *_RESULT, "identifiability", "quantify", "report"),
+    Kind.CUBE: (*_ANY, "view", *_CUBE, "report"),
+    Kind.PHASES: (*_ANY, "view", *_RESULT, "identifiability", "quantify", "report"),
     Kind.COMPONENTS: (*_ANY, *_RESULT),
     Kind.CLUSTERS: _ANY,
     Kind.CANDIDATES: _ANY,
@@ -159,6 +161,12 @@ class Accessor:
         from edxdask.compositions import quantify
 
         return quantify(self._for("quantify"), **options)
+
+    def view(self, **options: Any) -> Viewer:
+        """Show it in a browser on this machine, or in place in a notebook; see ``edxdask.view``."""
+        from edxdask.view.viewer import view
+
+        return view(self._for("view"), **options)
 
     # What results answer.
 

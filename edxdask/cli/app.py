@@ -48,6 +48,7 @@ VERBS = {
     "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
     "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),
     "report": ("edxdask.cli.report", "Write one HTML page that shows all that is known."),
+    "view": ("edxdask.cli.view", "Look at a store of any size in a browser on this machine."),
     "export": ("edxdask.cli.files", "Write a cube, spectrum or map for other programs."),
     "demo": ("edxdask.cli.make", "Simulate a map, unmix it, draw it, and write its report."),
     "completion": ("edxdask.cli.completion", "Print the script that lets a shell complete commands."),

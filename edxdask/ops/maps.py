@@ -258,22 +258,37 @@ def line_weights(ds: xr.Dataset, line: str, *, width: float | None = None) -> np
     >>> bool(np.isclose(ds.counts.values @ weights, line_map(ds, "Mg_Ka")).all())
     True
     """
-    channels = [_channels(ds, window) for window in line_windows(ds, line, width=width)]
-    (size, below, above), weights = _background_shares(ds, [channels]), np.zeros(ds.sizes[ENERGY])
-    for (first, stop), weight in zip(channels, (size, -below, -above), strict=True):
-        weights[first:stop] += weight[0]
+    weights = np.zeros(ds.sizes[ENERGY])
+    for first, stop, weight in weighted_windows(ds, line_windows(ds, line, width=width)):
+        weights[first:stop] += weight
     return weights
 
 
-def _background_shares(
-    ds: xr.Dataset, channels: Sequence[Sequence[tuple[int, int]]]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weight, by plan, of the counts in the line's window and in those below and above it."""
+def weighted_windows(ds: xr.Dataset, windows: Sequence[Window]) -> list[tuple[int, int, float]]:
+    """Give the channels of windows, and what a photon in each adds to the net counts of the first.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Cube or result; only its energy axis is used.
+    windows : sequence of (float, float)
+        A window in keV, and none or two of background; a straight line through the mean counts of those two
+        is subtracted.
+
+    Returns
+    -------
+    list of (int, int, float)
+        First channel, one past the last, weight.
+    """
+    channels = [_channels(ds, window) for window in windows]
+    if len(channels) == 1:
+        return [(*channels[0], 1.0)]
     energy = ds[ENERGY].values
-    middle = np.array([[energy[a:b].mean() for a, b in plan] for plan in channels])
-    size = np.array([[b - a for a, b in plan] for plan in channels])
-    t = (middle[:, 0] - middle[:, 1]) / (middle[:, 2] - middle[:, 1])
-    return np.ones(len(size)), size[:, 0] * (1 - t) / size[:, 1], size[:, 0] * t / size[:, 2]
+    own, low, high = (float(energy[a:b].mean()) for a, b in channels)
+    size, size_low, size_high = (b - a for a, b in channels)
+    t = (own - low) / (high - low)
+    weights = (1.0, -size * (1 - t) / size_low, -size * t / size_high)
+    return [(a, b, weight) for (a, b), weight in zip(channels, weights, strict=True)]
 
 
 def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
@@ -282,11 +297,11 @@ def _net_counts(ds: xr.Dataset, plans: Sequence[Sequence[Window]]) -> da.Array:
     The line's sum over the window is its number of channels times the line's value at the window's middle.
     All in the task that reads, as a task per map and chunk would cost a fifth of the time of five maps.
     """
-    channels = [[_channels(ds, w) for w in plan] for plan in plans]
-    sums = window_counts(lazy_counts(ds), [w for plan in channels for w in plan])
+    weighted = [weighted_windows(ds, plan) for plan in plans]
+    sums = window_counts(lazy_counts(ds), [(a, b) for plan in weighted for a, b, _ in plan])
     if len(plans[0]) == 1:
         return sums
-    _, below, above = _background_shares(ds, channels)
+    below, above = -np.array([[weight for _, _, weight in plan[1:]] for plan in weighted]).T
     return da.map_blocks(
         _less_background,
         sums,

@@ -1,0 +1,1 @@
+"""Numba kernels of the viewer: arrays in, arrays out."""
