@@ -69,6 +69,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CANDIDATES: _ANY,
     Kind.QUANTIFIED: _ANY,
     Kind.TRACES: _ANY,
+    Kind.VERDICTS: _ANY,
     Kind.PROFILE: _ANY,
     Kind.OTHER: (),
 }

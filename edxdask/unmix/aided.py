@@ -17,7 +17,7 @@ from typing import Any, cast
 import xarray as xr
 
 from edxdask import schema
-from edxdask.errors import ParameterError
+from edxdask.errors import CorruptStoreError, ParameterError
 from edxdask.factorize.fcls import fcls
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.factorize.psnmf import psnmf
@@ -32,6 +32,7 @@ from edxdask.unmix.masked_maps import MaskedMap, check_maps, read_masked
 from edxdask.unmix.masks import MaskPlan, Method, plan_masks
 from edxdask.unmix.masks_abundance import LEVEL
 from edxdask.unmix.rings import REACH
+from edxdask.unmix.verdicts import UNREAD
 
 logger = logging.getLogger(__name__)
 
@@ -143,9 +144,10 @@ def aided(
         check_maps(cubes, known, plan)
         _check_beams(cubes)
         reading = Reading(workers, memory_limit, cache)
-        masked = _masked(cubes, known, plan, threshold, core, reading, hook)
+        unread: dict[str, str] | None = {} if leave_out and len(cubes) > 1 else None
+        masked = _masked(cubes, known, plan, threshold, core, reading, hook, unread)
         plan.check({name: one.regions for name, one in masked.items()})
-        masked, fit = _fitted(masked, known, core, leave_out=leave_out)
+        masked, fit = _fitted(masked, known, core, unread)
         fractions = _fractions({name: cubes[name] for name in masked}, fit, known, reading, hook)
     entry = (
         f"aided(matrix={known.matrix!r}, absent={dict(absent)}, masks={plan.text}, core={fit.choice.width})"
@@ -205,25 +207,32 @@ def _masked(
     core: int | None,
     reading: Reading,
     hook: ProgressHook | None,
+    unread: dict[str, str] | None,
 ) -> dict[str, MaskedMap]:
-    """Read every map once, for its masks and the sums of its groups."""
+    """Read every map once, for its masks and the sums of its groups; ``unread`` gets damaged ones."""
     seen = known.fractions.only(cubes if plan.needs_abundances else ())
     rules = plan.rules(known.names, seen.values(), threshold)
     made = {}
     for done, (name, cube) in enumerate(cubes.items(), start=1):
         reach = max(REACH, core or 0)
-        made[name] = read_masked(cube, name, known, plan, rules, reach=reach, reading=reading)
+        try:
+            made[name] = read_masked(cube, name, known, plan, rules, reach=reach, reading=reading)
+        except CorruptStoreError as error:
+            if unread is None or len(unread) == len(cubes) - 1:
+                fix = "; leave_out=True does without this map" if len(cubes) > 1 else ""
+                raise CorruptStoreError(f"{error}{fix}") from error
+            unread[name] = f"{UNREAD}: {error}"
         if hook:
             hook(Progress("masks and sums", done, len(cubes), "map"))
     return made
 
 
 def _fitted(
-    masked: dict[str, MaskedMap], known: KnownPhases, core: int | None, *, leave_out: bool
+    masked: dict[str, MaskedMap], known: KnownPhases, core: int | None, unread: dict[str, str] | None
 ) -> tuple[dict[str, MaskedMap], AidedFit]:
-    """Fit the maps; if asked for, once more without those that do not belong to the others."""
-    fit = fit_maps(list(masked.values()), known, core, forgiving=leave_out)
-    strangers = fit.strangers
+    """Fit the maps; if maps may be left out, once more without those that do not belong to the others."""
+    fit = fit_maps(list(masked.values()), known, core, unread)
+    leave_out, strangers = unread is not None, fit.strangers
     kept = {name: one for name, one in masked.items() if name not in strangers}
     if leave_out and strangers and kept:
         fit = replace(fit_maps(list(kept.values()), known, core), verdicts=fit.verdicts)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.errors import ParameterError, SchemaError
+from edxdask.errors import CorruptStoreError, ParameterError, SchemaError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.progress import Progress, ProgressHook
@@ -19,6 +19,7 @@ from edxdask.unmix.grouped_maps import GroupedMap, PhotonSums, Reading, calibrat
 from edxdask.unmix.groups import GroupLayout, lay_out
 from edxdask.unmix.known_phases import label_of
 from edxdask.unmix.regions import Regions
+from edxdask.unmix.verdicts import UNREAD
 
 # Least distance of a core from masks. That of a result is chosen where a precipitate's major element is not
 # seen any more; traces of the matrix may be a sigma off there, and 2 px cost a few per cent of their error.
@@ -69,15 +70,27 @@ class PhasesOfMaps:
         step: str,
         progress: ProgressHook | None = None,
     ) -> tuple[list[GroupedMap], dict[str, str]]:
-        """Read all maps, one after the other, and calibrate each; also says which cannot be calibrated."""
+        """Read all maps, one after the other, and calibrate each; also says which cannot be, and why.
+
+        A single map that is damaged raises; of a collection the others are read.
+        """
         sums: list[PhotonSums] = []
+        unread: dict[str, str] = {}
         for done, (name, cube) in enumerate(self.cubes.items(), start=1):
-            sums.append(
-                read_groups(cube, layouts[name], self.fractions[name], name=name, step=step, reading=reading)
-            )
+            try:
+                sums.append(
+                    read_groups(
+                        cube, layouts[name], self.fractions[name], name=name, step=step, reading=reading
+                    )
+                )
+            except CorruptStoreError as error:
+                if len(self.cubes) == 1:
+                    raise
+                unread[name] = f"{UNREAD}: {error}"
             if progress:
                 progress(Progress(READING, done, len(self.cubes), "map"))
-        return calibrated(sums, self.request)
+        maps, failed = calibrated(sums, self.request)
+        return maps, unread | failed
 
 
 def phases_of_maps(

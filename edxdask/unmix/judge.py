@@ -32,9 +32,9 @@ def judge(
 ) -> xr.Dataset:
     """Judge for every map of a collection whether it belongs to the others.
 
-    Each map is calibrated and fitted alone, and compared with all others. One with another composition,
-    another energy axis than its file says, or a thickness other than its attributes say, is named; one with
-    few photons is not.
+    Each map is calibrated and fitted alone, and compared with all others. One with another composition, in
+    all or in one element, another energy axis than its file says, or a thickness other than its attributes
+    say, is named; one with few photons is not. A map whose counts are damaged on disk is named too.
 
     Parameters
     ----------
@@ -62,8 +62,9 @@ def judge(
     -------
     Dataset
         By map: ``map_t1`` (distance of its composition from that of the others, beside 1 if it belongs),
-        ``map_t2`` (chi-squared per channel of its own fit), ``map_excess_per_photon``, ``map_belongs``, and
-        ``map_reason``, empty where it belongs.
+        ``map_sigma`` (largest difference of one element in one phase, in standard errors) and
+        ``map_fraction`` (which that is), ``map_t2`` (chi-squared per channel of its own fit),
+        ``map_excess_per_photon``, ``map_belongs``, and ``map_reason``, empty where it belongs.
 
     Examples
     --------
@@ -90,12 +91,23 @@ def judge(
             fits.append(fit_grouped([one], given.phases, given.composition, present))
             if hook:
                 hook(Progress("fits", done, len(maps), "map"))
-    verdicts = verdicts_of(maps, fits, failed)
+    verdicts = verdicts_of(maps, fits, failed, fraction_names(given.request.elements, given.phases))
     return labelled_verdicts([verdicts[name] for name in given.cubes])
 
 
+def fraction_names(elements: Sequence[str], phases: Sequence[str]) -> list[str]:
+    """Name all fractions, phase by phase.
+
+    Examples
+    --------
+    >>> fraction_names(["Mg", "Fe"], ["Brg", "Fp"])
+    ['Mg in Brg', 'Fe in Brg', 'Mg in Fp', 'Fe in Fp']
+    """
+    return [f"{element} in {phase}" for phase in phases for element in elements]
+
+
 def verdicts_of(
-    maps: Sequence[GroupedMap], fits: Sequence[PinnedFit], failed: Mapping[str, str]
+    maps: Sequence[GroupedMap], fits: Sequence[PinnedFit], failed: Mapping[str, str], names: Sequence[str]
 ) -> dict[str, MapVerdict]:
     """Judge maps by fits of each of them alone; by name.
 
@@ -106,13 +118,15 @@ def verdicts_of(
     fits : sequence of PinnedFit
         Of each map alone.
     failed : mapping of str
-        Why other maps cannot be calibrated, by name.
+        Why other maps cannot be read or calibrated, by name.
+    names : sequence of str
+        Of all fractions, phase by phase.
     """
     own = {
         one.name: OwnFit.of(fit, one.counts.shape[1] - one.first, float(one.counts.sum()))
         for one, fit in zip(maps, fits, strict=True)
     }
-    return {verdict.name: verdict for verdict in judge_maps(own, failed)}
+    return {verdict.name: verdict for verdict in judge_maps(own, names, failed)}
 
 
 def labelled_verdicts(verdicts: list[MapVerdict]) -> xr.Dataset:
@@ -126,6 +140,8 @@ def labelled_verdicts(verdicts: list[MapVerdict]) -> xr.Dataset:
     """
     values = {
         schema.MAP_T1: [one.t1 for one in verdicts],
+        schema.MAP_SIGMA: [one.sigma for one in verdicts],
+        schema.MAP_FRACTION: [one.fraction for one in verdicts],
         schema.MAP_T2: [one.t2 for one in verdicts],
         schema.MAP_EXCESS: [one.excess for one in verdicts],
         schema.MAP_BELONGS: [one.belongs for one in verdicts],

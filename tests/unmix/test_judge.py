@@ -10,20 +10,24 @@ import edxdask
 from edxdask.errors import ParameterError
 from edxdask.unmix.verdicts import OwnFit, judge_maps
 
+FRACTIONS = [f"{element} in {phase}" for phase in ("Brg", "Fp") for element in ("O", "Si", "Mg", "Fe")]
 TRUE = np.array([[0.5, 0.3, 0.15, 0.05], [0.6, 0.25, 0.1, 0.05]])
 
 
 def own_fit(rng, *, photons=1e6, true=TRUE, misfit=1.0):
     """Composition as a fit of so many photons would give it."""
+    phases, elements = true.shape
     spread = np.sqrt(true * np.array([[1.0], [2.0]]) / photons)
     atoms = true + spread * rng.normal(size=true.shape)  # amounts, whose scale says nothing
-    information = np.zeros((8, 8))
-    for row in range(2):
-        mine = slice(4 * row, 4 * row + 4)
+    information = np.zeros((true.size, true.size))
+    for row in range(phases):
+        mine = slice(elements * row, elements * (row + 1))
         own = np.diag(1 / spread[row] ** 2)
         scale = own @ true[row]  # what the scale could explain
         information[mine, mine] = own - np.outer(scale, scale) / (true[row] @ scale)
-    return OwnFit(atoms / atoms.sum(axis=1, keepdims=True), information, misfit, 1000, photons)
+    return OwnFit(
+        atoms / atoms.sum(axis=1, keepdims=True), information, misfit, 1000, photons, np.full(phases, photons)
+    )
 
 
 def test_of_maps_that_belong_none_is_named_in_a_hundred_collections():
@@ -31,7 +35,7 @@ def test_of_maps_that_belong_none_is_named_in_a_hundred_collections():
     for seed in range(100):
         rng = np.random.default_rng(seed)
         fits = {f"m{i}": own_fit(rng, photons=1e6 if i else 1e5) for i in range(8)}
-        verdicts = judge_maps(fits)
+        verdicts = judge_maps(fits, FRACTIONS)
         assert all(one.belongs for one in verdicts), verdicts
         mean.append(np.mean([one.t1 for one in verdicts]))
     assert np.mean(mean) == pytest.approx(1.0, abs=0.15)
@@ -43,7 +47,7 @@ def test_what_a_map_leaves_open_counts_for_nothing():
     blind = own_fit(rng, true=np.array([[0.3, 0.5, 0.15, 0.05], [0.6, 0.25, 0.1, 0.05]]))
     blind.information[:4, :4] *= 1e-12
     fits["blind"] = blind
-    assert all(one.belongs for one in judge_maps(fits))
+    assert all(one.belongs for one in judge_maps(fits, FRACTIONS))
 
 
 def test_wrong_maps_are_named_and_the_others_are_not():
@@ -52,24 +56,76 @@ def test_wrong_maps_are_named_and_the_others_are_not():
     other = np.array([[0.45, 0.33, 0.17, 0.05], [0.6, 0.25, 0.1, 0.05]])
     fits["other"] = own_fit(rng, true=other)
     fits["axis"] = own_fit(rng, misfit=4.0)
-    verdicts = {one.name: one for one in judge_maps(fits, {"cut": "no peaks"})}
+    verdicts = {
+        one.name: one for one in judge_maps(fits, FRACTIONS, {"cut": "it cannot be calibrated: no peaks"})
+    }
     assert [name for name, one in verdicts.items() if not one.belongs] == ["other", "axis", "cut"]
     assert "composition" in verdicts["other"].reason
     assert "T2 4" in verdicts["axis"].reason
     assert verdicts["cut"].reason == "it cannot be calibrated: no peaks"
 
 
+def test_one_element_of_one_phase_is_found_where_all_together_hide_it():
+    rng = np.random.default_rng(7)
+    true = np.array([[0.5, *[0.05] * 10], [0.6, *[0.04] * 10]])
+    names = [f"{element} in {phase}" for phase in ("Brg", "Fp") for element in ("O", "Fe", *"abcdefghi")]
+    fits = {f"m{i}": own_fit(rng, true=true) for i in range(7)}
+    more = true.copy()
+    more[0, 1] *= 1.04  # some 8 errors
+    fits["iron"] = own_fit(rng, true=more / more.sum(axis=1, keepdims=True))
+    verdicts = {one.name: one for one in judge_maps(fits, names)}
+    assert [name for name, one in verdicts.items() if not one.belongs] == ["iron"]
+    assert verdicts["iron"].t1 < 5 < verdicts["iron"].sigma
+    assert verdicts["iron"].fraction == "Fe in Brg"
+    assert "more Fe in Brg than the other maps" in verdicts["iron"].reason
+
+
+def test_a_difference_too_small_to_matter_is_let_pass_however_sure_it_is():
+    rng = np.random.default_rng(8)
+    fits = {f"m{i}": own_fit(rng, photons=1e8) for i in range(7)}
+    more = TRUE.copy()
+    more[0, 3] *= 1.01
+    fits["more"] = own_fit(rng, photons=1e8, true=more / more.sum(axis=1, keepdims=True))
+    verdicts = {one.name: one for one in judge_maps(fits, FRACTIONS)}
+    assert all(one.belongs for one in verdicts.values())
+    assert verdicts["more"].sigma > 5
+
+
+def test_a_phase_that_one_map_lacks_is_still_compared_in_the_others():
+    rng = np.random.default_rng(9)
+    fits = {f"m{i}": own_fit(rng) for i in range(5)}
+    fits["without"] = own_fit(rng)
+    fits["without"].information[4:] = 0.0
+    fits["without"].information[:, 4:] = 0.0
+    other = TRUE.copy()
+    other[1] = [0.5, 0.35, 0.1, 0.05]
+    fits["other"] = own_fit(rng, true=other)
+    assert [one.name for one in judge_maps(fits, FRACTIONS) if not one.belongs] == ["other"]
+
+
+def test_a_rare_element_of_which_nothing_was_counted_by_chance_is_no_difference():
+    """Three photons were expected and none came: the own error says 0, that of the others does not."""
+    rng = np.random.default_rng(10)
+    fits = {f"m{i}": own_fit(rng) for i in range(7)}
+    for i, one in enumerate(fits.values()):
+        seen = 0 if i == 0 else 3
+        one.composition[0, 3] = 1e-6 * seen
+        one.information[3], one.information[:, 3] = 0.0, 0.0
+        one.information[3, 3] = 1e12 / max(seen, 1e-3)
+    assert all(one.belongs for one in judge_maps(fits, FRACTIONS))
+
+
 def test_a_misfit_that_many_photons_show_and_no_composition_feels_is_let_pass():
     rng = np.random.default_rng(2)
     fits = {f"m{i}": own_fit(rng, photons=1e8, misfit=3.0) for i in range(3)}
-    assert all(one.belongs for one in judge_maps(fits))
+    assert all(one.belongs for one in judge_maps(fits, FRACTIONS))
 
 
 def test_the_order_of_maps_changes_nothing():
     rng = np.random.default_rng(3)
     fits = {f"m{i}": own_fit(rng, true=TRUE if i else TRUE[::-1]) for i in range(6)}
-    one = {v.name: v for v in judge_maps(fits)}
-    other = {v.name: v for v in judge_maps(dict(reversed(list(fits.items()))))}
+    one = {v.name: v for v in judge_maps(fits, FRACTIONS)}
+    other = {v.name: v for v in judge_maps(dict(reversed(list(fits.items()))), FRACTIONS)}
     for name in fits:
         assert abs(one[name].t1 - other[name].t1) <= 1e-9 * one[name].t1
         assert one[name].belongs == other[name].belongs
