@@ -238,7 +238,7 @@ def _as_parts(given: PhasesOfMaps, parts: int) -> PhasesOfMaps:
         phases=tuple(f"part {i}" for i in range(parts)),
         request=replace(given.request, absent={}),
         composition=np.tile(mean / mean.sum(), (parts, 1)),
-        fractions={name: np.ones((1, *size)) for name, size in shape.items()},
+        fractions={name: np.broadcast_to(1.0, (1, *size)) for name, size in shape.items()},
     )
 
 
