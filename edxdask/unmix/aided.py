@@ -147,7 +147,7 @@ def aided(
         unread: dict[str, str] | None = {} if leave_out and len(cubes) > 1 else None
         masked = _masked(cubes, known, plan, threshold, core, reading, hook, unread)
         plan.check({name: one.regions for name, one in masked.items()})
-        masked, fit = _fitted(masked, known, core, unread)
+        masked, fit = _fitted(masked, known, core, unread, hook)
         fractions = _fractions({name: cubes[name] for name in masked}, fit, known, reading, hook)
     entry = (
         f"aided(matrix={known.matrix!r}, absent={dict(absent)}, masks={plan.text}, core={fit.choice.width})"
@@ -228,10 +228,14 @@ def _masked(
 
 
 def _fitted(
-    masked: dict[str, MaskedMap], known: KnownPhases, core: int | None, unread: dict[str, str] | None
+    masked: dict[str, MaskedMap],
+    known: KnownPhases,
+    core: int | None,
+    unread: dict[str, str] | None,
+    hook: ProgressHook | None,
 ) -> tuple[dict[str, MaskedMap], AidedFit]:
     """Fit the maps; if maps may be left out, once more without those that do not belong to the others."""
-    fit = fit_maps(list(masked.values()), known, core, unread)
+    fit = fit_maps(list(masked.values()), known, core, unread, hook)
     leave_out, strangers = unread is not None, fit.strangers
     kept = {name: one for name, one in masked.items() if name not in strangers}
     if leave_out and strangers and kept:

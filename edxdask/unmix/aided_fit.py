@@ -9,6 +9,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Guide
+from edxdask.progress import Progress, ProgressHook
 from edxdask.unmix.bases import guides_of, moved_photons
 from edxdask.unmix.core import CoreChoice, RingCounts, choose_core
 from edxdask.unmix.grouped_maps import GroupedMap, fit_grouped, phase_columns, present_in
@@ -106,7 +107,11 @@ class _Calibrated:
 
 
 def fit_maps(
-    maps: Sequence[MaskedMap], known: KnownPhases, core: int | None, unread: Mapping[str, str] | None = None
+    maps: Sequence[MaskedMap],
+    known: KnownPhases,
+    core: int | None,
+    unread: Mapping[str, str] | None = None,
+    progress: ProgressHook | None = None,
 ) -> AidedFit:
     """Find compositions from the sums of all maps, and judge whether each belongs to the others.
 
@@ -121,6 +126,8 @@ def fit_maps(
     unread : mapping of str, optional
         Why other maps cannot be read. Where it is given, maps that cannot be calibrated are left out as well;
         all these do not belong to the others.
+    progress : callable, optional
+        Gets a report after every fit.
 
     Raises
     ------
@@ -151,7 +158,7 @@ def fit_maps(
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
-    verdicts = _judged(grouped, known, pinned, present, failed)
+    verdicts = _judged(grouped, known, pinned, present, failed, progress)
     values = Amounts(
         np.array([one.weights for one in subtracted]), np.array([one.covariance for one in subtracted])
     )
@@ -174,11 +181,16 @@ def _judged(
     fit: PinnedFit,
     present: np.ndarray,
     failed: Mapping[str, str],
+    progress: ProgressHook | None,
 ) -> tuple[MapVerdict, ...]:
     """Compare the maps of a collection by fits of each of them alone."""
     if len(maps) + len(failed) < 2:
         return ()
-    fits = [fit_grouped([one], known.names, fit.composition, present) for one in maps]
+    fits = []
+    for done, one in enumerate(maps, start=1):
+        fits.append(fit_grouped([one], known.names, fit.composition, present))
+        if progress:
+            progress(Progress("fits", done, len(maps), "map"))
     names = fraction_names(known.elements, known.names)
     return tuple(verdicts_of(maps, fits, failed, names).values())
 

@@ -134,9 +134,10 @@ def judge_maps(
     """
     slopes = _independent(list(fits.values()))
     kept, out = sorted(fits), dict[str, MapVerdict]()
+    compared = {name: slopes.T @ one.information @ slopes for name, one in fits.items()}
     limit = float(stats.norm.isf(FALSE_ALARMS / max(2 * len(fits) * slopes.shape[1], 2)))
     while kept:
-        found = {name: _difference(name, fits, kept, slopes) for name in kept}
+        found = {name: _difference(name, fits, kept, compared, slopes) for name in kept}
         now = {name: _judged(name, fits[name], found[name], limit, fractions) for name in kept}
         wrong = [name for name in kept if not now[name].belongs]
         if not wrong:
@@ -198,13 +199,22 @@ def _judged(name: str, own: OwnFit, found: Difference, limit: float, fractions: 
     return MapVerdict(name, found.t1, own.misfit, float(own.excess), not reasons, text, found.sigma, what)
 
 
-def _difference(name: str, fits: Mapping[str, OwnFit], kept: Sequence[str], slopes: np.ndarray) -> Difference:
-    """Compare a map with the weighted mean of the others, in the fractions that both can say anything of."""
-    own, others = fits[name], [fits[other] for other in kept if other != name]
-    if not others or not slopes.size:
+def _difference(
+    name: str,
+    fits: Mapping[str, OwnFit],
+    kept: Sequence[str],
+    compared: Mapping[str, np.ndarray],
+    slopes: np.ndarray,
+) -> Difference:
+    """Compare a map with the weighted mean of the others, in the fractions that both can say anything of.
+
+    ``compared`` is the information of each map on the fractions that are compared.
+    """
+    rest = [other for other in kept if other != name]
+    if not rest or not slopes.size:
         return Difference()
-    known = [slopes.T @ one.information @ slopes for one in others]
-    mine, theirs = slopes.T @ own.information @ slopes, np.sum(known, axis=0)
+    own, others, known = fits[name], [fits[other] for other in rest], [compared[other] for other in rest]
+    mine, theirs = compared[name], np.sum(known, axis=0)
     seen = np.flatnonzero((np.diag(mine) > 0) & (np.diag(theirs) > 0))
     if not seen.size:
         return Difference()

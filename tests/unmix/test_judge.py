@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from known_maps import ABSENT, TRACES, collected, simulated
+from known_maps import ABSENT, TRACES, collected, simulated, true_result
 
 import edxdask
-from edxdask.errors import ParameterError
+from edxdask.errors import CorruptStoreError, ParameterError
 from edxdask.unmix.verdicts import OwnFit, judge_maps
 
 FRACTIONS = [f"{element} in {phase}" for phase in ("Brg", "Fp") for element in ("O", "Si", "Mg", "Fe")]
@@ -121,6 +121,14 @@ def test_a_misfit_that_many_photons_show_and_no_composition_feels_is_let_pass():
     assert all(one.belongs for one in judge_maps(fits, FRACTIONS))
 
 
+def test_two_hundred_maps_are_judged_and_the_wrong_ones_of_them_named():
+    rng = np.random.default_rng(4)
+    other = TRUE.copy()
+    other[0] = [0.45, 0.33, 0.17, 0.05]
+    fits = {f"m{i:03d}": own_fit(rng, true=other if i in (17, 120) else TRUE) for i in range(200)}
+    assert [one.name for one in judge_maps(fits, FRACTIONS) if not one.belongs] == ["m017", "m120"]
+
+
 def test_the_order_of_maps_changes_nothing():
     rng = np.random.default_rng(3)
     fits = {f"m{i}": own_fit(rng, true=TRUE if i else TRUE[::-1]) for i in range(6)}
@@ -156,3 +164,44 @@ def test_simulated_outliers_are_named():
     assert (found.map_reason.values != "").tolist() == (~found.map_belongs.values).tolist()
     normal = found.sel(map=["m0", "m1", "m2", "few"])
     assert float(normal.map_t1.max()) < 3.5
+
+
+@pytest.fixture
+def one_cut(tmp_path):
+    """Three maps in a store, one of them with half of a chunk; and their result."""
+    cubes = {name: simulated(i, size=24, counts=600, channels=750) for i, name in enumerate("abc")}
+    data, result = collected(cubes)
+    edxdask.save(data, tmp_path / "maps.zarr")
+    chunk = next((tmp_path / "maps.zarr" / "b" / "counts").glob("c*"))
+    chunk.write_bytes(chunk.read_bytes()[: chunk.stat().st_size // 2])
+    return cubes, edxdask.open(tmp_path / "maps.zarr"), result
+
+
+def test_a_map_that_is_cut_on_disk_is_named_and_the_others_are_judged(one_cut):
+    _, data, result = one_cut
+    found = edxdask.judge(data, result=result, absent=ABSENT, progress=False)
+    assert found.map_belongs.sel(map=["a", "b", "c"]).values.tolist() == [True, False, True]
+    assert "it cannot be read: " in found.map_reason.sel(map="b").item()
+    assert "is damaged" in found.map_reason.sel(map="b").item()
+    assert np.isfinite(found.map_t1.sel(map=["a", "c"])).all()
+
+
+@pytest.mark.slow
+def test_a_map_that_is_cut_on_disk_is_left_out_where_that_is_allowed(one_cut):
+    cubes, data, result = one_cut
+    known = {"matrix": "Brg", "absent": ABSENT, "masks": "threshold", "core": 1, "progress": False}
+    with pytest.raises(CorruptStoreError, match=r"b: chunk .* is damaged.*leave_out=True does without"):
+        edxdask.aided(data, result=result, **known)
+    un = edxdask.aided(data, result=result, leave_out=True, **known)
+    assert sorted(un.children) == ["a", "c"]
+    assert un.map_belongs.sel(map="b").item() is False
+    others = {name: cubes[name] for name in "ac"}
+    alone = edxdask.aided(*collected(others)[:1], result=collected(others)[1], **known)
+    np.testing.assert_allclose(un.composition, alone.composition, rtol=1e-9, atol=1e-12)
+    assert any("it cannot be read" in text for text in un.attrs["warnings"])
+
+
+def test_a_lone_map_that_is_cut_is_an_error(one_cut):
+    cubes, data, _ = one_cut
+    with pytest.raises(CorruptStoreError, match="is damaged"):
+        edxdask.traces(data["b"].to_dataset(), result=true_result(cubes["b"]), phase="Brg", absent=ABSENT)
