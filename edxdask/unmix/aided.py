@@ -27,6 +27,7 @@ from edxdask.results.collections import OneOrMany, cubes_in
 from edxdask.unmix.aided_fit import AidedFit, fit_maps
 from edxdask.unmix.aided_result import labelled
 from edxdask.unmix.grouped_maps import Reading
+from edxdask.unmix.kept_phases import forget_phases, phases_kept_or_made
 from edxdask.unmix.known_phases import KnownPhases, check_absences, known_phases
 from edxdask.unmix.masked_maps import MaskedMap, check_maps, read_masked
 from edxdask.unmix.masks import MaskPlan, Method, plan_masks
@@ -97,7 +98,8 @@ def aided(
     cache : path, optional
         Folder of that cache.
     checkpoint : path, optional
-        Folder in which finished steps of ``psnmf`` are kept, where it runs.
+        Folder in which finished steps of ``psnmf`` are kept, where it runs, and then its phases until all is
+        done: the same call goes on there.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
@@ -131,13 +133,13 @@ def aided(
     True
     """
     _check(core, threshold)
-    cubes = cubes_in(data)
+    cubes, folder = cubes_in(data), None if checkpoint is None else Path(checkpoint)
     with shown(progress, "aided") as hook:
         early = None if result is not None else plan_masks(data, list(map(str, absent)), masks, user_masks)
         if result is None:
             result = _own_phases(
-                data, cubes, matrix, absent, elements, refine_axis=refine_axis, workers=workers,
-                memory_limit=memory_limit, cache=cache, checkpoint=checkpoint, seed=seed,
+                data, cubes, matrix, absent, elements, folder, refine_axis=refine_axis, workers=workers,
+                memory_limit=memory_limit, cache=cache, seed=seed,
             )  # fmt: skip
         known = known_phases(result, matrix, absent, elements=elements, refine_axis=refine_axis)
         plan = early or plan_masks(data, known.precipitates, masks, user_masks)
@@ -153,6 +155,7 @@ def aided(
         f"aided(matrix={known.matrix!r}, absent={dict(absent)}, masks={plan.text}, core={fit.choice.width})"
     )
     attrs = {schema.MASK_METHODS: plan.text}
+    forget_phases(folder)
     return cast(OneOrMany, labelled(data, cubes, masked, fractions, fit, known, entry=entry, attrs=attrs))
 
 
@@ -176,6 +179,7 @@ def _own_phases(
     matrix: str | int,
     absent: Absent,
     elements: Sequence[str] | str | None,
+    folder: Path | None,
     **options: Any,
 ) -> OneOrMany:
     """Find the phases with ``psnmf``; names are those of the matrix and of what is absent."""
@@ -196,7 +200,13 @@ def _own_phases(
     if len(names) < 2:
         raise ParameterError("absent", dict(absent), "a precipitate or more, and what each cannot hold")
     check_absences(names[0], names[1:], absent)
-    return psnmf(data, phases=names, elements=named, absent=absent, **options)
+
+    def make(own: Path | None) -> OneOrMany:
+        return psnmf(data, phases=names, elements=named, absent=absent, checkpoint=own, **options)
+
+    of = {"phases": names, "elements": named, "absent": absent}
+    same = {name: options[name] for name in ("refine_axis", "seed")}
+    return phases_kept_or_made(folder, cubes, {**of, **same}, make)
 
 
 def _masked(
