@@ -40,7 +40,7 @@ OTHER_SAMPLE = {**CONTENT, "Brg": {**CONTENT["Brg"], "Fe": 3.0, "Al": 3.0}}
 MORE_IRON = {**CONTENT, "Brg": {**CONTENT["Brg"], "Fe": 1.05}}
 WRONG = ("axis", "sample", "iron", "thickness", "cut")
 KINDS = (*WRONG, "no HAADF")
-REPLACED = "map 3"
+REPLACED = "map 1"
 
 
 def simulated(
@@ -153,7 +153,7 @@ def kinds(args: argparse.Namespace, verdict: Verdict, folder: Path) -> None:
     false = 0
     for seed in range(args.first, args.first + args.kinds_seeds):
         cubes = normal(seed + 5000, args, args.kinds_counts)
-        for kind in KINDS:
+        for kind in ("cut",) if args.tiny else KINDS:
             mixed = {**cubes, REPLACED: replacement(kind, 77_000 + seed, args)}
             data = stored(mixed, folder) if kind == "cut" else edxdask.collect(mixed)
             found = judged(data, true_result(mixed))
@@ -168,7 +168,7 @@ def kinds(args: argparse.Namespace, verdict: Verdict, folder: Path) -> None:
             )
             if REPLACED in names and seed == args.first:
                 unharmed(kind, data, mixed, verdict)
-    for kind, number in right.items():
+    for kind, number in right.items() if not args.tiny else ():
         verdict.at_least(f"judged rightly, {kind}, of {args.kinds_seeds}", number, args.kinds_seeds)
     verdict.at_most("normal maps named beside them", float(false), 0.0)
 
@@ -200,7 +200,7 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="few small maps, one seed, no targets")
     args = parser.parse_args()
     if args.tiny:
-        args.maps, args.size, args.seeds, args.kinds_seeds = 4, 24, 1, 1
+        args.maps, args.size, args.seeds, args.kinds_seeds = 3, 16, 1, 1
     logging.getLogger("edxdask").setLevel(logging.ERROR)  # a wrong map has many warnings of its own
     verdict = Verdict(limits=not args.tiny)
     print(f"collections of {args.maps} maps of {args.size}² × {args.channels}; {load_average()}", flush=True)
