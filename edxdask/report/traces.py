@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from edxdask import schema
 from edxdask.report.labels import pretty_line
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.unmix.judge import AT_MOST
 
 SNR_HEIGHT, ROW_HEIGHT = 78 * MM, 34 * MM
 ONE_MAP = 2  # entries where there is one map: it, and all maps together
@@ -92,6 +93,8 @@ def _draw_amounts(axes: Axes, found: xr.Dataset, i: int, element: str) -> None:
 def verdicts_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     """Draw by map how far its composition is from that of the others, and how well its own fit explains it.
 
+    Dashed lines are the limits for maps that belong; those that do not are crosses.
+
     Parameters
     ----------
     found : Dataset
@@ -113,7 +116,13 @@ def verdicts_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     for axes, (name, label) in zip(panels, rows, strict=True):
         for inside, mark, color in ((belongs, "o", PALETTE[0]), (~belongs, "X", PALETTE[1])):
             axes.plot(at[inside], found[name].values[inside], mark, color=color, markersize=5)
+        limit = found[name].attrs.get(AT_MOST)
+        if limit is not None:
+            axes.axhline(limit, color=FAINT, linewidth=0.8, linestyle="--")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
         axes.set_ylabel(label, fontsize=SMALL, color=INK)
         style_axes(axes)
     panels[-1].set_xticks(at, names)

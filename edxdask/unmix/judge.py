@@ -15,7 +15,9 @@ from edxdask.progress import Progress, ProgressOption, shown
 from edxdask.unmix.grouped_maps import GroupedMap, Reading, fit_grouped, present_in, with_common_strengths
 from edxdask.unmix.inputs import phases_of_maps
 from edxdask.unmix.pinned import PinnedFit
-from edxdask.unmix.verdicts import MapVerdict, OwnFit, judge_maps
+from edxdask.unmix.verdicts import MOST_T1, MOST_T2, MapVerdict, OwnFit, judge_maps
+
+AT_MOST = "at_most"  # attribute of a figure by map: its limit for maps that belong
 
 
 def judge(
@@ -147,8 +149,15 @@ def labelled_verdicts(verdicts: list[MapVerdict]) -> xr.Dataset:
         schema.MAP_BELONGS: [one.belongs for one in verdicts],
         schema.MAP_REASON: [one.reason for one in verdicts],
     }
+    limits = {schema.MAP_T1: MOST_T1, schema.MAP_T2: MOST_T2}
+    compared = [one.most_sigma for one in verdicts if np.isfinite(one.most_sigma)]
+    limits |= {schema.MAP_SIGMA: compared[0]} if compared else {}
     variables = {
-        name: ((schema.MAP,), np.asarray(value), schema.variable_attrs(name))
+        name: (
+            (schema.MAP,),
+            np.asarray(value),
+            schema.variable_attrs(name) | ({AT_MOST: limits[name]} if name in limits else {}),
+        )
         for name, value in values.items()
     }
     return xr.Dataset(variables, coords={schema.MAP: [one.name for one in verdicts]})

@@ -45,6 +45,7 @@ class MapVerdict:
     reason : why not; empty where it belongs
     sigma : largest difference of one fraction from that of the others, in standard errors
     fraction : which one that is, such as "Fe in Brg"
+    most_sigma : limit of ``sigma`` for as many comparisons as there were
     """
 
     name: str
@@ -55,6 +56,7 @@ class MapVerdict:
     reason: str = ""
     sigma: float = float("nan")
     fraction: str = ""
+    most_sigma: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ def _judged(name: str, own: OwnFit, found: Difference, limit: float, fractions: 
             f"at most {MOST_T2:g})"
         )
     text = "; ".join(reasons)
-    return MapVerdict(name, found.t1, own.misfit, float(own.excess), not reasons, text, found.sigma, what)
+    return MapVerdict(
+        name, found.t1, own.misfit, float(own.excess), not reasons, text, found.sigma, what, limit
+    )
 
 
 def _difference(

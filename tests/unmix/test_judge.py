@@ -8,6 +8,7 @@ from known_maps import ABSENT, TRACES, collected, simulated, true_result
 
 import edxdask
 from edxdask.errors import CorruptStoreError, ParameterError
+from edxdask.unmix.judge import labelled_verdicts
 from edxdask.unmix.verdicts import OwnFit, judge_maps
 
 FRACTIONS = [f"{element} in {phase}" for phase in ("Brg", "Fp") for element in ("O", "Si", "Mg", "Fe")]
@@ -119,6 +120,21 @@ def test_a_misfit_that_many_photons_show_and_no_composition_feels_is_let_pass():
     rng = np.random.default_rng(2)
     fits = {f"m{i}": own_fit(rng, photons=1e8, misfit=3.0) for i in range(3)}
     assert all(one.belongs for one in judge_maps(fits, FRACTIONS))
+
+
+def test_the_figure_has_the_limits_and_a_cross_for_what_does_not_belong():
+    rng = np.random.default_rng(6)
+    other = TRUE.copy()
+    other[0] = [0.45, 0.33, 0.17, 0.05]
+    verdicts = judge_maps(
+        {f"m{i}": own_fit(rng, true=other if i == 2 else TRUE) for i in range(4)}, FRACTIONS
+    )
+    found = labelled_verdicts(verdicts)
+    figure = found.edx.plot(title="four")
+    assert figure.get_suptitle() == "four: 3 of 4 maps belong together"
+    limits = [axes.lines[-1].get_ydata()[0] for axes in figure.axes]
+    assert limits == [found[name].attrs["at_most"] for name in ("map_t1", "map_sigma", "map_t2")]
+    assert [len(axes.lines[1].get_xdata()) for axes in figure.axes] == [1, 1, 1]
 
 
 def test_two_hundred_maps_are_judged_and_the_wrong_ones_of_them_named():
