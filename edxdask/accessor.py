@@ -71,6 +71,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CANDIDATES: _ANY,
     Kind.QUANTIFIED: _ANY,
     Kind.TRACES: (*_ANY, "report"),
+    Kind.VERDICTS: _ANY,
     Kind.PROFILE: _ANY,
     Kind.OTHER: (),
 }

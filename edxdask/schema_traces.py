@@ -13,6 +13,7 @@ GROWTH_PIXELS, GROWTH_MAPS = "growth_pixels", "growth_maps"
 GROWTH_SNR, GROWTH_PPM = "growth_snr", "growth_ppm"
 SNR_PER_ROOT_PIXEL, SNR_EXPONENT = "snr_per_root_pixel", "snr_exponent"
 MAP_T1, MAP_T2, MAP_EXCESS = "map_t1", "map_t2", "map_excess_per_photon"
+MAP_SIGMA, MAP_FRACTION = "map_sigma", "map_fraction"
 MAP_BELONGS, MAP_REASON = "map_belongs", "map_reason"
 PROFILE_COMPOSITION, PROFILE_PIXELS = "profile_composition", "profile_pixels"
 
@@ -35,6 +36,8 @@ TRACE_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
     (SNR_PER_ROOT_PIXEL, _OF, "f", "1", "SNR over the root of the pixels"),
     (SNR_EXPONENT, _OF, "f", "1", "power of the pixels with which the SNR grows"),
     (MAP_T1, _MAP, "f", "1", "distance of a composition from that of other maps"),
+    (MAP_SIGMA, _MAP, "f", "1", "largest difference of one fraction, in standard errors"),
+    (MAP_FRACTION, _MAP, "U", "1", "fraction that differs most from other maps"),
     (MAP_T2, _MAP, "f", "1", "chi-squared per channel of a map's own fit"),
     (MAP_EXCESS, _MAP, "f", "1", "chi-squared beyond the channels, per photon"),
     (MAP_BELONGS, _MAP, "b", "1", "maps that belong to their collection"),

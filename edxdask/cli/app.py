@@ -46,6 +46,8 @@ VERBS = {
     "aided": ("edxdask.cli.unmix", "Unmix with masks of precipitates, over many maps."),
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
     "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
+    "judge": ("edxdask.cli.traces", "Maps of a collection that do not belong to the others, and why."),
+    "profile": ("edxdask.cli.traces", "Compositions against the distance from a phase, or along a line."),
     "score": ("edxdask.cli.factorize", "Compare a result with a simulation's truth."),
     "report": ("edxdask.cli.report", "Write one HTML page that shows all that is known."),
     "view": ("edxdask.cli.view", "Look at a store of any size in a browser on this machine."),

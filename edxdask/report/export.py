@@ -31,6 +31,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CANDIDATES: (*PICTURES, *TABLES),
     Kind.QUANTIFIED: (*PICTURES, *TABLES),
     Kind.TRACES: (*PICTURES, *TABLES),
+    Kind.VERDICTS: (*PICTURES, *TABLES),
     Kind.PROFILE: (*PICTURES, *TABLES),
 }
 CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."

@@ -24,7 +24,7 @@ from edxdask.report.placement_figure import placement_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
-from edxdask.report.traces import profile_figure, traces_figure
+from edxdask.report.traces import profile_figure, traces_figure, verdicts_figure
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -68,7 +68,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     Phases and components: their maps, and below them their spectra. A cube: its photons per pixel and its sum
     spectrum with the lines of its elements; a collection of cubes: the sum spectra. Found elements and
     compositions: the fit, residuals and named lines; compositions of every pixel: their maps. Traces: their
-    SNR against the pixels summed, and amounts by map; a profile: compositions against distance.
+    SNR against the pixels summed, and amounts by map; verdicts on maps: how far each is from the others; a
+    profile: compositions against distance.
 
     Parameters
     ----------
@@ -122,8 +123,9 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
         if isinstance(data, xr.Dataset) and _is_per_pixel(data):
             return maps_figure(_per_pixel(data), title=text)
         return quantified_figure(data, title=text)
-    if kind in (Kind.TRACES, Kind.PROFILE) and not is_collection(data):
-        return traces_figure(data, title=text) if kind is Kind.TRACES else profile_figure(data, title=text)
+    if kind in (Kind.TRACES, Kind.VERDICTS, Kind.PROFILE) and not is_collection(data):
+        drawn = {Kind.TRACES: traces_figure, Kind.VERDICTS: verdicts_figure, Kind.PROFILE: profile_figure}
+        return drawn[kind](data, title=text)
     raise ParameterError("data", said(data), "a cube, a result, or a collection of either")
 
 

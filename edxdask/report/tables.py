@@ -86,14 +86,11 @@ def rows_of(data: Data) -> list[Row]:
             for name, found in nodes_of(data)[1]
             for row in _candidate_rows(found)
         ]
-    if kind in (Kind.TRACES, Kind.PROFILE):
-        from edxdask.report.trace_tables import profile_rows, trace_rows  # few need these
+    if kind in (Kind.TRACES, Kind.VERDICTS, Kind.PROFILE):
+        from edxdask.report.trace_tables import profile_rows, trace_rows, verdict_rows  # few need these
 
-        return [
-            row
-            for _, one in nodes_of(data)[1]
-            for row in (trace_rows if kind is Kind.TRACES else profile_rows)(one)
-        ]
+        made = {Kind.TRACES: trace_rows, Kind.VERDICTS: verdict_rows, Kind.PROFILE: profile_rows}[kind]
+        return [row for _, one in nodes_of(data)[1] for row in made(one)]
     if kind is not Kind.QUANTIFIED:
         check_result(data)
     if kind is Kind.COMPONENTS:
@@ -270,8 +267,8 @@ def table(data: Data) -> pd.DataFrame:
     pandas.DataFrame
         Compositions: by phase (region, map) and element, with at.%, wt.%, their errors, counts, SNR and limit
         of detection where these are known. Phases: their photons. Components: their variance. Found elements:
-        one row each. Traces: by map and element; profiles: by distance and element. Cubes: sizes, energy
-        axis, photons.
+        one row each. Traces: by map and element; verdicts: by map; profiles: by distance and element. Cubes:
+        sizes, energy axis, photons.
 
     Notes
     -----
@@ -320,6 +317,10 @@ def text_cells(rows: Sequence[Row]) -> tuple[list[str], list[tuple[str, ...]]]:
         from edxdask.report.trace_tables import HEADS, trace_cells
 
         return list(HEADS), [trace_cells(row) for row in rows]
+    if rows and schema.MAP_BELONGS in rows[0]:
+        from edxdask.report.trace_tables import VERDICT_HEADS, verdict_cells
+
+        return list(VERDICT_HEADS), [verdict_cells(row) for row in rows]
     if rows and schema.CANDIDATE_LINE in rows[0]:
         return list(CANDIDATE_HEADS), [_candidate_cells(row) for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -1,4 +1,4 @@
-"""Tables of traces and profiles: rows for programs, cells for people."""
+"""Tables of traces, verdicts on maps, and profiles: rows for programs, cells for people."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ PER_ELEMENT = (
     schema.TRACE_LOD,
     schema.MEASURE_LONGER,
 )
+PER_MAP = (
+    schema.MAP_BELONGS,
+    schema.MAP_T1,
+    schema.MAP_SIGMA,
+    schema.MAP_FRACTION,
+    schema.MAP_T2,
+    schema.MAP_EXCESS,
+    schema.MAP_REASON,
+)
+VERDICT_HEADS = ("", "belongs", "T1", "σ", "of", "T2", "excess per photon", "why not")
 PIXELS, BELONGS = "pixels", "belongs"
 SEEN = 3.0  # sigma
 ROUND = 10.0  # ppm, from which a limit is a whole number
@@ -65,6 +75,30 @@ def trace_cells(row: Row) -> tuple[str, ...]:
 
 def _number(value: float, form: str) -> str:
     return f"{value:{form}}" if math.isfinite(value) else ""
+
+
+def verdict_rows(found: xr.Dataset) -> list[Row]:
+    """One row for each map."""
+    columns = zip(*(found[key].values.tolist() for key in PER_MAP), strict=True)
+    names = found[schema.MAP].values
+    return [
+        {"map": str(name), **dict(zip(PER_MAP, values, strict=True))}
+        for name, values in zip(names, columns, strict=True)
+    ]
+
+
+def verdict_cells(row: Row) -> tuple[str, ...]:
+    """Cells of a row, in the order of ``VERDICT_HEADS``."""
+    return (
+        str(row["map"]),
+        "yes" if row[schema.MAP_BELONGS] else "no",
+        _number(row[schema.MAP_T1], ".3g"),
+        _number(row[schema.MAP_SIGMA], ".2g"),
+        str(row[schema.MAP_FRACTION]),
+        _number(row[schema.MAP_T2], ".4g"),
+        _number(row[schema.MAP_EXCESS], ".1e"),
+        str(row[schema.MAP_REASON]),
+    )
 
 
 def profile_rows(found: xr.Dataset) -> list[Row]:

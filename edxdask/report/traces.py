@@ -1,4 +1,4 @@
-"""Figures of traces (SNR against pixels, amounts by map) and of profiles (composition against distance)."""
+"""Figures of traces (SNR against pixels, amounts by map), of verdicts on maps, and of profiles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from edxdask import schema
 from edxdask.report.labels import plain, pretty_line
 from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.unmix.judge import AT_MOST
 
 SNR_HEIGHT, ROW_HEIGHT = 78 * MM, 34 * MM
 ONE_MAP = 2  # entries where there is one map: it, and all maps together
@@ -89,6 +90,46 @@ def _draw_amounts(axes: Axes, found: xr.Dataset, i: int, element: str) -> None:
         )
     axes.set_ylabel(f"{element}, ppm", fontsize=SMALL, color=INK)
     style_axes(axes)
+
+
+def verdicts_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
+    """Draw by map how far its composition is from that of the others, and how well its own fit explains it.
+
+    Dashed lines are the limits for maps that belong; those that do not are crosses.
+
+    Parameters
+    ----------
+    found : Dataset
+        What ``judge`` gave.
+    title : str, optional
+        Text above all.
+    """
+    rows = (
+        (schema.MAP_T1, "T1 (composition)"),
+        (schema.MAP_SIGMA, "σ (one element)"),
+        (schema.MAP_T2, "T2 (fit)"),
+    )
+    names, belongs = [str(name) for name in found[schema.MAP].values], found[schema.MAP_BELONGS].values
+    figure = new_figure(PAGE, len(rows) * ROW_HEIGHT)
+    text = f"{int(belongs.sum())} of {belongs.size} maps belong together"
+    figure.suptitle(f"{title}: {text}" if title else text, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    at = np.arange(len(names))
+    panels = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (name, label) in zip(panels, rows, strict=True):
+        for inside, mark, color in ((belongs, "o", PALETTE[0]), (~belongs, "X", PALETTE[1])):
+            axes.plot(at[inside], found[name].values[inside], mark, color=color, markersize=5)
+        limit = found[name].attrs.get(AT_MOST)
+        if limit is not None:
+            axes.axhline(limit, color=FAINT, linewidth=0.8, linestyle="--")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        axes.set_ylabel(label, fontsize=SMALL, color=INK)
+        style_axes(axes)
+    panels[-1].set_xticks(at, names)
+    panels[-1].tick_params(axis="x", labelrotation=30 if len(names) > 6 else 0)
+    return figure
 
 
 def profile_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:

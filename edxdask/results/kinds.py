@@ -18,6 +18,7 @@ class Kind(StrEnum):
     CANDIDATES = "a table of found elements"
     QUANTIFIED = "a quantified cube"
     TRACES = "traces of a phase"
+    VERDICTS = "verdicts on maps"
     PROFILE = "a profile of compositions"
     OTHER = "neither a cube nor a result"
 
@@ -41,6 +42,7 @@ def kind_of(data: Data) -> Kind:
         (Kind.CANDIDATES, {schema.CANDIDATE_KIND}),
         (Kind.QUANTIFIED, {schema.COMPOSITION}),
         (Kind.TRACES, {schema.ATOMIC_PPM}),
+        (Kind.VERDICTS, {schema.MAP_BELONGS}),
         (Kind.PROFILE, {schema.PROFILE_COMPOSITION}),
     ):
         if needed <= names:

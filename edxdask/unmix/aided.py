@@ -17,7 +17,7 @@ from typing import Any, cast
 import xarray as xr
 
 from edxdask import schema
-from edxdask.errors import ParameterError
+from edxdask.errors import CorruptStoreError, ParameterError
 from edxdask.factorize.fcls import fcls
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.factorize.psnmf import psnmf
@@ -27,11 +27,13 @@ from edxdask.results.collections import OneOrMany, cubes_in
 from edxdask.unmix.aided_fit import AidedFit, fit_maps
 from edxdask.unmix.aided_result import labelled
 from edxdask.unmix.grouped_maps import Reading
+from edxdask.unmix.kept_phases import forget_phases, phases_kept_or_made
 from edxdask.unmix.known_phases import KnownPhases, check_absences, known_phases
 from edxdask.unmix.masked_maps import MaskedMap, check_maps, read_masked
 from edxdask.unmix.masks import MaskPlan, Method, plan_masks
 from edxdask.unmix.masks_abundance import LEVEL
 from edxdask.unmix.rings import REACH
+from edxdask.unmix.verdicts import UNREAD
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,8 @@ def aided(
     cache : path, optional
         Folder of that cache.
     checkpoint : path, optional
-        Folder in which finished steps of ``psnmf`` are kept, where it runs.
+        Folder in which finished steps of ``psnmf`` are kept, where it runs, and then its phases until all is
+        done: the same call goes on there.
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable gets every report.
     seed : int
@@ -130,27 +133,29 @@ def aided(
     True
     """
     _check(core, threshold)
-    cubes = cubes_in(data)
+    cubes, folder = cubes_in(data), None if checkpoint is None else Path(checkpoint)
     with shown(progress, "aided") as hook:
         early = None if result is not None else plan_masks(data, list(map(str, absent)), masks, user_masks)
         if result is None:
             result = _own_phases(
-                data, cubes, matrix, absent, elements, refine_axis=refine_axis, workers=workers,
-                memory_limit=memory_limit, cache=cache, checkpoint=checkpoint, seed=seed,
+                data, cubes, matrix, absent, elements, folder, refine_axis=refine_axis, workers=workers,
+                memory_limit=memory_limit, cache=cache, seed=seed,
             )  # fmt: skip
         known = known_phases(result, matrix, absent, elements=elements, refine_axis=refine_axis)
         plan = early or plan_masks(data, known.precipitates, masks, user_masks)
         check_maps(cubes, known, plan)
         _check_beams(cubes)
         reading = Reading(workers, memory_limit, cache)
-        masked = _masked(cubes, known, plan, threshold, core, reading, hook)
+        unread: dict[str, str] | None = {} if leave_out and len(cubes) > 1 else None
+        masked = _masked(cubes, known, plan, threshold, core, reading, hook, unread)
         plan.check({name: one.regions for name, one in masked.items()})
-        masked, fit = _fitted(masked, known, core, leave_out=leave_out)
+        masked, fit = _fitted(masked, known, core, unread, hook)
         fractions = _fractions({name: cubes[name] for name in masked}, fit, known, reading, hook)
     entry = (
         f"aided(matrix={known.matrix!r}, absent={dict(absent)}, masks={plan.text}, core={fit.choice.width})"
     )
     attrs = {schema.MASK_METHODS: plan.text}
+    forget_phases(folder)
     return cast(OneOrMany, labelled(data, cubes, masked, fractions, fit, known, entry=entry, attrs=attrs))
 
 
@@ -174,6 +179,7 @@ def _own_phases(
     matrix: str | int,
     absent: Absent,
     elements: Sequence[str] | str | None,
+    folder: Path | None,
     **options: Any,
 ) -> OneOrMany:
     """Find the phases with ``psnmf``; names are those of the matrix and of what is absent."""
@@ -194,7 +200,13 @@ def _own_phases(
     if len(names) < 2:
         raise ParameterError("absent", dict(absent), "a precipitate or more, and what each cannot hold")
     check_absences(names[0], names[1:], absent)
-    return psnmf(data, phases=names, elements=named, absent=absent, **options)
+
+    def make(own: Path | None) -> OneOrMany:
+        return psnmf(data, phases=names, elements=named, absent=absent, checkpoint=own, **options)
+
+    of = {"phases": names, "elements": named, "absent": absent}
+    same = {name: options[name] for name in ("refine_axis", "seed")}
+    return phases_kept_or_made(folder, cubes, {**of, **same}, make)
 
 
 def _masked(
@@ -205,25 +217,36 @@ def _masked(
     core: int | None,
     reading: Reading,
     hook: ProgressHook | None,
+    unread: dict[str, str] | None,
 ) -> dict[str, MaskedMap]:
-    """Read every map once, for its masks and the sums of its groups."""
+    """Read every map once, for its masks and the sums of its groups; ``unread`` gets damaged ones."""
     seen = known.fractions.only(cubes if plan.needs_abundances else ())
     rules = plan.rules(known.names, seen.values(), threshold)
     made = {}
     for done, (name, cube) in enumerate(cubes.items(), start=1):
         reach = max(REACH, core or 0)
-        made[name] = read_masked(cube, name, known, plan, rules, reach=reach, reading=reading)
+        try:
+            made[name] = read_masked(cube, name, known, plan, rules, reach=reach, reading=reading)
+        except CorruptStoreError as error:
+            if unread is None or len(unread) == len(cubes) - 1:
+                fix = "; leave_out=True does without this map" if len(cubes) > 1 else ""
+                raise CorruptStoreError(f"{error}{fix}") from error
+            unread[name] = f"{UNREAD}: {error}"
         if hook:
             hook(Progress("masks and sums", done, len(cubes), "map"))
     return made
 
 
 def _fitted(
-    masked: dict[str, MaskedMap], known: KnownPhases, core: int | None, *, leave_out: bool
+    masked: dict[str, MaskedMap],
+    known: KnownPhases,
+    core: int | None,
+    unread: dict[str, str] | None,
+    hook: ProgressHook | None,
 ) -> tuple[dict[str, MaskedMap], AidedFit]:
-    """Fit the maps; if asked for, once more without those that do not belong to the others."""
-    fit = fit_maps(list(masked.values()), known, core, forgiving=leave_out)
-    strangers = fit.strangers
+    """Fit the maps; if maps may be left out, once more without those that do not belong to the others."""
+    fit = fit_maps(list(masked.values()), known, core, unread, hook)
+    leave_out, strangers = unread is not None, fit.strangers
     kept = {name: one for name, one in masked.items() if name not in strangers}
     if leave_out and strangers and kept:
         fit = replace(fit_maps(list(kept.values()), known, core), verdicts=fit.verdicts)

@@ -9,10 +9,11 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Guide
+from edxdask.progress import Progress, ProgressHook
 from edxdask.unmix.bases import guides_of, moved_photons
 from edxdask.unmix.core import CoreChoice, RingCounts, choose_core
 from edxdask.unmix.grouped_maps import GroupedMap, fit_grouped, phase_columns, present_in
-from edxdask.unmix.judge import verdicts_of
+from edxdask.unmix.judge import fraction_names, verdicts_of
 from edxdask.unmix.known_phases import KnownPhases
 from edxdask.unmix.masked_maps import MaskedMap
 from edxdask.unmix.pinned import PinnedFit
@@ -106,7 +107,11 @@ class _Calibrated:
 
 
 def fit_maps(
-    maps: Sequence[MaskedMap], known: KnownPhases, core: int | None, *, forgiving: bool = False
+    maps: Sequence[MaskedMap],
+    known: KnownPhases,
+    core: int | None,
+    unread: Mapping[str, str] | None = None,
+    progress: ProgressHook | None = None,
 ) -> AidedFit:
     """Find compositions from the sums of all maps, and judge whether each belongs to the others.
 
@@ -118,17 +123,20 @@ def fit_maps(
         Names, elements, absences.
     core : int, optional
         Width of the margin around masks, px; None chooses it.
-    forgiving : bool
-        Do without maps that cannot be calibrated; they do not belong to the others.
+    unread : mapping of str, optional
+        Why other maps cannot be read. Where it is given, maps that cannot be calibrated are left out as well;
+        all these do not belong to the others.
+    progress : callable, optional
+        Gets a report after every fit.
 
     Raises
     ------
     ParameterError
         If a precipitate has no pixels of its own, or the matrix lacks an absent element too.
     """
-    failed: dict[str, str] = {}
+    failed = dict(unread or {})
     sums_of_maps = {one.name: one.summed for one in maps}
-    guides = guides_of(sums_of_maps, known.request, failed if forgiving else None)
+    guides = guides_of(sums_of_maps, known.request, None if unread is None else failed)
     begun = known.composition
     mean = next(iter(guides.values())).calibration.mean_composition
     about = np.array([[mean[e] for e in known.elements]] * len(known.names)) if begun is None else begun
@@ -150,7 +158,7 @@ def fit_maps(
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
-    verdicts = _judged(grouped, known, pinned, present, failed)
+    verdicts = _judged(grouped, known, pinned, present, failed, progress)
     values = Amounts(
         np.array([one.weights for one in subtracted]), np.array([one.covariance for one in subtracted])
     )
@@ -173,12 +181,18 @@ def _judged(
     fit: PinnedFit,
     present: np.ndarray,
     failed: Mapping[str, str],
+    progress: ProgressHook | None,
 ) -> tuple[MapVerdict, ...]:
     """Compare the maps of a collection by fits of each of them alone."""
     if len(maps) + len(failed) < 2:
         return ()
-    fits = [fit_grouped([one], known.names, fit.composition, present) for one in maps]
-    return tuple(verdicts_of(maps, fits, failed).values())
+    fits = []
+    for done, one in enumerate(maps, start=1):
+        fits.append(fit_grouped([one], known.names, fit.composition, present))
+        if progress:
+            progress(Progress("fits", done, len(maps), "map"))
+    names = fraction_names(known.elements, known.names)
+    return tuple(verdicts_of(maps, fits, failed, names).values())
 
 
 def _regions(ready: Sequence[_Calibrated], known: KnownPhases, width: int) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.request import PhysicsRequest
 from edxdask.physics.calibration import CalibratedBasis, calibrate
 from edxdask.physics.conditions import Conditions
+from edxdask.unmix.verdicts import UNCALIBRATED
 
 Made = TypeVar("Made", Guide, CalibratedBasis)
 
@@ -71,7 +72,7 @@ def guides_of(
         except EdxdaskError as error:
             if failed is None or (known is None and len(failed) == len(maps) - 1):
                 raise
-            failed[name] = str(error.__cause__ or error)
+            failed[name] = f"{UNCALIBRATED}: {error.__cause__ or error}"
     if known is None:
         raise ParameterError("data", list(maps), "a map with photons")
     if len(own) == 1:

@@ -19,6 +19,7 @@ from edxdask.physics.conditions import Conditions
 from edxdask.unmix.groups import GroupLayout, sum_groups
 from edxdask.unmix.normal_equations import GroupedCounts
 from edxdask.unmix.pinned import PinnedFit, fit_pinned
+from edxdask.unmix.verdicts import UNCALIBRATED
 
 COLUMN_ROUNDS = 3  # of fitting, and of making columns that absorb by the composition found
 SETTLED = 1e-4  # change of a composition, relative to its largest fraction, that ends these rounds
@@ -194,7 +195,7 @@ def calibrated(
         except ParameterError:
             raise
         except EdxdaskError as error:
-            failed[one.name] = str(error)
+            failed[one.name] = f"{UNCALIBRATED}: {error}"
     return [one.with_guide(guides[one.name]) for one in sums if one.name in guides], failed
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.errors import ParameterError, SchemaError
+from edxdask.errors import CorruptStoreError, ParameterError, SchemaError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.progress import Progress, ProgressHook
@@ -17,8 +17,9 @@ from edxdask.results.check import check_result, labels_of, require_variables
 from edxdask.results.collections import ALONE, Data, cubes_in, nodes_of, shared_part
 from edxdask.unmix.grouped_maps import GroupedMap, PhotonSums, Reading, calibrated, read_groups
 from edxdask.unmix.groups import GroupLayout, lay_out
-from edxdask.unmix.known_phases import label_of
+from edxdask.unmix.known_phases import Fractions, label_of
 from edxdask.unmix.regions import Regions
+from edxdask.unmix.verdicts import UNREAD
 
 # Least distance of a core from masks. That of a result is chosen where a precipitate's major element is not
 # seen any more; traces of the matrix may be a sigma off there, and 2 px cost a few per cent of their error.
@@ -39,7 +40,7 @@ class PhasesOfMaps:
     composition : (phases, elements) to begin with
     margin : px from masks beyond which there is nothing of a precipitate
     cubes : by map
-    fractions : (phases, y, x) by map
+    fractions : (phases, y, x) by map, read when asked for: those of many maps need not fit in memory
     regions : by map
     """
 
@@ -69,15 +70,27 @@ class PhasesOfMaps:
         step: str,
         progress: ProgressHook | None = None,
     ) -> tuple[list[GroupedMap], dict[str, str]]:
-        """Read all maps, one after the other, and calibrate each; also says which cannot be calibrated."""
+        """Read all maps, one after the other, and calibrate each; also says which cannot be, and why.
+
+        A single map that is damaged raises; of a collection the others are read.
+        """
         sums: list[PhotonSums] = []
+        unread: dict[str, str] = {}
         for done, (name, cube) in enumerate(self.cubes.items(), start=1):
-            sums.append(
-                read_groups(cube, layouts[name], self.fractions[name], name=name, step=step, reading=reading)
-            )
+            try:
+                sums.append(
+                    read_groups(
+                        cube, layouts[name], self.fractions[name], name=name, step=step, reading=reading
+                    )
+                )
+            except CorruptStoreError as error:
+                if len(self.cubes) == 1:
+                    raise
+                unread[name] = f"{UNREAD}: {error}"
             if progress:
                 progress(Progress(READING, done, len(self.cubes), "map"))
-        return calibrated(sums, self.request)
+        maps, failed = calibrated(sums, self.request)
+        return maps, unread | failed
 
 
 def phases_of_maps(
@@ -106,9 +119,9 @@ def phases_of_maps(
     request = physics_request(elements, _absent(root, labels, elements, absent), None, len(labels), True)
     if request is None:
         raise ParameterError("result", "no elements", "a result of named elements", "psnmf(elements=[...]).")
-    fractions = {name: _fractions(nodes, name, cube) for name, cube in cubes.items()}
+    fractions = Fractions({name: _fractions(nodes, name, cube) for name, cube in cubes.items()})
     home = _matrix(matrix, labels, fractions)
-    regions = {name: _regions(nodes[name], fractions[name], labels, home) for name in cubes}
+    regions = {name: _regions(nodes[name], fractions, name, labels, home) for name in cubes}
     width = max(root.attrs.get(schema.CORE_WIDTH, 0.0), MARGIN_PX) if margin is None else margin
     return PhasesOfMaps(
         tuple(labels),
@@ -163,8 +176,8 @@ def _composition(root: xr.Dataset, request: PhysicsRequest, labels: Sequence[str
     return np.nan_to_num(found.sel({schema.ELEMENT: list(request.elements)}).values.astype(np.float64))
 
 
-def _fractions(nodes: Mapping[str, xr.Dataset], name: str, cube: xr.Dataset) -> np.ndarray:
-    """Abundances of a map, over (phase, y, x)."""
+def _fractions(nodes: Mapping[str, xr.Dataset], name: str, cube: xr.Dataset) -> xr.DataArray:
+    """Abundances of a map, over (phase, y, x); lazy where they are in a store."""
     if name not in nodes or schema.ABUNDANCE not in nodes[name]:
         have = ", ".join(map(repr, nodes)) if name != ALONE else "a collection"
         what = f"map {name!r}" if name != ALONE else "one map"
@@ -173,7 +186,7 @@ def _fractions(nodes: Mapping[str, xr.Dataset], name: str, cube: xr.Dataset) -> 
     pixels = schema.pixel_dims(cube)
     if set(pixels) != {schema.Y, schema.X}:
         raise SchemaError(f"pixels are over {pixels}; masks and distances need maps over y and x")
-    values = maps.transpose(schema.PHASE, schema.Y, schema.X).values.astype(np.float64)
+    values = maps.transpose(schema.PHASE, schema.Y, schema.X)
     if values.shape[1:] != (cube.sizes[schema.Y], cube.sizes[schema.X]):
         raise SchemaError(
             f"map {name!r} has {cube.sizes[schema.Y]} × {cube.sizes[schema.X]} pixels, its abundances "
@@ -190,13 +203,16 @@ def _matrix(matrix: str | int | None, labels: Sequence[str], fractions: Mapping[
     return labels[int(np.argmax(filled))]
 
 
-def _regions(node: xr.Dataset, fractions: np.ndarray, labels: Sequence[str], matrix: str) -> Regions:
+def _regions(
+    node: xr.Dataset, fractions: Mapping[str, np.ndarray], name: str, labels: Sequence[str], matrix: str
+) -> Regions:
     """Masks that the result has, else where abundances are above a tenth."""
     if schema.MASK in node:
         masks = node[schema.MASK].transpose(schema.PHASE, schema.Y, schema.X).values.astype(bool)
     else:
-        masks = fractions > LEAST_FRACTION
-    return Regions.of({name: mask for name, mask in zip(labels, masks, strict=True) if name != matrix})
+        masks = fractions[name] > LEAST_FRACTION
+    of = zip(labels, masks, strict=True)
+    return Regions.of({label: mask for label, mask in of if label != matrix})
 
 
 def chosen_elements(elements: Sequence[str] | str | None, request: PhysicsRequest) -> list[str]:

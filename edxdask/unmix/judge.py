@@ -15,7 +15,9 @@ from edxdask.progress import Progress, ProgressOption, shown
 from edxdask.unmix.grouped_maps import GroupedMap, Reading, fit_grouped, present_in, with_common_strengths
 from edxdask.unmix.inputs import phases_of_maps
 from edxdask.unmix.pinned import PinnedFit
-from edxdask.unmix.verdicts import MapVerdict, OwnFit, judge_maps
+from edxdask.unmix.verdicts import MOST_T1, MOST_T2, MapVerdict, OwnFit, judge_maps
+
+AT_MOST = "at_most"  # attribute of a figure by map: its limit for maps that belong
 
 
 def judge(
@@ -32,9 +34,9 @@ def judge(
 ) -> xr.Dataset:
     """Judge for every map of a collection whether it belongs to the others.
 
-    Each map is calibrated and fitted alone, and compared with all others. One with another composition,
-    another energy axis than its file says, or a thickness other than its attributes say, is named; one with
-    few photons is not.
+    Each map is calibrated and fitted alone, and compared with all others. One with another composition, in
+    all or in one element, another energy axis than its file says, or a thickness other than its attributes
+    say, is named; one with few photons is not. A map whose counts are damaged on disk is named too.
 
     Parameters
     ----------
@@ -62,8 +64,9 @@ def judge(
     -------
     Dataset
         By map: ``map_t1`` (distance of its composition from that of the others, beside 1 if it belongs),
-        ``map_t2`` (chi-squared per channel of its own fit), ``map_excess_per_photon``, ``map_belongs``, and
-        ``map_reason``, empty where it belongs.
+        ``map_sigma`` (largest difference of one element in one phase, in standard errors) and
+        ``map_fraction`` (which that is), ``map_t2`` (chi-squared per channel of its own fit),
+        ``map_excess_per_photon``, ``map_belongs``, and ``map_reason``, empty where it belongs.
 
     Examples
     --------
@@ -90,12 +93,23 @@ def judge(
             fits.append(fit_grouped([one], given.phases, given.composition, present))
             if hook:
                 hook(Progress("fits", done, len(maps), "map"))
-    verdicts = verdicts_of(maps, fits, failed)
+    verdicts = verdicts_of(maps, fits, failed, fraction_names(given.request.elements, given.phases))
     return labelled_verdicts([verdicts[name] for name in given.cubes])
 
 
+def fraction_names(elements: Sequence[str], phases: Sequence[str]) -> list[str]:
+    """Name all fractions, phase by phase.
+
+    Examples
+    --------
+    >>> fraction_names(["Mg", "Fe"], ["Brg", "Fp"])
+    ['Mg in Brg', 'Fe in Brg', 'Mg in Fp', 'Fe in Fp']
+    """
+    return [f"{element} in {phase}" for phase in phases for element in elements]
+
+
 def verdicts_of(
-    maps: Sequence[GroupedMap], fits: Sequence[PinnedFit], failed: Mapping[str, str]
+    maps: Sequence[GroupedMap], fits: Sequence[PinnedFit], failed: Mapping[str, str], names: Sequence[str]
 ) -> dict[str, MapVerdict]:
     """Judge maps by fits of each of them alone; by name.
 
@@ -106,13 +120,15 @@ def verdicts_of(
     fits : sequence of PinnedFit
         Of each map alone.
     failed : mapping of str
-        Why other maps cannot be calibrated, by name.
+        Why other maps cannot be read or calibrated, by name.
+    names : sequence of str
+        Of all fractions, phase by phase.
     """
     own = {
         one.name: OwnFit.of(fit, one.counts.shape[1] - one.first, float(one.counts.sum()))
         for one, fit in zip(maps, fits, strict=True)
     }
-    return {verdict.name: verdict for verdict in judge_maps(own, failed)}
+    return {verdict.name: verdict for verdict in judge_maps(own, names, failed)}
 
 
 def labelled_verdicts(verdicts: list[MapVerdict]) -> xr.Dataset:
@@ -126,13 +142,22 @@ def labelled_verdicts(verdicts: list[MapVerdict]) -> xr.Dataset:
     """
     values = {
         schema.MAP_T1: [one.t1 for one in verdicts],
+        schema.MAP_SIGMA: [one.sigma for one in verdicts],
+        schema.MAP_FRACTION: [one.fraction for one in verdicts],
         schema.MAP_T2: [one.t2 for one in verdicts],
         schema.MAP_EXCESS: [one.excess for one in verdicts],
         schema.MAP_BELONGS: [one.belongs for one in verdicts],
         schema.MAP_REASON: [one.reason for one in verdicts],
     }
+    limits = {schema.MAP_T1: MOST_T1, schema.MAP_T2: MOST_T2}
+    compared = [one.most_sigma for one in verdicts if np.isfinite(one.most_sigma)]
+    limits |= {schema.MAP_SIGMA: compared[0]} if compared else {}
     variables = {
-        name: ((schema.MAP,), np.asarray(value), schema.variable_attrs(name))
+        name: (
+            (schema.MAP,),
+            np.asarray(value),
+            schema.variable_attrs(name) | ({AT_MOST: limits[name]} if name in limits else {}),
+        )
         for name, value in values.items()
     }
     return xr.Dataset(variables, coords={schema.MAP: [one.name for one in verdicts]})

@@ -108,7 +108,7 @@ def profile(
             layouts, Reading(workers, memory_limit, cache), step="profile", progress=hook
         )
         if not maps:
-            raise ParameterError("data", list(failed), f"a map that can be calibrated: {failed}")
+            raise ParameterError("data", list(failed), f"a map that can be read and calibrated: {failed}")
         photons = np.sum([one.counts.sum(axis=1) for one in maps], axis=0)
         used = np.flatnonzero(photons >= LEAST_PHOTONS)
         if not used.size:
@@ -160,7 +160,11 @@ def _parts(
 ) -> ProfileParts:
     if (feature is None) == (line is None):
         raise ParameterError(
-            "feature", feature, "a phase, or line=((y, x), (y, x)), one of the two", "feature='Fp'"
+            "feature",
+            feature,
+            "a phase, or a line instead, one of the two",
+            "feature='Fp', or line=((10, 0), (10, 40)).",
+            typed_fix="As in --feature Fp, or --line 10,0:10,40.",
         )
     if line is not None:
         return _along_line(given, line, step, width)
@@ -190,7 +194,11 @@ def _numbers(index: np.ndarray, first: int, last: int) -> np.ndarray:
 def _along_line(given: PhasesOfMaps, line: tuple[Point, Point], step: float, width: float) -> ProfileParts:
     if len(given.cubes) != 1:
         raise ParameterError(
-            "line", line, "one map; this is a collection", "Pick one: tree['name'].to_dataset()."
+            "line",
+            line,
+            "one map; this is a collection",
+            "Pick one: tree['name'].to_dataset().",
+            typed_fix="Take one map of the collection, STORE/NAME, with a name that edxdask info shows.",
         )
     ((path, cube),) = given.cubes.items()
     shape = (cube.sizes[schema.Y], cube.sizes[schema.X])
@@ -199,7 +207,7 @@ def _along_line(given: PhasesOfMaps, line: tuple[Point, Point], step: float, wid
     except (TypeError, ValueError):
         ends = np.zeros(0)
     if ends.shape != (2, 2) or not np.isfinite(ends).all() or not np.hypot(*(ends[1] - ends[0])) > 0:
-        raise ParameterError("line", line, "two different ends in pixels: ((y, x), (y, x))")
+        raise ParameterError("line", line, "two different ends in pixels, y and x of each")
     if (ends < 0).any() or (ends > np.array(shape) - 1).any():
         raise ParameterError("line", line, f"ends within the map of {shape[0]} × {shape[1]} pixels")
     length = float(np.hypot(*(ends[1] - ends[0])))
@@ -230,7 +238,7 @@ def _as_parts(given: PhasesOfMaps, parts: int) -> PhasesOfMaps:
         phases=tuple(f"part {i}" for i in range(parts)),
         request=replace(given.request, absent={}),
         composition=np.tile(mean / mean.sum(), (parts, 1)),
-        fractions={name: np.ones((1, *size)) for name, size in shape.items()},
+        fractions={name: np.broadcast_to(1.0, (1, *size)) for name, size in shape.items()},
     )
 
 

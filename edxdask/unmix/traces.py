@@ -25,7 +25,7 @@ from edxdask.unmix.detection import best_of_each, main_lines
 from edxdask.unmix.grouped_maps import GroupedMap, Reading, with_common_strengths
 from edxdask.unmix.growth import GrowthStep, root_law
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
-from edxdask.unmix.judge import verdicts_of
+from edxdask.unmix.judge import fraction_names, verdicts_of
 from edxdask.unmix.known_phases import label_of
 from edxdask.unmix.trace_fits import FittedMaps, TraceWork
 from edxdask.unmix.verdicts import MapVerdict
@@ -128,11 +128,12 @@ def traces(
     with shown(progress, "traces") as hook:
         found, failed = given.read(layouts, reading, step="traces", progress=hook)
         if not found:
-            raise ParameterError("data", list(failed), f"a map that can be calibrated: {failed}")
+            raise ParameterError("data", list(failed), f"a map that can be read and calibrated: {failed}")
         work = TraceWork(given, row, tuple(wanted), tuple(main_lines(wanted, found)))
         maps = with_common_strengths(found)
         alone = [work.fit([one]) for one in _counted(maps, hook)]
-        verdicts = verdicts_of(maps, [one.fit for one in alone], failed)
+        names = fraction_names(given.request.elements, given.phases)
+        verdicts = verdicts_of(maps, [one.fit for one in alone], failed, names)
         inside = [verdicts[one.name].belongs for one in maps]
         if leave_out and not all(inside):
             maps = with_common_strengths([one for one, kept in zip(found, inside, strict=True) if kept])
@@ -192,6 +193,8 @@ def _labelled(
         schema.TRACE_PIXELS: (by_map, [one.pixels for one in columns]),
         schema.TRACE_PHOTONS: (by_map, [one.photons for one in columns]),
         schema.MAP_T1: (by_map, [*(one.t1 for one in judged), np.nan]),
+        schema.MAP_SIGMA: (by_map, [*(one.sigma for one in judged), np.nan]),
+        schema.MAP_FRACTION: (by_map, [*(one.fraction for one in judged), ""]),
         schema.MAP_T2: (by_map, [*(one.t2 for one in judged), np.nan]),
         schema.MAP_EXCESS: (by_map, [*(one.excess for one in judged), np.nan]),
         schema.MAP_BELONGS: (by_map, [*(one.belongs for one in judged), True]),

@@ -74,7 +74,7 @@ def test_profiles_are_drawn_and_tabulated(from_precipitate, tmp_path):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({}, "a phase, or line"),
+        ({}, "a phase, or a line"),
         ({"feature": "Fp", "line": ((0, 0), (1, 1))}, "one of the two"),
         ({"feature": "Brg"}, "the matrix has no mask"),
         ({"feature": "x"}, "one of the phases"),
