@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 import socket
@@ -26,6 +27,7 @@ _SESSION_MS = 15_000  # of a page that was closed, until what it held is freed
 _CHECK_MS = 5_000
 _LARGEST_MESSAGE = 256 << 20  # from a browser: the mask of a large map
 _START_SECONDS = 30.0
+_GOODBYE_SECONDS = 2.0
 _SCRIPTS = ("bokeh", "bokeh-widgets")
 # The page loads nothing from elsewhere and runs no script but Bokeh's, which makes functions from text.
 _POLICY = (
@@ -148,7 +150,8 @@ class PageServer:
             loop.start()
         finally:
             server.stop()
-            loop.run_sync(http.close_all_connections)
+            with contextlib.suppress(TimeoutError):  # a browser that vanished never says goodbye
+                loop.run_sync(http.close_all_connections, timeout=_GOODBYE_SECONDS)
             loop.close()
 
 

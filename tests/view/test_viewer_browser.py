@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -195,3 +199,14 @@ def test_what_is_seen_is_saved(page, viewer, tmp_path, store):
     code = page.value("code", "text")
     region = eval(code.split("region = ")[1].splitlines()[0], {"edxdask": edxdask})
     assert (mask == region.mask(edxdask.open(store)).values).all()
+
+
+def test_ctrl_c_ends_a_viewer_whose_browser_is_open_or_has_vanished(store, page):
+    for leave in (False, True):
+        command = [sys.executable, "-m", "edxdask", "view", str(store), "--no-browser"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            page.open(process.stdout.readline().strip())
+            if leave:
+                page.driver.get("about:blank")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
