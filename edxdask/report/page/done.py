@@ -26,8 +26,11 @@ SETTINGS = {schema.BIN: NAMES["bin"], schema.SMOOTH: NAMES["smooth"]}
 def done(evidence: Evidence) -> Section:
     """Make the last section."""
     blocks: list[Block] = [*_choices(evidence), Table(("", ""), _facts(evidence))]
+    history = history_of(evidence)
+    if evidence.many:  # each map has a beginning of its own
+        history = [entry for entry in history if not entry.startswith(("simulate(", "ingested "))]
     steps = steps_of(
-        history_of(evidence), cube=_cube_path(evidence), result=_result_path(evidence), labels=evidence.labels
+        history, cube=_cube_path(evidence), result=_result_path(evidence), labels=evidence.labels
     )
     commands, lines = _repeating(steps, evidence)
     blocks += [

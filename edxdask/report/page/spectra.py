@@ -55,6 +55,8 @@ def _fits(evidence: Evidence, panels: Panels) -> list[Block]:
     result = evidence.result
     if result is None or schema.FIT_COUNTS not in evidence.root:
         text = "Lines were not fitted, as no elements are known: quantify(result, elements=[...]) fits them."
+        if schema.COMPOSITION in evidence.root:
+            text = "Lines of single phases were not fitted: compositions are those of the fit of all pixels."
         return [Note(text)]
     blocks: list[Block] = []
     for i, (label, one) in enumerate(parts_of(result)):
