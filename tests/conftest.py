@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,38 @@ def data() -> Path:
     if folder is None:
         pytest.skip("real data not found: set EDXDASK_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def new_browser() -> Iterator[Callable[[], Any]]:
+    """Open real browsers, which are closed at the end; tests that need one skip where it is absent."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    opened = []
+
+    def open_one() -> Any:
+        options = webdriver.ChromeOptions()
+        options.binary_location = program
+        flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "hide-scrollbars")
+        for flag in (*flags, "window-size=1440,1040"):
+            options.add_argument(f"--{flag}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        opened.append(webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.quit()
+
+
+@pytest.fixture(scope="module")
+def browser(new_browser: Callable[[], Any]) -> Iterator[Any]:
+    """A browser of this file's own."""
+    opened = new_browser()
+    yield opened
+    opened.quit()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import pytest
@@ -109,28 +108,6 @@ class Page:
         return [line for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]
 
 
-def _browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1440,1040"):
-        options.add_argument(argument)
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(driver))
-
-
-@pytest.fixture(scope="session")
-def browser():
-    driver = _browser()
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def page(browser):
     browser.get_log("browser")
@@ -139,10 +116,8 @@ def page(browser):
 
 
 @pytest.fixture(scope="session")
-def other_browser():
-    driver = _browser()
-    yield driver
-    driver.quit()
+def other_browser(new_browser):
+    return new_browser()
 
 
 @pytest.fixture(scope="session")
