@@ -12,6 +12,7 @@ from edxdask.factorize.identifiability.nothing import phases_that_are_none
 from edxdask.factorize.identifiability.ranges import Open, open_ranges
 from edxdask.factorize.identifiability.solutions import number_of_solutions, with_other_solutions
 from edxdask.factorize.iteration.grouped import Groups
+from edxdask.physics.spectrum import phase_spectrum
 
 ENERGY = 2.0 + 0.01 * np.arange(80)  # keV, of made-up spectra
 ELEMENTS = "Mg,Si,Al,Ca,Fe,Nd,Sm,U,Cu,O"
@@ -63,6 +64,26 @@ def test_the_region_holds_the_spectrum_that_was_turned_away(spectra):
     found = open_ranges(None, turned, groups, ENERGY)
     assert found.most[1, 0] > taken / (1 - taken)
     assert found.distance[1] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("film", "other", "may_hold"),
+    [
+        ({"Cu": 2, "O": 1}, {"Au": 1}, True),
+        ({"Ni": 55, "Cr": 20, "Co": 20, "Al": 5}, {"Ni": 70, "Al": 15, "Ti": 9, "Co": 6}, False),
+    ],
+)
+def test_a_phase_with_all_peaks_of_another_may_hold_it_also_where_no_elements_are_named(
+    film, other, may_hold
+):
+    """A core below a shell is nowhere without it, and looks like a pure phase."""
+    energy = 0.3 + 0.01 * np.arange(1200)
+    rows = np.stack([phase_spectrum(one, energy) for one in (film, other)])
+    if may_hold:
+        rows[1] = 0.6 * rows[1] + 0.4 * rows[0]
+    found = open_ranges(None, rows, groups_of(np.repeat(np.eye(2), 8, axis=0), rows, 1e5), energy)
+    assert (found.least[1, 0] < -0.35) == may_hold
+    assert found.least[1, 0] < -0.35 or found.least[1, 0] > -0.05
 
 
 def test_a_guided_result_says_its_ranges_and_its_error_holds_them():

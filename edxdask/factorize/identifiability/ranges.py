@@ -20,6 +20,7 @@ THIN, MOST_OF_FILM = 0.5, 0.6
 # elements that show another phase in it: how many, their least part of that phase's peaks, how far their
 # ratios may be apart, and their part of the peaks of a phase that is made of them
 SEVERAL, LEAST_PART, IN_PROPORTION, MADE_OF = 2, 0.03, 1.6, 0.5
+NEIGHBOURS = 4  # windows to either side that a peak rises above
 IMPURE = 0.05  # of another phase, per photon, that the purest pixels of a gradient may hold
 FAR = 1.5  # degrees, from which a spectrum counts as another one
 LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
@@ -210,15 +211,21 @@ class _Parts:
     def may_hold(self, phase: int, other: int) -> bool:
         """Say whether a phase has all elements of another one, several, in its proportions.
 
-        Elements that a third phase is made of say nothing: it may be there as well.
+        Elements that a third phase is made of say nothing: it may be there as well. Where no elements are
+        known, peaks above ``SOFT_KEV`` are held against one another.
         """
-        most = self.own / np.maximum(self.own[:, self.elements].sum(axis=1, keepdims=True), TINY)
+        if self.elements.any():
+            own, asked = self.own, self.elements
+        else:
+            own, asked = above_neighbours(self.own), ~self.soft
+        whole = own[:, asked].sum(axis=1, keepdims=True)
+        most = own / np.maximum(whole, TINY)
         third = np.delete(most, [phase, other], axis=0)
-        there = self.elements & (most[other] > LEAST_PART) & ~(third > MADE_OF).any(axis=0)
+        there = asked & (most[other] > LEAST_PART) & ~(third > MADE_OF).any(axis=0)
         if np.count_nonzero(there) < SEVERAL:
             return False
-        ratio = self.own[phase, there] / self.own[other, there]
-        error = SIGMAS * self.errors[phase, there] / self.own[other, there]
+        ratio = own[phase, there] / own[other, there]
+        error = SIGMAS * self.errors[phase, there] / own[other, there]
         return bool((ratio - error).max() <= IN_PROPORTION * (ratio + error).min())
 
 
@@ -254,6 +261,20 @@ def _parts(
         np.append(np.ones(np.count_nonzero(elements), bool), False),
         np.append(hard[elements] < HARDLY, False),
     )
+
+
+def above_neighbours(windows: np.ndarray) -> np.ndarray:
+    """Give what each window of spectra (k, windows) has above the lowest ones on either side of it.
+
+    Examples
+    --------
+    >>> above_neighbours(np.array([[1.0, 1.0, 5.0, 2.0, 2.0]])).tolist()
+    [[0.0, 0.0, 3.0, 0.0, 0.0]]
+    """
+    padded = np.pad(windows, ((0, 0), (NEIGHBOURS, NEIGHBOURS)), mode="edge")
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS + 1, axis=1).min(axis=2)
+    before, after = pieces[:, : windows.shape[1]], pieces[:, NEIGHBOURS:]
+    return np.asarray(windows - np.maximum(before, after))
 
 
 def part_elsewhere(moved: np.ndarray, spectrum: np.ndarray) -> float:
