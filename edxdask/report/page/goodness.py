@@ -60,12 +60,12 @@ def _checks(evidence: Evidence) -> Table:
         rows.append(("Does every place fit?", f"χ² per degree of freedom {mean:.2f} on average: {judged}"))
     if schema.SOLUTIONS in root.attrs:
         number = int(root.attrs[schema.SOLUTIONS])
-        said = "yes" if number < 2 else f"no, {number} sets of spectra explain the counts equally well"
-        rows.append(("Is it the only solution?", said))
+        several = f"at {number} sets of spectra that explain the counts equally well"
+        rows.append(("Where did fits from separate starts end?", several if number > 1 else "at one solution"))
     if schema.STABILITY in root:
         each = zip(evidence.labels, root[schema.STABILITY].values, strict=True)
         parts = [f"{label} {100 * float(value):.0f} %" for label, value in each]
-        rows.append(("Photons that all equally good solutions share", listed(parts)))
+        rows.append(("Photons that all spectra within the ranges have in common", listed(parts)))
     if schema.LARGEST_CORRECTION in root.attrs:
         correction = 100 * (np.exp(float(root.attrs[schema.LARGEST_CORRECTION])) - 1)
         rows.append(("Largest correction of the tables' spectra", f"{correction:.1f} %"))
