@@ -60,8 +60,8 @@ def _checks(evidence: Evidence) -> Table:
         rows.append(("Does every place fit?", f"χ² per degree of freedom {mean:.2f} on average: {judged}"))
     if schema.SOLUTIONS in root.attrs:
         number = int(root.attrs[schema.SOLUTIONS])
-        several = f"at {number} sets of spectra that explain the counts equally well"
-        rows.append(("Where did fits from separate starts end?", several if number > 1 else "at one solution"))
+        ends = "at one solution" if number < 2 else f"at {number} that explain the counts equally well"
+        rows.append(("Where did fits from separate starts end?", ends))
     if schema.STABILITY in root:
         each = zip(evidence.labels, root[schema.STABILITY].values, strict=True)
         parts = [f"{label} {100 * float(value):.0f} %" for label, value in each]
