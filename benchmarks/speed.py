@@ -277,7 +277,7 @@ def guided_cost(verdict: Verdict, store: str, side: int, repeats: int) -> None:
     base = ["--store", store, "--side", str(side), "--repeats", str(repeats)]
     found = child(__file__, "--task", "guided", *base)
     laps, calls = found["laps"], found["calls"]
-    free, shared, own = (laps[name] for name in ("free nmf", "guided nmf", "guided physics"))
+    free, shared, own = (laps[name] for name in ("free nmf", "guided nmf", "guided spectra of the phases"))
     print(
         f"guided nmf, {len(ELEMENTS)} elements, one core: {shared * 1e3:.1f} ms per iteration with columns "
         f"common to all phases,\n  {own * 1e3:.1f} with separate columns; model-free {free * 1e3:.1f}"
