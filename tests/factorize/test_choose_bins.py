@@ -6,7 +6,10 @@ import xarray as xr
 
 import edxdask
 from edxdask.engine.problem import Demand, photons_of
+from edxdask.engine.states import PixelStates
 from edxdask.errors import EdxdaskError
+from edxdask.factorize.guidance.request import PhysicsRequest
+from edxdask.factorize.iteration.starts import GivenState
 from edxdask.factorize.pansharpening import choose_bins
 from edxdask.factorize.pansharpening.choose_bins import (
     CLEARLY,
@@ -17,6 +20,8 @@ from edxdask.factorize.pansharpening.choose_bins import (
 )
 from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.pansharpening.kept_steps import CHOICES, STRENGTH, KeptSteps
+
+ELEMENTS = "Mg,Si,Al,Ca,Fe,Nd,Sm,U,Cu,O"
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +128,14 @@ def test_a_step_that_was_stopped_otherwise_is_made_anew_and_so_is_what_followed(
     assert int(kept.kept_or_made(STRENGTH, make)["n"]) == 3
     kept.forget()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_phase_without_photons_keeps_its_spectrum_when_spectra_are_found_again(mantle):
+    with photons_of(mantle, step="test", demand=Demand(0, 0)) as problem:
+        fractions = np.tile(np.array([0.6, 0.4, 0.0], np.float32), (problem.pixels, 1))
+        spectra = mantle.truth_spectrum.values.astype(np.float32)
+        start = PixelStates.made(problem, GivenState(fractions))
+        model = PhysicsRequest.of(ELEMENTS, None, None, 3, True).guide(problem).mean_model()
+        found = choose_bins._found_again(start, spectra, model)
+    assert np.isfinite(found).all()
+    assert found.sum(axis=1) == pytest.approx(np.ones(3), rel=1e-4)

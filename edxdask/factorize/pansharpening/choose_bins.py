@@ -144,7 +144,7 @@ def tried(
     if phases > 1:
         strength = STRENGTHS[int(np.argmax([trial.score for trial in trials]))]
         maps = smooth_abundances(state, spectra, strength=strength)
-        spectra = _found_again(maps, spectra, model)
+        spectra = _found_again(maps.abundance, spectra, model)
         maps = smooth_abundances(maps.abundance, spectra, strength=strength)
         trials.append(_judged(judge, maps, spectra))
     return max(trials, key=lambda trial: trial.score)
@@ -159,14 +159,16 @@ def _judged(judge: Problem, maps: SmoothMaps, spectra: np.ndarray) -> Trial:
     return Trial(-(float(loss) - judge.pixels) / judge.photons, purity)
 
 
-def _found_again(maps: SmoothMaps, spectra: np.ndarray, model: StartingModel) -> np.ndarray:
-    """Spectra of sums of pixels with similar fractions."""
-    turn = mixtures_at_flat_tops(maps.abundance, spectra, range(len(spectra)))
+def _found_again(maps: PixelStates, spectra: np.ndarray, model: StartingModel) -> np.ndarray:
+    """Spectra of sums of pixels with similar fractions; a phase without photons there stays what it was."""
+    turn = mixtures_at_flat_tops(maps, spectra, range(len(spectra)))
     turned_spectra = (turn @ spectra).astype(spectra.dtype)
-    groups = gather_similar(maps.abundance, len(spectra))
+    groups = gather_similar(maps, len(spectra))
     groups = replace(groups, abundance=turned(groups.abundance, turn))
     weights, _ = fit_groups(model, model.start(turned_spectra), groups, sparsity=SPARSITY)
-    return model.spectra(weights).astype(spectra.dtype)
+    found = model.spectra(weights)
+    there = np.isfinite(found).all(axis=1, keepdims=True) & (found.sum(axis=1, keepdims=True) > 0)
+    return np.where(there, found, spectra).astype(spectra.dtype)
 
 
 def choose_bin(
