@@ -55,7 +55,7 @@ MUCH_PURER = 0.15  # maps for which a worse bin factor is taken; the fit that fo
 STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than this
 # or by this part of what all phases gain: what absorption at interfaces and shapes of peaks not quite right
 # may gain for a phase that is none
-SYSTEMATIC = 5e-4
+SYSTEMATIC = 1e-3
 CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
 
 
