@@ -13,7 +13,6 @@ from edxdask import schema
 from edxdask.ops import total_map
 from edxdask.ops.usable import usable_spectrum
 from edxdask.report.denoised import denoised_line_maps, main_lines, raw_line_maps
-from edxdask.report.layers import over_exposure
 from edxdask.report.misfit import SummedFit, misfit_map, summed_fit
 from edxdask.report.phase_colors import phase_colors
 from edxdask.report.phase_spectra import elements_named
@@ -181,9 +180,9 @@ def image_of(array: xr.DataArray) -> xr.DataArray:
 
 
 def _totals(result: Data | None, cubes: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
-    """Photons per pixel of each map; of a mosaic per exposure."""
+    """Photons per pixel of each map."""
     if cubes:
-        lazy = {name: image_of(over_exposure(total_map(one), one)) for name, one in cubes.items()}
+        lazy = {name: image_of(total_map(one)) for name, one in cubes.items()}
     elif result is not None:
         lazy = {n: image_of(one[schema.TOTAL]) for n, one in nodes_of(result)[1] if schema.TOTAL in one}
     else:

@@ -9,6 +9,7 @@ from edxdask import schema
 from edxdask.report.describe import SHOWN_ATTRIBUTES
 from edxdask.report.figures import sum_spectrum_figure
 from edxdask.report.fit import COUNTS_COLOR
+from edxdask.report.layers import over_exposure
 from edxdask.report.lines import label_lines
 from edxdask.report.maps import map_figure
 from edxdask.report.page.evidence import Evidence
@@ -91,14 +92,16 @@ def _value(value: object, unit: str) -> str:
 
 
 def _totals(evidence: Evidence) -> list[Drawing]:
-    return [
-        picture(
-            f"total-{i}",
-            map_figure(one, title=name or PHOTONS, label=PHOTONS if name else "counts", width=SMALL_MAP),
-            f"Map of the photons counted in each pixel{f' of {name}' if name else ''}",
+    """Photons per pixel of each map; of a mosaic per exposure, so that overlaps are not brighter."""
+    drawn = []
+    for i, (name, counts) in enumerate(evidence.totals.items()):
+        image = over_exposure(counts, evidence.cubes[name]).compute() if name in evidence.cubes else counts
+        figure = map_figure(
+            image, title=name or PHOTONS, label=PHOTONS if name else "counts", width=SMALL_MAP
         )
-        for i, (name, one) in enumerate(evidence.totals.items())
-    ]
+        text = f"Map of the photons counted in each pixel{f' of {name}' if name else ''}"
+        drawn.append(picture(f"total-{i}", figure, text))
+    return drawn
 
 
 def _images(evidence: Evidence) -> list[Drawing]:

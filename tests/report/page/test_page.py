@@ -56,6 +56,17 @@ def report_of(data, tmp_path, **options):
     )
 
 
+def test_the_report_of_a_mosaic_counts_all_photons_and_draws_its_placement(tmp_path):
+    film = edxdask.simulate(shape=(32, 56), counts=60, seed=1).load()
+    film["haadf"] = film.truth_abundance.sel(phase="Brg") + 1
+    maps = {name: film[["counts", "haadf"]].isel(x=slice(a, a + 32)) for name, a in (("a", 0), ("b", 24))}
+    whole = edxdask.mosaic(edxdask.collect(maps))
+    page = Page(report_of(whole, tmp_path))
+    photons = int(sum(one.counts.sum() for one in maps.values()))
+    assert f"{photons / 1000:.3g} k photons" in page.words
+    assert "figures.placement(cube)" in page.words
+
+
 def test_the_sections_stand_in_the_promised_order(page):
     assert Page(page).sections == ORDER
 
