@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from edxdask.cli.app import VERBS, Settings
+from edxdask.cli.app import Settings
 from edxdask.cli.inputs import typed_out
 from edxdask.cli.output import at_terminal, shown_text
 
@@ -47,14 +47,11 @@ def after_store(path: str | Path, found: Mapping[str, Any]) -> list[str]:
 
 
 def after_result(path: str | Path) -> list[str]:
-    """Words that show a result: the report, where there is that verb, else a picture.
+    """Words that show the result at ``path``: its report, where there is one of its kind, else a picture."""
+    from edxdask.io import open_store
+    from edxdask.results.kinds import Kind, kind_of
 
-    Examples
-    --------
-    >>> after_result("phases.zarr")[1]
-    'phases.zarr'
-    """
-    if "report" in VERBS:
+    if kind_of(open_store(path)) in (Kind.CUBE, Kind.PHASES, Kind.TRACES):
         return ["report", str(path)]
     return ["export", str(path), beside(path, ".png")]
 
