@@ -240,3 +240,9 @@ def test_no_two_classes_have_one_name():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(named(path))
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_no_two_files_of_tests_have_the_same_name():
+    """pytest takes a file's name for its module's: it collects only one of two."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

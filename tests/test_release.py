@@ -104,7 +104,8 @@ def test_the_wheel_works_where_there_is_no_clone(elsewhere, tmp_path):
     assert Path(where.strip()).is_relative_to(elsewhere.parents[1])
     program = elsewhere.with_name("edxdask")
     assert run([program, "--version"], tmp_path).strip() == f"edxdask {PROJECT_VERSION}"
-    run([program, "demo", "-o", "demo"], tmp_path)
+    run([program, "demo", "-o", "demo"], tmp_path)  # without the extra of the report: all but the report
+    assert not (tmp_path / "demo" / "report.html").exists()
     assert (tmp_path / "demo" / "phases.png").stat().st_size > 10_000
     (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert "Mg" in run([elsewhere, "-W", "error", "-c", code], tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.output import print_json
 from edxdask.cli.progress import shown
 from edxdask.cli.values import Shape
-from edxdask.errors import ParameterError, StoreWriteError
+from edxdask.errors import MissingDependencyError, ParameterError, StoreWriteError
+
+logger = logging.getLogger(__name__)
 
 DEMO_SHAPE = (180, 180)
 DEMO_LINES = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka", "Nd_La")
@@ -116,24 +119,25 @@ def demo_verb(settings: Settings, out: str) -> None:
         elements = ds.attrs[schema.ELEMENTS]
         found = psnmf(ds, phases=DEMO_PHASES, elements=elements, absent=DEMO_ABSENT, progress=progress)
         save(found, result, overwrite=True)
-        report_with_paths(
-            found,
-            page,
-            cube=ds,
-            overwrite=True,
-            progress=progress,
-            data_path=str(result),
-            cube_path=str(store),
-        )
+        made, no_page = [spectrum, maps, phases], ""
+        paths = {"data_path": str(result), "cube_path": str(store)}
+        try:
+            report_with_paths(found, page, cube=ds, overwrite=True, progress=progress, **paths)
+            made.append(page)
+        except MissingDependencyError as error:
+            no_page = str(error)
     export(ds, spectrum, overwrite=True)
     export(ds.edx.line_map(list(DEMO_LINES)).compute(), maps, overwrite=True)
     if isinstance(found, xr.Dataset):  # one map, so no collection
         export(found[schema.ABUNDANCE], phases, overwrite=True)
+    if no_page:
+        logger.warning("no report was made: %s", no_page)
     if settings.json:
         names = ("store", "spectrum", "maps", "result", "phases", "report")
-        print_json(dict(zip(names, map(str, (store, spectrum, maps, result, phases, page)), strict=True)))
+        files = (store, spectrum, maps, result, phases, None if no_page else page)
+        print_json({name: file and str(file) for name, file in zip(names, files, strict=True)})
         return
     print_store(settings, store)
     print_result(settings, str(result), found)
-    for path in (spectrum, maps, phases, page):
+    for path in made:
         click.echo(str(path))
