@@ -18,6 +18,8 @@ from edxdask.schema_placement import *  # noqa: F403  words of mosaics and of th
 from edxdask.schema_placement import FIELD_WORDS, PLACEMENT_ATTRIBUTES, PLACEMENT_WORDS
 from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
 from edxdask.schema_traces import TRACE_WORDS
+from edxdask.schema_volumes import *  # noqa: F403  words of tilt series and volumes
+from edxdask.schema_volumes import VOLUME_ATTRIBUTES, VOLUME_WORDS, VOXEL_WORDS, Z
 
 if TYPE_CHECKING:  # half a second and 45 MB that a vendor reader's process can do without
     import xarray as xr
@@ -86,25 +88,9 @@ _VARIABLES = (
     Variable(
         ELEMENT_PHOTONS, (PHASE, ELEMENT), False, "f", "1", "keep", "fraction of a phase's photons in lines"
     ),
-    Variable(
-        COMPOSITION_LOW,
-        (PHASE, ELEMENT),
-        False,
-        "f",
-        "1",
-        "keep",
-        "least that fits the counts equally well",
-    ),
+    Variable(COMPOSITION_LOW, (PHASE, ELEMENT), False, "f", "1", "keep", "least that fits equally well"),
     Variable(COMPOSITION_HIGH, (PHASE, ELEMENT), False, "f", "1", "keep", "largest that fits equally well"),
-    Variable(
-        COMPOSITION_SPREAD,
-        (PHASE, ELEMENT),
-        False,
-        "f",
-        "1",
-        "keep",
-        "part of the error left open by counts",
-    ),
+    Variable(COMPOSITION_SPREAD, (PHASE, ELEMENT), False, "f", "1", "keep", "error that counts leave open"),
     Variable(
         STABILITY, (PHASE,), False, "f", "1", "keep", "photons that every equally good solution has alike"
     ),
@@ -174,12 +160,22 @@ _VARIABLES = (
 )
 _WITHOUT_PIXELS = (
     Variable(n, dims, False, kind, units, "keep", doc)
-    for n, dims, kind, units, doc in (*TRACE_WORDS, *PLACEMENT_WORDS)
+    for n, dims, kind, units, doc in (*TRACE_WORDS, *PLACEMENT_WORDS, *VOLUME_WORDS)
 )
 _OF_FIELDS = (Variable(n, (), True, "u", units, "keep", doc) for n, units, doc in FIELD_WORDS)
-VARIABLES: Mapping[str, Variable] = {v.name: v for v in (*_VARIABLES, *_WITHOUT_PIXELS, *_OF_FIELDS)}
+_OF_VOXELS = (Variable(n, (PHASE,), True, "f", units, "mean", doc) for n, units, doc in VOXEL_WORDS)
+VARIABLES: Mapping[str, Variable] = {
+    v.name: v for v in (*_VARIABLES, *_WITHOUT_PIXELS, *_OF_FIELDS, *_OF_VOXELS)
+}
 
-COORDINATE_UNITS: Mapping[str, str] = {ENERGY: "keV", Y: "nm", X: "nm", TILT: "deg", FRAME: "1"}
+COORDINATE_UNITS: Mapping[str, str] = {
+    ENERGY: "keV",
+    Z: "nm",
+    Y: "nm",
+    X: "nm",
+    TILT: "deg",
+    FRAME: "1",
+}
 PIXEL_UNIT = "px"  # of y and x where the file gives no calibration
 
 
@@ -258,8 +254,8 @@ _ATTRIBUTES = (
     Attribute(COMPLETE, bool, "written last, when all counts are in"),
     Attribute(FORMAT_KEY, str, "marks a store as ours"),
 )
-_OF_PLACEMENT = (Attribute(*words) for words in PLACEMENT_ATTRIBUTES)
-ATTRIBUTES: Mapping[str, Attribute] = {a.name: a for a in (*_ATTRIBUTES, *_OF_PLACEMENT)}
+_OF_STAGES = (Attribute(*words) for words in (*PLACEMENT_ATTRIBUTES, *VOLUME_ATTRIBUTES))
+ATTRIBUTES: Mapping[str, Attribute] = {a.name: a for a in (*_ATTRIBUTES, *_OF_STAGES)}
 
 
 def pixel_dims(cube: xr.Dataset | xr.DataArray) -> tuple[str, ...]:

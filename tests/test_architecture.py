@@ -17,14 +17,18 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 LEVELS: dict[str, int] = {
     **dict.fromkeys(("errors", "optional", "portable", "progress", "progress_display", "readable"), 0),
     **dict.fromkeys(
-        ("schema", "schema_placement", "schema_traces", "budget", "photons", "_lazy", "_version"), 0
+        (
+            *("schema", "schema_placement", "schema_traces", "schema_volumes"),
+            *("budget", "photons", "_lazy", "_version"),
+        ),
+        0,
     ),
     **dict.fromkeys(("physics", "results"), 1),
     "engine": 2,
-    **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate"), 3),
+    **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate", "tomo"), 3),
     "unmix": 4,  # joins phases, bases and fits of the stages over many maps
     **dict.fromkeys(("report", "cluster"), 5),
-    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "figures", "view"), 6),
+    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "tomographies", "figures", "view"), 6),
     "reports": 7,  # quantifies before it draws
     **dict.fromkeys(("accessor", "cli"), 8),
     "_accessor_hook": 9,

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     TRACES = "traces of a phase"
     VERDICTS = "verdicts on maps"
     PROFILE = "a profile of compositions"
+    VOLUME = "volumes of phases"
     OTHER = "neither a cube nor a result"
 
 
@@ -36,6 +37,7 @@ def kind_of(data: Data) -> Kind:
     names = {str(name) for node in nodes for name in node.data_vars}
     for kind, needed in (
         (Kind.CUBE, {schema.COUNTS}),
+        (Kind.VOLUME, {schema.VOLUME}),
         (Kind.COMPONENTS, {schema.LOADING}),
         (Kind.CLUSTERS, {schema.SPECTRUM, schema.LABEL}),
         (Kind.PHASES, {schema.SPECTRUM}),

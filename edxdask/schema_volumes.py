@@ -1,0 +1,45 @@
+"""Words of tilt series and volumes: a part of the vocabulary, which ``schema`` takes in.
+
+Other modules use them through ``schema``.
+"""
+
+from __future__ import annotations
+
+Z = "z"  # along the beam at tilt 0
+VOLUME, TRUTH_VOLUME = "volume", "truth_volume"
+PHOTONS_PER_VOXEL = "photons_per_voxel"
+TILT_SHIFT_Y, TILT_SHIFT_X = "tilt_shift_y", "tilt_shift_x"
+TILT_ROTATION, TILT_EXPOSURE = "tilt_rotation", "tilt_exposure"
+TILT_PHOTONS, TILT_CHI2 = "tilt_photons", "tilt_chi2"
+TILT_FITS, TILT_REASON = "tilt_fits", "tilt_reason"
+
+TILT_AXIS, TILT_AXIS_DEG = "tilt_axis", "tilt_axis_deg"
+VOLUME_KIND, VOLUME_PRIOR, VOLUME_STRENGTH = "volume_kind", "volume_prior", "volume_strength"
+VOLUME_CONVERGED = "volume_converged"
+
+_TILT, _PHASE = ("tilt",), ("phase",)
+# of each phase and voxel (dimensions phase, z, y, x): name, units, meaning
+VOXEL_WORDS: tuple[tuple[str, str, str], ...] = (
+    (VOLUME, "1", "fraction of a voxel that a phase fills"),
+    (TRUTH_VOLUME, "1", "fraction of a voxel in a simulation"),
+)
+# name, dimensions, kind, units, meaning; none has pixels
+VOLUME_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
+    (PHOTONS_PER_VOXEL, _PHASE, "f", "counts", "photons of a voxel full of a phase, exposure 1"),
+    (TILT_SHIFT_Y, _TILT, "f", "px", "rows by which a projection lies below the volume"),
+    (TILT_SHIFT_X, _TILT, "f", "px", "columns by which a projection lies right of the volume"),
+    (TILT_ROTATION, _TILT, "f", "deg", "angle of the tilt axis to the rows' normal in a projection"),
+    (TILT_EXPOSURE, _TILT, "f", "1", "dose times what detectors see, mean 1"),
+    (TILT_PHOTONS, _TILT, "f", "counts", "photons of a projection"),
+    (TILT_CHI2, _TILT, "f", "1", "chi-squared of a projection per degree of freedom"),
+    (TILT_FITS, _TILT, "b", "1", "projections that the volume explains"),
+    (TILT_REASON, _TILT, "U", "1", "why a projection does not fit; empty where it does"),
+)
+VOLUME_ATTRIBUTES: tuple[tuple[str, type, str], ...] = (
+    (TILT_AXIS, str, "dimension of the projections that the tilt axis is nearest to, y or x"),
+    (TILT_AXIS_DEG, float, "angle of the tilt axis to that dimension"),
+    (VOLUME_KIND, str, "fraction, or photons where yields are not known"),
+    (VOLUME_PRIOR, str, "tv or none"),
+    (VOLUME_STRENGTH, float, "strength of the prior"),
+    (VOLUME_CONVERGED, int, "1 where every slab met the stop rule"),
+)
