@@ -13,7 +13,7 @@ the mixture at the top. What the user has said of a phase comes first: those pha
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,7 @@ ALIKE = 0.05  # of the top, by which the tops of grains may differ beyond counti
 THIRD = 0.1  # fraction of phases that are neither this one nor the one it lies in
 # fraction in the mixture at a flat top from which a phase was taken back; of a group that may be pure; errors
 PARTNER, PURE_ENOUGH, BY_CHANCE = 0.02, 0.9, 2.0
+DISTINCT = 0.05  # least singular value of all tops together; 0.2 where one is 0.25 pure
 FIT_ROUNDS = 300
 
 
@@ -71,20 +72,37 @@ def mixtures_at_flat_tops(maps: PixelStates, spectra: np.ndarray, rows: Iterable
     array
         Row j holds the fractions of the phases in pixels where phase j has its flat top.
     """
-    turn = np.eye(len(spectra))
     unit = spectra.astype(np.float64)
     unit /= np.maximum(unit.sum(axis=1, keepdims=True), TINY)
     chosen = list(rows)
     images = _images([view.stack for view in maps.problem.maps])
     fractions = _fractions(maps, *_range(images))
+    tops = {}
     for row in chosen:
         depth = _depths(fractions, row, images)
         mixture = _flat_top(_sums(maps, depth, images), unit, row)
         if mixture is not None and _grains_are_alike(maps, depth, images, unit, row):
-            logger.info(
-                "phase %d: flat top at %.2f; its spectrum becomes the mixture there", row, mixture[row]
-            )
-            turn[row] = mixture
+            tops[row] = mixture
+    return _distinct(tops, len(spectra))
+
+
+def _distinct(tops: Mapping[int, np.ndarray], phases: int) -> np.ndarray:
+    """Rows for ``turned``: of phases in the same grains, which have one top, only the largest takes it.
+
+    Examples
+    --------
+    >>> _distinct({0: np.array([0.7, 0.3]), 1: np.array([0.7, 0.3])}, 2).tolist()
+    [[0.7, 0.3], [0.0, 1.0]]
+    """
+    turn = np.eye(phases)
+    for row in sorted(tops, key=lambda row: -tops[row][row]):
+        trial = turn.copy()
+        trial[row] = tops[row]
+        if np.linalg.svd(trial, compute_uv=False)[-1] < DISTINCT:
+            logger.info("phase %d: its flat top is that of another phase, too; it stays", row)
+            continue
+        logger.info("phase %d: flat top at %.2f; its spectrum becomes the mixture there", row, tops[row][row])
+        turn = trial
     return turn
 
 
