@@ -13,7 +13,7 @@ from edxdask.report.labels import plain
 from edxdask.report.maps import draw_map, extent_of
 from edxdask.report.phase_colors import fading, phase_colors
 from edxdask.report.phase_maps import FRACTION, abundance_maps
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, SMALL, new_figure, style_axes
+from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, SMALL, draw_title, new_figure, style_axes
 from edxdask.results.check import labels_of
 from edxdask.results.score import angles_between, match_phases
 
@@ -64,8 +64,7 @@ def against_truth_figure(result: xr.Dataset, truth: xr.Dataset, *, title: str | 
     cell = max((PAGE / across - _BAR) * min(height / width, 3.0), 12 * MM) + _TITLE
     heights = [2 * cell, len(labels) * GRAPH + 10 * MM]
     figure = new_figure(PAGE, sum(heights) + (_TITLE if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     colors = phase_colors(labels)
     partner = {row: true for true, row in pairs.items()}

@@ -12,8 +12,18 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.report.labels import plain
-from edxdask.report.style import COLUMN, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import (
+    COLUMN,
+    INK,
+    MM,
+    NORMAL,
+    PAGE,
+    PALETTE,
+    SMALL,
+    draw_title,
+    new_figure,
+    style_axes,
+)
 from edxdask.results.collections import Data, shared_part
 
 NAMES = {
@@ -102,8 +112,7 @@ def choices_figure(result: Data, *, title: str | None = None) -> Figure:
         fix = "psnmf(ds) chooses bin and smooth from the data where they are not given."
         raise ParameterError("result", "no choices", "a result whose settings the data chose", fix)
     figure = new_figure(PAGE, 56 * MM + (8 * MM if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     row = figure.subplots(1, max(len(found), 2), squeeze=False)[0]
     for axes, one in zip(row, found, strict=False):
         _draw(axes, one)

@@ -12,12 +12,12 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.ops import line_map
 from edxdask.ops.maps import line_weights
-from edxdask.report.labels import plain, pretty_line
+from edxdask.report.labels import pretty_line
 from edxdask.report.layers import over_exposure
 from edxdask.report.lines import main_line
 from edxdask.report.maps import draw_map, extent_of
 from edxdask.report.phase_maps import MOST_PANELS
-from edxdask.report.style import INK, MM, NORMAL, PAGE, new_figure
+from edxdask.report.style import MM, PAGE, draw_title, new_figure
 from edxdask.results.collections import is_collection, shared_part
 
 RAW = "as counted"
@@ -182,8 +182,7 @@ def denoised_figure(
     page = min(PAGE, across * 70 * MM)
     cell = max((page / across - _BAR) * min(height / width, 3.0), 12 * MM) + _TITLE
     figure = new_figure(page, len(wanted) * cell + (_TITLE if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     for row, line in enumerate(wanted):
         limits = common_limits(
             stacks[RAW][row].values, [one[row].values for n, one in stacks.items() if n != RAW]

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edxdask.report.style import FAINT, INK, MM, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import FAINT, INK, MM, PAGE, PALETTE, SMALL, draw_title, new_figure, style_axes
 from edxdask.schema import AXIS, BAD_FRAMES, DRIFT, DRIFT_IMAGE, FRAME, STD_SUFFIX, X, Y
 
 _HEIGHT = 65 * MM
@@ -51,8 +51,7 @@ def drift_figure(cube: xr.Dataset, *, title: str | None = None) -> Figure:
     over_time.legend(frameon=False, fontsize=SMALL)
     if bad.any():
         plane.legend(frameon=False, fontsize=SMALL)
-    if title:
-        figure.suptitle(title, fontsize=SMALL + 2, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     return figure
 
 

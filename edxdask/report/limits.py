@@ -13,7 +13,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.report.labels import plain
 from edxdask.report.phase_colors import phase_colors
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import FAINT, INK, MM, NORMAL, PALETTE, SMALL, draw_title, new_figure, style_axes
 from edxdask.report.tables import Row, rows_of
 from edxdask.results.collections import Data
 from edxdask.results.kinds import Kind, kind_of
@@ -92,8 +92,7 @@ def limits_figure(data: Data, *, title: str | None = None) -> Figure:
     groups = {name: [one for one in amounts if one.of == name] for name in names}
     heights = [len(group) * ROW + 8 * MM for group in groups.values()]
     figure = new_figure(WIDTH, sum(heights) + HEAD)
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     graphs = figure.subplots(len(groups), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     colors = phase_colors(names) if kind_of(data) is Kind.PHASES else dict.fromkeys(names, PALETTE[0])
     least = 0.2 * min(one.limit for one in amounts if one.limit > 0)

@@ -27,6 +27,7 @@ from edxdask.report.style import (
     NORMAL,
     PAGE,
     SMALL,
+    draw_title,
     is_counts,
     new_figure,
     whole_of,
@@ -108,8 +109,7 @@ def maps_figure(
         raise ParameterError("maps", maps, "at least one map")
     panel = MapPanel(named, label=label, columns=columns, colors=colors)
     figure = new_figure(PAGE, panel.height + (_TITLE_ROOM if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     panel.draw(figure)
     return figure
 

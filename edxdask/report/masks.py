@@ -15,7 +15,7 @@ from edxdask.io.export.target import axis_of
 from edxdask.report.labels import plain
 from edxdask.report.maps import MapPanel
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
-from edxdask.report.style import INK, MM, NORMAL, PAGE, SMALL, new_figure
+from edxdask.report.style import MM, PAGE, SMALL, draw_title, new_figure
 from edxdask.results.collections import Data, nodes_of, shared_part
 
 # Outlines are seen on black as well as on bright yellow, by everybody; the core's is dashed.
@@ -51,8 +51,7 @@ def masks_figure(result: Data, *, title: str | None = None) -> Figure:
     rows = _rows(shared, names)
     heights = [panel.height, LEGEND, height_of(rows)]
     figure = new_figure(PAGE, sum(heights) + (TITLE if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     above, middle, below = figure.subfigures(3, 1, height_ratios=heights, squeeze=False)[:, 0]
     panel.draw(above)
     for axes, (_, one) in zip(above.axes, maps, strict=False):

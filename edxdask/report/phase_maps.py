@@ -17,7 +17,7 @@ from edxdask.io.export.target import axis_of
 from edxdask.report.labels import plain
 from edxdask.report.maps import draw_map, draw_scale_bar, extent_of, map_figure
 from edxdask.report.phase_colors import fading, mixed, phase_colors
-from edxdask.report.style import COLUMN, INK, MM, NORMAL, PAGE, SMALL, new_figure
+from edxdask.report.style import COLUMN, INK, MM, NORMAL, PAGE, SMALL, draw_title, new_figure
 from edxdask.results.check import labels_of
 from edxdask.results.collections import Data, nodes_of
 
@@ -82,8 +82,7 @@ def phases_figure(result: Data, *, title: str | None = None) -> Figure:
     rows = math.ceil(len(panels) / across)
     cell = max((PAGE / across - _BAR) * min(height / width, 3.0), 12 * MM) + _TITLE
     figure = new_figure(PAGE, rows * cell + (_TITLE if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     for i, (name, array, label) in enumerate(panels):
         axes = figure.add_subplot(rows, across, i + 1)
         text = f"{name}, {label or ALL_PHASES}" if name else label or ALL_PHASES

@@ -13,7 +13,7 @@ from edxdask.report.figures import name_lines, set_scale
 from edxdask.report.labels import plain
 from edxdask.report.lines import label_lines
 from edxdask.report.phase_colors import phase_colors
-from edxdask.report.style import INK, MM, NORMAL, PAGE, new_figure, style_axes
+from edxdask.report.style import INK, MM, NORMAL, PAGE, draw_title, new_figure, style_axes
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, nodes_of, shared_part
 
@@ -83,8 +83,7 @@ def phase_spectra_figure(
     named = {phase: elements_in(result, phase) for phase in shown}
     room = LABELS if any(named.values()) else 8 * MM
     figure = new_figure(PAGE, len(shown) * (GRAPH + room) + FOOT + (8 * MM if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     _draw(figure, result, named, log=log)
     return figure
 

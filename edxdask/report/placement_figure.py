@@ -13,7 +13,17 @@ from matplotlib.patches import Rectangle
 from edxdask import schema
 from edxdask.report.maps import MapPanel
 from edxdask.report.placement import STD, check_mosaic, placement_text
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import (
+    FAINT,
+    INK,
+    MM,
+    PAGE,
+    PALETTE,
+    SMALL,
+    draw_title,
+    new_figure,
+    style_axes,
+)
 
 MOST_ACROSS = 1500  # pixels of the canvas that are drawn along each axis
 _GRAPH = 62 * MM
@@ -34,7 +44,7 @@ def placement_figure(data: xr.Dataset, *, title: str | None = None) -> Figure:
     measured = schema.PAIR_USED in data and bool(np.isfinite(data[schema.PAIR_RESIDUAL].values).any())
     panel = MapPanel([(name, image)], columns=1)
     figure = new_figure(PAGE, panel.height + (_GRAPH if measured else 0) + 8 * MM)
-    figure.suptitle(title or placement_text(data), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title or placement_text(data))
     ratios = [panel.height, _GRAPH] if measured else [panel.height]
     parts = figure.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     panel.draw(parts[0])

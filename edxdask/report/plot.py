@@ -23,7 +23,7 @@ from edxdask.report.openness import openness_figure
 from edxdask.report.placement_figure import placement_figure
 from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
-from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
+from edxdask.report.style import PAGE, draw_title, new_figure, whole_of
 from edxdask.report.traces import profile_figure, traces_figure, verdicts_figure
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
@@ -246,6 +246,5 @@ def _panels(
 def _parts(heights: Sequence[float], title: str | None) -> list[SubFigure]:
     """Divide a new figure into parts, one above another."""
     figure = new_figure(PAGE, sum(heights) + (TITLE_ROOM if title else 0))
-    if title:
-        figure.suptitle(title, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     return list(figure.subfigures(len(heights), 1, height_ratios=list(heights), squeeze=False)[:, 0])

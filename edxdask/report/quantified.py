@@ -17,7 +17,7 @@ from edxdask.readable import decimals
 from edxdask.report.fit import COLORS, FitPanel, draw_fits
 from edxdask.report.labels import plain
 from edxdask.report.lines import label_lines
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, new_figure
+from edxdask.report.style import FAINT, MM, PAGE, draw_title, new_figure
 
 FIRST, NEXT = 116 * MM, 100 * MM  # height of a lone pair of graphs, and of each of several
 MOST = 60  # pairs on one figure: a picture has too few pixels for more
@@ -44,14 +44,7 @@ def quantified_figure(found: xr.Dataset | xr.DataTree, *, title: str | None = No
     if len(parts) > MOST:
         raise ParameterError("found", f"{len(parts)} spectra", f"at most {MOST}", "Select some: .isel(...).")
     figure = new_figure(PAGE, FIRST if len(parts) == 1 else len(parts) * NEXT)
-    if title:
-        figure.suptitle(
-            textwrap.shorten(plain(title), TITLE_LETTERS // 2, placeholder=" …"),
-            fontsize=NORMAL + 1,
-            color=INK,
-            x=0.015,
-            ha="left",
-        )
+    draw_title(figure, title and textwrap.shorten(title, TITLE_LETTERS // 2, placeholder=" …"))
     draw_fits(figure, [fit_panel(label, one) for label, one in parts])
     return figure
 

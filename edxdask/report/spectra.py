@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from edxdask.errors import ParameterError
 from edxdask.report.labels import plain
-from edxdask.report.style import INK, MM, NORMAL, PAGE, PALETTE, new_figure, style_axes
+from edxdask.report.style import INK, MM, NORMAL, PAGE, PALETTE, draw_title, new_figure, style_axes
 from edxdask.schema import ENERGY
 
 _GRAPH, _FOOT = 32 * MM, 12 * MM  # height of a graph, and of the axis below the last
@@ -51,8 +51,7 @@ def spectra_figure(spectra: xr.DataArray, *, log: bool | None = None, title: str
     rows = [SpectrumRow(name, energy, row) for name, row in zip(names, values, strict=True)]
     figure = new_figure(PAGE, height_of(rows))
     draw_spectra(figure, rows, log=log)
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     return figure
 
 

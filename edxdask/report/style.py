@@ -14,6 +14,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from edxdask.io.export.target import writing
+from edxdask.report.labels import plain
 
 MM = 1 / 25.4  # inches
 COLUMN, PAGE = 88 * MM, 180 * MM  # widths of one and two columns of a journal
@@ -41,6 +42,12 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=2 * MM, h_pad=2 * MM))
     FigureCanvasAgg(figure)
     return figure
+
+
+def draw_title(figure: FigureBase, title: str | None) -> None:
+    """Write the text above all, as it is: a dollar sign starts no formula; nothing where there is none."""
+    if title:
+        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
 
 
 def whole_of(part: FigureBase) -> Figure:

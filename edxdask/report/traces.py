@@ -9,8 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from edxdask import schema
-from edxdask.report.labels import plain, pretty_line
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.labels import pretty_line
+from edxdask.report.style import (
+    FAINT,
+    INK,
+    MM,
+    PAGE,
+    PALETTE,
+    SMALL,
+    draw_title,
+    new_figure,
+    style_axes,
+)
 from edxdask.unmix.judge import AT_MOST
 
 SNR_HEIGHT, ROW_HEIGHT = 78 * MM, 34 * MM
@@ -35,9 +45,7 @@ def traces_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     by_map = len(elements) * ROW_HEIGHT if found.sizes[schema.MAP] > ONE_MAP else 0.0
     figure = new_figure(PAGE, SNR_HEIGHT + by_map)
     text = f"traces in {found.attrs.get(schema.PHASE, 'a phase')}"
-    figure.suptitle(
-        plain(f"{title}: {text}" if title else text), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left"
-    )
+    draw_title(figure, f"{title}: {text}" if title else text)
     if not by_map:
         _draw_snr(figure.subplots(), found, elements)
         return figure
@@ -112,7 +120,7 @@ def verdicts_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     names, belongs = [str(name) for name in found[schema.MAP].values], found[schema.MAP_BELONGS].values
     figure = new_figure(PAGE, len(rows) * ROW_HEIGHT)
     text = f"{int(belongs.sum())} of {belongs.size} maps belong together"
-    figure.suptitle(f"{title}: {text}" if title else text, fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, f"{title}: {text}" if title else text)
     at = np.arange(len(names))
     panels = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
     for axes, (name, label) in zip(panels, rows, strict=True):
@@ -149,8 +157,7 @@ def profile_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     shown = [i for i in np.argsort(-peaks) if peaks[i] > 100 * LEAST_SHARE or len(peaks) <= MOST_SHOWN]
     shown = shown[: 2 * MOST_SHOWN]
     figure = new_figure(PAGE, len(shown) * ROW_HEIGHT)
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     rows = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
     for axes, i in zip(rows, shown, strict=True):
         color = PALETTE[int(i) % len(PALETTE)]

@@ -24,6 +24,32 @@ def phases_that_are_none(
 ) -> list[str]:
     """Say which phases are none, and how many to ask for.
 
+    Parameters are those of ``faults_of``.
+
+    Examples
+    --------
+    >>> spectra = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> phases_that_are_none(["a", "b"], spectra, np.array([5e4, 20.0]), np.array([9.0, 3.0]),
+    ...                       np.ones(2))
+    ['b: holds 20 photons of 50020, too few to be a phase. Ask for fewer phases: phases=1']
+    """
+    faults = faults_of(names, spectra, photons, brightest, largest)
+    fewer = max(1, len(names) - len(faults))
+    texts = [f"{text}. Ask for fewer phases: phases={fewer}" for text in faults.values()]
+    for text in texts:
+        logger.warning("%s", text)
+    return texts
+
+
+def faults_of(
+    names: Sequence[str],
+    spectra: np.ndarray,
+    photons: np.ndarray,
+    brightest: np.ndarray,
+    largest: np.ndarray,
+) -> dict[int, str]:
+    """Find the phases that are none, and why.
+
     Parameters
     ----------
     names, spectra, photons : of the phases
@@ -32,10 +58,8 @@ def phases_that_are_none(
 
     Examples
     --------
-    >>> spectra = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> phases_that_are_none(["a", "b"], spectra, np.array([5e4, 20.0]), np.array([9.0, 3.0]),
-    ...                       np.ones(2))
-    ['b: holds 20 photons of 50020, too few to be a phase. Ask for fewer phases: phases=1']
+    >>> faults_of(["a", "b"], np.eye(2), np.array([9e3, 9e3]), np.array([9.0, 9.0]), np.array([1.0, 0.01]))
+    {1: 'b: is nowhere more than 1.0% of the photons of a pixel'}
     """
     total = float(photons.sum())
     least = max(FEWEST_PHOTONS, LEAST_PART * total)
@@ -54,8 +78,4 @@ def phases_that_are_none(
             if same:
                 angle = angles[row, same[0]]
                 faults[row] = f"{name}: its spectrum is that of {names[same[0]]} ({angle:.2g} degrees apart)"
-    fewer = max(1, len(names) - len(faults))
-    texts = [f"{text}. Ask for fewer phases: phases={fewer}" for text in faults.values()]
-    for text in texts:
-        logger.warning("%s", text)
-    return texts
+    return faults

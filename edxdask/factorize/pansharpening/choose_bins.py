@@ -20,6 +20,7 @@ from edxdask.engine.driver import StopRule
 from edxdask.engine.memory import CopySet, PhotonCopy
 from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
+from edxdask.factorize.identifiability.nothing import faults_of
 from edxdask.factorize.iteration.gather import gather_abundance
 from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.simplest import purity_of, simplest
@@ -103,10 +104,12 @@ class Trial:
     ----------
     score : log-likelihood per photon of the other half
     purity : mean of the largest fraction per pixel, by photons
+    real : whether each phase is one: there, and different from the others
     """
 
     score: float
     purity: float
+    real: bool
 
 
 def tried(
@@ -152,11 +155,20 @@ def tried(
 
 def _judged(judge: Problem, maps: SmoothMaps, spectra: np.ndarray) -> Trial:
     """Say how well maps and spectra of one half of the photons predict the other."""
-    purity = purity_of(gather_abundance(maps.abundance))
+    abundance = gather_abundance(maps.abundance)
     PixelStates.made(judge, GivenState(np.concatenate(list(maps.abundance.collect(fractions)))))
     call = Call(spectra.astype(np.float32))
     loss = judge.executor.advance(SweepStep(spectra_statistics=False), call)["loss"]
-    return Trial(-(float(loss) - judge.pixels) / judge.photons, purity)
+    score = -(float(loss) - judge.pixels) / judge.photons
+    return Trial(score, purity_of(abundance), real=not _faults(abundance, spectra))
+
+
+def _faults(abundance: np.ndarray, spectra: np.ndarray) -> dict[int, str]:
+    """Find the phases that are none; ``abundance`` (n, k) in photons."""
+    photons = abundance.sum(axis=0, dtype=np.float64)
+    fraction = abundance / np.maximum(abundance.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    names = [str(row) for row in range(len(spectra))]
+    return faults_of(names, spectra, photons, abundance.max(axis=0), fraction.max(axis=0))
 
 
 def _found_again(maps: PixelStates, spectra: np.ndarray, model: StartingModel) -> np.ndarray:
@@ -208,17 +220,41 @@ def choose_phases(
     model: StartingModel | None = None,
     progress: ProgressHook | None = None,
 ) -> Curve:
-    """Choose the smallest number of phases that is not clearly worse than the best."""
+    """Choose the smallest number of phases that is not clearly worse than the best.
+
+    A trial with a phase that is none, as its map is empty or its spectrum that of another, does not count.
+    """
     most = min(MOST_PHASES, problem.channels, -(-problem.pixels // factor**2))
     candidates = list(range(1, most + 1))
     label = "choosing the number of phases"
     settings = [(factor, k) for k in candidates]
     trials = list(_trials(problem, settings, seed, model, progress, label, once_more=True))
-    scores = np.array([trial.score for trial in trials])
+    kept = [at for at, trial in enumerate(trials) if trial.real or at == 0]
+    scores = np.array([trials[at].score for at in kept])
+    fewest = _fewest(scores, _error(scores.max() - scores, problem.photons))
+    return _curve(np.array([candidates[at] for at in kept]), scores, problem.photons, fewest)
+
+
+def _fewest(scores: np.ndarray, error: np.ndarray) -> int:
+    """Find the first score that is not clearly below the best.
+
+    Beyond the true number scores fall. Where a later trial with more phases is better again, fits have ended
+    in places of different quality, and by so much the best may be better by luck.
+
+    Examples
+    --------
+    >>> _fewest(np.array([-9.0, -3.0, -1.0, -1.1, -1.4]), np.full(5, 0.01))
+    2
+    >>> _fewest(np.array([-9.0, -1.0, -3.0, -0.5, -1.4]), np.full(5, 0.01))
+    1
+    """
     gap = scores.max() - scores
-    small = np.maximum(STANDARD_ERRORS * _error(gap, problem.photons), SYSTEMATIC * gap.max())
-    fewest = int(np.argmax(gap <= small))
-    return _curve(np.array(candidates), scores, problem.photons, fewest)
+    luck = np.zeros(len(scores))
+    for at in range(len(scores) - 2):
+        rest = scores[at + 1 :]
+        luck[at] = (rest - np.minimum.accumulate(rest)).max()
+    small = np.maximum.reduce([STANDARD_ERRORS * error, SYSTEMATIC * np.full(len(gap), gap.max()), luck])
+    return int(np.argmax(gap <= small))
 
 
 def _trials(
