@@ -21,7 +21,10 @@ MOST = 1e3  # of another phase, per photon of this one
 ROUNDS = 300
 WINDOW, FEWEST_EXPECTED = 10, 20.0  # channels, and counts in them, that the misfit is judged by
 PURE, OFTEN = 0.95, 0.2  # fraction that counts as pure; photons of a phase that must lie there
-NEARLY, WHOLLY = 0.8, 0.975  # between these fractions are fewer photons than above, where a top is a plateau
+FEWEST_PIXELS = 9  # that are pure; fewer may all be blurred
+# between these fractions are fewer photons than half of those above, where a top is a plateau: 0.06 to 0.15 of
+# them for grains of the battery's samples, 0.6 and more for a gradient
+NEARLY, WHOLLY, FEWER = 0.8, 0.975, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +89,17 @@ class GroupFit:
 
     def pure(self) -> np.ndarray:
         """Say which phases are pure in many of the pixels that hold them, (k,)."""
-        there = np.where(self._alone(), self.abundance, 0.0).sum(axis=0)
-        return np.asarray(self.flat | (there > OFTEN * self.abundance.sum(axis=0)))
+        alone = self._alone()
+        there = np.where(alone, self.abundance, 0.0).sum(axis=0)
+        many = self.pixels @ alone >= FEWEST_PIXELS
+        return np.asarray(self.flat | (many & (there > OFTEN * self.abundance.sum(axis=0))))
 
     def has_plateau(self) -> np.ndarray:
         """Say of which phases, (k,), most of the purest pixels are alike; of a gradient, they are not."""
         fraction = self.abundance / np.maximum(self.abundance.sum(axis=1, keepdims=True), TINY)
         near = np.where((fraction > NEARLY) & (fraction <= WHOLLY), self.abundance, 0.0).sum(axis=0)
         whole = np.where(fraction > WHOLLY, self.abundance, 0.0).sum(axis=0)
-        return np.asarray(self.flat | (near < whole))
+        return np.asarray(self.flat | (near < FEWER * whole))
 
     def brightness(self) -> np.ndarray:
         """Photons per pixel where each phase is pure, (k,); 0 where it never is."""
