@@ -24,6 +24,7 @@ MOST = 4.0  # factors of two in all
 # smaller steps are left: a correction common to all phases, and what is not explained, look like them
 LEAST = 0.6
 CLEAR = 20.0  # gain of twice the log-likelihood, over the misfit, that counts
+ROUNDING = 1e-9  # of a deviance: a curve that is less bent is straight
 
 
 def better_mass(
@@ -47,14 +48,12 @@ def better_mass(
     below, now, above = misses
     freedom = np.maximum(given.shape[1], 1)
     scale = np.maximum(now / freedom, 1.0)
-    curvature = below - 2 * now + above
-    lowest = np.where(
-        curvature > 0,
-        STEP * (below - above) / np.maximum(2 * curvature, TINY),
-        LONGEST * np.sign(below - above),
-    )
+    bent = below - 2 * now + above
+    is_bent = bent > ROUNDING * now
+    bent = np.where(is_bent, bent, 1.0)
+    lowest = np.where(is_bent, STEP * (below - above) / (2 * bent), LONGEST * np.sign(below - above))
     step = np.clip(lowest, -LONGEST, LONGEST)
-    gain = np.where(curvature > 0, (below - above) ** 2 / np.maximum(8 * curvature, TINY), abs(below - above))
+    gain = np.where(is_bent, (below - above) ** 2 / (8 * bent), abs(below - above))
     sure = (gain > CLEAR * scale) & (np.abs(step) > LEAST)
     total = np.clip(np.log2(mass) + np.where(sure, step, 0.0), -MOST, MOST)
     logger.info("mass thickness over the film's: %s", np.round(2.0**total, 2))
