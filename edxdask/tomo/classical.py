@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -112,7 +112,7 @@ def fbp(
     out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
-) -> WritableVolume:
+) -> Any:
     """Reconstruct by filtered back projection.
 
     Parameters
@@ -136,7 +136,8 @@ def fbp(
     Returns
     -------
     array
-        Volume (z, y, x): per voxel, what a ray collects in it. Negative values are left as they are.
+        ``out``, or an array of NumPy: the volume (z, y, x), per voxel what a ray collects in it. Negative
+        values are left as they are.
 
     Examples
     --------
@@ -166,7 +167,7 @@ def sirt(
     out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
-) -> WritableVolume:
+) -> Any:
     """Reconstruct by the simultaneous iterative technique: steps along weighted residuals.
 
     ``v ← v + r C Aᵀ R (images - A v)``, with R and C the inverse sums of A's rows and columns.
@@ -195,7 +196,7 @@ def sirt(
     Returns
     -------
     array
-        Volume (z, y, x): per voxel, what a ray collects in it.
+        ``out``, or an array of NumPy: the volume (z, y, x), per voxel what a ray collects in it.
 
     Examples
     --------
@@ -241,7 +242,7 @@ def _slab_by_slab(
     threads: int,
     *,
     beyond: bool = False,
-) -> WritableVolume:
+) -> Any:
     """Have ``solve`` make the volume (z, x, 1, row) of each slab from its images (tilt, x, 1, row).
 
     ``beyond``: images are continued by zeros as far as any voxel is seen.
