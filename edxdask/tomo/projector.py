@@ -18,6 +18,7 @@ from edxdask.tomo.kernels import rays
 from edxdask.tomo.side_by_side import Span, side_by_side, spans
 
 PARTS = 4  # per thread, where parts are not equally much work
+MOST_TURNED = 60.0  # degrees
 EASILY_DIVIDED = 8  # tilts per thread: one more for some threads is little then
 Tilts = Sequence[int] | np.ndarray | None
 
@@ -77,7 +78,7 @@ class Projector:
         detector_rows: Span | None = None,
         threads: int = 1,
     ) -> None:
-        self.geometry = geometry
+        self.geometry = _checked(geometry)
         self.shape = (_at_least_one("shape", shape[0]), _at_least_one("shape", shape[1]))
         self.threads = _at_least_one("threads", threads)
         volume_rows = _at_least_one("volume_rows", volume_rows)
@@ -197,6 +198,16 @@ class Projector:
         if tilts % self.threads and tilts < EASILY_DIVIDED * self.threads:
             return [((0, tilts), part) for part in spans(columns, PARTS * self.threads)]
         return [(part, (0, columns)) for part in spans(tilts, self.threads)]
+
+
+def _checked(geometry: TiltGeometry) -> TiltGeometry:
+    if len(geometry) == 0 or not np.isfinite(geometry.tilt_deg).all():
+        raise ParameterError("tilt_deg", geometry.tilt_deg.tolist(), "one finite angle or more, in degrees")
+    furthest = float(np.abs(geometry.rotation_deg).max())
+    if furthest > MOST_TURNED:
+        fix = "Where the axis is nearer to x, transpose the images."
+        raise ParameterError("rotation_deg", furthest, f"angles of up to {MOST_TURNED:g}° to the rows", fix)
+    return geometry
 
 
 def _at_least_one(name: str, value: int) -> int:
