@@ -38,20 +38,20 @@ class Projector:
     columns : int
         Pixels of a projection along x.
     volume_rows : int
-        Span of the whole volume along the axis.
+        Rows of the whole volume along the axis.
     image_rows : int, optional
-        Span of a whole projection; as many as the volume has if not given.
+        Rows of a whole projection; as many as the volume has if not given.
     rows : (int, int), optional
         First row of the slab and the one after its last; the whole volume if not given.
     detector_rows : (int, int), optional
-        Span of projections that images have; all that show some row of the slab if not given.
+        Rows of projections that images have; all that show some row of the slab if not given.
     threads : int
         Threads that work side by side. Results are the same to the bit whatever their number.
 
     Attributes
     ----------
     rows, detector_rows : (int, int)
-        Span of the slab and of images.
+        Rows of the slab and of images.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Projector:
         return self._grid.columns
 
     def detector_rows_of(self, rows: Span) -> Span:
-        """Span of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
+        """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
         return self._grid.rows_seeing(self.geometry, rows)
 
     def seen(self, tilts: Tilts = None) -> np.ndarray:
