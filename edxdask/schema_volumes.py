@@ -16,6 +16,7 @@ TILT_FITS, TILT_REASON = "tilt_fits", "tilt_reason"
 TILT_MAP, TILT_DOSE = "tilt_map", "tilt_dose"
 TRUTH_SHIFT_Y, TRUTH_SHIFT_X, TRUTH_ROTATION = "truth_shift_y", "truth_shift_x", "truth_rotation"
 TRUTH_EXPOSURE, TRUTH_PHOTONS_PER_VOXEL = "truth_exposure", "truth_photons_per_voxel"
+TRUTH_IN_VOXELS = (TRUTH_VOLUME, TRUTH_PHOTONS_PER_VOXEL, TRUTH_SHIFT_Y, TRUTH_SHIFT_X)
 
 TILT_AXIS, TILT_AXIS_DEG = "tilt_axis", "tilt_axis_deg"
 VOLUME_KIND, VOLUME_PRIOR, VOLUME_STRENGTH = "volume_kind", "volume_prior", "volume_strength"
