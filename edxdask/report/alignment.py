@@ -1,4 +1,4 @@
-"""The figure of an alignment: how the projections of a tilt series moved, and how well others explain them."""
+"""The figure of an alignment: how the projections of a tilt series moved, and how well others fit."""
 
 from __future__ import annotations
 
