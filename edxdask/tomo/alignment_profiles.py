@@ -179,7 +179,8 @@ def column_shifts(stack: Stack, shift_y: np.ndarray) -> Shifts:
         mass = (window * profiles).sum(axis=1)
         centre = (window * profiles) @ at / np.maximum(mass, 1e-30)
     spread = (window * variances * (at[None, :] - centre[:, None]) ** 2).sum(axis=1)
-    return Shifts(centre, np.sqrt(spread) / np.maximum(mass, 1e-30))
+    known = (mass > 0) & (spread > 0)
+    return Shifts(centre, np.where(known, np.sqrt(spread) / np.where(known, mass, 1.0), np.inf))
 
 
 def half_width(stack: Stack, shift_y: np.ndarray, shift_x: np.ndarray) -> float:
