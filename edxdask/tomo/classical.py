@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -33,7 +33,7 @@ WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # by frequency, from
 }
 
 
-class Images(Protocol):
+class ImageSeries(Protocol):
     """What is read of images (tilt, y, x): NumPy, Zarr and memory-mapped arrays have it."""
 
     @property
@@ -44,7 +44,7 @@ class Images(Protocol):
         """Read a part."""
 
 
-class Target(Protocol):
+class WritableVolume(Protocol):
     """Where slabs of a volume (z, y, x) are written to."""
 
     @property
@@ -81,14 +81,20 @@ def tilt_steps(tilt_deg: np.ndarray) -> np.ndarray:
     return np.deg2rad(steps)[member]
 
 
-def ramp_filtered(images: np.ndarray, window: str = "ramp") -> np.ndarray:
+def ramp_filtered(images: np.ndarray, window: str = "ramp", cutoff: float = 1.0) -> np.ndarray:
     """Filter images (tilt, column, …) along columns with the ramp of a discrete detector, times a window.
+
+    The window ends at ``cutoff`` times the highest frequency.
 
     The ramp is the transform of its values at whole columns (1/4, -1/(π n)² where n is odd), so that no
     constant is lost; columns are padded, so that nothing comes round.
     """
     if window not in WINDOWS:
         raise ParameterError("window", window, f"one of {', '.join(map(repr, WINDOWS))}")
+    if not 0 < cutoff <= 1:
+        raise ParameterError(
+            "cutoff", cutoff, "a number above 0, at most 1: a fraction of the highest frequency"
+        )
     columns = images.shape[1]
     length = next_fast_len(2 * columns, real=True)
     away = np.minimum(np.arange(length), length - np.arange(length))
@@ -97,22 +103,24 @@ def ramp_filtered(images: np.ndarray, window: str = "ramp") -> np.ndarray:
     odd = away % 2 == 1
     kernel[odd] = -1 / (np.pi * away[odd]) ** 2
     response = rfft(kernel).real
-    response *= WINDOWS[window](np.linspace(0, 1, response.size) * (2 * (response.size - 1) / length))
+    frequency = np.arange(response.size) * (2 / length / cutoff)
+    response *= WINDOWS[window](frequency) * (frequency <= 1)
     shape = (1, -1, *(1,) * (images.ndim - 2))
     spectra = rfft(images, length, axis=1) * response.astype(images.dtype).reshape(shape)
     return np.ascontiguousarray(irfft(spectra, length, axis=1)[:, :columns])
 
 
 def fbp(
-    images: Images,
+    images: ImageSeries,
     geometry: TiltGeometry,
     depth: int | None = None,
     *,
     window: str = "ramp",
-    out: Target | None = None,
+    cutoff: float = 1.0,
+    out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
-) -> Target:
+) -> Any:
     """Reconstruct by filtered back projection.
 
     Parameters
@@ -126,6 +134,8 @@ def fbp(
     window : str
         What the ramp is multiplied by: "ramp" (nothing), "shepp-logan", "cosine", "hamming" or "hann", in the
         order of what they leave of noise.
+    cutoff : float
+        Frequency at which the window ends, as a fraction of the highest; less for noisy images.
     out : array, optional
         Where to write the volume (z, y, x), slab by slab; a new array in memory if not given.
     rows_at_once : int
@@ -136,7 +146,8 @@ def fbp(
     Returns
     -------
     array
-        Volume (z, y, x): per voxel, what a ray collects in it. Negative values are left as they are.
+        ``out``, or an array of NumPy: the volume (z, y, x), per voxel what a ray collects in it. Negative
+        values are left as they are.
 
     Examples
     --------
@@ -149,24 +160,24 @@ def fbp(
     steps = tilt_steps(geometry.tilt_deg).astype(np.float32)
 
     def solve(projector: Projector, part: np.ndarray) -> np.ndarray:
-        frame = ramp_filtered(projector.to_frame(part), window)
+        frame = ramp_filtered(projector.to_frame(part), window, cutoff)
         return projector.back_from_frame(frame * steps[:, None, None, None])
 
     return _slab_by_slab(solve, images, geometry, depth, out, rows_at_once, threads, beyond=True)
 
 
 def sirt(
-    images: Images,
+    images: ImageSeries,
     geometry: TiltGeometry,
     depth: int | None = None,
     *,
     iterations: int = 50,
     relaxation: float = 1.0,
     non_negative: bool = True,
-    out: Target | None = None,
+    out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
-) -> Target:
+) -> Any:
     """Reconstruct by the simultaneous iterative technique: steps along weighted residuals.
 
     ``v ← v + r C Aᵀ R (images - A v)``, with R and C the inverse sums of A's rows and columns.
@@ -195,7 +206,7 @@ def sirt(
     Returns
     -------
     array
-        Volume (z, y, x): per voxel, what a ray collects in it.
+        ``out``, or an array of NumPy: the volume (z, y, x), per voxel what a ray collects in it.
 
     Examples
     --------
@@ -233,15 +244,15 @@ def _inverse(sums: np.ndarray) -> np.ndarray:
 
 def _slab_by_slab(
     solve: Callable[[Projector, np.ndarray], np.ndarray],
-    images: Images,
+    images: ImageSeries,
     geometry: TiltGeometry,
     depth: int | None,
-    out: Target | None,
+    out: WritableVolume | None,
     rows_at_once: int,
     threads: int,
     *,
     beyond: bool = False,
-) -> Target:
+) -> Any:
     """Have ``solve`` make the volume (z, x, 1, row) of each slab from its images (tilt, x, 1, row).
 
     ``beyond``: images are continued by zeros as far as any voxel is seen.
@@ -254,7 +265,7 @@ def _slab_by_slab(
         raise ParameterError("rows_at_once", rows_at_once, "a whole number, at least 1")
     _, rows, columns = images.shape
     depth = columns if depth is None else depth
-    volume: Target = np.zeros((depth, rows, columns), np.float32) if out is None else out
+    volume: WritableVolume = np.zeros((depth, rows, columns), np.float32) if out is None else out
     if volume.shape != (depth, rows, columns):
         raise ParameterError("out", volume.shape, f"an array of the shape {(depth, rows, columns)}")
     most = math.hypot(depth, columns) + 2 * np.abs(geometry.shift_x).max() + 2
