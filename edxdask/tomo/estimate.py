@@ -23,7 +23,7 @@ from edxdask.tomo.prior import NONE, PRIORS, TV, TotalVariation
 from edxdask.tomo.projector import Projector
 from edxdask.tomo.quality import TiltMisfit
 
-MOST_ITERATIONS, TOLERANCE, STRENGTH = 60, 4e-2, 0.09
+MOST_ITERATIONS, TOLERANCE, STRENGTH = 60, 4e-2, 0.085
 TILTS_PER_SUBSET, MOST_SUBSETS = 7, 8
 FIRST_PASSES, NEXT_PASSES = 8, 4  # with the most subsets, then with half of them, a quarter ...
 MOST_MOMENTUM = 0.9
