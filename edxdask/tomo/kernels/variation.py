@@ -21,6 +21,8 @@ ZERO, HALF, ONE, TWO, FOUR = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0, 4.0))
 OPERATOR = 12.0  # bound of the squared norm of the differences on a grid of three dimensions
 CAP_STEPS, CAP_TOLERANCE = 12, np.float32(1e-5)
 TINY = np.float32(1e-20)
+# Of a voxel: less would become a number without leading digits, which processors are slow with.
+LEAST_VALUE = np.float32(1e-12)
 LEAST_KEPT = np.float32(0.1)  # of a voxel, when the last move is carried on
 
 
@@ -164,7 +166,7 @@ def maximise(volume, ahead, dual, evidence, sensitivity, yields, strength, balan
                 for k in range(phases):
                     here, c, out = volume[z, x, k], evidence[z, x, k], ahead[z, x, k]
                     for y in range(rows):
-                        value = _root(b[k, y] - over[y], tau * c[y])
+                        value = max(_root(b[k, y] - over[y], tau * c[y]), LEAST_VALUE)
                         out[y] = TWO * value - here[y]
                         here[y] = value
                 _couple(ahead[z, x], beta, lines[0])
@@ -189,7 +191,8 @@ def maximise_alone(volume, evidence, sensitivity, yields, cap):
                     if total <= CAP_TOLERANCE:
                         break
                 for k in range(phases):
-                    volume[z, x, k, y] = evidence[z, x, k, y] / max(s * yields[k] + over, TINY)
+                    value = evidence[z, x, k, y] / max(s * yields[k] + over, TINY)
+                    volume[z, x, k, y] = max(value, LEAST_VALUE)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
