@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from edxdask.reports import report
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
+    from edxdask.tomo.image_volumes import image_volume
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -84,6 +85,7 @@ _HOMES = {
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
+    "image_volume": "edxdask.tomo.image_volumes",
     "ingest": "edxdask.ingestion",
     "judge": "edxdask.unmix.judge",
     "line_map": "edxdask.ops",
@@ -140,6 +142,7 @@ __all__ = [
     "from_hyperspy",
     "ica",
     "identifiability",
+    "image_volume",
     "ingest",
     "judge",
     "line_map",

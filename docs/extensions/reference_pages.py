@@ -41,6 +41,7 @@ TOPICS = {
     "edxdask.unmix": "Many maps and traces",
     "edxdask.mosaic": "Mosaics and drift",
     "edxdask.mosaics": "Mosaics and drift",
+    "edxdask.tomo": "Tomography",
     "edxdask.cluster": "Clusters",
     "edxdask.errors": "Errors",
 }

@@ -7,18 +7,19 @@ is moved along the axis or turned, from the frame of the axis to the detector (`
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.tomo.detector_frame import FrameToDetector, ImageGrid, Rows, checked_rows
+from edxdask.tomo.detector_frame import FrameToDetector, ImageGrid, checked_rows
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import rays
+from edxdask.tomo.side_by_side import Span, side_by_side, spans
 
-LANES = 16  # single precision numbers of a cache line: threads do not share one
+MOST_PARTS = 8  # of the lines of a volume
+MANY_TILTS = 16
+MOST_TURNED = 60.0  # degrees
 Tilts = Sequence[int] | np.ndarray | None
 
 
@@ -73,11 +74,11 @@ class Projector:
         columns: int,
         volume_rows: int,
         image_rows: int | None = None,
-        rows: Rows | None = None,
-        detector_rows: Rows | None = None,
+        rows: Span | None = None,
+        detector_rows: Span | None = None,
         threads: int = 1,
     ) -> None:
-        self.geometry = geometry
+        self.geometry = _checked(geometry)
         self.shape = (_at_least_one("shape", shape[0]), _at_least_one("shape", shape[1]))
         self.threads = _at_least_one("threads", threads)
         volume_rows = _at_least_one("volume_rows", volume_rows)
@@ -102,7 +103,7 @@ class Projector:
         """Pixels of a projection along x."""
         return self._grid.columns
 
-    def detector_rows_of(self, rows: Rows) -> Rows:
+    def detector_rows_of(self, rows: Span) -> Span:
         """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
         return self._grid.rows_seeing(self.geometry, rows)
 
@@ -132,15 +133,36 @@ class Projector:
         phases = volume.shape[2] if volume.ndim == 4 else 0
         height = self.rows[1] - self.rows[0]
         flat = _lanes("volume", volume, (*self.shape, phases, height))
-        frame = np.zeros((len(chosen), self._to_detector.columns, flat.shape[2]), flat.dtype)
-        views, images = self._rays[chosen], frame.reshape(*frame.shape[:2], phases, height)
+        frame = self._to_frame_of_axis(flat, self._rays[chosen])
+        images = frame.reshape(*frame.shape[:2], phases, height)
+        return self._to_detector.forward(images, chosen, self.threads)
 
-        def piece(tilts_of_piece: Rows, lanes: Rows) -> None:
-            part = slice(*tilts_of_piece)
-            rays.project(flat, views[part], frame[part], lanes)
+    def _to_frame_of_axis(self, volume: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """Images (tilt, frame column, lane) of a volume (z, x, lane).
 
-        self._side_by_side(piece, self._forward_pieces(len(chosen), flat.shape[2]))
-        return self._to_detector.forward(images, chosen)
+        Threads divide tilts; where there are few, lines of the volume, or each thread would read all of it
+        for little work. Which of the two depends on the number of tilts alone, as roundings do.
+        """
+        shape = (len(views), self._to_detector.columns, volume.shape[2])
+        depth = volume.shape[0]
+        if len(views) >= MANY_TILTS:
+            frame = np.zeros(shape, volume.dtype)
+
+            def some_tilts(first: int, stop: int) -> None:
+                rays.project(volume, views[first:stop], frame[first:stop], (0, depth))
+
+            side_by_side(self.threads, some_tilts, spans(len(views), self.threads))
+            return frame
+
+        def some_lines(first: int, stop: int) -> np.ndarray:
+            part = np.zeros(shape, volume.dtype)
+            rays.project(volume, views, part, (first, stop))
+            return part
+
+        frame, *others = side_by_side(self.threads, some_lines, spans(depth, MOST_PARTS, rays.TILE))
+        for other in others:
+            frame += other
+        return frame
 
     def back(self, images: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images (tilt, column, phase, detector row) back: the transpose of ``forward``.
@@ -165,7 +187,7 @@ class Projector:
         phases = images.shape[2] if images.ndim == 4 else 0
         height = self.detector_rows[1] - self.detector_rows[0]
         _lanes("images", images, (len(chosen), self.columns, phases, height))
-        return self._to_detector.back(images, chosen)
+        return self._to_detector.back(images, chosen, self.threads)
 
     def back_from_frame(self, frame: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images in the frame of the axis back along their rays to a volume (z, x, phase, row)."""
@@ -176,11 +198,10 @@ class Projector:
         volume = np.zeros((*self.shape, flat.shape[2]), flat.dtype)
         views = self._rays[chosen]
 
-        def piece(lines: Rows) -> None:
-            rays.back_project(volume, views, flat, lines)
+        def some_lines(first: int, stop: int) -> None:
+            rays.back_project(volume, views, flat, (first, stop))
 
-        lines = _split(self.shape[0], 4 * self.threads if self.threads > 1 else 1, rays.TILE)
-        self._side_by_side(piece, [(part,) for part in lines])
+        side_by_side(self.threads, some_lines, spans(self.shape[0], MOST_PARTS, rays.TILE))
         return volume.reshape(*self.shape, phases, height)
 
     def _chosen(self, tilts: Tilts) -> np.ndarray:
@@ -192,27 +213,15 @@ class Projector:
             raise ParameterError("tilts", tilts, f"whole numbers from 0 to {count - 1}, the series' tilts")
         return chosen
 
-    def _forward_pieces(self, tilts: int, lanes: int) -> list[tuple[Rows, Rows]]:
-        """Parts with results of their own: of tilts, or of lanes where few tilts cannot be divided well."""
-        if tilts % self.threads and tilts < 8 * self.threads and lanes >= 2 * LANES * self.threads:
-            return [((0, tilts), part) for part in _split(lanes, self.threads, LANES)]
-        return [(part, (0, lanes)) for part in _split(tilts, self.threads, 1)]
 
-    def _side_by_side(self, piece: Callable[..., None], arguments: Sequence[tuple[Rows, ...]]) -> None:
-        if self.threads == 1 or len(arguments) == 1:
-            for each in arguments:
-                piece(*each)
-            return
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="edxdask-rays") as pool:
-            for work in [pool.submit(piece, *each) for each in arguments]:
-                work.result()
-
-
-def _split(count: int, pieces: int, unit: int) -> list[Rows]:
-    """Divide ``count`` into up to ``pieces`` parts of whole units, (first, stop) each."""
-    units = -(-count // unit)
-    edges = np.linspace(0, units, min(pieces, units) + 1).round().astype(int) * unit
-    return [(int(a), min(int(b), count)) for a, b in pairwise(edges)]
+def _checked(geometry: TiltGeometry) -> TiltGeometry:
+    if len(geometry) == 0 or not np.isfinite(geometry.tilt_deg).all():
+        raise ParameterError("tilt_deg", geometry.tilt_deg.tolist(), "one finite angle or more, in degrees")
+    furthest = float(np.abs(geometry.rotation_deg).max())
+    if furthest > MOST_TURNED:
+        fix = "Where the axis is nearer to x, transpose the images."
+        raise ParameterError("rotation_deg", furthest, f"angles of up to {MOST_TURNED:g}° to the rows", fix)
+    return geometry
 
 
 def _at_least_one(name: str, value: int) -> int:
