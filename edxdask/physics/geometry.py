@@ -118,6 +118,23 @@ class Detector:
         pairs = zip(self.elevation_deg, self.azimuth_deg, strict=True)
         return np.array([takeoff_angle(e, a, alpha_deg=alpha_deg, beta_deg=beta_deg) for e, a in pairs])
 
+    def directions(self, tilt_deg: float) -> np.ndarray:
+        """Give unit vectors (detector, (z, y, x)) towards each detector, in the frame of a tilted sample.
+
+        The frame is that of a volume: y along the tilt axis, which is the holder's axis, z up the column
+        without tilt, and a point at x is seen at ``x cos θ + z sin θ``.
+
+        Examples
+        --------
+        >>> Detector(elevation_deg=(90.0,), azimuth_deg=(0.0,)).directions(30.0).round(3).tolist()
+        [[0.866, 0.0, -0.5]]
+        """
+        elevation, azimuth = np.deg2rad(self.elevation_deg), np.deg2rad(self.azimuth_deg)
+        up, along = np.sin(elevation), np.cos(elevation) * np.cos(azimuth)
+        across = -np.cos(elevation) * np.sin(azimuth)  # x runs against the holder's second axis
+        cos, sin = np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
+        return np.stack([up * cos + across * sin, along, across * cos - up * sin], axis=1)
+
 
 def _check_curve(energies: Sequence[float], efficiencies: Sequence[float]) -> None:
     energy, share = np.asarray(energies, dtype=np.float64), np.asarray(efficiencies, dtype=np.float64)
@@ -179,6 +196,60 @@ def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndar
             "tilt_deg", tilt_deg, f"an angle within the table, {tilts[0]:g} to {tilts[-1]:g}"
         )
     return np.array([np.interp(tilt_deg, tilts, column) for column in table.T])
+
+
+def shadow_share(tilts_deg: Sequence[float] | np.ndarray, begins_deg: float, full_deg: float) -> np.ndarray:
+    """Fraction in sight of a detector that the holder shades, at each tilt, by the model of two angles.
+
+    All of it is in sight up to ``begins_deg``, nothing from ``full_deg`` on, a straight line between; with
+    ``full_deg`` below ``begins_deg`` the shadow falls on it towards negative tilts.
+
+    Examples
+    --------
+    >>> shadow_share([-30, 0, 30, 60], 0, 40).tolist()
+    [1.0, 1.0, 0.25, 0.0]
+    >>> shadow_share([-30, 0, 30, 60], 0, -40).tolist()
+    [0.25, 1.0, 1.0, 1.0]
+    """
+    if not (np.isfinite([begins_deg, full_deg]).all() and begins_deg != full_deg):
+        raise ParameterError(
+            "shadow", (begins_deg, full_deg), "the tilts at which it begins and is full, not the same"
+        )
+    tilts = np.asarray(tilts_deg, dtype=np.float64)
+    return np.clip((full_deg - tilts) / (full_deg - begins_deg), 0.0, 1.0)
+
+
+def shadow_shares(
+    tilts_deg: Sequence[float] | np.ndarray, shadows: Sequence[tuple[float, float] | None]
+) -> np.ndarray:
+    """Fraction in sight of each detector at each tilt: (tilt, detector); None is one that nothing shades.
+
+    Examples
+    --------
+    >>> shadow_shares([0, 30, 60], [(0, 40), None]).tolist()
+    [[1.0, 1.0], [0.25, 1.0], [0.0, 1.0]]
+    """
+    if (
+        isinstance(shadows, str)
+        or not isinstance(shadows, Sequence)
+        or not 1 <= len(shadows) <= MOST_DETECTORS
+    ):
+        raise ParameterError(
+            "shadows",
+            shadows,
+            f"1 to {MOST_DETECTORS} detectors: (begins, full) or None",
+            "shadows=[(10, 50), (10, 50), None, None]",
+        )
+    clear = np.ones(len(tilts_deg))
+    columns = []
+    for shadow in shadows:
+        if shadow is None:
+            columns.append(clear)
+            continue
+        if not isinstance(shadow, Sequence) or isinstance(shadow, str) or len(shadow) != 2:
+            raise ParameterError("shadows", shadow, "two tilts in degrees, (begins, full), or None")
+        columns.append(shadow_share(tilts_deg, float(shadow[0]), float(shadow[1])))
+    return np.stack(columns, axis=1)
 
 
 SUPER_X = Detector(elevation_deg=(22.0,) * 4, azimuth_deg=(45.0, 135.0, 225.0, 315.0))
