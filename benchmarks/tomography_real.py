@@ -5,9 +5,9 @@ One line per figure, and pictures of slices to look at (--pictures FOLDER).
 Quantum dot: masks of Se, S and Zn, 1 where at least one photon was detected. A pixel that expects λ photons
 is 1 with probability 1 - exp(-λ): EM for that likelihood is EM for photons with ``d / (1 - exp(-λ))`` where
 there was ``d / λ``, which is exact; after binning by b, λ is that of one of the b² masks. What each tilt
-counts where nothing is, is added to what is expected. Angles are not published: -60° to 60° is assumed. Beside
-it the package's own estimator with total variation, which knows neither masks nor backgrounds, and so names
-the tilts at -60°, -50° and 60°, half or more of whose photons are background.
+counts where nothing is, is added to what is expected. Angles are not published: -60° to 60° is assumed.
+Beside it the package's own estimator with total variation, which knows neither masks nor backgrounds, and so
+names the tilts at -60°, -50° and 60°, half or more of whose photons are background.
 
 What these data do not support: the angles, and so the scale along z; more than where the elements are (Se in
 the middle of two dots, S and Zn around it); a composition of any voxel, as a dot has some 100 photons of an
@@ -42,6 +42,7 @@ BIN, COLUMNS, BORDER = (
     30,
 )  # of the quantum dot, binned pixels; columns at the border that nothing is in
 PASSES, DOT_PASSES = 25, 10
+STRENGTH = 0.5  # of total variation, chosen by eye: masks cannot be split
 BLOCK = 4  # binned pixels along each side of a block that chi-squared is taken of
 
 
@@ -177,7 +178,7 @@ def quantum_dot(verdict: Verdict, folder: Path, pictures: Path | None, tiny: boo
     misfit = chi_squared(masks, expected)
     say_misfit("masks and background", misfit, tilts)
     verdict.at_most("masks and background, median chi-squared", float(np.median(misfit.reduced)), 1.3)
-    settings = Settings(cap=False, max_iter=3 if tiny else 60)
+    settings = Settings(cap=False, strength=STRENGTH, max_iter=3 if tiny else 60)
     smooth = [gaussian_filter(volume[:, :, e].transpose(2, 0, 1), 1.5) for e in range(3)]
     full = np.eye(3) * max(float(one[BORDER:-BORDER].max()) for one in smooth)
     counts = np.ascontiguousarray(inside).astype(np.uint8)
