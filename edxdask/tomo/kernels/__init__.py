@@ -1,0 +1,1 @@
+"""Kernels of tomography: arrays in, arrays out."""
