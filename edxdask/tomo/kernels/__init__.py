@@ -1,1 +1,4 @@
-"""Kernels of tomography: arrays in, arrays out."""
+"""Loops over voxels and pixels of tilt series: arrays in, arrays out, no interpreter lock.
+
+``rays`` goes through the slices of a volume, ``placement`` from the frame of the tilt axis to the detector.
+"""
