@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 AUTO, FIND = "auto", "find"
+MOST_TILTS = 10_000
 MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument scans
 
 
@@ -166,6 +167,44 @@ class Angles(Value):
             return [float(word) for word in words(value)]
         except ValueError:
             self.fail(f"{value!r}: expected angles in degrees, as in 22 or 18,18,22", param, ctx)
+
+
+class TiltAngles(Value):
+    """Tilts in degrees: a range with its step, or one for each projection."""
+
+    name = "A:B:STEP|DEG,…"
+    example = "-70:70:5"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a list of numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            if ":" not in value:
+                return [float(word) for word in words(value)]
+            first, last, step = (float(word) for word in value.split(":"))
+            count = round((last - first) / step) + 1
+        except (ValueError, ZeroDivisionError):
+            count, first, last, step = 0, 0.0, 0.0, 0.0
+        if not 0 < count <= MOST_TILTS or abs(first + (count - 1) * step - last) > 1e-6 * abs(step):
+            self.fail(f"{value!r}: expected tilts in degrees, as in -70:70:5 or -60,-45,-30", param, ctx)
+        return [first + i * step for i in range(count)]
+
+
+class TiltAxis(Value):
+    """Dimension of the projections that the tilt axis lies along, or its angle to y."""
+
+    name = "y|x|DEG"
+    example = "y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a dimension or an angle."""
+        if not isinstance(value, str) or value in ("y", "x"):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r}: expected y, x, or the angle of the axis to y in degrees", param, ctx)
 
 
 class Charges(Value):

@@ -22,7 +22,7 @@ from edxdask.engine.maps import PIECE_BYTES
 from edxdask.engine.partition import read_band
 from edxdask.errors import CorruptStoreError, ParameterError
 from edxdask.tomo.kernels.into_classes import into_classes
-from edxdask.tomo.records import finished, read_record, write_record
+from edxdask.tomo.records import finished, records, write_record
 from edxdask.tomo.tasks import Stop
 
 CHUNK_ROWS = 8  # of the class cube: slabs with halo read a quarter more rows than they need
@@ -53,10 +53,12 @@ class ClassCube:
         """Number of bands."""
         return len(self.edges) - 1
 
-    def missing(self) -> list[int]:
-        """Bands that are yet to be written."""
+    def missing(self, rows: tuple[int, int] | None = None) -> list[int]:
+        """Bands that are yet to be written, of all or of those that hold ``rows``."""
+        first, stop = rows or (0, self.shape[1])
         done = finished(self.journal)
-        return [band for band in range(self.bands) if band not in done]
+        spans = enumerate(pairwise(self.edges))
+        return [band for band, (low, high) in spans if low < stop and high > first and band not in done]
 
     def create(self) -> None:
         """Make the array, unless an interrupted run has."""
@@ -74,14 +76,14 @@ class ClassCube:
         )
 
     def photons(self) -> tuple[np.ndarray, np.ndarray]:
-        """Photons of each tilt: those in classes, and those in channels without a class."""
-        each = [read_record(self.journal, band) for band in range(self.bands)]
+        """Photons of each tilt in finished bands: those in classes, and those in channels without one."""
+        each = list(records(self.journal))
         kept, left_out = (np.sum([one[name] for one in each], axis=0) for name in ("photons", "left_out"))
         return kept, left_out
 
     def largest(self) -> int:
         """Largest count of a pixel and class."""
-        return max(int(read_record(self.journal, band)["largest"]) for band in range(self.bands))
+        return max(int(one["largest"]) for one in records(self.journal))
 
     def read(self, first: int, stop: int, *, narrow: bool) -> np.ndarray:
         """Counts of rows ``first`` to ``stop``; as bytes where ``narrow``, if no count is above 255."""
@@ -194,7 +196,9 @@ def _check_kept(tilt: int, before: int, after: int) -> None:
         )
 
 
-def band_tasks(cube: ClassCube, counts: da.Array, class_of: np.ndarray) -> list[BandTask]:
+def band_tasks(
+    cube: ClassCube, counts: da.Array, class_of: np.ndarray, *, rows: tuple[int, int] | None = None
+) -> list[BandTask]:
     """Tasks that write the missing bands.
 
     Parameters
@@ -205,9 +209,11 @@ def band_tasks(cube: ClassCube, counts: da.Array, class_of: np.ndarray) -> list[
         Counts (tilt, y, x, energy).
     class_of : array
         Class of each channel (energy,), -1 for channels that take part in totals only.
+    rows : (int, int), optional
+        First row that is needed, and the end; None means all.
     """
     tasks = []
-    for number in cube.missing():
+    for number in cube.missing(rows):
         first, stop = cube.edges[number : number + 2]
         (band,) = dask.optimize(counts[:, first:stop])
         tasks.append(BandTask(number, cube, band, class_of))
