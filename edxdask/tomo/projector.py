@@ -1,7 +1,7 @@
 """Projections of a slab of a volume along the rays of a tilt series, and the exact transpose.
 
-Two stages: rays through slices (``kernels.rays``), which all rows and phases share, and, where a projection is moved
-along the axis or turned, from the frame of the axis to the detector (``placement``).
+Two stages: rays through slices (``kernels.rays``), which all rows and phases share, and, where a projection
+is moved along the axis or turned, from the frame of the axis to the detector (``detector_frame``).
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
 from edxdask.errors import ParameterError
+from edxdask.tomo.detector_frame import FrameToDetector, ImageGrid, Rows, checked_rows
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import rays
-from edxdask.tomo.placement import Detector, Placement, Rows, checked_rows
 
 LANES = 16  # single precision numbers of a cache line: threads do not share one
 Tilts = Sequence[int] | np.ndarray | None
@@ -81,36 +82,36 @@ class Projector:
         self.threads = _at_least_one("threads", threads)
         volume_rows = _at_least_one("volume_rows", volume_rows)
         image_rows = volume_rows if image_rows is None else _at_least_one("image_rows", image_rows)
-        self._detector = Detector(_at_least_one("columns", columns), image_rows, volume_rows)
+        self._grid = ImageGrid(_at_least_one("columns", columns), image_rows, volume_rows)
         self.rows = checked_rows("rows", rows, volume_rows)
         if detector_rows is None:
-            detector_rows = self._detector.rows_seeing(geometry, self.rows)
+            detector_rows = self._grid.rows_seeing(geometry, self.rows)
         self.detector_rows = checked_rows("detector_rows", detector_rows, image_rows)
-        self._placement = Placement(geometry, self._detector, self.rows, self.detector_rows)
+        self._to_detector = FrameToDetector(geometry, self._grid, self.rows, self.detector_rows)
         self._rays = self._rays_of(geometry)
 
     def _rays_of(self, geometry: TiltGeometry) -> np.ndarray:
         """Give cos θ, sin θ and the column of the volume's middle in the frame of the axis, per tilt."""
         angle = np.deg2rad(geometry.tilt_deg)
         turned = geometry.rotation_deg != 0
-        middle = self._detector.views(geometry)[:, 4] + np.where(turned, 0.0, geometry.shift_x)
+        middle = self._grid.views(geometry)[:, 4] + np.where(turned, 0.0, geometry.shift_x)
         return np.stack([np.cos(angle), np.sin(angle), middle], axis=1)
 
     @property
     def columns(self) -> int:
         """Pixels of a projection along x."""
-        return self._detector.columns
+        return self._grid.columns
 
     def detector_rows_of(self, rows: Rows) -> Rows:
         """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
-        return self._detector.rows_seeing(self.geometry, rows)
+        return self._grid.rows_seeing(self.geometry, rows)
 
     def seen(self, tilts: Tilts = None) -> np.ndarray:
         """Pixels (tilt, column, detector row) that look at rows of the slab only.
 
         What others count comes from beyond the slab in part, and says nothing of the slab alone.
         """
-        return self._placement.seen(self._chosen(tilts))
+        return self._to_detector.seen(self._chosen(tilts))
 
     def forward(self, volume: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Project a volume (z, x, phase, row): images (tilt, column, phase, detector row).
@@ -131,7 +132,7 @@ class Projector:
         phases = volume.shape[2] if volume.ndim == 4 else 0
         height = self.rows[1] - self.rows[0]
         flat = _lanes("volume", volume, (*self.shape, phases, height))
-        frame = np.zeros((len(chosen), self._placement.columns, flat.shape[2]), flat.dtype)
+        frame = np.zeros((len(chosen), self._to_detector.columns, flat.shape[2]), flat.dtype)
         views, images = self._rays[chosen], frame.reshape(*frame.shape[:2], phases, height)
 
         def piece(tilts_of_piece: Rows, lanes: Rows) -> None:
@@ -139,7 +140,7 @@ class Projector:
             rays.project(flat, views[part], frame[part], lanes)
 
         self._side_by_side(piece, self._forward_pieces(len(chosen), flat.shape[2]))
-        return self._placement.forward(images, chosen)
+        return self._to_detector.forward(images, chosen)
 
     def back(self, images: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images (tilt, column, phase, detector row) back: the transpose of ``forward``.
@@ -164,14 +165,14 @@ class Projector:
         phases = images.shape[2] if images.ndim == 4 else 0
         height = self.detector_rows[1] - self.detector_rows[0]
         _lanes("images", images, (len(chosen), self.columns, phases, height))
-        return self._placement.back(images, chosen)
+        return self._to_detector.back(images, chosen)
 
     def back_from_frame(self, frame: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images in the frame of the axis back along their rays to a volume (z, x, phase, row)."""
         chosen = self._chosen(tilts)
         phases = frame.shape[2]
         height = self.rows[1] - self.rows[0]
-        flat = _lanes("frame", frame, (len(chosen), self._placement.columns, phases, height))
+        flat = _lanes("frame", frame, (len(chosen), self._to_detector.columns, phases, height))
         volume = np.zeros((*self.shape, flat.shape[2]), flat.dtype)
         views = self._rays[chosen]
 
@@ -211,7 +212,7 @@ def _split(count: int, pieces: int, unit: int) -> list[Rows]:
     """Divide ``count`` into up to ``pieces`` parts of whole units, (first, stop) each."""
     units = -(-count // unit)
     edges = np.linspace(0, units, min(pieces, units) + 1).round().astype(int) * unit
-    return [(int(a), min(int(b), count)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(a), min(int(b), count)) for a, b in pairwise(edges)]
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -1,4 +1,4 @@
-"""Bodies whose projections are known in closed form: dense in the middle, with no edge that pixels would round off."""
+"""Bodies whose projections are known in closed form, with no edges that pixels would blunt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def centred(count: int) -> np.ndarray:
 
 
 def soft_ellipse(shape, middle, half_axes, turned_deg):
-    """``(1 - r²)²`` on voxels (z, x); ``middle`` is (x, z), the first half axis lies ``turned_deg`` from x to z."""
+    """``(1 - r²)²`` on voxels (z, x); ``middle`` is (x, z), the first half axis turned from x to z."""
     z, x = np.meshgrid(centred(shape[0]) - middle[1], centred(shape[1]) - middle[0], indexing="ij")
     angle = np.deg2rad(turned_deg)
     along, across = x * np.cos(angle) + z * np.sin(angle), z * np.cos(angle) - x * np.sin(angle)

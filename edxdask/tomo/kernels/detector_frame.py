@@ -6,14 +6,12 @@ between two rows. What lies outside the frame is empty.
 
 import math
 
-import numpy as np
-
 from edxdask.photons.kernels.jit import helper, kernel
 
 
 @helper
 def _between(place):
-    """Whole number below ``place``, and how far above that it is."""
+    """Whole number below ``to_detector``, and how far above that it is."""
     below = math.floor(place)
     return int(below), place - below
 
@@ -27,7 +25,7 @@ def _frame_place(view, column, row):
 
 
 @kernel
-def place(frame, views, images, first_row):
+def to_detector(frame, views, images, first_row):
     """Fill ``images`` (tilt, column, phase, row) from ``frame``, which has the same order.
 
     ``views`` (tilt, 6): cos φ, sin φ, column and row of the detector where the middle of the volume is
@@ -56,8 +54,8 @@ def place(frame, views, images, first_row):
 
 
 @kernel
-def place_back(frame, views, images, first_row):
-    """Add to ``frame`` what ``images`` give it: the transpose of ``place``."""
+def from_detector(frame, views, images, first_row):
+    """Add to ``frame`` what ``images`` give it: the transpose of ``to_detector``."""
     tilts, columns, phases, rows = images.shape
     _, width, _, height = frame.shape
     for t in range(tilts):

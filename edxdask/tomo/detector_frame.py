@@ -1,8 +1,8 @@
-"""Where the pixels of projections look in the frame of the tilt axis: shifts along it, and turns within the image.
+"""From the frame of the tilt axis to the pixels of projections: moves along the axis, and turns of the image.
 
-In the frame of the axis, rows are those of the volume, and every row is a projection of one slice. The detector
-may lie elsewhere by part of a row, and may be turned. Counts stay where they were counted: it is the expected
-projection that is taken to the detector's pixels, and by the transpose of that the ratios come back.
+In the frame of the axis, rows are those of the volume, and every row is a projection of one slice. The
+detector may lie elsewhere by part of a row, and may be turned. Counts stay where they were counted: it is the
+expected projection that is taken to the detector's pixels, and by the transpose of that ratios come back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.tomo.geometry import TiltGeometry
-from edxdask.tomo.kernels import placement as kernels
+from edxdask.tomo.kernels import detector_frame as kernels
 
 Rows = tuple[int, int]
 
@@ -30,7 +30,7 @@ def checked_rows(name: str, rows: Rows | None, total: int) -> Rows:
 
 
 @dataclass(frozen=True)
-class Detector:
+class ImageGrid:
     """Pixels of the projections beside the rows of the volume.
 
     Parameters
@@ -46,7 +46,7 @@ class Detector:
     volume_rows: int
 
     def views(self, geometry: TiltGeometry) -> np.ndarray:
-        """Give what ``kernels.placement`` takes, (tilt, 6), with frames that begin at column 0.
+        """Give what ``kernels.detector_frame`` takes, (tilt, 6), with frames that begin at column 0.
 
         What is not turned needs no move along x: the rays themselves are moved.
         """
@@ -96,14 +96,14 @@ class Detector:
         return lowest, highest
 
 
-class Placement:
+class FrameToDetector:
     """From frames of the axis to the detector and back, for some rows of each.
 
     Parameters
     ----------
     geometry : TiltGeometry
         Turns and moves.
-    detector : Detector
+    grid : ImageGrid
         Pixels of projections.
     rows : (int, int)
         Rows of the volume that frames have.
@@ -111,15 +111,15 @@ class Placement:
         Rows of the detector that images have.
     """
 
-    def __init__(self, geometry: TiltGeometry, detector: Detector, rows: Rows, detector_rows: Rows) -> None:
-        self._views = detector.views(geometry)
+    def __init__(self, geometry: TiltGeometry, grid: ImageGrid, rows: Rows, detector_rows: Rows) -> None:
+        self._views = grid.views(geometry)
         self._views[:, 5] -= rows[0]
         self._height = rows[1] - rows[0]
         self._first_row = detector_rows[0]
-        self._shape = (detector.columns, detector_rows[1] - detector_rows[0])
-        self.columns = detector.frame_columns(geometry)
+        self._shape = (grid.columns, detector_rows[1] - detector_rows[0])
+        self.columns = grid.frame_columns(geometry)
         same = not geometry.rotation_deg.any() and not geometry.shift_y.any()
-        offset = (detector.rows - detector.volume_rows) / 2
+        offset = (grid.rows - grid.volume_rows) / 2
         self.trivial = same and rows == detector_rows and offset == 0
 
     def forward(self, frame: np.ndarray, tilts: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ class Placement:
             return frame
         columns, rows = self._shape
         images = np.empty((len(frame), columns, frame.shape[2], rows), frame.dtype)
-        kernels.place(frame, self._views[tilts], images, self._first_row)
+        kernels.to_detector(frame, self._views[tilts], images, self._first_row)
         return images
 
     def back(self, images: np.ndarray, tilts: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ class Placement:
         if self.trivial:
             return images
         frame = np.zeros((len(images), self.columns, images.shape[2], self._height), images.dtype)
-        kernels.place_back(frame, self._views[tilts], images, self._first_row)
+        kernels.from_detector(frame, self._views[tilts], images, self._first_row)
         return frame
 
     def seen(self, tilts: np.ndarray) -> np.ndarray:
