@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from edxdask.reports import report
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
+    from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -108,6 +109,7 @@ _HOMES = {
     "sum_spectrum": "edxdask.ops",
     "to_hyperspy": "edxdask.io.export.hyperspy",
     "to_sparse": "edxdask.io.export.sparse",
+    "tomography": "edxdask.tomographies",
     "total_map": "edxdask.ops",
     "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
@@ -163,6 +165,7 @@ __all__ = [
     "sum_spectrum",
     "to_hyperspy",
     "to_sparse",
+    "tomography",
     "total_map",
     "traces",
     "valid_mask",

@@ -86,7 +86,7 @@ class ClassCube:
         return max(int(one["largest"]) for one in records(self.journal))
 
     def read(self, first: int, stop: int, *, narrow: bool) -> np.ndarray:
-        """Counts of rows ``first`` to ``stop``; as bytes where ``narrow``, if no count is above 255."""
+        """Read the counts of rows ``first`` to ``stop``; as bytes where ``narrow``, if none is above 255."""
         opened = zarr.open_array(self.array, mode="r")
         tilts, _, columns, classes = self.shape
         out = np.empty((tilts, stop - first, columns, classes), np.uint8 if narrow else np.uint16)

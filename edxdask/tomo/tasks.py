@@ -101,7 +101,8 @@ def _on_cluster(client: Client, tasks: Sequence[Task[T]], on_done: Callable[[int
     run = uuid4().hex[:8]
     with large_graphs():  # a cube in memory travels inside its tasks
         futures = [
-            client.submit(task, key=f"{type(task).__name__}-{run}-{task.number}", pure=False) for task in tasks
+            client.submit(task, key=f"{type(task).__name__}-{run}-{task.number}", pure=False)
+            for task in tasks
         ]
     numbers = {future.key: task.number for future, task in zip(futures, tasks, strict=True)}
     try:
