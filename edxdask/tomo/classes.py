@@ -147,7 +147,9 @@ def _k_means(points: np.ndarray, weights: np.ndarray, classes: int, seed: int) -
     return labels
 
 
-def _spread_start(points: np.ndarray, weights: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:
+def _spread_start(
+    points: np.ndarray, weights: np.ndarray, classes: int, rng: np.random.Generator
+) -> np.ndarray:
     """k-means++: each centre is drawn by how much the ones before it leave unexplained."""
     centres = [points[rng.choice(len(points), p=weights / weights.sum())]]
     distance = np.full(len(points), np.inf)
