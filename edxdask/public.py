@@ -120,7 +120,7 @@ def _one_cube(name: str, given: Any) -> xr.Dataset:
 def simulate(
     recipe: str = "mantle",
     *,
-    shape: tuple[int, int] = (180, 180),
+    shape: Sequence[int] = (180, 180),
     counts: float = 147.0,
     seed: int = 0,
     out: str | Path | None = None,
@@ -135,6 +135,10 @@ def simulate(
     compositions: Mapping[str, Mapping[str, float]] | None = None,
     thickness: float | None = None,
     chunks: int | tuple[int, int] = 64,
+    tilts: Sequence[float] | None = None,
+    misaligned: bool | Mapping[str, float | None] = False,
+    shadows: bool | Sequence[tuple[float, float] | None] = False,
+    dose_drift: float | Sequence[float] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     progress: ProgressOption = None,
@@ -143,12 +147,16 @@ def simulate(
 
     Parameters
     ----------
-    recipe : {"mantle", "nanoparticles"}
-        "mantle": three phases, two of them never pure; "nanoparticles": four phases, total varies.
-    shape : (int, int)
-        Rows and columns.
+    recipe : {"mantle", "nanoparticles", "tomography", "core-shell"}
+        Maps: "mantle", three phases, two of them never pure; "nanoparticles", four phases, total varies.
+        Tilt series: "tomography", a grain with precipitates, some of which have a core; "core-shell", a
+        particle.
+    shape : (int, int) or (int, int, int)
+        Rows and columns. Of a tilt series those of every projection, with as many planes as columns; or
+        planes, rows and columns.
     counts : float
-        Expected photons per pixel, mean over the map.
+        Expected photons per pixel, mean over the map; of a tilt series mean over the thick part of the
+        object, where it has at least a quarter of its largest thickness, and over the tilts.
     seed : int
         0 or more; another seed is another map and other photons.
     out : str or Path, optional
@@ -176,6 +184,19 @@ def simulate(
         Thickness of all phases in nm; None: the recipe's own.
     chunks : int or (int, int)
         Pixels along y and x of a chunk.
+    tilts : sequence of float, optional
+        Angles of a tilt series, degrees; the axis is along y. None: -70 to 70 in steps of 5.
+    misaligned : bool or dict
+        Of a tilt series: True moves projections by up to 3 px, puts the axis 1.7 px off the middle and turns
+        it by 1°; ``{"shift_px": 3, "axis_px": 1.7, "rotation_deg": 1, "margin_px": None}`` are these values,
+        each may be given. ``margin_px`` rows at both ends stay empty; None: as many as keep the object in
+        the field.
+    shadows : bool or sequence
+        Of a tilt series: (tilt at which the holder begins to shade a detector, tilt at which it covers it) of
+        each detector, None for one that stays in sight; True: two of four go into shadow.
+    dose_drift : float or sequence of float, optional
+        Of a tilt series: change of the beam from the first to the last tilt (-0.3: it falls by 30 %), or the
+        dose of each tilt. ``counts`` stays the mean.
     overwrite : bool
         Replace the store at ``out``.
     resume : bool
@@ -187,12 +208,16 @@ def simulate(
     -------
     Dataset
         ``counts``, lazy, with ``truth_abundance``, ``truth_total``, ``truth_spectrum`` and
-        ``truth_composition``.
+        ``truth_composition``; of a tilt series also ``truth_volume``, ``truth_photons_per_voxel``,
+        ``truth_exposure`` and the moves and turn of each projection, as ``TiltGeometry`` has them.
 
     Examples
     --------
     >>> simulate(shape=(8, 8), counts=10).counts.shape
     (8, 8, 970)
+    >>> series = simulate("tomography", shape=(32, 8, 32), counts=20, tilts=range(-60, 61, 10))
+    >>> series.counts.shape, series.truth_volume.shape
+    ((13, 8, 32, 970), (3, 32, 8, 32))
     """
     from edxdask.io import save
     from edxdask.simulate import simulate as draw
@@ -213,6 +238,10 @@ def simulate(
         compositions=compositions,
         thickness=thickness,
         chunks=chunks,
+        tilts=tilts,
+        misaligned=misaligned,
+        shadows=shadows,
+        dose_drift=dose_drift,
     )
     if out is None:
         if overwrite or resume or progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -329,24 +330,26 @@ class Span(Value):
 
 
 class Shape(Value):
-    """Rows and columns as ROWSxCOLUMNS."""
+    """Rows and columns as ROWSxCOLUMNS, after planes where these are possible."""
 
     name = "YxX"
 
-    def __init__(self, example: str = "180x180") -> None:
-        self.example = example
+    def __init__(self, example: str = "180x180", *, planes: bool = False) -> None:
+        self.example, self.planes = example, planes
+        self.name = "[Zx]YxX" if planes else "YxX"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a pair."""
+        """Turn text into whole numbers."""
         if isinstance(value, tuple):
             return value
         sides = str(value).lower().replace("×", "x").split("x")
-        if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
+        known = (2, 3) if self.planes else (2,)
+        if len(sides) not in known or not all(s.isdigit() and int(s) > 0 for s in sides):
             self.fail(f"{value!r} is not a shape: write rows x columns, as in {self.example}", param, ctx)
-        rows, columns = map(int, sides)
-        if rows * columns > MOST_PIXELS:
+        shape = tuple(map(int, sides))
+        if math.prod(shape) > MOST_PIXELS:
             self.fail(f"{value!r} has more than {MOST_PIXELS} pixels, which is the limit", param, ctx)
-        return rows, columns
+        return shape
 
     def typed(self, value: Any) -> str:
         """Give the shape as it is typed."""
