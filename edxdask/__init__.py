@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
     from edxdask.tomographies import tomography
+    from edxdask.results.volume_statistics import volume_statistics
+    from edxdask.tomo.atoms import atoms_per_voxel
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -70,6 +72,7 @@ _HOMES = {
     "__version__": "edxdask._version",
     "aided": "edxdask.unmix.aided",
     "align_frames": "edxdask.mosaic",
+    "atoms_per_voxel": "edxdask.tomo.atoms",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -114,6 +117,7 @@ _HOMES = {
     "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
     "view": "edxdask.view.viewer",
+    "volume_statistics": "edxdask.results.volume_statistics",
     "window_map": "edxdask.ops",
     "with_uncertainty": "edxdask.factorize.uncertainty",
 }
@@ -126,6 +130,7 @@ __all__ = [
     "__version__",
     "aided",
     "align_frames",
+    "atoms_per_voxel",
     "bin_cube",
     "calibrate_energy",
     "client_for",
@@ -170,6 +175,7 @@ __all__ = [
     "traces",
     "valid_mask",
     "view",
+    "volume_statistics",
     "window_map",
     "with_uncertainty",
 ]

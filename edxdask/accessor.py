@@ -35,11 +35,13 @@ from edxdask.results.collections import Data, on_each_map
 from edxdask.results.kinds import Kind, kind_of, said
 from edxdask.results.reconstruct import reconstruct, residual
 from edxdask.results.score import Score, score
+from edxdask.results.score_volume import VolumeScore
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from edxdask.results.volume_statistics import VolumeStatistics
     from edxdask.view.viewer import Viewer
 
 __all__ = ["OFFERED", "Accessor"]
@@ -73,6 +75,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.TRACES: (*_ANY, "report"),
     Kind.VERDICTS: _ANY,
     Kind.PROFILE: _ANY,
+    Kind.VOLUME: (*_ANY, "score", "statistics", "atoms", "report"),
     Kind.OTHER: (),
 }
 
@@ -181,9 +184,23 @@ class Accessor:
         counts: Any = data
         return residual(counts, result, normalise=normalise)
 
-    def score(self, truth: Data | None = None, **known: Any) -> Score:
+    def score(self, truth: Data | None = None, **known: Any) -> Score | VolumeScore:
         """Compare with a known truth, such as the simulated cube; see ``edxdask.score``."""
         return score(self._for("score"), truth=truth, **known)
+
+    # What volumes answer.
+
+    def statistics(self, **options: Any) -> VolumeStatistics:
+        """Measure phases and their particles; see ``edxdask.volume_statistics``."""
+        from edxdask.results.volume_statistics import volume_statistics
+
+        return volume_statistics(self._for("statistics"), **options)
+
+    def atoms(self, *, densities: Mapping[str, float]) -> xr.DataArray:
+        """Count the atoms of each element in every voxel; see ``edxdask.atoms_per_voxel``."""
+        from edxdask.tomo.atoms import atoms_per_voxel
+
+        return atoms_per_voxel(self._for("atoms"), densities=densities)
 
     # What cubes answer, lazy but for ``calibrate`` and ``find_elements``.
 
