@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from edxdask.reports import report
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
-    from edxdask.tomographies import tomography
     from edxdask.results.volume_statistics import volume_statistics
     from edxdask.tomo.atoms import atoms_per_voxel
+    from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
