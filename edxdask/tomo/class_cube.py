@@ -18,7 +18,6 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from edxdask.engine.maps import PIECE_BYTES
 from edxdask.engine.partition import read_band
 from edxdask.errors import CorruptStoreError, ParameterError
 from edxdask.tomo.kernels.into_classes import into_classes
@@ -218,13 +217,3 @@ def band_tasks(
         (band,) = dask.optimize(counts[:, first:stop])
         tasks.append(BandTask(number, cube, band, class_of))
     return tasks
-
-
-def band_bytes(cube: ClassCube, counts: da.Array) -> int:
-    """Predict what one task holds: its band by class, photons of one tilt of it, and dense chunks of that."""
-    tilts, _, columns, classes = cube.shape
-    rows = max(stop - first for first, stop in pairwise(cube.edges))
-    dense = rows * max(counts.chunks[2]) * counts.shape[3] * counts.dtype.itemsize
-    chunk = int(np.prod([max(sizes) for sizes in counts.chunks])) * counts.dtype.itemsize
-    found = rows * columns * (classes + 1) * 4
-    return tilts * rows * columns * classes * 2 + found + 3 * max(min(dense, PIECE_BYTES), chunk)

@@ -8,10 +8,12 @@ from edxdask.budget import available_memory, format_bytes, parse_bytes, resident
 from edxdask.engine.memory import WORKER_BASE
 from edxdask.engine.problem import active_client
 from edxdask.errors import MemoryBudgetError
+from edxdask.tomo.class_cube import MOST_BAND_BYTES
 from edxdask.tomo.estimate import slab_bytes
 from edxdask.tomo.slabs import HALO_ROWS, even_rows
 
 SLAB_ROWS = (32, 16, 8, 4)  # tried in turn; with fewer, halo rows cost more than the rows themselves
+BAND_COPIES = 4  # of a band by class, that a task takes in all
 KERNELS = 60 * 2**20  # code and tables that load when they are first used, measured
 
 
@@ -37,6 +39,13 @@ class SlabMemory:
     limit: int
 
     @property
+    def band_bytes(self) -> int:
+        """Bytes that a band of rows may have while its counts by class are made, before any slab."""
+        return max(
+            1, min(MOST_BAND_BYTES, (self.limit - self.base) // (BAND_COPIES * self.at_once * self.threads))
+        )
+
+    @property
     def peak(self) -> int:
         """Bytes of the process at most."""
         return self.base + self.each * self.at_once
@@ -44,7 +53,7 @@ class SlabMemory:
     def __str__(self) -> str:
         """Say it in a line."""
         slabs = f"{self.at_once} slabs" if self.at_once > 1 else "a slab"
-        return f"at most {format_bytes(self.peak)} of memory for {slabs} of {self.slab_rows} rows at once"
+        return f"{slabs} of {self.slab_rows} rows at once, at most {format_bytes(self.peak)} of memory"
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,8 @@ class SlabSizes:
     def of(self, slab_rows: int) -> int:
         """Bytes of a slab of so many rows and its halo."""
         depth, rows, width = self.shape
-        held = min(slab_rows + 2 * HALO_ROWS, rows)
+        sides = min(-(-rows // slab_rows) - 1, 2)  # of the slab that has the most neighbours
+        held = min(slab_rows + sides * HALO_ROWS, rows)
         counts = self.tilts * held * self.columns * self.classes * self.count_bytes
         work = slab_bytes((depth, width), self.phases, held, self.columns, self.tilts, subsets=self.subsets)
         return counts + work

@@ -63,6 +63,7 @@ def prepared_for(
         class_of=class_of,
         responses=by_class,
         slab_rows=0,
+        band_bytes=0,
         variables={name: np.asarray(found.shared[name].values) for name in names},
         elements=[str(one) for one in elements],
         attrs={k: v for k, v in found.shared.attrs.items() if k in KEPT_ATTRIBUTES},

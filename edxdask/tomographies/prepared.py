@@ -31,6 +31,7 @@ class Prepared:
     class_of : (energy,) class of each channel, -1 for none
     responses : (phase, class) photons of a voxel full of a phase
     slab_rows : rows of a slab
+    band_bytes : that a band of rows may have while counts by class are made
     variables : more of the phases by name of the schema, such as their composition
     elements : of that
     attrs : attributes of the volume
@@ -46,6 +47,7 @@ class Prepared:
     class_of: np.ndarray
     responses: np.ndarray
     slab_rows: int
+    band_bytes: int
     variables: dict[str, np.ndarray] = field(default_factory=dict)
     elements: list[str] = field(default_factory=list)
     attrs: dict[str, Any] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Prepared:
             "labels": self.labels,
             "fractions": self.fractions,
             "slab_rows": self.slab_rows,
+            "band_bytes": self.band_bytes,
             "elements": self.elements,
             "attrs": self.attrs,
             "warnings": self.warnings,
@@ -89,7 +92,7 @@ class Prepared:
         >>> import tempfile
         >>> one = Prepared(
         ...     np.array([], int), TiltGeometry.of([-9, 0, 9]), ["a"], np.ones((1, 4)), np.ones(1), True,
-        ...     np.zeros(4, int), np.ones((1, 1)), 16,
+        ...     np.zeros(4, int), np.ones((1, 1)), 16, 2**20,
         ... )
         >>> with tempfile.TemporaryDirectory() as name:
         ...     before = Prepared.read(Path(name))

@@ -31,13 +31,15 @@ from edxdask.tomographies.series import Series
 
 logger = logging.getLogger(__name__)
 
+VOLUME = "volume"  # what progress calls it
 BEGUN, CLASSES, SLABS = "begun", "classes", "slabs"
 
 
-def class_cube_of(series: Series, target: Target, classes: int) -> ClassCube:
+def class_cube_of(series: Series, target: Target, prepared: Prepared) -> ClassCube:
     """Plan the class cube beside the unfinished volume."""
-    folder = target.scratch / CLASSES
-    return class_cube_in(folder, target.journal(CLASSES), series.counts, classes)
+    folder, classes = target.scratch / CLASSES, prepared.responses.shape[1]
+    journal = target.journal(CLASSES)
+    return class_cube_in(folder, journal, series.counts, classes, most_bytes=prepared.band_bytes)
 
 
 def write_class_cube(
@@ -68,8 +70,8 @@ def reconstruct(
     slabs: Sequence[Slab],
     work: SlabWork,
     target: Target,
+    memory: SlabMemory,
     *,
-    workers: int,
     progress: ProgressHook | None,
 ) -> None:
     """Reconstruct the slabs that are not finished."""
@@ -77,7 +79,7 @@ def reconstruct(
     done = len(slabs) - len(tasks)
     before = sum(s.own[1] - s.own[0] for s in slabs) - sum(t.slab.own[1] - t.slab.own[0] for t in tasks)
     total = slabs[-1].own[1] - slabs[0].own[0]
-    report = _reporter("volume", before, total, progress)
+    report = _reporter(f"{VOLUME} ({memory})", before, total, progress)
     target.finished("", done, len(slabs), what="slabs of the volume")
 
     def on_done(task: SlabTask) -> None:
@@ -86,7 +88,7 @@ def reconstruct(
         target.finished("", done, len(slabs), what="slabs of the volume")
         report(task.slab.own[1] - task.slab.own[0])
 
-    _run(tasks, on_done, workers)
+    _run(tasks, on_done, memory.at_once)
 
 
 def _run(tasks: Sequence[Any], on_done: Callable[[Any], None], workers: int) -> None:
@@ -115,12 +117,12 @@ def fill(target: Target, series: Series, options: Options, entry: str, progress:
     write_record(begun, 0)  # from here on an interrupted run has something to continue
     try:
         prepared, series = prepared_for(series, options, target.scratch, progress)
-        cube = class_cube_of(series, target, prepared.responses.shape[1])
-        memory = memory_of(series, cube, prepared, options)
+        memory = memory_of(series, prepared, options)
         logger.info("tomography: %s", memory)
         if prepared.slab_rows == 0:
-            prepared = replace(prepared, slab_rows=memory.slab_rows)
+            prepared = replace(prepared, slab_rows=memory.slab_rows, band_bytes=memory.band_bytes)
             prepared.write(target.scratch)
+        cube = class_cube_of(series, target, prepared)
     except EdxdaskError:
         if not finished(target.journal(SLABS)) and not finished(target.journal(CLASSES)):
             shutil.rmtree(begun)  # a parameter that is wrong leaves nothing behind
@@ -136,19 +138,18 @@ def fill(target: Target, series: Series, options: Options, entry: str, progress:
     work = replace(work, narrow=cube.largest() <= 255, settings=settings)
     with target.writing():
         _begin(target, work, prepared, rows, options.dtype)
-    reconstruct(slabs, work, target, workers=memory.at_once, progress=progress)
+    reconstruct(slabs, work, target, memory, progress=progress)
     _finish(target, series, work, prepared, options, entry)
 
 
-def memory_of(series: Series, cube: ClassCube, prepared: Prepared, options: Options) -> SlabMemory:
+def memory_of(series: Series, prepared: Prepared, options: Options) -> SlabMemory:
     """Plan the memory of the slabs; those of an interrupted run keep their rows."""
-    tilts, _, columns, classes = cube.shape
+    tilts, _, columns, _ = series.counts.shape
     sizes = SlabSizes(
         shape_of(series, options),
         tilts,
         columns,
-        classes,
-        len(prepared.labels),
+        *prepared.responses.shape[::-1],
         subsets=first_subsets(tilts, settings_of(options, 0.0, fractions=prepared.fractions)),
     )
     return rows_that_fit(

@@ -1,4 +1,4 @@
-"""The public function: from a tilt series to a volume in a store, in slabs, continued, on threads and workers."""
+"""The public function: from a tilt series to a volume, whole or in slabs, and what it refuses."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def interrupt_after(slabs):
     """Progress hook that presses Ctrl-C when so many rows are done."""
 
     def hook(event):
-        if event.label == "volume" and event.done >= 4 * slabs:
+        if event.label.startswith("volume") and event.done >= 4 * slabs:
             signal.raise_signal(signal.SIGINT)
 
     return hook
@@ -81,11 +81,11 @@ def test_ctrl_c_keeps_finished_slabs_and_the_same_call_continues(stored, tmp_pat
         edxdask.open(out)
     with pytest.raises(StoreExistsError, match="resume=True"):
         tomography(series, result=result, out=out, **HOW)
-    with pytest.raises(ParameterError, match="strength was 0.1, is 0.2"):
+    with pytest.raises(ParameterError, match=r"strength was 0\.1, is 0\.2"):
         tomography(series, result=result, out=out, resume=True, **{**HOW, "strength": 0.2})
     rows = []
     seen = tomography(series, result=result, out=out, resume=True, workers=1, progress=rows.append, **HOW)
-    assert next(e.resumed for e in rows if e.label == "volume") == 4 * len(done)
+    assert next(e.resumed for e in rows if e.label.startswith("volume")) == 4 * len(done)
     xr.testing.assert_identical(seen.load(), whole)
     assert not out.with_name("v.zarr.partial").exists()
 
@@ -126,7 +126,7 @@ def test_two_workers_give_what_threads_give_and_a_killed_one_costs_its_slab(stor
         victims = []
 
         def kill_one(event):
-            if event.label == "volume" and event.done >= 4 and not victims:
+            if event.label.startswith("volume") and event.done >= 4 and not victims:
                 victims.append(next(iter(client.run(os.getpid).values())))
                 os.kill(victims[0], signal.SIGKILL)
 
