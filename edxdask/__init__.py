@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         valid_mask,
         window_map,
     )
-    from edxdask.public import collect, open, simulate
+    from edxdask.public import collect, collect_tilts, open, simulate
     from edxdask.quantify.results import partition_coefficient
     from edxdask.report.export import export
     from edxdask.report.openness import identifiability
@@ -78,6 +78,7 @@ _HOMES = {
     "client_for": "edxdask.cluster",
     "cluster_pixels": "edxdask.factorize.scores",
     "collect": "edxdask.public",
+    "collect_tilts": "edxdask.public",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
     "diagnose": "edxdask.io",
@@ -136,6 +137,7 @@ __all__ = [
     "client_for",
     "cluster_pixels",
     "collect",
+    "collect_tilts",
     "combine_masks",
     "crop_cube",
     "diagnose",

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
-from edxdask.results.collections import is_collection
+from edxdask.results.collections import cubes_in, is_collection
 
-__all__ = ["collect", "open", "simulate"]
+__all__ = ["collect", "collect_tilts", "open", "simulate"]
 
 
 def open(path: str | Path) -> xr.Dataset | xr.DataTree:
@@ -90,6 +90,81 @@ def collect(data: Mapping[str, xr.Dataset | str | Path]) -> xr.DataTree:
         if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
             raise ParameterError("data", name, "names of maps: text that is not empty and has no slash")
     return xr.DataTree.from_dict({f"/{name}": _one_cube(name, given) for name, given in data.items()})
+
+
+def collect_tilts(
+    data: Any,
+    *,
+    tilts_deg: Sequence[float] | Mapping[str, float] | None = None,
+    axis: Literal["y", "x"] = "y",
+    fields: Literal["common", "all"] = "common",
+) -> xr.Dataset:
+    """Make one tilt series of maps of one tilt each, in the order of their tilts; reads no counts.
+
+    Parameters
+    ----------
+    data : collection, cubes, or stores
+        A collection, or the path of its store; a list of cubes and stores; or these by name, as ``collect``
+        takes them. A cube of all tilts, as ``from_array`` makes it of four dimensions, is put in order.
+    tilts_deg : sequence or mapping of float, optional
+        Tilt of each map in degrees, in the order of ``data`` or by name; None: what the files say of the
+        stage.
+    axis : {"y", "x"}
+        Dimension of the maps that the tilt axis is along.
+    fields : {"common", "all"}
+        Of maps with different sizes, which are put together by their middles: "common" cuts them to the
+        pixels that all have; "all" fills smaller ones with pixels without photons, which is right only for an
+        object that lies within all of them.
+
+    Returns
+    -------
+    Dataset
+        Lazy ``counts(tilt, y, x, energy)``, images that all maps have, ``tilt_map``, and ``tilt_dose`` where
+        the files know live times.
+
+    Raises
+    ------
+    ParameterError
+        If tilts are missing or repeated, or there is but one map.
+    SchemaError
+        If sizes of pixels or energy axes differ, or a map has more than one tilt.
+
+    Notes
+    -----
+    *Chunks*: those of the maps, one tilt each.
+
+    Examples
+    --------
+    >>> maps = [simulate(shape=(4, 6), counts=9, seed=seed) for seed in range(3)]
+    >>> series = collect_tilts(maps, tilts_deg=[30, -30, 0])
+    >>> series.tilt.values.tolist(), series.counts.shape
+    ([-30.0, 0.0, 30.0], (3, 4, 6, 970))
+    """
+    from edxdask.results.tilts import ordered_series, series_of_maps
+
+    if isinstance(data, str | Path):
+        data = open(data) if not Path(data).is_file() else _one_cube(str(data), data)
+    if isinstance(data, xr.Dataset):
+        if isinstance(tilts_deg, Mapping):
+            raise ParameterError("tilts_deg", tilts_deg, "one tilt for each projection, as a list")
+        return ordered_series(data, tilts_deg=tilts_deg, axis=axis)
+    maps = cubes_in(data) if is_collection(data) else _named_cubes(data)
+    return series_of_maps(maps, tilts_deg=tilts_deg, axis=axis, fields=fields)
+
+
+def _named_cubes(data: Any) -> dict[str, xr.Dataset]:
+    """Cubes by name; those of a list have the names of their stores, or numbers."""
+    if isinstance(data, Mapping):
+        named = dict(data)
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        stems = [Path(one).stem if isinstance(one, str | Path) else f"map_{i}" for i, one in enumerate(data)]
+        names = [stem if stems.count(stem) == 1 else f"{stem}_{i}" for i, stem in enumerate(stems)]
+        named = dict(zip(names, data, strict=True))
+    else:
+        raise ParameterError(
+            "data", type(data).__name__, "maps of one tilt each", "collect_tilts([ds, 'b.zarr', 'c.zarr'])"
+        )
+    return {str(name): _one_cube(str(name), given) for name, given in named.items()}
 
 
 def _one_cube(name: str, given: Any) -> xr.Dataset:
