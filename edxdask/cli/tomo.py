@@ -53,7 +53,7 @@ NONE = "none"
     multiple=True,
     help="Density of a phase; may be repeated.",
 )
-@click.option("--axis", "tilt_axis", type=TiltAxis(), default="y", show_default=True, help="Tilt axis.")
+@click.option("--axis", "tilt_axis", type=TiltAxis(), help="Tilt axis; left out: as the store says, or y.")
 @click.option("--tilts", "tilts_deg", type=TiltAngles(), help="Tilts, if the store does not say them.")
 @click.option(
     "--alignment",

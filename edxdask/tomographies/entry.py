@@ -33,7 +33,7 @@ def tomography(
     prior: Literal["tv", "none"] = "tv",
     strength: float | None = None,
     cap: bool = True,
-    tilt_axis: str | float = "y",
+    tilt_axis: str | float | None = None,
     tilts_deg: Sequence[float] | None = None,
     alignment: bool | xr.Dataset = True,
     shadows: Any = None,
@@ -82,9 +82,9 @@ def tomography(
         Strength of the prior; None finds it by count splitting.
     cap : bool
         Phases fill a voxel at most; only where volumes are fractions.
-    tilt_axis : {"y", "x"} or float
+    tilt_axis : {"y", "x"} or float, optional
         Dimension of the projections that the tilt axis lies along, or its angle to y in degrees, positive
-        where the axis goes to smaller x as y grows.
+        where the axis goes to smaller x as y grows; None takes what the series says, or else y.
     tilts_deg : list of float, optional
         Tilt of each projection; None takes those that the series says.
     alignment : bool or Dataset

@@ -54,7 +54,7 @@ def volume_of(
         **{k: v for k, v in series.cube.attrs.items() if k in schema.ATTRIBUTES and k not in NOT_KEPT},
         **prepared.attrs,
         schema.TILT_AXIS: series.along,
-        schema.TILT_AXIS_DEG: series.lean_deg,
+        schema.TILT_AXIS_DEG: float(np.mean(prepared.geometry.rotation_deg)),
         schema.VOLUME_PRIOR: options.prior,
         schema.VOLUME_STRENGTH: float(work.settings.strength),
         schema.VOLUME_CONVERGED: int(converged),

@@ -15,7 +15,7 @@ from edxdask.progress import Progress, ProgressHook
 from edxdask.tomo.class_cube import NO_CLASS
 from edxdask.tomo.classes import class_responses, classes_of
 from edxdask.tomo.estimate import Settings
-from edxdask.tomographies.model import geometry_of, yields_of
+from edxdask.tomographies.model import views_of, yields_of
 from edxdask.tomographies.options import Options
 from edxdask.tomographies.phases import PhaseSpectra, found_spectra, spectra_of
 from edxdask.tomographies.prepared import Prepared
@@ -46,7 +46,7 @@ def prepared_for(
     totals = _totals(series, progress)
     series, totals, empty, warnings = _without_empty(series, totals)
     found = _spectra(series, options, scratch)
-    geometry, more = geometry_of(series, totals, options)
+    views = views_of(series, totals, options)
     yields = yields_of(found, options)
     responses = found.spectrum * yields.photons_per_voxel[:, None]
     class_of = _classes(responses, found.first)
@@ -55,7 +55,7 @@ def prepared_for(
     elements = found.shared[schema.ELEMENT].values if schema.ELEMENT in found.shared.coords else []
     prepared = Prepared(
         left_out=empty,
-        geometry=geometry,
+        geometry=views.geometry,
         labels=found.labels,
         spectra=found.spectrum,
         photons_per_voxel=yields.photons_per_voxel,
@@ -67,7 +67,7 @@ def prepared_for(
         variables={name: np.asarray(found.shared[name].values) for name in names},
         elements=[str(one) for one in elements],
         attrs={k: v for k, v in found.shared.attrs.items() if k in KEPT_ATTRIBUTES},
-        warnings=[*warnings, *found.shared.attrs.get(schema.WARNINGS, []), *more, *yields.warnings],
+        warnings=[*warnings, *found.shared.attrs.get(schema.WARNINGS, []), *views.warnings, *yields.warnings],
     )
     return prepared, series
 

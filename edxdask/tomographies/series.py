@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -14,6 +12,8 @@ from edxdask import schema
 from edxdask.engine.layout import ImageStack
 from edxdask.engine.maps import MapView
 from edxdask.errors import ParameterError, SchemaError
+from edxdask.results.collections import Data, cubes_in, is_collection
+from edxdask.results.tilts import ordered_series, series_of_maps
 
 FEWEST_TILTS = 3
 STEP_TOLERANCE = 1e-3  # relative, between the steps of y and x
@@ -29,14 +29,14 @@ class Series:
     cube : counts (tilt, y, x, energy), tilts rising
     tilt_deg : of each projection
     along : dimension of the projections that the tilt axis is nearest to, y or x
-    lean_deg : angle of the axis to it
+    lean_deg : angle of the axis to it; None where that is to be found
     step : side of a pixel; None without calibration
     """
 
     cube: xr.Dataset
     tilt_deg: np.ndarray
     along: str
-    lean_deg: float
+    lean_deg: float | None
     step: float | None
 
     @property
@@ -66,81 +66,49 @@ class Series:
         return Series(cube, self.tilt_deg[kept], self.along, self.lean_deg, self.step)
 
 
-def series_of(data: Any, *, tilts_deg: Sequence[float] | None, tilt_axis: str | float) -> Series:
+def series_of(
+    data: Data, *, tilts_deg: Sequence[float] | None, tilt_axis: str | float | None
+) -> Series:
     """Check a tilt series; reads no counts.
 
     Parameters
     ----------
-    data : Dataset
-        Cube of counts (tilt, y, x, energy).
+    data : Dataset or DataTree
+        Cube of counts (tilt, y, x, energy), or collection of maps of one tilt each.
     tilts_deg : sequence of float, optional
-        Tilt of each projection; None takes the coordinate ``tilt``.
-    tilt_axis : {"y", "x"} or float
-        Dimension of the projections that the axis lies along, or its angle to y.
+        Tilt of each projection; None takes those that the data say.
+    tilt_axis : {"y", "x"} or float, optional
+        Dimension of the projections that the axis lies along, or its angle to y; None takes what the series
+        says, or else y.
 
     Raises
     ------
     ParameterError, SchemaError
         If the tilts are unknown, too few or repeated, or pixels are not square.
     """
-    cube = schema.validate_cube(data, name="tilts")
-    dims = schema.pixel_dims(cube)
-    if set(dims) != set(SERIES[:-1]):
-        fix = "edxdask.collect_tilts({…}) makes a series of maps of one tilt each"
-        raise SchemaError(f"tilts has the pixel dimensions {dims}, expected {SERIES[:-1]}: {fix}")
-    angles = _angles(cube, tilts_deg)
-    along, lean = _axis(tilt_axis)
-    order = np.argsort(angles, kind="stable")
-    if not np.array_equal(order, np.arange(order.size)):
-        cube = cube.isel({schema.TILT: order})
-    cube = cube.assign_coords({schema.TILT: (schema.TILT, angles[order], {"units": "deg"})})
-    return Series(cube.transpose(*SERIES, ...), angles[order], along, lean, _step(cube))
-
-
-def _angles(cube: xr.Dataset, given: Sequence[float] | None) -> np.ndarray:
-    """Tilts in degrees, each once."""
-    count = cube.sizes[schema.TILT]
-    if given is None and not _in_degrees(cube):
-        raise ParameterError(
-            "tilts_deg",
-            None,
-            f"the tilt of each of the {count} projections in degrees, since the series does not say them",
-            f"Give them: tilts_deg=[{', '.join(f'{a:g}' for a in np.linspace(-60, 60, min(count, 3)))}, …]",
-        )
-    angles = np.asarray(cube[schema.TILT].values if given is None else given, dtype=np.float64)
-    if angles.shape != (count,):
-        raise ParameterError("tilts_deg", angles.tolist(), f"{count} tilts, one per projection")
-    if not np.isfinite(angles).all() or np.abs(angles).max(initial=0) > 180:
-        raise ParameterError("tilts_deg", angles.tolist(), "finite degrees, between -180 and 180")
-    if count < FEWEST_TILTS:
+    if is_collection(data):
+        cube = series_of_maps(cubes_in(data), tilts_deg=tilts_deg)
+    else:
+        cube = ordered_series(schema.validate_cube(data), tilts_deg=tilts_deg)
+    angles = np.asarray(cube[schema.TILT].values, dtype=np.float64)
+    if angles.size < FEWEST_TILTS:
         expected = f"at least {FEWEST_TILTS} tilts: a volume cannot be had from fewer"
         raise ParameterError("tilts_deg", angles.tolist(), expected)
-    values, times = np.unique(angles, return_counts=True)
-    if (times > 1).any():
-        twice = values[times > 1].tolist()
-        fix = "Leave all but one of them out: tilts.isel(tilt=[…])."
-        raise ParameterError("tilts_deg", twice, "each tilt once", fix)
-    return angles
+    own = data.attrs.get(schema.TILT_AXIS, schema.Y)
+    along, lean = _axis(own if tilt_axis is None else tilt_axis)
+    return Series(cube.transpose(*SERIES, ...), angles, along, lean, _step(cube))
 
 
-def _in_degrees(cube: xr.Dataset) -> bool:
-    """Whether the coordinate says degrees, and not merely numbers of projections."""
-    if schema.TILT not in cube.coords:
-        return False
-    units = cube[schema.TILT].attrs.get("units")
-    return units is None or units == schema.COORDINATE_UNITS[schema.TILT]
-
-
-def _axis(tilt_axis: str | float) -> tuple[str, float]:
-    """Dimension that the axis is nearest to, and its angle to that.
+def _axis(tilt_axis: str | float) -> tuple[str, float | None]:
+    """Dimension that the axis is nearest to, and its angle to that, if it was said.
 
     Examples
     --------
     >>> _axis("x"), _axis(1.5), _axis(89.0)
-    (('x', 0.0), ('y', 1.5), ('x', 1.0))
+    (('x', None), ('y', 1.5), ('x', 1.0))
     """
     if tilt_axis in (schema.Y, schema.X):
-        return str(tilt_axis), 0.0
+        return str(tilt_axis), None
     number = isinstance(tilt_axis, int | float) and not isinstance(tilt_axis, bool)
     if not number or not -90 < float(tilt_axis) <= 90:
         raise ParameterError("tilt_axis", tilt_axis, "'y', 'x', or its angle to y: degrees, above -90 to 90")

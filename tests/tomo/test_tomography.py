@@ -111,17 +111,17 @@ def test_projections_without_photons_are_left_out_and_named(series):
     ("change", "options", "error", "says"),
     [
         (lambda c: c.isel(tilt=[0, 5]), {}, ParameterError, "at least 3 tilts"),
-        (lambda c: c, {"tilts_deg": [0.0, 1.0]}, ParameterError, "16 tilts, one per projection"),
+        (lambda c: c, {"tilts_deg": [0.0, 1.0]}, ParameterError, "16 numbers, one tilt for each"),
         (lambda c: c, {"tilts_deg": [*range(15), 14]}, ParameterError, "each tilt once"),
-        (lambda c: c, {"tilts_deg": [*range(15), np.nan]}, ParameterError, "finite degrees"),
+        (lambda c: c, {"tilts_deg": [*range(15), np.nan]}, ParameterError, "degrees from -180 to 180"),
         (
             lambda c: c.assign_coords(tilt=("tilt", np.arange(16.0), {"units": "1"})),
             {},
             ParameterError,
-            "the series does not say them",
+            "which the data do not say",
         ),
-        (lambda c: c.isel(tilt=0), {}, SchemaError, "collect_tilts"),
-        (lambda c: c.rename(tilt="frame"), {}, SchemaError, "pixel dimensions"),
+        (lambda c: c.isel(tilt=0), {}, SchemaError, "a tilt series has"),
+        (lambda c: c.rename(tilt="frame"), {}, ParameterError, "which the data do not say"),
         (
             lambda c: c.assign_coords(x=("x", 3.0 * np.arange(c.sizes["x"]), {"units": "nm"})),
             {},
