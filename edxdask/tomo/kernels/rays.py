@@ -11,6 +11,8 @@ caches: 1.5 times as fast as whole slices. ``lanes`` (first, stop) is the part o
 
 import math
 
+import numpy as np
+
 from edxdask.photons.kernels.jit import helper, kernel
 
 TILE = 16  # voxels; 8 to 32 differ by less than 3 %
@@ -56,7 +58,10 @@ def project(volume, rays, images, lanes):
     depth, width, _ = volume.shape
     columns = images.shape[1]
     one = volume.dtype.type(1.0)
-    start, stop = lanes
+    start, stop = (
+        np.uintp(lanes[0]),
+        np.uintp(lanes[1]),
+    )  # a signed index may count from the end: no vectors then
     for corner_z in range(0, depth, TILE):
         for corner_x in range(0, width, TILE):
             for t in range(len(rays)):
