@@ -146,13 +146,13 @@ def tomography(
     --------
     >>> import numpy as np
     >>> import edxdask
-    >>> counts = np.random.default_rng(0).poisson(0.2, (5, 6, 8, 40)).astype("u2")
+    >>> counts = np.random.default_rng(0).poisson(0.2, (5, 8, 8, 40)).astype("u2")
     >>> tilts = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.1)
     >>> made = tomography(
     ...     tilts, tilts_deg=[-60, -30, 0, 30, 60], phases=1, strength=0.1, alignment=False, max_iter=3
     ... )
     >>> dict(made.volume.sizes), made.volume_kind
-    ({'phase': 1, 'z': 8, 'y': 6, 'x': 8}, 'photons')
+    ({'phase': 1, 'z': 8, 'y': 8, 'x': 8}, 'photons')
     """
     series = series_of(data, tilts_deg=tilts_deg, tilt_axis=tilt_axis)
     options = checked(
