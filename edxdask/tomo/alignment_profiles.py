@@ -25,11 +25,25 @@ class Shifts:
     std: np.ndarray
 
 
-def row_shifts(stack: Stack, rotation_deg: float = 0.0) -> Shifts:
-    """Find moves along the axis: each row holds as much in all tilts, whatever the tilt."""
+def shifts_along_axis(stack: Stack, rotation_deg: float = 0.0) -> Shifts:
+    """Find moves along the axis: across it each line holds as much in all tilts, whatever the tilt.
+
+    With the axis at an angle φ lines run at φ through the middle of the image, so that what is found is
+    shift_y - shift_x tan φ.
+    """
     profiles, variances, seen = _profiles(stack, rotation_deg)
     start = _row_start(profiles, seen, centred=not stack.cut_y)
     return _refined(profiles, variances, seen, start)
+
+
+def first_shifts(stack: Stack, rotation_deg: float = 0.0) -> tuple[Shifts, Shifts]:
+    """Find moves along y and along x of projections that hold the object's whole width."""
+    along = shifts_along_axis(stack, rotation_deg)
+    tilted = np.tan(np.deg2rad(rotation_deg))
+    across = column_shifts(stack, along.values)
+    if stack.cut_y and tilted:
+        across = column_shifts(stack, along.values + tilted * across.values)
+    return Shifts(along.values + tilted * across.values, np.hypot(along.std, tilted * across.std)), across
 
 
 def _profiles(stack: Stack, rotation_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
