@@ -211,7 +211,7 @@ def create_volume(
         compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=0.0,
         dimension_names=DIMS,
-        attributes=schema.variable_attrs(schema.VOLUME),
+        attributes={**schema.variable_attrs(schema.VOLUME)},
         config={"write_empty_chunks": True},
         zarr_format=3,
     )

@@ -16,7 +16,7 @@ from edxdask.io.save import command_to_continue, identity_of
 from edxdask.io.target import Target
 from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.results.collections import Data, cubes_in
-from edxdask.tomographies.options import Options, checked
+from edxdask.tomographies.options import Options, both_ends, checked
 from edxdask.tomographies.run import fill
 from edxdask.tomographies.series import Series, series_of
 
@@ -39,7 +39,7 @@ def tomography(
     shadows: Any = None,
     densities: Mapping[str, float] | None = None,
     depth: float | None = None,
-    rows: tuple[int, int] | None = None,
+    rows: tuple[int | None, int | None] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
     out: str | Path | None = None,
     resume: bool = False,
@@ -99,7 +99,8 @@ def tomography(
         Thickness of the volume along the beam at tilt 0, nm (pixels without calibration); None: as thick as
         it is wide.
     rows : (int, int), optional
-        First row along the tilt axis, and the end, of a part to reconstruct, for a try.
+        First row along the tilt axis, and the end, of a part to reconstruct, for a try; None for an end means
+        that of all.
     dtype : {"float32", "float16"}
         Of the stored volume.
     out : path, optional
@@ -158,9 +159,9 @@ def tomography(
     options = checked(
         Options(
             result, phases, elements, absent, prior, strength, cap, alignment, shadows, densities, depth,
-            rows, dtype, slab_rows, workers, memory_limit, max_iter, tol, seed,
-        ),
-        rows=series.counts.shape[1],
+            both_ends(rows, series.counts.shape[1]), dtype, slab_rows, workers, memory_limit, max_iter, tol,
+            seed,
+        )
     )  # fmt: skip
     if out is None and (resume or overwrite):
         raise ParameterError("out", None, "a store to write where resume or overwrite is given")

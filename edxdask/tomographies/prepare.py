@@ -52,7 +52,8 @@ def prepared_for(
     class_of = _classes(responses, found.first)
     by_class = class_responses(responses[:, class_of != NO_CLASS], class_of[class_of != NO_CLASS])
     names = [str(n) for n in found.shared.data_vars if n != schema.SPECTRUM]
-    elements = found.shared[schema.ELEMENT].values if schema.ELEMENT in found.shared.coords else []
+    coords = found.shared.coords
+    elements = list(coords[schema.ELEMENT].values) if schema.ELEMENT in coords else []
     prepared = Prepared(
         left_out=empty,
         geometry=views.geometry,

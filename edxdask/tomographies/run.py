@@ -149,7 +149,8 @@ def memory_of(series: Series, prepared: Prepared, options: Options) -> SlabMemor
         shape_of(series, options),
         tilts,
         columns,
-        *prepared.responses.shape[::-1],
+        prepared.responses.shape[1],
+        len(prepared.labels),
         subsets=first_subsets(tilts, settings_of(options, 0.0, fractions=prepared.fractions)),
     )
     return rows_that_fit(

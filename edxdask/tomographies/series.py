@@ -67,9 +67,7 @@ class Series:
         return Series(cube, self.tilt_deg[kept], self.along, self.lean_deg, self.step)
 
 
-def series_of(
-    data: Data, *, tilts_deg: Sequence[float] | None, tilt_axis: str | float | None
-) -> Series:
+def series_of(data: Data, *, tilts_deg: Sequence[float] | None, tilt_axis: str | float | None) -> Series:
     """Check a tilt series; reads no counts.
 
     Parameters
