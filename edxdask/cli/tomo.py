@@ -73,7 +73,7 @@ NONE = "none"
 @click.option("--half", is_flag=True, help="Store the volume in half precision.")
 @click.option("--slab-rows", type=int, metavar="N", help="Rows of a slab; left out: as memory allows.")
 @click.option("--max-iter", type=int, help="Most passes over the projections.")
-@click.option("--tol", type=float, help="Relative change at which a slab has converged.")
+@click.option("--tol", type=float, help="Relative change still to come at which a slab has converged.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of psnmf and of the count splitting.")
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
 @conditions

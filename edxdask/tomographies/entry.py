@@ -16,11 +16,10 @@ from edxdask.io.save import command_to_continue, identity_of
 from edxdask.io.target import Target
 from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.results.collections import Data, cubes_in
+from edxdask.tomo.estimate import MOST_ITERATIONS, TOLERANCE
 from edxdask.tomographies.options import Options, both_ends, checked
 from edxdask.tomographies.run import fill
 from edxdask.tomographies.series import Series, series_of
-
-MAX_PASSES = 60
 
 
 def tomography(
@@ -47,8 +46,8 @@ def tomography(
     slab_rows: int | None = None,
     workers: int | None = None,
     memory_limit: str | float | None = None,
-    max_iter: int = MAX_PASSES,
-    tol: float = 1e-4,
+    max_iter: int = MOST_ITERATIONS,
+    tol: float = TOLERANCE,
     seed: int = 0,
     progress: ProgressOption = None,
 ) -> xr.Dataset:
@@ -118,7 +117,7 @@ def tomography(
     max_iter : int
         Most passes over the projections.
     tol : float
-        Relative change of a pass at which a slab has converged.
+        Change of a slab still to come, relative to the slab, at which it has converged.
     seed : int
         Of the count splitting.
     progress : callable, bool or None
@@ -200,8 +199,14 @@ def _written(
 
 
 def _entry(options: Options) -> str:
-    """Line of the history."""
-    return "tomography()"
+    """Give the line of the history: what was asked for, where it is not what is usual."""
+    usual = {"prior": "tv", "cap": True, "alignment": True, "dtype": "float32"}
+    named = ("phases", "elements", "absent", "densities", "depth", "rows", "strength", "shadows")
+    given = {name: getattr(options, name) for name in named if options.result is None or name != "phases"}
+    said = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    said += [f"{n}={getattr(options, n)!r}" for n, v in usual.items() if getattr(options, n) is not v]
+    said = ["alignment=…" if "<xarray" in one else one for one in said]
+    return f"tomography({', '.join([*(['result=…'] if options.result is not None else []), *said])})"
 
 
 def _opened(place: Path) -> xr.Dataset:

@@ -53,8 +53,9 @@ class Series:
     @property
     def counts(self) -> da.Array:
         """Lazy counts (tilt, row, column, energy), rows along the tilt axis."""
-        ordered = self.cube.transpose(schema.TILT, self.rows_dim, self.columns_dim, schema.ENERGY)
-        return MapView("", ordered, ImageStack(0, 0, 0, 0, ())).counts
+        counts = self.cube[schema.COUNTS]
+        ordered = counts.transpose(schema.TILT, self.rows_dim, self.columns_dim, schema.ENERGY)
+        return MapView("", ordered.to_dataset(name=schema.COUNTS), ImageStack(0, 0, 0, 0, ())).counts
 
     def image(self, array: xr.DataArray) -> np.ndarray:
         """Values of an array of pixels as (tilt, row, column)."""
