@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from edxdask.results.volume_statistics import volume_statistics
     from edxdask.tomo.atoms import atoms_per_voxel
     from edxdask.tomographies import tomography
+    from edxdask.tomo.image_volumes import image_volume
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -89,6 +90,7 @@ _HOMES = {
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
+    "image_volume": "edxdask.tomo.image_volumes",
     "ingest": "edxdask.ingestion",
     "judge": "edxdask.unmix.judge",
     "line_map": "edxdask.ops",
@@ -149,6 +151,7 @@ __all__ = [
     "from_hyperspy",
     "ica",
     "identifiability",
+    "image_volume",
     "ingest",
     "judge",
     "line_map",
