@@ -13,6 +13,7 @@ from edxdask._lazy import load_on_first_use
 if TYPE_CHECKING:
     from edxdask import figures
     from edxdask._version import __version__
+    from edxdask.alignments import align_tilts
     from edxdask.cluster import client_for
     from edxdask.compositions import quantify
     from edxdask.errors import EdxdaskError
@@ -74,6 +75,7 @@ _HOMES = {
     "aided": "edxdask.unmix.aided",
     "align_frames": "edxdask.mosaic",
     "atoms_per_voxel": "edxdask.tomo.atoms",
+    "align_tilts": "edxdask.alignments",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -134,6 +136,7 @@ __all__ = [
     "aided",
     "align_frames",
     "atoms_per_voxel",
+    "align_tilts",
     "bin_cube",
     "calibrate_energy",
     "client_for",

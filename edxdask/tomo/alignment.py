@@ -2,8 +2,8 @@
 
 Along the axis, profiles: the sum across the axis is the same at every tilt. Across it, the centre of mass
 goes onto the axis, where the field holds the whole object; where it does not, neighbouring tilts are
-correlated. The angle of the axis is the one with which a volume explains all tilts best. Then every projection
-is moved onto a volume of others (``reprojection``). Nothing is resampled but copies that are searched on.
+correlated. The angle of the axis is the one with which a volume explains all tilts best. Then every
+projection is moved onto a volume of others (``reprojection``). Only copies, to search on, are resampled.
 """
 
 from __future__ import annotations
@@ -314,8 +314,8 @@ def _notes(
     if stack.cut_x:
         notes.append(
             "the field cuts the object across the tilt axis, so its centre of mass is not known: "
-            "neighbouring tilts were correlated, moves that change slowly with tilt are uncertain, and the angle of the axis "
-            "is not found"
+            "neighbouring tilts were correlated, moves that change slowly with tilt are uncertain, and the "
+            "angle of the axis is not found"
         )
     if stack.cut_y:
         notes.append("the field cuts the object along the tilt axis: rows that all tilts show were compared")

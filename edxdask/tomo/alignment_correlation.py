@@ -1,7 +1,7 @@
 """First positions where the field cuts the object: neighbouring tilts are correlated.
 
-A flat object looks narrower at a higher tilt, so the image of one tilt is stretched to the width that it would
-have at the other. What such a chain of pairs gets wrong adds up; reprojection has to follow.
+A flat object looks narrower at a higher tilt, so the image of one tilt is stretched to the width that it
+would have at the other. What such a chain of pairs gets wrong adds up; reprojection has to follow.
 """
 
 from __future__ import annotations
