@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         valid_mask,
         window_map,
     )
-    from edxdask.public import collect, open, simulate
+    from edxdask.public import collect, collect_tilts, open, simulate
     from edxdask.quantify.results import partition_coefficient
     from edxdask.report.export import export
     from edxdask.report.openness import identifiability
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from edxdask.results.score import score
     from edxdask.results.volume_statistics import volume_statistics
     from edxdask.tomo.atoms import atoms_per_voxel
+    from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -77,6 +78,7 @@ _HOMES = {
     "client_for": "edxdask.cluster",
     "cluster_pixels": "edxdask.factorize.scores",
     "collect": "edxdask.public",
+    "collect_tilts": "edxdask.public",
     "combine_masks": "edxdask.ops",
     "crop_cube": "edxdask.ops",
     "diagnose": "edxdask.io",
@@ -111,6 +113,7 @@ _HOMES = {
     "sum_spectrum": "edxdask.ops",
     "to_hyperspy": "edxdask.io.export.hyperspy",
     "to_sparse": "edxdask.io.export.sparse",
+    "tomography": "edxdask.tomographies",
     "total_map": "edxdask.ops",
     "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
@@ -134,6 +137,7 @@ __all__ = [
     "client_for",
     "cluster_pixels",
     "collect",
+    "collect_tilts",
     "combine_masks",
     "crop_cube",
     "diagnose",
@@ -168,6 +172,7 @@ __all__ = [
     "sum_spectrum",
     "to_hyperspy",
     "to_sparse",
+    "tomography",
     "total_map",
     "traces",
     "valid_mask",

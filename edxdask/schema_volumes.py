@@ -14,6 +14,10 @@ TILT_ROTATION, TILT_EXPOSURE = "tilt_rotation", "tilt_exposure"
 TILT_PHOTONS, TILT_CHI2 = "tilt_photons", "tilt_chi2"
 TILT_FITS, TILT_REASON = "tilt_fits", "tilt_reason"
 
+TILT_MAP, TILT_DOSE = "tilt_map", "tilt_dose"
+TRUTH_SHIFT_Y, TRUTH_SHIFT_X, TRUTH_ROTATION = "truth_shift_y", "truth_shift_x", "truth_rotation"
+TRUTH_EXPOSURE, TRUTH_PHOTONS_PER_VOXEL = "truth_exposure", "truth_photons_per_voxel"
+
 TILT_AXIS, TILT_AXIS_DEG = "tilt_axis", "tilt_axis_deg"
 VOLUME_KIND, VOLUME_PRIOR, VOLUME_STRENGTH = "volume_kind", "volume_prior", "volume_strength"
 VOLUME_CONVERGED = "volume_converged"
@@ -35,6 +39,13 @@ VOLUME_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
     (TILT_CHI2, _TILT, "f", "1", "chi-squared of a projection per degree of freedom"),
     (TILT_FITS, _TILT, "b", "1", "projections that the volume explains"),
     (TILT_REASON, _TILT, "U", "1", "why a projection does not fit; empty where it does"),
+    (TILT_MAP, _TILT, "U", "1", "name of the map or file that a projection is"),
+    (TILT_DOSE, _TILT, "f", "1", "dose of a projection as files say: live time times current, mean 1"),
+    (TRUTH_SHIFT_Y, _TILT, "f", "px", "rows by which a simulated projection is moved"),
+    (TRUTH_SHIFT_X, _TILT, "f", "px", "columns by which a simulated projection is moved"),
+    (TRUTH_ROTATION, _TILT, "f", "deg", "angle by which a simulated projection is turned"),
+    (TRUTH_EXPOSURE, _TILT, "f", "1", "dose times what detectors see in a simulation, mean 1"),
+    (TRUTH_PHOTONS_PER_VOXEL, _PHASE, "f", "counts", "photons of a voxel of a phase in a simulation"),
 )
 VOLUME_ATTRIBUTES: tuple[tuple[str, type, str], ...] = (
     (TILT_AXIS, str, "dimension of the projections that the tilt axis is nearest to, y or x"),

@@ -13,7 +13,7 @@ from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again, print_store
 from edxdask.cli.output import print_json
 from edxdask.cli.progress import shown
-from edxdask.cli.values import Shape
+from edxdask.cli.values import Shape, TiltAngles
 from edxdask.errors import MissingDependencyError, ParameterError, StoreWriteError
 
 logger = logging.getLogger(__name__)
@@ -38,11 +38,34 @@ DEMO_ABSENT: Mapping[str | int, str] = {
 @click.command("simulate", cls=Verb)
 @click.argument("recipe", default="mantle")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Store to make.")
-@click.option("--shape", type=Shape(), default="180x180", show_default=True, help="Rows and columns.")
+@click.option(
+    "--shape",
+    type=Shape(planes=True),
+    default="180x180",
+    show_default=True,
+    help="Rows and columns; of a tilt series also planes, rows and columns.",
+)
 @click.option("--channels", type=int, help="Length of the energy axis; default the recipe's.")
-@click.option("--counts", type=float, default=147.0, show_default=True, help="Mean photons per pixel.")
+@click.option(
+    "--counts",
+    type=float,
+    default=147.0,
+    show_default=True,
+    help="Photons per pixel, mean over the map; of a tilt series over the thick part.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Each seed gives another map.")
 @click.option("--beam-energy", type=float, default=200.0, show_default=True, help="keV.")
+@click.option("--tilts", type=TiltAngles(), help="Of a tilt series: its angles; default -70:70:5.")
+@click.option(
+    "--misaligned", is_flag=True, help="Of a tilt series: shift projections, turn and move the axis."
+)
+@click.option("--shadows", is_flag=True, help="Of a tilt series: the holder shades two of four detectors.")
+@click.option(
+    "--dose-drift",
+    type=float,
+    metavar="FRACTION",
+    help="Of a tilt series: change of the beam from first to last tilt, as in -0.3.",
+)
 @click.option("--resume", is_flag=True, help="Continue a simulation that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
@@ -50,15 +73,19 @@ def simulate_verb(
     settings: Settings,
     recipe: str,
     out: str,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     channels: int | None,
     counts: float,
     seed: int,
     beam_energy: float,
+    tilts: list[float] | None,
+    misaligned: bool,
+    shadows: bool,
+    dose_drift: float | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Simulate a map with known truth: RECIPE is mantle (default) or nanoparticles."""
+    """Simulate a map (RECIPE mantle or nanoparticles) or a tilt series (tomography or core-shell)."""
     from edxdask.io.save import continued_by
     from edxdask.public import simulate
 
@@ -71,6 +98,10 @@ def simulate_verb(
             counts=counts,
             seed=seed,
             beam_energy=beam_energy,
+            tilts=tilts,
+            misaligned=misaligned,
+            shadows=shadows,
+            dose_drift=dose_drift,
             out=out,
             resume=resume,
             overwrite=overwrite,

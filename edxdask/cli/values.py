@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 AUTO, FIND = "auto", "find"
+MOST_TILTS = 10_000
 MOST_PIXELS = 2**32  # 65536 x 65536; sixteen times the finest map an instrument scans
 
 
@@ -168,6 +170,44 @@ class Angles(Value):
             self.fail(f"{value!r}: expected angles in degrees, as in 22 or 18,18,22", param, ctx)
 
 
+class TiltAngles(Value):
+    """Tilts in degrees: a range with its step, or one for each projection."""
+
+    name = "A:B:STEP|DEG,…"
+    example = "-70:70:5"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a list of numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            if ":" not in value:
+                return [float(word) for word in words(value)]
+            first, last, step = (float(word) for word in value.split(":"))
+            count = round((last - first) / step) + 1
+        except (ValueError, ZeroDivisionError):
+            count, first, last, step = 0, 0.0, 0.0, 0.0
+        if not 0 < count <= MOST_TILTS or abs(first + (count - 1) * step - last) > 1e-6 * abs(step):
+            self.fail(f"{value!r}: expected tilts in degrees, as in -70:70:5 or -60,-45,-30", param, ctx)
+        return [first + i * step for i in range(count)]
+
+
+class TiltAxis(Value):
+    """Dimension of the projections that the tilt axis lies along, or its angle to y."""
+
+    name = "y|x|DEG"
+    example = "y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a dimension or an angle."""
+        if not isinstance(value, str) or value in ("y", "x"):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r}: expected y, x, or the angle of the axis to y in degrees", param, ctx)
+
+
 class Charges(Value):
     """Elements and the charges of their ions."""
 
@@ -290,24 +330,26 @@ class Span(Value):
 
 
 class Shape(Value):
-    """Rows and columns as ROWSxCOLUMNS."""
+    """Rows and columns as ROWSxCOLUMNS, after planes where these are possible."""
 
     name = "YxX"
 
-    def __init__(self, example: str = "180x180") -> None:
-        self.example = example
+    def __init__(self, example: str = "180x180", *, planes: bool = False) -> None:
+        self.example, self.planes = example, planes
+        self.name = "[Zx]YxX" if planes else "YxX"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn text into a pair."""
+        """Turn text into whole numbers."""
         if isinstance(value, tuple):
             return value
         sides = str(value).lower().replace("×", "x").split("x")
-        if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 for s in sides):
+        known = (2, 3) if self.planes else (2,)
+        if len(sides) not in known or not all(s.isdigit() and int(s) > 0 for s in sides):
             self.fail(f"{value!r} is not a shape: write rows x columns, as in {self.example}", param, ctx)
-        rows, columns = map(int, sides)
-        if rows * columns > MOST_PIXELS:
+        shape = tuple(map(int, sides))
+        if math.prod(shape) > MOST_PIXELS:
             self.fail(f"{value!r} has more than {MOST_PIXELS} pixels, which is the limit", param, ctx)
-        return rows, columns
+        return shape
 
     def typed(self, value: Any) -> str:
         """Give the shape as it is typed."""

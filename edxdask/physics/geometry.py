@@ -181,4 +181,58 @@ def tabulated_share(tilt_deg: float, tilts_deg: Sequence[float], shares: np.ndar
     return np.array([np.interp(tilt_deg, tilts, column) for column in table.T])
 
 
+def shadow_share(tilts_deg: Sequence[float] | np.ndarray, begins_deg: float, full_deg: float) -> np.ndarray:
+    """Fraction in sight of a detector that the holder shades, at each tilt, by the model of two angles.
+
+    All of it is in sight up to ``begins_deg``, nothing from ``full_deg`` on, a straight line between; with
+    ``full_deg`` below ``begins_deg`` the shadow falls on it towards negative tilts.
+
+    Examples
+    --------
+    >>> shadow_share([-30, 0, 30, 60], 0, 40).tolist()
+    [1.0, 1.0, 0.25, 0.0]
+    >>> shadow_share([-30, 0, 30, 60], 0, -40).tolist()
+    [0.25, 1.0, 1.0, 1.0]
+    """
+    if not (np.isfinite([begins_deg, full_deg]).all() and begins_deg != full_deg):
+        raise ParameterError(
+            "shadow", (begins_deg, full_deg), "the tilts at which it begins and is full, not the same"
+        )
+    tilts = np.asarray(tilts_deg, dtype=np.float64)
+    return np.clip((full_deg - tilts) / (full_deg - begins_deg), 0.0, 1.0)
+
+
+def shadow_shares(
+    tilts_deg: Sequence[float] | np.ndarray, shadows: Sequence[tuple[float, float] | None]
+) -> np.ndarray:
+    """Fraction in sight of each detector at each tilt: (tilt, detector); None is one that nothing shades.
+
+    Examples
+    --------
+    >>> shadow_shares([0, 30, 60], [(0, 40), None]).tolist()
+    [[1.0, 1.0], [0.25, 1.0], [0.0, 1.0]]
+    """
+    if (
+        isinstance(shadows, str)
+        or not isinstance(shadows, Sequence)
+        or not 1 <= len(shadows) <= MOST_DETECTORS
+    ):
+        raise ParameterError(
+            "shadows",
+            shadows,
+            f"1 to {MOST_DETECTORS} detectors: (begins, full) or None",
+            "shadows=[(10, 50), (10, 50), None, None]",
+        )
+    clear = np.ones(len(tilts_deg))
+    columns = []
+    for shadow in shadows:
+        if shadow is None:
+            columns.append(clear)
+            continue
+        if not isinstance(shadow, Sequence) or isinstance(shadow, str) or len(shadow) != 2:
+            raise ParameterError("shadows", shadow, "two tilts in degrees, (begins, full), or None")
+        columns.append(shadow_share(tilts_deg, float(shadow[0]), float(shadow[1])))
+    return np.stack(columns, axis=1)
+
+
 SUPER_X = Detector(elevation_deg=(22.0,) * 4, azimuth_deg=(45.0, 135.0, 225.0, 315.0))

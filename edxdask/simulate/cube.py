@@ -16,10 +16,14 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.photons.block import MAX_CHANNELS
 from edxdask.physics.emission import check_thin_film
-from edxdask.physics.lines import atomic_number
+from edxdask.simulate.acquisition import Acquisition, Misaligned, Shadows
+from edxdask.simulate.checks import box_of, finite, pair, positive, size_of, whole
 from edxdask.simulate.kernels.draw import draw_photons
+from edxdask.simulate.objects import ObjectRecipe
 from edxdask.simulate.plan import RECIPES, Plan, Spec, make_plan
-from edxdask.simulate.recipe import Recipe
+from edxdask.simulate.recipe import Compositions, Recipe, changed_phases
+from edxdask.simulate.series import series_dataset
+from edxdask.simulate.series_plan import OBJECTS, SeriesSpec
 
 DEFAULT_GRAIN_PX = 30.0  # a handful of grains on 180 × 180 pixels
 SMALLEST_GRAIN_PX = 4.0
@@ -28,13 +32,12 @@ CHUNK_PX = 64
 LARGEST_COUNTS = 1e8  # photons per pixel; uint32 holds what 12 σ above that can put into a channel
 
 Where = Mapping[Any, Mapping[str, Any]]
-Compositions = Mapping[str, Mapping[str, float]]
 
 
 def simulate(
     recipe: str = "mantle",
     *,
-    shape: tuple[int, int] = (180, 180),
+    shape: Sequence[int] = (180, 180),
     counts: float = 147.0,
     seed: int = 0,
     channels: int | None = None,
@@ -48,33 +51,24 @@ def simulate(
     compositions: Compositions | None = None,
     thickness: float | None = None,
     chunks: int | tuple[int, int] = CHUNK_PX,
+    tilts: Sequence[float] | None = None,
+    misaligned: Misaligned = False,
+    shadows: Shadows = False,
+    dose_drift: float | Sequence[float] | None = None,
 ) -> xr.Dataset:
-    """Simulate a spectrum image with known phases, spectra and compositions.
+    """Simulate a spectrum image, or a tilt series, with known truth; parameters as of ``edxdask.simulate``.
 
     Parameters
     ----------
-    recipe : "mantle" (three phases, two of them never pure) or "nanoparticles" (four phases, total varies)
-    shape : rows and columns
-    counts : expected photons per pixel, mean over the map
-    seed : 0 or more; another seed is another map and other photons
-    channels, energy_offset, energy_scale : energy axis, keV; None: the recipe's own
-        (mantle 970 channels from 0.3 keV, nanoparticles 1200 from 0.1 keV)
-    beam_energy : keV, 60 to 300
-    fwhm_mn_ka_ev : width of the detector at Mn Kα, eV
-    elevation_deg : of the detector, or of each of an array
-    pixel_size : nm; None: the recipe's own
-    grain : typical diameter of a grain in pixels; None: 30, or a sixth of a map smaller than 180 × 180.
-        Larger maps hold more grains, not larger ones.
-    compositions : atoms by phase, ``{"Brg": {"Nd": 0.025}}``: these replace those of the recipe, element by
-        element; phases and elements not named stay as they are
-    thickness : nm, of all phases; None: the recipe's own
-    chunks : pixels along y and x of a chunk
+    recipe : "mantle", "nanoparticles" (maps), "tomography" or "core-shell" (tilt series)
+    shape : rows and columns; of a tilt series also planes, rows and columns
+    tilts, misaligned, shadows, dose_drift : how a tilt series is acquired
 
     Returns
     -------
     Dataset
         ``counts`` with ``truth_abundance``, ``truth_total`` (per pixel), ``truth_spectrum`` and
-        ``truth_composition``.
+        ``truth_composition``; of a tilt series also ``truth_volume`` and how it was acquired.
 
     Notes
     -----
@@ -90,91 +84,54 @@ def simulate(
     >>> ds.phase.values.tolist()
     ['Brg', 'Fp', 'CaPv']
     """
-    chosen = _changed(_recipe(recipe), compositions, thickness)
-    size = (_whole("shape[0]", _pair("shape", shape)[0]), _whole("shape[1]", _pair("shape", shape)[1]))
-    spec = Spec(
-        recipe=chosen.name,
-        phases=chosen.phases,
-        shape=size,
-        counts=_positive("counts", counts, most=LARGEST_COUNTS),
-        seed=_whole("seed", seed, least=0, most=2**63 - 1),
-        channels=_whole("channels", chosen.channels if channels is None else channels, 2, MAX_CHANNELS),
-        energy_offset=_finite("energy_offset", chosen.energy_offset_kev, energy_offset),
-        energy_scale=_positive("energy_scale", energy_scale, most=1.0),
-        beam_energy=check_thin_film(
-            _positive("beam_energy", beam_energy), "Simulated samples are films: simulate one at 200."
+    known = _recipe(recipe)
+    chosen = replace(known, phases=changed_phases(known.phases, compositions, thickness))
+    conditions: dict[str, Any] = {
+        "recipe": chosen.name,
+        "phases": chosen.phases,
+        "counts": positive("counts", counts, most=LARGEST_COUNTS),
+        "seed": whole("seed", seed, least=0, most=2**63 - 1),
+        "channels": whole("channels", chosen.channels if channels is None else channels, 2, MAX_CHANNELS),
+        "energy_offset": finite("energy_offset", chosen.energy_offset_kev, energy_offset),
+        "energy_scale": positive("energy_scale", energy_scale, most=1.0),
+        "beam_energy": check_thin_film(
+            positive("beam_energy", beam_energy), "Simulated samples are films: simulate one at 200."
         ),
-        fwhm_mn_ka_ev=_positive("fwhm_mn_ka_ev", fwhm_mn_ka_ev),
-        elevation_deg=tuple(float(e) for e in np.atleast_1d(elevation_deg)),
-        grain=_default_grain(size) if grain is None else _positive("grain", grain),
-    )
-    step = chosen.pixel_size_nm if pixel_size is None else _positive("pixel_size", pixel_size)
-    return _dataset(spec, make_plan(spec), chosen, step, _chunks(chunks, size))
+        "fwhm_mn_ka_ev": positive("fwhm_mn_ka_ev", fwhm_mn_ka_ev),
+        "elevation_deg": tuple(float(e) for e in np.atleast_1d(elevation_deg)),
+    }
+    step = chosen.pixel_size_nm if pixel_size is None else positive("pixel_size", pixel_size)
+    diameter = None if grain is None else positive("grain", grain)
+    acquisition = Acquisition(tilts, misaligned, shadows, dose_drift)
+    if isinstance(chosen, ObjectRecipe):
+        box = box_of(shape)
+        of_series = SeriesSpec(**conditions, box=box, grain=diameter, **acquisition.fields(box, seed=seed))
+        return series_dataset(of_series, chosen, step, _steps(chunks))
+    acquisition.check_none(chosen.name, OBJECTS)
+    size = size_of(shape)
+    of_map = Spec(**conditions, shape=size, grain=diameter or _default_grain(size))
+    return _dataset(of_map, make_plan(of_map), chosen, step, _chunks(chunks, size))
 
 
-def _recipe(name: str) -> Recipe:
+def _recipe(name: str) -> Recipe | ObjectRecipe:
+    if name in OBJECTS:
+        return OBJECTS[name]
     if name not in RECIPES:
-        raise ParameterError("recipe", name, f"one of {', '.join(map(repr, RECIPES))}")
+        raise ParameterError("recipe", name, f"one of {', '.join(map(repr, (*RECIPES, *OBJECTS)))}")
     return RECIPES[name]
-
-
-def _changed(recipe: Recipe, compositions: Compositions | None, thickness: float | None) -> Recipe:
-    """Give the recipe with other atoms in its phases, or another thickness of all of them."""
-    given, known = compositions or {}, [phase.name for phase in recipe.phases]
-    for name, atoms in given.items():
-        if name not in known:
-            raise ParameterError("compositions", name, f"phases of the recipe: {', '.join(known)}")
-        for element, amount in atoms.items():
-            atomic_number(element)
-            if not (isinstance(amount, numbers.Real) and math.isfinite(amount) and amount >= 0):
-                raise ParameterError(f"compositions[{name!r}][{element!r}]", amount, "atoms, 0 or more")
-    nm = None if thickness is None else _positive("thickness", thickness)
-    phases = []
-    for phase in recipe.phases:
-        atoms = {**dict(phase.atoms), **given.get(phase.name, {})}
-        if not sum(atoms.values()) > 0:
-            raise ParameterError(f"compositions[{phase.name!r}]", atoms, "an amount above 0 of one element")
-        kept = tuple((element, float(amount)) for element, amount in atoms.items() if amount > 0)
-        phases.append(replace(phase, atoms=kept, thickness_nm=nm or phase.thickness_nm))
-    return replace(recipe, phases=tuple(phases))
-
-
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
-        raise ParameterError(name, value, "two whole numbers, rows and columns")
-    return value[0], value[1]
-
-
-def _whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
-        raise ParameterError(name, value, f"a whole number from {least} to {most}")
-    return int(value)
-
-
-def _finite(name: str, default: float, value: Any) -> float:
-    if value is None:
-        return default
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ParameterError(name, value, "a finite number")
-    return float(value)
-
-
-def _positive(name: str, value: Any, *, most: float = math.inf) -> float:
-    number = _finite(name, 0.0, value)
-    if not 0 < number <= most:
-        expected = "a number above 0" + (f" and up to {most:g}" if math.isfinite(most) else "")
-        raise ParameterError(name, value, expected)
-    return number
 
 
 def _default_grain(shape: tuple[int, int]) -> float:
     return min(DEFAULT_GRAIN_PX, max(SMALLEST_GRAIN_PX, math.sqrt(shape[0] * shape[1]) / MAP_OVER_GRAIN))
 
 
+def _steps(chunks: Any) -> tuple[int, int]:
+    both = (chunks, chunks) if isinstance(chunks, numbers.Integral) else pair("chunks", chunks)
+    return whole("chunks", both[0]), whole("chunks", both[1])
+
+
 def _chunks(chunks: Any, shape: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    pair = (chunks, chunks) if isinstance(chunks, numbers.Integral) else _pair("chunks", chunks)
-    sizes = (_whole("chunks", pair[0]), _whole("chunks", pair[1]))
-    rows, columns = da.core.normalize_chunks(sizes, shape=shape, dtype=np.uint16)
+    rows, columns = da.core.normalize_chunks(_steps(chunks), shape=shape, dtype=np.uint16)
     return tuple(rows), tuple(columns)
 
 

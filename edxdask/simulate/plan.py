@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -20,17 +20,17 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (MANTLE, NA
 
 
 @dataclass(frozen=True)
-class Spec:
-    """Everything that decides the counts; small and hashable.
+class CommonSpec:
+    """What a map and a tilt series have in common; small and hashable.
 
     Attributes
     ----------
     phases : of the recipe, or with other compositions or another thickness
+    counts : expected photons per pixel, of a series in the thick part
     """
 
     recipe: str
     phases: tuple[PhaseSpec, ...]
-    shape: tuple[int, int]
     counts: float
     seed: int
     channels: int
@@ -39,6 +39,13 @@ class Spec:
     beam_energy: float
     fwhm_mn_ka_ev: float
     elevation_deg: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Spec(CommonSpec):
+    """Everything that decides the counts of a map."""
+
+    shape: tuple[int, int]
     grain: float
 
 
@@ -64,13 +71,15 @@ class Plan:
     dtype: np.dtype
 
 
-def _composition(recipe: Recipe) -> tuple[tuple[str, ...], np.ndarray]:
-    elements = tuple(dict.fromkeys(element for phase in recipe.phases for element, _ in phase.atoms))
-    rows = [[phase.composition.get(element, 0.0) for element in elements] for phase in recipe.phases]
+def composition_of(phases: Sequence[PhaseSpec]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Elements of all phases, and the atomic fractions (phase, element)."""
+    elements = tuple(dict.fromkeys(element for phase in phases for element, _ in phase.atoms))
+    rows = [[phase.composition.get(element, 0.0) for element in elements] for phase in phases]
     return elements, np.array(rows)
 
 
-def _intensities(spec: Spec, recipe: Recipe) -> np.ndarray:
+def intensities(spec: CommonSpec, phases: Sequence[PhaseSpec]) -> np.ndarray:
+    """Photons per electron that a film of each phase gives in each channel: (phase, energy)."""
     axis = schema.energy_values(spec.energy_offset, spec.energy_scale, spec.channels)
     rows = [
         phase_intensity(
@@ -82,12 +91,21 @@ def _intensities(spec: Spec, recipe: Recipe) -> np.ndarray:
             fwhm_mn_ka_ev=spec.fwhm_mn_ka_ev,
             elevation_deg=spec.elevation_deg,
         )
-        for phase in recipe.phases
+        for phase in phases
     ]
     return np.stack(rows)
 
 
-def _dtype(largest_mean: float) -> np.dtype:
+def alias_tables(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both alias tables (phase, energy) of spectra that sum to 1."""
+    accept = np.empty(spectrum.shape, dtype=np.uint32)
+    alias = np.empty(spectrum.shape, dtype=np.uint16)
+    for row in range(spectrum.shape[0]):
+        alias_table(spectrum[row], accept[row], alias[row])
+    return accept, alias
+
+
+def dtype_for(largest_mean: float) -> np.dtype:
     """Smallest type that holds a Poisson variate of this mean, 12 σ above it."""
     return np.dtype(np.uint16 if largest_mean + 12 * np.sqrt(largest_mean) < 0xFFFF else np.uint32)
 
@@ -96,15 +114,12 @@ def _dtype(largest_mean: float) -> np.dtype:
 def make_plan(spec: Spec) -> Plan:
     """Work out spectra, alias tables and grains."""
     recipe = replace(RECIPES[spec.recipe], phases=spec.phases)
-    intensity = _intensities(spec, recipe)
+    intensity = intensities(spec, recipe.phases)
     strength = intensity.sum(axis=1)
     spectrum = intensity / strength[:, None]
     per_nm = tuple(float(s) / phase.thickness_nm for s, phase in zip(strength, recipe.phases, strict=True))
     geometry = recipe.geometry(spec.shape, seed=spec.seed, grain=spec.grain, yields=per_nm)
-    accept = np.empty(spectrum.shape, dtype=np.uint32)
-    alias = np.empty(spectrum.shape, dtype=np.uint16)
-    for row in range(spectrum.shape[0]):
-        alias_table(spectrum[row], accept[row], alias[row])
-    elements, composition = _composition(recipe)
-    dtype = _dtype(spec.counts * geometry.largest_total * float(spectrum.max()))
+    accept, alias = alias_tables(spectrum)
+    elements, composition = composition_of(recipe.phases)
+    dtype = dtype_for(spec.counts * geometry.largest_total * float(spectrum.max()))
     return Plan(geometry, spectrum, composition, elements, accept, alias, dtype)

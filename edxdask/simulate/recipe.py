@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+
+from edxdask.errors import ParameterError
+from edxdask.physics.lines import atomic_number
+from edxdask.simulate.checks import positive
+from edxdask.simulate.solids import Builder
+
+Compositions = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -86,3 +95,45 @@ class Recipe:
     channels: int
     pixel_size_nm: float
     uniform_film: bool
+
+
+@dataclass(frozen=True)
+class ObjectRecipe:
+    """A phantom in space, for tilt series: its materials, its solids, and the axis it is meant for.
+
+    Attributes
+    ----------
+    name, title, phases, energy_offset_kev, channels, pixel_size_nm : as of a ``Recipe``
+    build : places the solids
+    """
+
+    name: str
+    title: str
+    phases: tuple[PhaseSpec, ...]
+    build: Builder
+    energy_offset_kev: float
+    channels: int
+    pixel_size_nm: float
+
+
+def changed_phases(
+    phases: Sequence[PhaseSpec], compositions: Compositions | None, thickness: float | None
+) -> tuple[PhaseSpec, ...]:
+    """Give phases of a recipe other atoms, or another thickness to all of them."""
+    given, known = compositions or {}, [phase.name for phase in phases]
+    for name, atoms in given.items():
+        if name not in known:
+            raise ParameterError("compositions", name, f"phases of the recipe: {', '.join(known)}")
+        for element, amount in atoms.items():
+            atomic_number(element)
+            if not (isinstance(amount, numbers.Real) and math.isfinite(amount) and amount >= 0):
+                raise ParameterError(f"compositions[{name!r}][{element!r}]", amount, "atoms, 0 or more")
+    nm = None if thickness is None else positive("thickness", thickness)
+    made = []
+    for phase in phases:
+        atoms = {**dict(phase.atoms), **given.get(phase.name, {})}
+        if not sum(atoms.values()) > 0:
+            raise ParameterError(f"compositions[{phase.name!r}]", atoms, "an amount above 0 of one element")
+        kept = tuple((element, float(amount)) for element, amount in atoms.items() if amount > 0)
+        made.append(replace(phase, atoms=kept, thickness_nm=nm or phase.thickness_nm))
+    return tuple(made)

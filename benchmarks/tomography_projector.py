@@ -1,0 +1,217 @@
+"""The projector of tilt series beside its transpose, a sparse matrix (CSR) and astra, per slice.
+
+One line per figure: how well forward and back are each other's transpose; the error on an ellipse whose
+projections are known, which should fall with the square of the pixel; processor time of a slice of 1024²
+voxels at 70 tilts, forward and back, of ours, of a CSR matrix with the same weights, and of astra's CPU
+projectors; and, where the machine is idle, what a second thread gains by the clock. Rows and phases are
+projected many at a time, so the time of one is that of all divided by their number.
+
+    python benchmarks/tomography_projector.py [--size 1024] [--tilts 70] [--rows 32] [--phases 3]
+                                              [--astra-python PATH] [--tiny]
+
+astra is never a dependency: python3.11 -m venv ENV; ENV/bin/python -m pip install astra-toolbox==2.5.0; then
+--astra-python ENV/bin/python. The exit code is 1 where the transpose is off by 1e-7, astra's fastest is not
+5 times slower, or two threads on two idle cores gain less than 1.7; --tiny checks only that everything runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+from verdict import Verdict, load_average
+
+from edxdask.tomo.geometry import TiltGeometry
+from edxdask.tomo.projector import Projector
+
+WORST_TRANSPOSE, LEAST_OF_ASTRA, LEAST_THREADS = 1e-7, 5.0, 1.7
+BUSY = 0.3  # load average above which times by the clock say nothing
+REPEATS = 3
+
+
+def best(call: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> tuple[Any, float]:
+    """What the call returns, and seconds of the fastest run."""
+    found, seconds = call(), []
+    for _ in range(REPEATS):
+        begin = clock()
+        found = call()
+        seconds.append(clock() - begin)
+    return found, min(seconds)
+
+
+def some_geometry(tilts: int) -> TiltGeometry:
+    rng = np.random.default_rng(0)
+    return TiltGeometry.of(np.linspace(-70, 70, tilts), shift_x=rng.uniform(-3, 3, tilts))
+
+
+def transpose(verdict: Verdict) -> None:
+    """Forward and back on random numbers, with all moves and turns."""
+    rng = np.random.default_rng(1)
+    geometry = some_geometry(15)
+    moved = TiltGeometry.of(
+        geometry.tilt_deg, shift_x=geometry.shift_x, shift_y=geometry.shift_x[::-1], rotation_deg=1.0
+    )
+    for name, each in (("", geometry), (", moved and turned", moved)):
+        projector = Projector(each, shape=(50, 66), columns=60, volume_rows=20)
+        volume = rng.random((50, 66, 2, 20), dtype=np.float32)
+        images = projector.forward(volume)
+        other = rng.random(images.shape, dtype=np.float32)
+        there = np.vdot(images.astype(float), other.astype(float))
+        again = np.vdot(volume.astype(float), projector.back(other).astype(float))
+        verdict.at_most(f"transpose{name}: relative error", abs(there - again) / there, WORST_TRANSPOSE)
+
+
+def ellipse(size: int) -> float:
+    """Error on ``(1 - r²)²`` of an ellipse, relative, at ``size`` pixels and tilts of 10°."""
+    middle, half, turned = (0.08 * size, -0.05 * size), (0.31 * size, 0.17 * size), np.deg2rad(25)
+    places = np.arange(size) - (size - 1) / 2
+    z, x = np.meshgrid(places - middle[1], places - middle[0], indexing="ij")
+    along, across = x * np.cos(turned) + z * np.sin(turned), z * np.cos(turned) - x * np.sin(turned)
+    body = np.clip(1 - (along / half[0]) ** 2 - (across / half[1]) ** 2, 0, None) ** 2
+    geometry = TiltGeometry.of(np.arange(-70, 71, 10))
+    projector = Projector(geometry, shape=body.shape, columns=size, volume_rows=1)
+    found = projector.forward(body[:, :, None, None])[:, :, 0, 0]
+    angle = np.deg2rad(geometry.tilt_deg)[:, None]
+    reach = np.hypot(half[0] * np.cos(angle - turned), half[1] * np.sin(angle - turned))
+    off = (places - middle[0] * np.cos(angle) - middle[1] * np.sin(angle)) / reach
+    true = 16 / 15 * half[0] * half[1] / reach * np.clip(1 - off**2, 0, None) ** 2.5
+    return float(np.sqrt(np.mean((found - true) ** 2) / np.mean(true**2)))
+
+
+def overlaps(geometry: TiltGeometry, size: int) -> csr_array:
+    """Lengths that footprints and columns have in common, as a matrix: (tilt · column) × voxel."""
+    z, x = np.divmod(np.arange(size * size), size) - np.array((size - 1) / 2)
+    parts, empty = [], 0
+    for tilt, shift in zip(np.deg2rad(geometry.tilt_deg), geometry.shift_x, strict=True):
+        width = max(abs(np.cos(tilt)), abs(np.sin(tilt)))
+        start = x * np.cos(tilt) + z * np.sin(tilt) + shift + size / 2 - width / 2
+        column = np.floor(start).astype(np.int32)
+        first = np.minimum((1 - (start - column)) / width, 1)
+        places = np.concatenate([column, column + 1])
+        weights = np.concatenate([first, 1 - first]).astype(np.float32)
+        voxels = np.concatenate([np.arange(size * size, dtype=np.int32)] * 2)
+        kept = (places >= 0) & (places < size) & (weights > empty)
+        parts.append(csr_array((weights[kept], (places[kept], voxels[kept])), (size, size * size)))
+    return _stacked(parts)
+
+
+def _stacked(parts: list[csr_array]) -> csr_array:
+    starts, total = [np.zeros(1, np.int32)], 0
+    for part in parts:
+        starts.append(part.indptr[1:] + np.int32(total))
+        total += part.nnz
+    values = np.concatenate([part.data for part in parts])
+    indices = np.concatenate([part.indices for part in parts])
+    rows = sum(part.shape[0] for part in parts)
+    return csr_array((values, indices, np.concatenate(starts)), (rows, parts[0].shape[1]))
+
+
+def ours(geometry: TiltGeometry, size: int, lanes: tuple[int, int], threads: int, clock):
+    """Images of random numbers, and seconds forward and back, of all lanes."""
+    phases, rows = lanes
+    projector = Projector(geometry, shape=(size, size), columns=size, volume_rows=rows, threads=threads)
+    volume = np.random.default_rng(2).random((size, size, phases, rows), dtype=np.float32)
+    images, forward = best(lambda: projector.forward(volume), clock)
+    _, back = best(lambda: projector.back(images), clock)
+    return volume, images, forward, back
+
+
+def astra(python: str, image: np.ndarray, geometry: TiltGeometry) -> dict[str, np.ndarray]:
+    """Sinograms and seconds of astra's projectors, in its environment."""
+    program = str(Path(__file__).with_name("astra_project.py"))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder) / name) for name in ("slice.npy", "angles.npy", "result.npz")]
+        np.save(paths[0], image[::-1])  # astra's y points up
+        np.save(paths[1], np.deg2rad(geometry.tilt_deg))
+        done = subprocess.run([python, program, *paths], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{program} ended with exit code {done.returncode}:\n{done.stderr}")
+        with np.load(paths[2]) as file:
+            return dict(file)
+
+
+def speed(args: argparse.Namespace, verdict: Verdict) -> None:
+    geometry = TiltGeometry.of(np.linspace(-70, 70, args.tilts))
+    lanes = args.phases * args.rows
+    milliseconds = 1e3 / lanes
+    volume, images, forward, back = ours(geometry, args.size, (args.phases, args.rows), 1, time.process_time)
+    size = f"{args.size}² × {args.tilts} tilts"
+    print(
+        f"  ours, {size}, {lanes} lanes: {forward * milliseconds:.1f} ms forward, "
+        f"{back * milliseconds:.1f} back"
+    )
+    one = np.ascontiguousarray(volume[:, :, 0, 0])
+    if args.astra_python:
+        answer = astra(args.astra_python, one, geometry)
+        fastest = {}
+        for kind in ("linear", "line", "strip"):
+            seconds = answer[f"{kind}_seconds"]
+            fastest[kind] = seconds
+            off = np.abs(answer[f"{kind}_sinogram"] - images[:, :, 0, 0])[:, args.size // 4 : -args.size // 4]
+            print(
+                f"  astra {kind}: {1e3 * seconds[0]:.0f} ms forward, {1e3 * seconds[1]:.0f} back; "
+                f"differs by {off.mean() / images.mean():.1e} of the mean"
+            )
+        for side, (name, mine) in enumerate((("forward", forward), ("back", back))):
+            ratio = min(seconds[side] for seconds in fastest.values()) / (mine / lanes)
+            verdict.at_least(f"astra's fastest per slice, {name}, over ours", ratio, LEAST_OF_ASTRA)
+    else:
+        print("  without astra: see --astra-python")
+    few = TiltGeometry.of(geometry.tilt_deg[:: max(1, args.tilts // 10)])  # the whole takes 1 GiB
+    matrix = overlaps(few, args.size)
+    flat = volume.reshape(args.size**2, lanes)
+    product, there = best(lambda: matrix @ flat)
+    turned = matrix.T
+    _, again = best(lambda: turned @ product)
+    scale = milliseconds * args.tilts / len(few)
+    print(f"  CSR of the same weights: {there * scale:.1f} ms forward, {again * scale:.1f} back")
+    same = images[:: max(1, args.tilts // 10)].reshape(product.shape)
+    verdict.at_most("CSR and ours differ, relative", np.abs(product - same).max() / same.max(), 1e-5)
+
+
+def threads(args: argparse.Namespace, verdict: Verdict) -> None:
+    idle = os.getloadavg()[0] < BUSY and (os.cpu_count() or 1) >= 2
+    geometry = TiltGeometry.of(np.linspace(-70, 70, args.tilts))
+    seconds = [
+        ours(geometry, args.size, (args.phases, args.rows), number, time.perf_counter)[2:]
+        for number in (1, 2)
+    ]
+    for name, one, two in zip(("forward", "back"), *seconds, strict=True):
+        if idle:
+            verdict.at_least(f"two threads, {name}, gain by the clock", one / two, LEAST_THREADS)
+        else:
+            print(f"  two threads, {name}: {one / two:.2f} by the clock, not judged ({load_average()})")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1024, metavar="N", help="voxels along x and z")
+    parser.add_argument("--tilts", type=int, default=70, metavar="N")
+    parser.add_argument("--rows", type=int, default=32, metavar="N", help="rows projected at a time")
+    parser.add_argument("--phases", type=int, default=3, metavar="N")
+    parser.add_argument("--astra-python", metavar="PATH", help="python of an environment with astra-toolbox")
+    parser.add_argument("--tiny", action="store_true", help="a small slice, no targets")
+    args = parser.parse_args()
+    if args.tiny:
+        args.size, args.tilts, args.rows, args.phases = 48, 7, 4, 2
+    verdict = Verdict(limits=not args.tiny)
+    print(load_average())
+    threads(args, verdict)
+    transpose(verdict)
+    coarse, fine = ellipse(64), ellipse(128)
+    verdict.at_least(f"error on an ellipse of 64 px ({coarse:.1e}) over that of 128 px", coarse / fine, 3.6)
+    speed(args, verdict)
+    return verdict.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
