@@ -23,7 +23,7 @@ from edxdask.results.voxels import VoxelGrid
 HALF = 0.5
 PIXELS = 560  # along each side of the picture
 BLUR = 0.6  # voxels: surfaces without the steps and the noise of single voxels
-CLOSEST = 0.4  # of a voxel: steps along a ray
+CLOSEST = 0.6  # of a voxel: steps along a ray
 AMBIENT, DIFFUSE, GLOSS, SHININESS = 0.45, 0.62, 0.18, 24
 GLASS, SOLID = 0.13, 1.0  # opacity of the largest phase and of the smallest, seen from the front
 FADES = 0.15  # of the colour that the far end loses
@@ -108,12 +108,11 @@ def draw_rendered(
     overview: VolumeOverview,
     *,
     camera: Camera | None = None,
-    pixels: int = PIXELS,
 ) -> None:
     """Fill axes with the picture; the box that lies behind is faint, that before is not drawn."""
     view = Camera.at(AZIMUTH_DEG, ELEVATION_DEG) if camera is None else camera
     corners, reach = _box(overview.grid, view)
-    picture = render(overview, view, reach, pixels)
+    picture = render(overview, view, reach, PIXELS)
     for one, other in _edges():
         ends = view.seen(corners[[one, other]])
         behind = min(_order(corners, view).index(i) for i in (one, other)) == 0

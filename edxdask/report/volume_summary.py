@@ -16,10 +16,10 @@ from edxdask.results.volumes import VOXELS, check_volume, is_fraction
 NAMED = 8  # tilts that a line names
 
 
-def volume_figures(volume: xr.Dataset) -> dict[str, Any]:
+def volume_figures(volume: xr.Dataset, *, filled: bool = True) -> dict[str, Any]:
     """Give what phases fill, how the fit went and which tilts do not fit, ready for JSON.
 
-    Reads the volume once, chunk by chunk.
+    Reads the volume once, chunk by chunk; without ``filled``, reads none of it and says less.
 
     Examples
     --------
@@ -29,20 +29,14 @@ def volume_figures(volume: xr.Dataset) -> dict[str, Any]:
     0.5
     """
     check_volume(volume)
-    sums = volume[schema.VOLUME].sum(VOXELS, dtype=np.float64).values
-    voxels = int(np.prod([volume.sizes[dim] for dim in VOXELS]))
+    labels = [str(label) for label in volume[schema.PHASE].values]
+    phases: dict[str, dict[str, float]] = {label: {} for label in labels}
     side = _side(volume)
-    per_voxel = volume[schema.PHOTONS_PER_VOXEL].values if schema.PHOTONS_PER_VOXEL in volume else None
-    phases: dict[str, dict[str, float]] = {}
-    for i, label in enumerate(map(str, volume[schema.PHASE].values)):
-        if is_fraction(volume):
-            phases[label] = {"fraction": float(sums[i] / voxels)}
-            if side is not None:
-                phases[label]["volume_nm3"] = float(sums[i] * side**3)
-        else:
-            phases[label] = {"photons": float(sums[i])}
-        if per_voxel is not None:
-            phases[label][schema.PHOTONS_PER_VOXEL] = float(per_voxel[i])
+    if filled:
+        _add_filled(phases, volume, side)
+    if schema.PHOTONS_PER_VOXEL in volume:
+        for label, photons in zip(labels, volume[schema.PHOTONS_PER_VOXEL].values, strict=True):
+            phases[label][schema.PHOTONS_PER_VOXEL] = float(photons)
     found: dict[str, Any] = {
         "voxels": {dim: volume.sizes[dim] for dim in VOXELS},
         "voxel_nm": side,
@@ -61,6 +55,19 @@ OF_THE_FIT = (
     schema.VOLUME_CONVERGED,
     schema.WARNINGS,
 )
+
+
+def _add_filled(phases: Mapping[str, dict[str, float]], volume: xr.Dataset, side: float | None) -> None:
+    """Add what each phase fills; reads the volume."""
+    sums = volume[schema.VOLUME].sum(VOXELS, dtype=np.float64).values
+    voxels = int(np.prod([volume.sizes[dim] for dim in VOXELS]))
+    for one, amount in zip(phases.values(), sums.tolist(), strict=True):
+        if not is_fraction(volume):
+            one["photons"] = amount
+            continue
+        one["fraction"] = amount / voxels
+        if side is not None:
+            one["volume_nm3"] = amount * side**3
 
 
 def _side(volume: xr.Dataset) -> float | None:

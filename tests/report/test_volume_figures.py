@@ -8,6 +8,7 @@ from volume_samples import LABELS, ball, sample_volume, three_phases
 
 from edxdask import schema
 from edxdask.errors import ParameterError
+from edxdask.report import rendered
 from edxdask.report.particle_sizes import sizes_figure
 from edxdask.report.phase_colors import phase_colors
 from edxdask.report.plot import figures_of, plot
@@ -17,8 +18,9 @@ from edxdask.report.volume_overview import overview_of
 from edxdask.report.volumes import layers_at, slices_figure
 
 
-def texts(figure):
-    return [t.get_text() for axes in figure.findobj(lambda a: hasattr(a, "get_title")) for t in axes.texts]
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(rendered, "PIXELS", 140)
 
 
 @pytest.fixture(scope="module")

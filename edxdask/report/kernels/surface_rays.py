@@ -22,16 +22,30 @@ def value_at(values, z, y, x):
 
 
 @kernel
+def inside_box(shape, start, step, steps):
+    """Give the first and the last step of a ray that may meet a voxel; none where the first is larger."""
+    low, high = 0.0, float(steps)
+    for axis in range(3):
+        if step[axis] == 0.0:
+            if start[axis] < -1.0 or start[axis] > shape[axis]:
+                high = -1.0
+            continue
+        one = (-1.0 - start[axis]) / step[axis]
+        other = (shape[axis] - start[axis]) / step[axis]
+        low = max(low, min(one, other))
+        high = min(high, max(one, other))
+    return int(np.floor(low)), int(np.ceil(high)) if high >= low else -1
+
+
+@kernel
 def first_surface(values, starts, step, steps, threshold, depth):
     """Fill ``depth`` with the steps after which each ray reaches ``threshold``; below zero it never does."""
     for r in range(starts.shape[0]):
         z, y, x = starts[r, 0], starts[r, 1], starts[r, 2]
-        before = value_at(values, z, y, x)
         depth[r] = -1.0
-        if before >= threshold:
-            depth[r] = 0.0
-            continue
-        for n in range(1, steps + 1):
+        first, last = inside_box(values.shape, starts[r], step, steps)
+        before = 0.0
+        for n in range(first, last + 1):
             now = value_at(values, z + n * step[0], y + n * step[1], x + n * step[2])
             if now >= threshold:
                 depth[r] = n - (now - threshold) / (now - before)
