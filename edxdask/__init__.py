@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from edxdask.results.score import score
     from edxdask.results.volume_statistics import volume_statistics
     from edxdask.tomo.atoms import atoms_per_voxel
-    from edxdask.tomographies import tomography
     from edxdask.tomo.image_volumes import image_volume
+    from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -135,8 +135,8 @@ __all__ = [
     "__version__",
     "aided",
     "align_frames",
-    "atoms_per_voxel",
     "align_tilts",
+    "atoms_per_voxel",
     "bin_cube",
     "calibrate_energy",
     "client_for",
