@@ -9,7 +9,14 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.results.volumes import depth_coordinate, make_volume
+from edxdask.results.volumes import (
+    FRACTION,
+    PHOTONS,
+    VOXELS,
+    check_volume,
+    depth_coordinate,
+    make_volume,
+)
 from edxdask.tomo.class_cube import ClassCube
 from edxdask.tomo.quality import TiltMisfit, reasons
 from edxdask.tomo.records import records
@@ -41,7 +48,7 @@ def volume_of(
         schema.SPECTRUM: prepared.spectra,
         schema.PHOTONS_PER_VOXEL: scale * prepared.yields if prepared.fractions else None,
         schema.OBJECTIVE: _objective(slabs),
-        **prepared.variables,
+        **{n: values for n, values in prepared.variables.items() if not n.endswith(schema.STD_SUFFIX)},
         **_of_tilts(series, work.cube, prepared, slabs),
     }
     iterations = np.arange(variables[schema.OBJECTIVE].size)
@@ -72,10 +79,21 @@ def volume_of(
     }
     if warnings:
         attrs[schema.WARNINGS] = warnings
-    kind = "fraction" if prepared.fractions else "photons"
-    return make_volume(
+    kind = FRACTION if prepared.fractions else PHOTONS
+    made = make_volume(
         array, phases=prepared.labels, coords=coords, variables=variables, kind=kind, attrs=attrs, entry=entry
     )
+    return check_volume(made.assign(_errors(prepared)))
+
+
+def _errors(prepared: Prepared) -> dict[str, xr.Variable]:
+    """Variables with the errors of others."""
+    found = {}
+    for name, values in prepared.variables.items():
+        if name.endswith(schema.STD_SUFFIX):
+            base = name.removesuffix(schema.STD_SUFFIX)
+            found[name] = xr.Variable(schema.dims_of(base, VOXELS), values, schema.variable_attrs(base))
+    return found
 
 
 def _objective(slabs: list[dict[str, np.ndarray]]) -> np.ndarray:

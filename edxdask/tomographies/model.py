@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -33,11 +34,13 @@ class Views:
     geometry : of each
     cut : whether the field cuts the object across the tilt axis
     warnings : what a person should know
+    errors : by name in the schema, standard errors of what was found
     """
 
     geometry: TiltGeometry
     cut: bool
     warnings: tuple[str, ...] = ()
+    errors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,29 @@ def views_of(series: Series, totals: np.ndarray, options: Options) -> Views:
         ``alignment`` and ``shadows``.
     """
     notes: tuple[str, ...] = ()
+    errors: dict[str, np.ndarray] = {}
     if isinstance(options.alignment, xr.Dataset):
         geometry, cut = _given(series, options.alignment), stack_of(totals).cut_x
     elif options.alignment:
         found = _aligned(series, totals, options)
         geometry, cut, notes = found.geometry, found.cut_x, found.notes
+        errors = _errors(series, found)
     else:
         lean = series.lean_deg or 0.0
         geometry, cut = TiltGeometry.of(series.tilt_deg, rotation_deg=lean), stack_of(totals).cut_x
     per_tilt = totals.sum(axis=(1, 2), dtype=np.float64)
     dose = series.cube[schema.TILT_DOSE].values if schema.TILT_DOSE in series.cube else None
     exposure = exposure_of(per_tilt, series.tilt_deg, shadows=options.shadows, dose=dose, cut=cut)
-    return Views(replace(geometry, exposure=exposure.values), cut, (*notes, *exposure.warnings))
+    return Views(replace(geometry, exposure=exposure.values), cut, (*notes, *exposure.warnings), errors)
+
+
+def _errors(series: Series, found: Alignment) -> dict[str, np.ndarray]:
+    """Give standard errors of moves along y and x as the projections have them, and of the axis' angle."""
+    names = (schema.TILT_SHIFT_Y, schema.TILT_SHIFT_X)
+    if series.along == schema.X:
+        names = names[::-1]
+    each = (found.shift_y_std, found.shift_x_std, np.full(len(found.shift_y_std), found.rotation_std))
+    return {name + schema.STD_SUFFIX: v for name, v in zip((*names, schema.TILT_ROTATION), each, strict=True)}
 
 
 def _aligned(series: Series, totals: np.ndarray, options: Options) -> Alignment:

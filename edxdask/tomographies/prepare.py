@@ -67,7 +67,7 @@ def prepared_for(
         slab_rows=0,
         band_bytes=0,
         trial_rows=richest_rows(totals.sum(axis=(0, 2), dtype=np.float64), _rows(series, options)),
-        variables={name: np.asarray(found.shared[name].values) for name in names},
+        variables={n: np.asarray(found.shared[n].values) for n in names} | dict(views.errors),
         elements=[str(one) for one in elements],
         attrs={k: v for k, v in found.shared.attrs.items() if k in KEPT_ATTRIBUTES},
         warnings=[*warnings, *found.shared.attrs.get(schema.WARNINGS, []), *views.warnings, *yields.warnings],
