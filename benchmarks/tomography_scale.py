@@ -1,8 +1,8 @@
 """Volumes larger than memory: peak memory beside the predicted one, time per slice, workers beside threads.
 
 A body with precipitates and small cores (three phases), SIZE × ROWS × SIZE voxels, is projected to 57 tilts
-a few rows at a time, and photons of 16 classes of channels are drawn: what ``tomography`` has made of a series
-before its slabs begin. Then slabs of 32 rows are reconstructed as ``tomography`` does it, each case in a process
+a few rows at a time, and photons of 16 classes of channels are drawn: what ``tomography`` has made of a
+series before its slabs begin. Then slabs are reconstructed as ``tomography`` does it, each case in a process
 of its own, watched from outside:
 
 - threads: two slabs at once within --limit; time per slice, and what 1024³ × 4 phases × 70 tilts would take
