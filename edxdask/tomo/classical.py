@@ -81,14 +81,20 @@ def tilt_steps(tilt_deg: np.ndarray) -> np.ndarray:
     return np.deg2rad(steps)[member]
 
 
-def ramp_filtered(images: np.ndarray, window: str = "ramp") -> np.ndarray:
+def ramp_filtered(images: np.ndarray, window: str = "ramp", cutoff: float = 1.0) -> np.ndarray:
     """Filter images (tilt, column, …) along columns with the ramp of a discrete detector, times a window.
+
+    The window ends at ``cutoff`` times the highest frequency.
 
     The ramp is the transform of its values at whole columns (1/4, -1/(π n)² where n is odd), so that no
     constant is lost; columns are padded, so that nothing comes round.
     """
     if window not in WINDOWS:
         raise ParameterError("window", window, f"one of {', '.join(map(repr, WINDOWS))}")
+    if not 0 < cutoff <= 1:
+        raise ParameterError(
+            "cutoff", cutoff, "a number above 0, at most 1: a fraction of the highest frequency"
+        )
     columns = images.shape[1]
     length = next_fast_len(2 * columns, real=True)
     away = np.minimum(np.arange(length), length - np.arange(length))
@@ -97,7 +103,8 @@ def ramp_filtered(images: np.ndarray, window: str = "ramp") -> np.ndarray:
     odd = away % 2 == 1
     kernel[odd] = -1 / (np.pi * away[odd]) ** 2
     response = rfft(kernel).real
-    response *= WINDOWS[window](np.linspace(0, 1, response.size) * (2 * (response.size - 1) / length))
+    frequency = np.arange(response.size) * (2 / length / cutoff)
+    response *= WINDOWS[window](frequency) * (frequency <= 1)
     shape = (1, -1, *(1,) * (images.ndim - 2))
     spectra = rfft(images, length, axis=1) * response.astype(images.dtype).reshape(shape)
     return np.ascontiguousarray(irfft(spectra, length, axis=1)[:, :columns])
@@ -109,6 +116,7 @@ def fbp(
     depth: int | None = None,
     *,
     window: str = "ramp",
+    cutoff: float = 1.0,
     out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
@@ -126,6 +134,8 @@ def fbp(
     window : str
         What the ramp is multiplied by: "ramp" (nothing), "shepp-logan", "cosine", "hamming" or "hann", in the
         order of what they leave of noise.
+    cutoff : float
+        Frequency at which the window ends, as a fraction of the highest; less for noisy images.
     out : array, optional
         Where to write the volume (z, y, x), slab by slab; a new array in memory if not given.
     rows_at_once : int
@@ -150,7 +160,7 @@ def fbp(
     steps = tilt_steps(geometry.tilt_deg).astype(np.float32)
 
     def solve(projector: Projector, part: np.ndarray) -> np.ndarray:
-        frame = ramp_filtered(projector.to_frame(part), window)
+        frame = ramp_filtered(projector.to_frame(part), window, cutoff)
         return projector.back_from_frame(frame * steps[:, None, None, None])
 
     return _slab_by_slab(solve, images, geometry, depth, out, rows_at_once, threads, beyond=True)

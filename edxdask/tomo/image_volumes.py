@@ -29,6 +29,7 @@ def image_volume(
     tilt_axis: Literal["y", "x"] | None = None,
     depth: float | None = None,
     window: str = "hann",
+    cutoff: float = 1.0,
     iterations: int = 50,
     threads: int = 1,
 ) -> xr.Dataset:
@@ -56,7 +57,10 @@ def image_volume(
         Thickness of the volume along the beam at tilt 0, nm (pixels without calibration); None: as thick as
         it is wide.
     window : str
-        Of the filter of "fbp", see ``tomo.classical.fbp``.
+        Of the filter of "fbp", from what leaves most noise to what leaves least: "ramp", "shepp-logan",
+        "cosine", "hamming", "hann".
+    cutoff : float
+        Frequency at which the window ends, as a fraction of the highest; less for noisy images.
     iterations : int
         Of "sirt": more sharpen the volume and its noise.
     threads : int
@@ -97,7 +101,7 @@ def image_volume(
     made = []
     for image in series.transpose(schema.LINE, schema.TILT, along, across).values.astype(np.float32):
         if method == "fbp":
-            volume = fbp(image, geometry, count, window=window, threads=threads)
+            volume = fbp(image, geometry, count, window=window, cutoff=cutoff, threads=threads)
         else:
             volume = sirt(image, geometry, count, iterations=iterations, threads=threads)
         made.append(np.maximum(volume if along == schema.Y else volume.swapaxes(1, 2), 0))

@@ -17,7 +17,8 @@ from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import rays
 from edxdask.tomo.side_by_side import Span, side_by_side, spans
 
-LANES = 16  # single precision numbers of a cache line: threads do not share one
+PARTS = 4  # per thread, where parts are not equally much work
+EASILY_DIVIDED = 8  # tilts per thread: one more for some threads is little then
 Tilts = Sequence[int] | np.ndarray | None
 
 
@@ -134,11 +135,11 @@ class Projector:
         frame = np.zeros((len(chosen), self._to_detector.columns, flat.shape[2]), flat.dtype)
         views, images = self._rays[chosen], frame.reshape(*frame.shape[:2], phases, height)
 
-        def piece(tilts_of_piece: Span, lanes: Span) -> None:
+        def piece(tilts_of_piece: Span, columns: Span) -> None:
             part = slice(*tilts_of_piece)
-            rays.project(flat, views[part], frame[part], lanes)
+            rays.project(flat, views[part], frame[part], columns)
 
-        side_by_side(self.threads, piece, self._forward_pieces(len(chosen), flat.shape[2]))
+        side_by_side(self.threads, piece, self._forward_pieces(len(chosen), frame.shape[1]))
         return self._to_detector.forward(images, chosen, self.threads)
 
     def back(self, images: np.ndarray, tilts: Tilts = None) -> np.ndarray:
@@ -178,7 +179,7 @@ class Projector:
         def piece(lines: Span) -> None:
             rays.back_project(volume, views, flat, lines)
 
-        lines = spans(self.shape[0], 4 * self.threads if self.threads > 1 else 1, rays.TILE)
+        lines = spans(self.shape[0], PARTS * self.threads if self.threads > 1 else 1, rays.TILE)
         side_by_side(self.threads, piece, [(part,) for part in lines])
         return volume.reshape(*self.shape, phases, height)
 
@@ -191,11 +192,11 @@ class Projector:
             raise ParameterError("tilts", tilts, f"whole numbers from 0 to {count - 1}, the series' tilts")
         return chosen
 
-    def _forward_pieces(self, tilts: int, lanes: int) -> list[tuple[Span, Span]]:
-        """Parts with results of their own: of tilts, or of lanes where few tilts cannot be divided well."""
-        if tilts % self.threads and tilts < 8 * self.threads and lanes >= 2 * LANES * self.threads:
-            return [((0, tilts), part) for part in spans(lanes, self.threads, LANES)]
-        return [(part, (0, lanes)) for part in spans(tilts, self.threads)]
+    def _forward_pieces(self, tilts: int, columns: int) -> list[tuple[Span, Span]]:
+        """Parts of the images: of the tilts, or of the columns where few tilts cannot be divided well."""
+        if tilts % self.threads and tilts < EASILY_DIVIDED * self.threads:
+            return [((0, tilts), part) for part in spans(columns, PARTS * self.threads)]
+        return [(part, (0, columns)) for part in spans(tilts, self.threads)]
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -93,6 +93,9 @@ def test_windows_leave_less_noise_in_their_order():
     deviations = [np.std(fbp(noise, geometry, window=window)) for window in WINDOWS]
     assert deviations == sorted(deviations, reverse=True)
     assert deviations[-1] < 0.5 * deviations[0]
+    assert np.std(fbp(noise, geometry, window="hann", cutoff=0.5)) < 0.5 * deviations[-1]
+    with pytest.raises(ParameterError, match="cutoff"):
+        fbp(noise, geometry, cutoff=0.0)
     with pytest.raises(ParameterError, match="'hann'"):
         ramp_filtered(noise, "box")
 
