@@ -18,6 +18,7 @@ from edxdask.tomo.alignment_correlation import correlated_shifts
 from edxdask.tomo.alignment_images import FEWEST_TILTS, Stack, stack_of
 from edxdask.tomo.alignment_profiles import Shifts, first_shifts, half_width
 from edxdask.tomo.geometry import TiltGeometry
+from edxdask.tomo.quality import MAD_TO_SIGMA, SCATTERS
 from edxdask.tomo.reprojection import Found, Reprojection, Size, improved
 
 MOST_COLUMNS, MOST_SEARCHED = (
@@ -32,7 +33,7 @@ SEARCH_PASSES = 6
 CUT_ROWS = 2.0  # times as uncertain is the angle where rows come and go
 ROOM = 4  # voxels around the object
 OFFSETS = (-1 / 16, -1 / 32, 0.0, 1 / 32, 1 / 16)  # of the columns: where the axis is sought in a cut field
-MISFIT = 2.0  # times the usual one: a projection that others do not explain
+MISFIT = 2.0  # times the usual one, and beyond the scatter: a projection that others do not explain
 UNSURE_PX, UNSURE_DEG = 0.5, 0.5
 TURNED = 1e-3  # degrees that stand for none where angles are compared, so that all are placed alike
 
@@ -250,6 +251,8 @@ def _axis_angle(start: _Start, threads: int) -> tuple[float, float]:
     for step in SEARCH_STEPS[1:]:
         best = min((best - step, best, best + step), key=misfit)
     angle, std = _parabola({a: m for a, m in known.items() if abs(a - best) <= SEARCH_STEPS[0]})
+    noise = float(start.stack.measured.sum()) / (4 * np.pi * SEARCH_SMOOTH**2)  # squares of smoothed counts
+    std *= float(np.sqrt(max(1.0, min(known.values()) / noise)))
     std *= CUT_ROWS if start.stack.cut_y else 1.0
     return (angle, std) if abs(angle) > SURE * std else (0.0, std)
 
@@ -322,7 +325,8 @@ def _notes(
     unsure = np.flatnonzero(~(std < UNSURE_PX).all(axis=1))
     if unsure.size:
         notes.append(f"moves are known to {UNSURE_PX} px or worse at {_tilts(geometry, unsure)}")
-    odd = np.flatnonzero(misfit > MISFIT)
+    scatter = MAD_TO_SIGMA * float(np.median(np.abs(misfit - 1)))
+    odd = np.flatnonzero(misfit > max(MISFIT, 1 + SCATTERS * scatter))
     if odd.size:
         notes.append(f"the volume of the other tilts does not explain {_tilts(geometry, odd)}")
     return tuple(notes)

@@ -43,7 +43,8 @@ def first_shifts(stack: Stack, rotation_deg: float = 0.0) -> tuple[Shifts, Shift
     across = column_shifts(stack, along.values)
     if stack.cut_y and tilted:
         across = column_shifts(stack, along.values + tilted * across.values)
-    return Shifts(along.values + tilted * across.values, np.hypot(along.std, tilted * across.std)), across
+    std = np.hypot(along.std, tilted * across.std) if tilted else along.std
+    return Shifts(along.values + tilted * across.values, std), across
 
 
 def _profiles(stack: Stack, rotation_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
