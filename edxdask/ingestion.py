@@ -12,6 +12,7 @@ from edxdask.io.frames import Alignment
 from edxdask.io.ingest import Detectors, Source, ingest_with, options_of
 from edxdask.io.store import open_store
 from edxdask.io.target import is_ours
+from edxdask.io.tilts import Tilts
 from edxdask.photons.frames import Drift, FrameSeries
 from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.results.collections import is_collection
@@ -28,6 +29,7 @@ def ingest(
     group: int | None = None,
     max_step_px: float | None = None,
     drop_bad_frames: bool = False,
+    tilts: Tilts = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: ProgressOption = None,
@@ -57,6 +59,11 @@ def ingest(
         With ``align``: largest move from one group of frames to the next; None: a quarter of the side.
     drop_bad_frames : bool
         With ``align``: leave out frames that do not show what the others show; they are named in any case.
+    tilts : bool or sequence of float
+        For a tilt series, one file per tilt: True takes the tilts that the files say, numbers are one tilt
+        per file, in degrees. Before anything is decoded, all headers are read, and missing or repeated tilts,
+        and pixels or energy axes that differ, are errors. Maps are named and stored in the order of their
+        tilts; ``collect_tilts`` makes one series of them.
     resume : bool
         Continue an unfinished ingest of the same source with the same options; finished bands are not decoded
         again, and the store is the same, bit by bit, as one made without a break.
@@ -106,6 +113,8 @@ def ingest(
         if given:
             raise ParameterError(given[0], how[given[0]], "nothing without align=True", "Add align=True.")
     writing: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    if isinstance(src, str | Path) and tilts is not False:
+        raise ParameterError("tilts", tilts, "False for a single file: a series has one file per tilt")
     options = options_of(frames, detectors)
     if align and isinstance(src, str | Path) and is_ours(Path(src)):
         src = open_store(src)
@@ -120,7 +129,7 @@ def ingest(
         return ingest_with(align_frames(cube, **how, progress=progress), out, options=options, **writing)
     with shown(progress, f"ingest {Path(out).name}") as hook:
         alignment = _alignment(how, hook) if align else None
-        return ingest_with(src, out, options=options, alignment=alignment, **writing)
+        return ingest_with(src, out, options=options, alignment=alignment, tilts=tilts, **writing)
 
 
 def _alignment(how: dict[str, Any], hook: ProgressHook | None) -> Alignment:

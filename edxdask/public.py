@@ -214,6 +214,7 @@ def simulate(
     misaligned: bool | Mapping[str, float | None] = False,
     shadows: bool | Sequence[tuple[float, float] | None] = False,
     dose_drift: float | Sequence[float] | None = None,
+    absorption: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     progress: ProgressOption = None,
@@ -272,6 +273,10 @@ def simulate(
     dose_drift : float or sequence of float, optional
         Of a tilt series: change of the beam from the first to the last tilt (-0.3: it falls by 30 %), or the
         dose of each tilt. ``counts`` stays the mean.
+    absorption : bool
+        Of a tilt series: absorb each photon on its own path through the object to a detector, by the
+        attenuation of the outermost phase. Without it, spectra are those of films of the recipe's thickness.
+        ``counts`` and ``truth_total`` are then those before absorption.
     overwrite : bool
         Replace the store at ``out``.
     resume : bool
@@ -317,6 +322,7 @@ def simulate(
         misaligned=misaligned,
         shadows=shadows,
         dose_drift=dose_drift,
+        absorption=absorption,
     )
     if out is None:
         if overwrite or resume or progress:

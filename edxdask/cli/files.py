@@ -12,9 +12,9 @@ import click
 from edxdask.cli.advice import after_store, say_next
 from edxdask.cli.app import PROGRAM, Settings, Verb
 from edxdask.cli.inputs import STORE_HELP, store_argument, typed_out
-from edxdask.cli.output import print_json, print_table
+from edxdask.cli.output import print_columns, print_json, print_table
 from edxdask.cli.progress import shown
-from edxdask.cli.values import FrameRange
+from edxdask.cli.values import FrameRange, TiltsOfFiles
 from edxdask.errors import ParameterError
 from edxdask.io.vendor import known_formats
 from edxdask.readable import closest
@@ -62,6 +62,11 @@ SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always g
 @click.option("--group", type=int, help="With --align: frames registered together.")
 @click.option("--max-step-px", type=float, help="With --align: largest move between groups.")
 @click.option("--drop-bad-frames", is_flag=True, help="With --align: leave out frames that do not fit.")
+@click.option(
+    "--tilts",
+    type=TiltsOfFiles(),
+    help="Of a tilt series, one file per tilt: check and order the files by tilt, as they say or as given.",
+)
 @click.option("--resume", is_flag=True, help="Continue an ingest that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
@@ -76,6 +81,7 @@ def ingest_verb(
     group: int | None,
     max_step_px: float | None,
     drop_bad_frames: bool,
+    tilts: list[float] | bool | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -97,6 +103,7 @@ def ingest_verb(
             group=group,
             max_step_px=max_step_px,
             drop_bad_frames=drop_bad_frames,
+            tilts=False if tilts is None else tilts,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
@@ -132,10 +139,22 @@ def print_store(settings: Settings, path: str | Path) -> dict[str, Any]:
     if settings.json:
         print_json(found)
         return found
-    for each in found["maps"]:
-        print_table(map_lines(each)[:4], title=each["name"] or None)
+    if "tilts" in found:
+        print_series(found)
+    for each in found["maps"] if "tilts" not in found else []:
+        print_table(map_lines(each)[: 6 if "tilts" in each else 4], title=each["name"] or None)
     click.echo(str(path))
     return found
+
+
+def print_series(found: dict[str, Any]) -> None:
+    """Say what a collection of maps of one tilt each holds: its tilts, then each map in one row."""
+    from edxdask.report.describe import map_lines
+    from edxdask.report.tilt_lines import tilt_lines, tilt_rows
+
+    common = [row for row in map_lines(found["maps"][0]) if row[0] in ("size", "energy", "elements", "beam")]
+    print_table([*tilt_lines(found["tilts"]), *common])
+    print_columns(*tilt_rows(found["tilts"]))
 
 
 @click.command("export", cls=Verb, epilog=STORE_HELP)

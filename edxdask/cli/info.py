@@ -11,6 +11,7 @@ import click
 from edxdask import schema
 from edxdask.cli.advice import after_result, after_store, beside, say_next
 from edxdask.cli.app import Settings, Verb
+from edxdask.cli.files import print_series
 from edxdask.cli.inputs import typed_out
 from edxdask.cli.output import print_columns, print_json, print_matrix, print_notes, print_table
 from edxdask.errors import ParameterError
@@ -35,7 +36,9 @@ def info_verb(settings: Settings, path: str, png: str | None, overwrite: bool) -
     if found["kind"] == "result":
         _print_result(settings, path, found)
         return
-    for number, each in enumerate(found["maps"]):
+    if "tilts" in found:
+        print_series(found)
+    for number, each in enumerate(found["maps"] if "tilts" not in found else []):
         if number:
             click.echo()
         print_table(map_lines(each), title=each["name"] or None)

@@ -66,6 +66,7 @@ DEMO_ABSENT: Mapping[str | int, str] = {
     metavar="FRACTION",
     help="Of a tilt series: change of the beam from first to last tilt, as in -0.3.",
 )
+@click.option("--absorption", is_flag=True, help="Of a tilt series: the object absorbs its own photons.")
 @click.option("--resume", is_flag=True, help="Continue a simulation that was interrupted.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
@@ -82,6 +83,7 @@ def simulate_verb(
     misaligned: bool,
     shadows: bool,
     dose_drift: float | None,
+    absorption: bool,
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -102,6 +104,7 @@ def simulate_verb(
             misaligned=misaligned,
             shadows=shadows,
             dose_drift=dose_drift,
+            absorption=absorption,
             out=out,
             resume=resume,
             overwrite=overwrite,

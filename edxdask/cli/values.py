@@ -208,6 +208,21 @@ class TiltAxis(Value):
             self.fail(f"{value!r}: expected y, x, or the angle of the axis to y in degrees", param, ctx)
 
 
+class TiltsOfFiles(TiltAngles):
+    """Tilts of files, or ``auto``: as the files say."""
+
+    name = f"{AUTO}|A:B:STEP|DEG,…"
+    example = AUTO
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into True or a list of numbers."""
+        return True if value == AUTO else super().convert(value, param, ctx)
+
+    def typed(self, value: Any) -> str:
+        """Give tilts as they are typed."""
+        return AUTO if value is True else typed(value)
+
+
 class Charges(Value):
     """Elements and the charges of their ions."""
 

@@ -34,6 +34,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "memory": ("worker_memory",),
     "path": ("target",),
     "refine_axis": ("keep_axis",),
+    "tilts_deg": ("tilts",),
     "user_masks": ("user_mask",),
     "wait_s": ("wait",),
     "y": ("factor",),

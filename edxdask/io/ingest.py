@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +28,7 @@ from edxdask.io.save import reporter, save
 from edxdask.io.source import BackgroundHash, identity_of
 from edxdask.io.store import open_store
 from edxdask.io.target import Target
+from edxdask.io.tilts import TiltFile, Tilts, files_by_tilt
 from edxdask.io.totals import Totals
 from edxdask.io.vendor.base import MapHeader, ReadOptions
 from edxdask.io.writer import MapWriter, photon_jobs
@@ -37,6 +39,7 @@ from edxdask.schema import (
     HISTORY,
     SOURCE_FILE,
     SOURCE_SHA256,
+    TILT_ALPHA,
     VENDOR_METADATA,
     WARNINGS,
     X,
@@ -61,31 +64,36 @@ def ingest_with(
     reader: str | None = None,
     limits: Limits | None = None,
     alignment: Alignment | None = None,
+    tilts: Tilts = False,
 ) -> xr.Dataset | xr.DataTree:
     """Ingest with a given reader ("module:attribute") and limits, which ``ingest`` finds, and aligned."""
     if isinstance(src, xr.Dataset | xr.DataTree):
+        _check_no_tilts(tilts)
         return save(src, out, overwrite=overwrite, resume=resume, progress=progress)
     if hasattr(src, "axes_manager"):
+        _check_no_tilts(tilts)
         hyperspy: Any = importlib.import_module("edxdask.io.export.hyperspy")
         return save(hyperspy.from_hyperspy(src), out, overwrite=overwrite, resume=resume, progress=progress)
     paths, several = _paths(src)
     path = Path(out)
     _check_apart(paths, path)
+    series = files_by_tilt(paths, tilts, options, reader=reader) if tilts is not False else []
     identity = {
         "sources": [identity_of(p) for p in paths],
         "several": several,
         "frames": options.frames,
         "detectors": options.detectors,
         **({"align": alignment.options} if alignment else {}),
+        **({"tilts": [one.tilt_deg for one in series]} if series else {}),
     }
-    hint = _hint(paths, path, options, alignment)
+    hint = _hint(paths, path, options, alignment, tilts)
     with (
         shown(progress, f"ingest {path.name}") as hook,
         Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target,
     ):
         if not target.complete:
-            run = _Run(target, options, several, hook, reader, limits, alignment)
-            for number, source in enumerate(paths):
+            run = _Run(target, options, several, hook, reader, limits, alignment, series)
+            for number, source in enumerate([one.path for one in series] or paths):
                 run.file(number, source)
             run.close()
         target.commit()
@@ -126,7 +134,16 @@ def _check_apart(paths: list[Path], out: Path) -> None:
             raise ParameterError("out", str(out), "another path than that of the source")
 
 
-def _hint(paths: list[Path], out: Path, options: ReadOptions, alignment: Alignment | None) -> str:
+def _check_no_tilts(tilts: Tilts) -> None:
+    if tilts is not False:
+        raise ParameterError(
+            "tilts", tilts, "False for what is in memory", "edxdask.collect_tilts(data) orders it."
+        )
+
+
+def _hint(
+    paths: list[Path], out: Path, options: ReadOptions, alignment: Alignment | None, tilts: Tilts
+) -> str:
     names = " ".join(f"'{p}'" for p in paths)
     frames = f" --frames {options.frames[0]}:{options.frames[1]}" if options.frames else ""
     detectors = " --detectors separate" if options.detectors == "separate" else ""
@@ -134,7 +151,9 @@ def _hint(paths: list[Path], out: Path, options: ReadOptions, alignment: Alignme
     for name, value in (alignment.options if alignment else {}).items():
         option = f" --{name.replace('_', '-')}"
         aligned += option if value is True else f"{option} {value}" if value else ""
-    return f"edxdask ingest {names} -o '{out}'{frames}{detectors}{aligned} --resume"
+    listed = "auto" if isinstance(tilts, bool) else ",".join(f"{tilt:g}" for tilt in tilts)
+    tilted = "" if tilts is False else f" --tilts {listed}"
+    return f"edxdask ingest {names} -o '{out}'{frames}{detectors}{aligned}{tilted} --resume"
 
 
 class _Run:
@@ -149,8 +168,9 @@ class _Run:
         reader: str | None,
         limits: Limits | None,
         alignment: Alignment | None,
+        series: Sequence[TiltFile],
     ) -> None:
-        self._alignment = alignment
+        self._alignment, self._series = alignment, series
         self.target, self.options, self.progress = target, options, progress
         self.collection = several
         self._reader, self._limits = reader, limits
@@ -170,9 +190,10 @@ class _Run:
             RemoteReader(path, self.options, limits=self._limits, reader=self._reader) as remote,
         ):
             self.collection = self.collection or len(remote.headers) > 1
-            names = self._name(path, remote.headers)
+            known = self._series[number] if self._series else None
+            names = self._name(path, remote.headers) if known is None else self._take(known.name)
             for index, name in enumerate(names):
-                self._map(remote, index, name, digest)
+                self._map(remote, index, name, digest, {} if known is None else {TILT_ALPHA: known.tilt_deg})
             if identity_of(path) != before:
                 remote.fail("the file changed while it was read", stage="checking totals")
         with self.target.writing():
@@ -203,7 +224,14 @@ class _Run:
             names.append(name)
         return names
 
-    def _map(self, remote: RemoteReader, index: int, name: str, digest: BackgroundHash) -> None:
+    def _take(self, name: str) -> list[str]:
+        """Use a name that was given."""
+        self._names.append(name)
+        return [name]
+
+    def _map(
+        self, remote: RemoteReader, index: int, name: str, digest: BackgroundHash, known: dict[str, Any]
+    ) -> None:
         header = remote.headers[index]
         aligned = self._aligned(remote, index, name) if self._alignment else None
         grid = ChunkGrid(aligned.moves.canvas if aligned else header.shape, header.channels)
@@ -220,7 +248,7 @@ class _Run:
         unverified = left_out or header.unverified
         totals = Totals(expected, header.total_is_exact, unverified, header.remarks, decoded)
         _check_totals(remote, totals)
-        rest = _description(header, remote, self.options, totals, digest.hexdigest())
+        rest = _description(header, remote, self.options, totals, digest.hexdigest()).assign_attrs(known)
         writer.finish(aligned.described(rest) if aligned else rest)
 
     def _aligned(self, remote: RemoteReader, index: int, name: str) -> AlignedMap | None:

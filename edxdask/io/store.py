@@ -255,6 +255,7 @@ class StoreInfo:
     photon_bytes : memory the map takes as photon blocks
     attrs : attributes of the map
     variables : other variables and images
+    photons_by_first : photons at each index of the first pixel dimension, of a cube of three
     """
 
     path: Path
@@ -271,6 +272,7 @@ class StoreInfo:
     photon_bytes: int
     attrs: dict[str, Any]
     variables: tuple[str, ...]
+    photons_by_first: np.ndarray | None = None
 
     @property
     def pixels(self) -> int:
@@ -327,4 +329,5 @@ def _info(folder: Path) -> StoreInfo:
         photon_bytes=nonzeros * (2 + count_bytes) + 8 * (pixels + 1),
         attrs=dict(ds.attrs),
         variables=tuple(str(v) for v in ds.variables if v not in ds.dims and v != COUNTS),
+        photons_by_first=manifest.photons.reshape(counts.shape[0], -1).sum(1) if counts.ndim == 4 else None,
     )

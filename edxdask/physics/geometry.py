@@ -118,6 +118,23 @@ class Detector:
         pairs = zip(self.elevation_deg, self.azimuth_deg, strict=True)
         return np.array([takeoff_angle(e, a, alpha_deg=alpha_deg, beta_deg=beta_deg) for e, a in pairs])
 
+    def directions(self, tilt_deg: float) -> np.ndarray:
+        """Give unit vectors (detector, (z, y, x)) towards each detector, in the frame of a tilted sample.
+
+        The frame is that of a volume: y along the tilt axis, which is the holder's axis, z up the column
+        without tilt, and a point at x is seen at ``x cos θ + z sin θ``.
+
+        Examples
+        --------
+        >>> Detector(elevation_deg=(90.0,), azimuth_deg=(0.0,)).directions(30.0).round(3).tolist()
+        [[0.866, 0.0, -0.5]]
+        """
+        elevation, azimuth = np.deg2rad(self.elevation_deg), np.deg2rad(self.azimuth_deg)
+        up, along = np.sin(elevation), np.cos(elevation) * np.cos(azimuth)
+        across = -np.cos(elevation) * np.sin(azimuth)  # x runs against the holder's second axis
+        cos, sin = np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
+        return np.stack([up * cos + across * sin, along, across * cos - up * sin], axis=1)
+
 
 def _check_curve(energies: Sequence[float], efficiencies: Sequence[float]) -> None:
     energy, share = np.asarray(energies, dtype=np.float64), np.asarray(efficiencies, dtype=np.float64)

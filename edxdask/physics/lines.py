@@ -58,6 +58,8 @@ SIEGBAHN_SINGLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # X-ray Data Booklet (LBNL 2009), table 1-2; nothing else radiates, so the rate is 1.
 BERYLLIUM_KA: Mapping[tuple[int, str], tuple[float, float]] = MappingProxyType({(4, "KL3"): (0.1085, 1.0)})
 FAMILIES = ("K", "L", "M")
+MAIN_LINES = ("Ka", "La", "Ma")
+EDGE_KEV = 0.15  # a line nearer to the end of the axis has no background beside it
 # xraylib has no transitions from 4f to 3d below Gd, though they make Mα and Mβ of these elements. Their
 # rates go with the number of 4f electrons (of the free atom), scaled from Gd; their energies are those of
 # the M5 and M4 edges, as the X-ray Data Booklet's table 1-2 shows (Nd Mα 0.978, Sm Mα 1.081 keV).
@@ -300,6 +302,22 @@ def lines_of(element: str, e_min: float = 0.0, e_max: float = float("inf")) -> t
     found = (_line(element, siegbahn) for siegbahn in SIEGBAHN)
     inside = [line for line in found if line is not None and e_min <= line.energy_kev <= e_max]
     return tuple(sorted(inside, key=lambda line: line.energy_kev))
+
+
+def main_line(element: str, low: float, high: float) -> str | None:
+    """Line that a map of an element is best made of, between ``low`` and ``high`` keV; None if there is none.
+
+    Kα where it is on the axis and the beam's photons are many, else Lα, else Mα.
+
+    Examples
+    --------
+    >>> main_line("Mg", 0.2, 10.0), main_line("Nd", 0.2, 10.0), main_line("U", 0.2, 10.0)
+    ('Mg_Ka', 'Nd_La', 'U_Ma')
+    """
+    energies = {line.siegbahn: line.centroid_kev for line in lines_of(element, low, high)}
+    inside = (name for name in MAIN_LINES if low + EDGE_KEV < energies.get(name, low) < high - EDGE_KEV)
+    found = next(inside, None)
+    return None if found is None else f"{element}_{found}"
 
 
 def family_of(element: str, family: str) -> tuple[Line, ...]:

@@ -12,9 +12,9 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.ops import line_map
 from edxdask.ops.maps import line_weights
+from edxdask.physics.lines import main_line
 from edxdask.report.labels import plain, pretty_line
 from edxdask.report.layers import over_exposure
-from edxdask.report.lines import main_line
 from edxdask.report.maps import draw_map, extent_of
 from edxdask.report.phase_maps import MOST_PANELS
 from edxdask.report.style import INK, MM, NORMAL, PAGE, new_figure

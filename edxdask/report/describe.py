@@ -14,6 +14,7 @@ from edxdask.readable import si, size
 from edxdask.report.placement import placement_text
 from edxdask.report.sparkline import spectrum_lines
 from edxdask.report.tables import phase_rows
+from edxdask.report.tilt_lines import tilt_lines, tilts_of_cube, tilts_of_maps
 from edxdask.report.volume_summary import volume_figures, volume_lines
 from edxdask.results.check import labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
@@ -71,11 +72,9 @@ def describe_store(path: str | Path) -> dict[str, Any]:
     info = store_info(path)
     infos = info if isinstance(info, dict) else {"": info}
     cubes = cubes_in(data)
-    return {
-        "path": str(path),
-        "kind": "store",
-        "maps": [_stored(name, one, cubes[name]) for name, one in infos.items()],
-    }
+    maps = [_stored(name, one, cubes[name]) for name, one in infos.items()]
+    series = tilts_of_maps(maps)
+    return {"path": str(path), "kind": "store", "maps": maps, **({"tilts": series} if series else {})}
 
 
 def _stored(name: str, info: StoreInfo, ds: xr.Dataset) -> dict[str, Any]:
@@ -94,10 +93,16 @@ def _stored(name: str, info: StoreInfo, ds: xr.Dataset) -> dict[str, Any]:
         "dense_bytes": info.pixels * info.shape[-1] * info.dtype.itemsize,
         "dtype": str(info.dtype),
         "variables": list(info.variables),
+        **({"tilts": _tilts(info, ds)} if schema.TILT in info.dims else {}),
         **({"mosaic": placement_text(ds)} if schema.TILE_POSITION in ds else {}),
         "attributes": {k: info.attrs[k] for k in SHOWN_ATTRIBUTES if k in info.attrs},
         "spectrum": info.sum_spectrum,
     }
+
+
+def _tilts(info: StoreInfo, ds: xr.Dataset) -> dict[str, Any]:
+    photons = info.photons_by_first if info.dims[0] == schema.TILT else None
+    return tilts_of_cube(ds[schema.TILT].values.tolist(), photons)
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:
@@ -198,6 +203,8 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("counts", f"{each['counts_per_pixel']:.4g} per pixel, {photons} in all{fill}{largest}"),
         )
+    if "tilts" in each:
+        rows += tilt_lines(each["tilts"])
     if "mosaic" in each:
         rows.append(("mosaic", each["mosaic"]))
     rows.append(("energy", energy_text(each)))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edxdask.physics.lines import lines_of
+from edxdask.physics.lines import MAIN_LINES, lines_of
 
-MAIN_LINES = ("Ka", "La", "Ma")
-EDGE_KEV = 0.15  # a line nearer to the end of the axis has no background beside it
 RESOLVED_KEV = 0.2  # Kβ this far above Kα is a separate peak that readers ask about
 
 
@@ -28,19 +26,3 @@ def label_lines(elements: Iterable[str], low: float, high: float) -> dict[str, f
         wanted = (*MAIN_LINES, "Kb") if apart >= RESOLVED_KEV else MAIN_LINES
         named |= {f"{element}_{name}": energy for name, energy in energies.items() if name in wanted}
     return named
-
-
-def main_line(element: str, low: float, high: float) -> str | None:
-    """Line that a map of an element is best made of, between ``low`` and ``high`` keV; None if there is none.
-
-    Kα where it is on the axis and the beam's photons are many, else Lα, else Mα.
-
-    Examples
-    --------
-    >>> main_line("Mg", 0.2, 10.0), main_line("Nd", 0.2, 10.0), main_line("U", 0.2, 10.0)
-    ('Mg_Ka', 'Nd_La', 'U_Ma')
-    """
-    energies = {line.siegbahn: line.centroid_kev for line in lines_of(element, low, high)}
-    inside = (name for name in MAIN_LINES if low + EDGE_KEV < energies.get(name, low) < high - EDGE_KEV)
-    found = next(inside, None)
-    return None if found is None else f"{element}_{found}"

@@ -30,8 +30,9 @@ def series_of_maps(
     tilts_deg: Sequence[float] | Mapping[str, float] | None = None,
     axis: str = schema.Y,
     fields: Fields = "common",
+    said: bool = True,
 ) -> xr.Dataset:
-    """Stack maps of one tilt each; see ``edxdask.collect_tilts``.
+    """Stack maps of one tilt each; see ``edxdask.collect_tilts``. ``said``: log that sizes differ.
 
     Examples
     --------
@@ -52,6 +53,8 @@ def series_of_maps(
     _check_steps(maps)
     order = sorted(maps, key=lambda name: angles[name])
     placed, notes = _placed({name: maps[name] for name in order}, fields)
+    for note in notes if said else []:
+        logger.warning("%s", note)
     stacked = xr.Dataset(
         {name: _stacked(name, placed) for name in _in_all(placed)},
         {**_coords(placed), schema.TILT: _coordinate([angles[name] for name in order])},
@@ -203,7 +206,6 @@ def _placed(maps: dict[str, xr.Dataset], fields: Fields) -> tuple[dict[str, xr.D
     note = f"maps of different sizes were put together by their middles and {done} to {shape} pixels"
     if fields == "all":
         note += "; a volume is right only where nothing is outside of the smaller ones"
-    logger.warning("%s", note)
     return {name: _resized(cube, wanted) for name, cube in maps.items()}, [note]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edxdask.errors import ParameterError
 from edxdask.physics.geometry import shadow_shares
-from edxdask.simulate.checks import finite
+from edxdask.simulate.checks import LEAST_SIDE, finite
 from edxdask.simulate.grains import random_table
 
 TILTS_DEG = tuple(float(tilt) for tilt in range(-70, 71, 5))
@@ -40,19 +40,29 @@ class Acquisition:
     misaligned: Misaligned
     shadows: Shadows
     dose_drift: float | Sequence[float] | None
+    absorption: bool
 
     def fields(self, box: tuple[int, int, int], *, seed: int) -> dict[str, Any]:
         """Give what a ``SeriesSpec`` needs of it, checked."""
+        if not isinstance(self.absorption, bool):
+            raise ParameterError("absorption", self.absorption, "True or False")
         tilts = tilts_of(self.tilts)
         (shift_y, shift_x, turn), margin = moves_of(self.misaligned, len(tilts), box[2], seed=seed)
+        if box[1] - 2 * margin < LEAST_SIDE:
+            rows = math.ceil(2 * margin) + LEAST_SIDE
+            expected = f"{rows} rows or more: a misaligned object needs {margin:.3g} free rows at both ends"
+            raise ParameterError("shape", box, expected, 'Or give them: misaligned={"margin_px": 0}.')
         doses, sight = doses_of(self.dose_drift, len(tilts)), sight_of(self.shadows, tilts)
+        seen = sight.mean(axis=1)
         return {
             "margin": margin,
             "tilt_deg": tilts,
             "shift_y": shift_y,
             "shift_x": shift_x,
             "rotation_deg": turn,
-            "exposure": exposures_of(doses, sight),
+            "exposure": exposures_of(doses, seen),
+            "sight": tuple(map(tuple, sight.tolist())),
+            "absorption": self.absorption,
         }
 
     def check_none(self, recipe: str, series: Iterable[str]) -> None:
@@ -93,7 +103,7 @@ def moves_of(
     shift, axis, turn = values["shift_px"], values["axis_px"], values["rotation_deg"]
     draw = 2 * random_table(seed, 150, 2, tilts) - 1
     margin = abs(shift) + 1.0 + math.sin(math.radians(abs(turn))) * width / 2
-    kept = margin if given.get("margin_px") is None else values["margin_px"]
+    kept = margin if given.get("margin_px") is None else abs(values["margin_px"])
     along_y, along_x = (tuple((shift * row).tolist()) for row in draw)
     return (along_y, tuple(axis + move for move in along_x), (turn,) * tilts), kept
 
@@ -123,13 +133,13 @@ def doses_of(dose_drift: Any, tilts: int) -> np.ndarray:
 
 
 def sight_of(shadows: Any, tilts: Sequence[float]) -> np.ndarray:
-    """Fraction of the detectors in sight at each tilt; True: two of four go into shadow."""
+    """Fraction in sight of each detector (tilt, detector); True: two of four go into shadow."""
     if shadows is None or shadows is False:
-        return np.ones(len(tilts))
+        return np.ones((len(tilts), 1))
     shares = shadow_shares(tilts, TWO_OF_FOUR if shadows is True else shadows)
     if not shares.sum() > 0:
         raise ParameterError("shadows", shadows, "a detector that sees the object at one tilt")
-    return np.asarray(shares.mean(axis=1))
+    return shares
 
 
 def exposures_of(doses: np.ndarray, sight: np.ndarray) -> tuple[float, ...]:

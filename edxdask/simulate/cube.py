@@ -55,6 +55,7 @@ def simulate(
     misaligned: Misaligned = False,
     shadows: Shadows = False,
     dose_drift: float | Sequence[float] | None = None,
+    absorption: bool = False,
 ) -> xr.Dataset:
     """Simulate a spectrum image, or a tilt series, with known truth; parameters as of ``edxdask.simulate``.
 
@@ -62,7 +63,7 @@ def simulate(
     ----------
     recipe : "mantle", "nanoparticles" (maps), "tomography" or "core-shell" (tilt series)
     shape : rows and columns; of a tilt series also planes, rows and columns
-    tilts, misaligned, shadows, dose_drift : how a tilt series is acquired
+    tilts, misaligned, shadows, dose_drift, absorption : how a tilt series is acquired
 
     Returns
     -------
@@ -102,10 +103,14 @@ def simulate(
     }
     step = chosen.pixel_size_nm if pixel_size is None else positive("pixel_size", pixel_size)
     diameter = None if grain is None else positive("grain", grain)
-    acquisition = Acquisition(tilts, misaligned, shadows, dose_drift)
+    acquisition = Acquisition(tilts, misaligned, shadows, dose_drift, absorption)
     if isinstance(chosen, ObjectRecipe):
         box = box_of(shape)
-        of_series = SeriesSpec(**conditions, box=box, grain=diameter, **acquisition.fields(box, seed=seed))
+        if absorption and thickness is not None:
+            expected = "None with absorption: the object itself says how far photons run in it"
+            raise ParameterError("thickness", thickness, expected)
+        details = acquisition.fields(box, seed=seed)
+        of_series = SeriesSpec(**conditions, box=box, grain=diameter, voxel_nm=step, **details)
         return series_dataset(of_series, chosen, step, _steps(chunks))
     acquisition.check_none(chosen.name, OBJECTS)
     size = size_of(shape)

@@ -38,7 +38,7 @@ Box = tuple[int, int, int]
 
 def grain_with_precipitates(box: Box, *, seed: int, grain: float | None, margin: float) -> Solids:
     """Place precipitates, the larger ones with cores, in a facetted grain that nearly fills the rows."""
-    inner = (box[0], max(2.0, box[1] - 2 * margin), box[2])
+    inner = (box[0], box[1] - 2 * margin, box[2])
     volume = float(np.prod(inner))
     body = _body(inner, seed=seed)
     half = np.array(inner) / 2 - 0.5

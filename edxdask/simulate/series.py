@@ -10,9 +10,8 @@ import numpy as np
 import xarray as xr
 
 from edxdask import schema
-from edxdask.simulate.kernels.draw import draw_photons
 from edxdask.simulate.recipe import ObjectRecipe
-from edxdask.simulate.series_plan import SeriesPlan, SeriesSpec, make_series_plan
+from edxdask.simulate.series_plan import SeriesPlan, SeriesSpec, fractions_of, make_series_plan
 
 Spans = tuple[tuple[int, ...], ...]
 
@@ -85,7 +84,8 @@ def _attrs(spec: SeriesSpec, plan: SeriesPlan, recipe: ObjectRecipe) -> dict[Any
         schema.SEED: spec.seed,
         schema.BEAM_ENERGY: spec.beam_energy,
         schema.FWHM: spec.fwhm_mn_ka_ev,
-        schema.ELEVATION: list(spec.elevation_deg),
+        schema.ELEVATION: list(spec.detector.elevation_deg),
+        schema.AZIMUTH: list(spec.detector.azimuth_deg),
         schema.ELEMENTS: list(plan.elements),
         schema.TILT_AXIS: schema.Y,
     }
@@ -107,10 +107,7 @@ def _counts_block(spec: SeriesSpec, block_info: Any) -> np.ndarray:
     tilts, y, x = _indices(block_info, slice(0, 3))
     out = np.zeros((tilts.size, y.size, x.size, spec.channels), dtype=plan.dtype)
     for counts, tilt in zip(out, tilts, strict=True):
-        photons = plan.photons(spec, tilt, y, x)
-        abundance, total = _fractions(photons)
-        first = int(tilt) * spec.box[1] + int(y[0])  # rows of all projections, one below the other
-        draw_photons(counts, first, x[0], spec.box[2], total, abundance, plan.accept, plan.alias, spec.seed)
+        plan.draw(spec, int(tilt), counts, y, x)
     return out
 
 
@@ -118,7 +115,7 @@ def _abundance_block(spec: SeriesSpec, block_info: Any) -> np.ndarray:
     """Evaluate the true abundance of a block (phase, tilt, y, x); 0 where nothing is."""
     plan = make_series_plan(spec)
     tilts, y, x = _indices(block_info, slice(1, 4))
-    return np.stack([_fractions(plan.photons(spec, tilt, y, x))[0] for tilt in tilts], axis=1)
+    return np.stack([fractions_of(plan.photons(spec, tilt, y, x))[0] for tilt in tilts], axis=1)
 
 
 def _total_block(spec: SeriesSpec, block_info: Any) -> np.ndarray:
@@ -138,9 +135,3 @@ def _volume_block(spec: SeriesSpec, block_info: Any) -> np.ndarray:
 def _indices(block_info: Any, which: slice) -> list[np.ndarray]:
     """Give the indices of a block along some axes, from where dask says it is."""
     return [np.arange(start, stop) for start, stop in block_info[None]["array-location"][which]]
-
-
-def _fractions(photons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fractions of the photons (phase, y, x), 0 where there are none, and their sum (y, x)."""
-    total = photons.sum(axis=0)
-    return np.divide(photons, total, out=np.zeros_like(photons), where=total > 0), total

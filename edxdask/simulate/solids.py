@@ -38,6 +38,11 @@ class Solids:
     parents: np.ndarray
     reach: np.ndarray
 
+    @property
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """All arrays, as kernels take them."""
+        return (self.centres, self.quadrics, self.planes, self.phases, self.parents, self.reach)
+
     def project(
         self,
         rows: np.ndarray,
@@ -53,8 +58,7 @@ class Solids:
         out = np.empty((phases, rows.size, columns.size))
         where = (rows.astype(np.float64), columns.astype(np.float64), np.array(middle, dtype=np.float64))
         turned = (np.deg2rad(tilt_deg), np.array(shift, dtype=np.float64), np.deg2rad(rotation_deg))
-        of_solids = (self.centres, self.quadrics, self.planes, self.phases, self.parents, self.reach)
-        project_solids(out, *where, *turned, RAYS, *of_solids)
+        project_solids(out, *where, *turned, RAYS, *self.tables)
         return out
 
     def fractions(self, z: np.ndarray, y: np.ndarray, x: np.ndarray, *, phases: int) -> np.ndarray:

@@ -78,7 +78,7 @@ def exposure_of(
     if modelled is not None:
         return Exposure(modelled, np.zeros_like(modelled), "model", tuple(_dark(modelled, tilts)))
     warning = (
-        "the field cuts the object, so photons do not say how bright each tilt is, and no shadows were given: "
+        "the field cuts the object, so photons do not say how bright each tilt is, and no shadows given: "
         "all tilts are taken to be alike. shadows=[(begins, full), …] says what the holder shades"
     )
     return Exposure(np.ones_like(counted), np.zeros_like(counted), "model", (warning,))

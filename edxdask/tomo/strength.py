@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edxdask.tomo.estimate import SlabResult, Settings, reconstruct_slab
+from edxdask.tomo.estimate import Settings, SlabResult, reconstruct_slab
 from edxdask.tomo.kernels.ratio import expected_photons, photon_ratios
 from edxdask.tomo.projector import Projector
 

@@ -178,6 +178,7 @@ def test_a_series_is_written_block_by_block_with_its_truth(tmp_path):
         ({"tilts": []}, "angles of the stage"),
         ({"misaligned": {"shift": 2}}, "shift_px"),
         ({"misaligned": {"shift_px": np.nan}}, "a finite number"),
+        ({"misaligned": True}, "free rows at both ends"),
         ({"shadows": [(10, 10)]}, "not the same"),
         ({"shadows": [10, 50]}, "two tilts in degrees"),
         ({"shadows": []}, "1 to 4 detectors"),
