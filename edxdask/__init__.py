@@ -13,6 +13,7 @@ from edxdask._lazy import load_on_first_use
 if TYPE_CHECKING:
     from edxdask import figures
     from edxdask._version import __version__
+    from edxdask.alignments import align_tilts
     from edxdask.cluster import client_for
     from edxdask.compositions import quantify
     from edxdask.errors import EdxdaskError
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from edxdask.results.score import score
     from edxdask.results.volume_statistics import volume_statistics
     from edxdask.tomo.atoms import atoms_per_voxel
+    from edxdask.tomo.image_volumes import image_volume
     from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
@@ -73,6 +75,7 @@ _HOMES = {
     "aided": "edxdask.unmix.aided",
     "align_frames": "edxdask.mosaic",
     "atoms_per_voxel": "edxdask.tomo.atoms",
+    "align_tilts": "edxdask.alignments",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -89,6 +92,7 @@ _HOMES = {
     "from_array": "edxdask.io",
     "from_hyperspy": "edxdask.io.export.hyperspy",
     "ica": "edxdask.factorize.scores",
+    "image_volume": "edxdask.tomo.image_volumes",
     "ingest": "edxdask.ingestion",
     "judge": "edxdask.unmix.judge",
     "line_map": "edxdask.ops",
@@ -131,6 +135,7 @@ __all__ = [
     "__version__",
     "aided",
     "align_frames",
+    "align_tilts",
     "atoms_per_voxel",
     "bin_cube",
     "calibrate_energy",
@@ -149,6 +154,7 @@ __all__ = [
     "from_hyperspy",
     "ica",
     "identifiability",
+    "image_volume",
     "ingest",
     "judge",
     "line_map",

@@ -19,6 +19,7 @@ Examples
 from __future__ import annotations
 
 from edxdask.report.against_truth import against_truth_figure as against_truth
+from edxdask.report.alignment import alignment_figure as alignment
 from edxdask.report.choices import choices_figure as choices
 from edxdask.report.denoised import denoised_figure as denoised
 from edxdask.report.denoised import line_maps_figure as line_maps
@@ -50,6 +51,7 @@ from edxdask.report.volumes import slices_figure as slices
 
 __all__ = [
     "against_truth",
+    "alignment",
     "choices",
     "composite",
     "denoised",

@@ -28,7 +28,8 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate", "tomo"), 3),
     "unmix": 4,  # joins phases, bases and fits of the stages over many maps
     **dict.fromkeys(("report", "cluster"), 5),
-    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "tomographies", "figures", "view"), 6),
+    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "alignments", "tomographies"), 6),
+    **dict.fromkeys(("figures", "view"), 6),
     "reports": 7,  # quantifies before it draws
     **dict.fromkeys(("accessor", "cli"), 8),
     "_accessor_hook": 9,

@@ -28,6 +28,7 @@ from edxdask.cli.values import (
     TiltAxis,
 )
 from edxdask.errors import ParameterError
+from edxdask.schema import TILT_AXIS
 
 SERIES_HELP = "STORE holds a cube of counts (tilt, y, x, energy), or a collection of maps of one tilt each."
 NONE = "none"
@@ -53,7 +54,7 @@ NONE = "none"
     multiple=True,
     help="Density of a phase; may be repeated.",
 )
-@click.option("--axis", "tilt_axis", type=TiltAxis(), help="Tilt axis; left out: as the store says, or y.")
+@click.option("--axis", TILT_AXIS, type=TiltAxis(), help="Tilt axis; left out: as the store says, or y.")
 @click.option("--tilts", "tilts_deg", type=TiltAngles(), help="Tilts, if the store does not say them.")
 @click.option(
     "--alignment",
@@ -72,7 +73,7 @@ NONE = "none"
 @click.option("--half", is_flag=True, help="Store the volume in half precision.")
 @click.option("--slab-rows", type=int, metavar="N", help="Rows of a slab; left out: as memory allows.")
 @click.option("--max-iter", type=int, help="Most passes over the projections.")
-@click.option("--tol", type=float, help="Relative change at which a slab has converged.")
+@click.option("--tol", type=float, help="Relative change still to come at which a slab has converged.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of psnmf and of the count splitting.")
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
 @conditions
@@ -108,7 +109,7 @@ def tomo_verb(
     from edxdask.tomographies import tomography
 
     check_target(out, store, overwrite=overwrite or resume)
-    known = {"beam_energy": beam_energy, "elevation": elevation, "efficiency": efficiency}
+    known: dict[str, Any] = {"beam_energy": beam_energy, "elevation": elevation, "efficiency": efficiency}
     data: Any = with_conditions(cubes_of(store, "tomo"), **known)
     given = {"max_iter": max_iter, "tol": tol}
     how |= {name: value for name, value in given.items() if value is not None}
@@ -124,7 +125,7 @@ def tomo_verb(
             absent=dict(absent) or None,
             densities={phase: _density(phase, text) for phase, text in densities} or None,
             alignment=_alignment(alignment),
-            rows=_ends(rows, data, how["tilt_axis"]),
+            rows=rows,
             cap=not no_cap,
             dtype="float16" if half else "float32",
             out=out,
@@ -151,18 +152,6 @@ def _alignment(word: str) -> Any:
     from edxdask.io import open_store
 
     return {AUTO: True, NONE: False}.get(word) if word in (AUTO, NONE) else open_store(word)
-
-
-def _ends(rows: tuple[int | None, int | None] | None, data: Any, axis: Any) -> tuple[int, int] | None:
-    """Give both ends of a range of rows."""
-    from edxdask import schema
-    from edxdask.results.collections import cubes_in
-
-    if rows is None:
-        return None
-    along = schema.Y if axis != schema.X and abs(float(axis if axis != schema.Y else 0)) <= 45 else schema.X
-    first = next(iter(cubes_in(data).values()))
-    return rows[0] or 0, first.sizes[along] if rows[1] is None else rows[1]
 
 
 def _print(settings: Settings, made: Any, out: str) -> None:

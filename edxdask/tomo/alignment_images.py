@@ -53,7 +53,7 @@ class Stack:
         return (int(self.values.shape[1]), int(self.values.shape[2]))
 
     def binned(self, factor: int) -> Stack:
-        """Sum ``factor`` × ``factor`` pixels; rows and columns that are left over are cut off at both ends."""
+        """Sum ``factor`` × ``factor`` pixels; rows and columns left over are cut off at both ends."""
         if factor == 1:
             return self
         values, offset = _binned(np.where(self.measured, self.values, 0.0), factor)
@@ -110,10 +110,13 @@ def stack_of(images: np.ndarray, *, cut: bool | None = None) -> Stack:
         )
     background = np.array([_background(v, m) for v, m in zip(values, measured, strict=True)])
     found_y, found_x = _cut(values, measured, background)
+    cut_x = found_x if cut is None else cut
+    if cut_x:  # no border is empty
+        background = _darkest(values)
     variance = np.maximum(values, _least(values))
-    values -= np.float32(1.0) * background[:, None, None].astype(np.float32)
+    values -= background[:, None, None].astype(np.float32)
     values[~measured] = 0.0
-    return Stack(values, variance, measured, 1, (0.0, 0.0), found_y, found_x if cut is None else cut)
+    return Stack(values, variance, measured, 1, (0.0, 0.0), found_y, cut_x)
 
 
 _LEAVE_OUT = "Leave it out: tilts.isel(tilt=[...])."
@@ -146,6 +149,13 @@ def _background(image: np.ndarray, measured: np.ndarray) -> float:
     lowest = min(levels, default=0.0)
     floor = float(image[measured].min())
     return lowest if lowest - floor < EVERYWHERE * (bright - floor) else floor
+
+
+def _darkest(values: np.ndarray) -> np.ndarray:
+    """Background where material is everywhere: none of counts, else the darkest part of each image."""
+    if (values >= 0).all() and (values == np.round(values)).all():
+        return np.zeros(len(values))
+    return np.array([float(gaussian_filter(image, SMOOTH).min()) for image in values])
 
 
 def _brightness(image: np.ndarray) -> float:

@@ -25,11 +25,25 @@ class Shifts:
     std: np.ndarray
 
 
-def row_shifts(stack: Stack, rotation_deg: float = 0.0) -> Shifts:
-    """Find moves along the axis: each row holds as much in all tilts, whatever the tilt."""
+def shifts_along_axis(stack: Stack, rotation_deg: float = 0.0) -> Shifts:
+    """Find moves along the axis: across it each line holds as much in all tilts, whatever the tilt.
+
+    With the axis at an angle φ lines run at φ through the middle of the image, so that what is found is
+    shift_y - shift_x tan φ.
+    """
     profiles, variances, seen = _profiles(stack, rotation_deg)
     start = _row_start(profiles, seen, centred=not stack.cut_y)
     return _refined(profiles, variances, seen, start)
+
+
+def first_shifts(stack: Stack, rotation_deg: float = 0.0) -> tuple[Shifts, Shifts]:
+    """Find moves along y and along x of projections that hold the object's whole width."""
+    along = shifts_along_axis(stack, rotation_deg)
+    tilted = np.tan(np.deg2rad(rotation_deg))
+    across = column_shifts(stack, along.values)
+    if stack.cut_y and tilted:
+        across = column_shifts(stack, along.values + tilted * across.values)
+    return Shifts(along.values + tilted * across.values, np.hypot(along.std, tilted * across.std)), across
 
 
 def _profiles(stack: Stack, rotation_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,9 +154,10 @@ def _refined(profiles: np.ndarray, variances: np.ndarray, seen: np.ndarray, shif
 
 
 def common_rows(stack: Stack, shift_y: np.ndarray) -> tuple[int, int]:
-    """First and last row + 1, counted in the volume, that all fields show."""
+    """First and last row + 1, counted in the volume, that all fields show; all rows where there are none."""
     rows = stack.shape[0]
-    return int(np.ceil(max(0.0, (-shift_y).max()))), int(np.floor(min(rows, rows - shift_y.max())))
+    first, stop = int(np.ceil(max(0.0, (-shift_y).max()))), int(np.floor(min(rows, rows - shift_y.max())))
+    return (first, stop) if first < stop else (0, rows)
 
 
 def column_shifts(stack: Stack, shift_y: np.ndarray) -> Shifts:
@@ -164,7 +179,8 @@ def column_shifts(stack: Stack, shift_y: np.ndarray) -> Shifts:
         mass = (window * profiles).sum(axis=1)
         centre = (window * profiles) @ at / np.maximum(mass, 1e-30)
     spread = (window * variances * (at[None, :] - centre[:, None]) ** 2).sum(axis=1)
-    return Shifts(centre, np.sqrt(spread) / np.maximum(mass, 1e-30))
+    known = (mass > 0) & (spread > 0)
+    return Shifts(centre, np.where(known, np.sqrt(spread) / np.where(known, mass, 1.0), np.inf))
 
 
 def half_width(stack: Stack, shift_y: np.ndarray, shift_x: np.ndarray) -> float:
@@ -178,4 +194,4 @@ def _half_width(profiles: np.ndarray, centre: np.ndarray) -> float:
     mean = np.mean([np.interp(at, at - c, p) for c, p in zip(centre, profiles, strict=True)], axis=0)
     mean = gaussian_filter1d(mean, 2 * SMOOTH)
     out = np.abs(at)[mean > SUPPORT * mean.max()]
-    return MARGIN * float(out.max()) + 2
+    return MARGIN * float(out.max(initial=columns / 2 if mean.max() <= 0 else 0.0)) + 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -33,7 +33,7 @@ WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # by frequency, from
 }
 
 
-class Images(Protocol):
+class ImageSeries(Protocol):
     """What is read of images (tilt, y, x): NumPy, Zarr and memory-mapped arrays have it."""
 
     @property
@@ -44,7 +44,7 @@ class Images(Protocol):
         """Read a part."""
 
 
-class Target(Protocol):
+class WritableVolume(Protocol):
     """Where slabs of a volume (z, y, x) are written to."""
 
     @property
@@ -104,15 +104,15 @@ def ramp_filtered(images: np.ndarray, window: str = "ramp") -> np.ndarray:
 
 
 def fbp(
-    images: Images,
+    images: ImageSeries,
     geometry: TiltGeometry,
     depth: int | None = None,
     *,
     window: str = "ramp",
-    out: Target | None = None,
+    out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
-) -> Target:
+) -> Any:
     """Reconstruct by filtered back projection.
 
     Parameters
@@ -136,7 +136,8 @@ def fbp(
     Returns
     -------
     array
-        Volume (z, y, x): per voxel, what a ray collects in it. Negative values are left as they are.
+        ``out``, or an array of NumPy: the volume (z, y, x), per voxel what a ray collects in it. Negative
+        values are left as they are.
 
     Examples
     --------
@@ -156,17 +157,17 @@ def fbp(
 
 
 def sirt(
-    images: Images,
+    images: ImageSeries,
     geometry: TiltGeometry,
     depth: int | None = None,
     *,
     iterations: int = 50,
     relaxation: float = 1.0,
     non_negative: bool = True,
-    out: Target | None = None,
+    out: WritableVolume | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     threads: int = 1,
-) -> Target:
+) -> Any:
     """Reconstruct by the simultaneous iterative technique: steps along weighted residuals.
 
     ``v ← v + r C Aᵀ R (images - A v)``, with R and C the inverse sums of A's rows and columns.
@@ -195,7 +196,7 @@ def sirt(
     Returns
     -------
     array
-        Volume (z, y, x): per voxel, what a ray collects in it.
+        ``out``, or an array of NumPy: the volume (z, y, x), per voxel what a ray collects in it.
 
     Examples
     --------
@@ -233,15 +234,15 @@ def _inverse(sums: np.ndarray) -> np.ndarray:
 
 def _slab_by_slab(
     solve: Callable[[Projector, np.ndarray], np.ndarray],
-    images: Images,
+    images: ImageSeries,
     geometry: TiltGeometry,
     depth: int | None,
-    out: Target | None,
+    out: WritableVolume | None,
     rows_at_once: int,
     threads: int,
     *,
     beyond: bool = False,
-) -> Target:
+) -> Any:
     """Have ``solve`` make the volume (z, x, 1, row) of each slab from its images (tilt, x, 1, row).
 
     ``beyond``: images are continued by zeros as far as any voxel is seen.
@@ -254,7 +255,7 @@ def _slab_by_slab(
         raise ParameterError("rows_at_once", rows_at_once, "a whole number, at least 1")
     _, rows, columns = images.shape
     depth = columns if depth is None else depth
-    volume: Target = np.zeros((depth, rows, columns), np.float32) if out is None else out
+    volume: WritableVolume = np.zeros((depth, rows, columns), np.float32) if out is None else out
     if volume.shape != (depth, rows, columns):
         raise ParameterError("out", volume.shape, f"an array of the shape {(depth, rows, columns)}")
     most = math.hypot(depth, columns) + 2 * np.abs(geometry.shift_x).max() + 2

@@ -15,11 +15,10 @@ import numpy as np
 from edxdask.errors import ParameterError
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import detector_frame as kernels
+from edxdask.tomo.side_by_side import Span, side_by_side, spans
 
-Rows = tuple[int, int]
 
-
-def checked_rows(name: str, rows: Rows | None, total: int) -> Rows:
+def checked_rows(name: str, rows: Span | None, total: int) -> Span:
     """Return ``rows``, (first, stop), or all of ``total`` where there are none."""
     if rows is None:
         return 0, total
@@ -38,7 +37,7 @@ class ImageGrid:
     columns, rows : int
         Pixels of a projection along x and along the axis.
     volume_rows : int
-        Rows of the whole volume; its middle is seen in the middle of a projection that has not moved.
+        Span of the whole volume; its middle is seen in the middle of a projection that has not moved.
     """
 
     columns: int
@@ -79,8 +78,8 @@ class ImageGrid:
         furthest = np.ceil(self._corners(geometry)[0].max(axis=1)) - self._first_columns(geometry)
         return max(self.columns, int(furthest.max()) + 1)
 
-    def rows_seeing(self, geometry: TiltGeometry, rows: Rows) -> Rows:
-        """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
+    def rows_seeing(self, geometry: TiltGeometry, rows: Span) -> Span:
+        """Span of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
         first, stop = checked_rows("rows", rows, self.volume_rows)
         angle = np.deg2rad(geometry.rotation_deg)[:, None, None]
         across = np.array([0, self.columns - 1])[None, :, None] - (self.columns - 1) / 2
@@ -106,12 +105,12 @@ class FrameToDetector:
     grid : ImageGrid
         Pixels of projections.
     rows : (int, int)
-        Rows of the volume that frames have.
+        Span of the volume that frames have.
     detector_rows : (int, int)
-        Rows of the detector that images have.
+        Span of the detector that images have.
     """
 
-    def __init__(self, geometry: TiltGeometry, grid: ImageGrid, rows: Rows, detector_rows: Rows) -> None:
+    def __init__(self, geometry: TiltGeometry, grid: ImageGrid, rows: Span, detector_rows: Span) -> None:
         self._views = grid.views(geometry)
         self._views[:, 5] -= rows[0]
         self._height = rows[1] - rows[0]
@@ -122,21 +121,33 @@ class FrameToDetector:
         offset = (grid.rows - grid.volume_rows) / 2
         self.trivial = same and rows == detector_rows and offset == 0
 
-    def forward(self, frame: np.ndarray, tilts: np.ndarray) -> np.ndarray:
+    def forward(self, frame: np.ndarray, tilts: np.ndarray, threads: int = 1) -> np.ndarray:
         """Images (tilt, column, phase, row) of frames (tilt, column, phase, volume row)."""
         if self.trivial:
             return frame
         columns, rows = self._shape
         images = np.empty((len(frame), columns, frame.shape[2], rows), frame.dtype)
-        kernels.to_detector(frame, self._views[tilts], images, self._first_row)
+        views = self._views[tilts]
+
+        def some(first: int, stop: int) -> None:
+            part = slice(first, stop)
+            kernels.to_detector(frame[part], views[part], images[part], self._first_row)
+
+        side_by_side(threads, some, spans(len(frame), threads))
         return images
 
-    def back(self, images: np.ndarray, tilts: np.ndarray) -> np.ndarray:
+    def back(self, images: np.ndarray, tilts: np.ndarray, threads: int = 1) -> np.ndarray:
         """Apply the transpose of ``forward``."""
         if self.trivial:
             return images
         frame = np.zeros((len(images), self.columns, images.shape[2], self._height), images.dtype)
-        kernels.from_detector(frame, self._views[tilts], images, self._first_row)
+        views = self._views[tilts]
+
+        def some(first: int, stop: int) -> None:
+            part = slice(first, stop)
+            kernels.from_detector(frame[part], views[part], images[part], self._first_row)
+
+        side_by_side(threads, some, spans(len(images), threads))
         return frame
 
     def seen(self, tilts: np.ndarray) -> np.ndarray:

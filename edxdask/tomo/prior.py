@@ -11,7 +11,7 @@ PRIORS = (TV, NONE)
 # Steps of an M-step, which begins where the one before it ended: fewer leave the dual field behind.
 STEPS = 4
 # Ratio of primal to dual steps, for fractions: between 0.05 and 0.3 the objective falls alike.
-BALANCE = 0.2
+BALANCE = 0.1
 
 
 class TotalVariation:

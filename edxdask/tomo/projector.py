@@ -7,16 +7,15 @@ is moved along the axis or turned, from the frame of the axis to the detector (`
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from edxdask.errors import ParameterError
-from edxdask.tomo.detector_frame import FrameToDetector, ImageGrid, Rows, checked_rows
+from edxdask.tomo.detector_frame import FrameToDetector, ImageGrid, checked_rows
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import rays
+from edxdask.tomo.side_by_side import Span, side_by_side, spans
 
 LANES = 16  # single precision numbers of a cache line: threads do not share one
 Tilts = Sequence[int] | np.ndarray | None
@@ -37,20 +36,20 @@ class Projector:
     columns : int
         Pixels of a projection along x.
     volume_rows : int
-        Rows of the whole volume along the axis.
+        Span of the whole volume along the axis.
     image_rows : int, optional
-        Rows of a whole projection; as many as the volume has if not given.
+        Span of a whole projection; as many as the volume has if not given.
     rows : (int, int), optional
         First row of the slab and the one after its last; the whole volume if not given.
     detector_rows : (int, int), optional
-        Rows of projections that images have; all that show some row of the slab if not given.
+        Span of projections that images have; all that show some row of the slab if not given.
     threads : int
         Threads that work side by side. Results are the same to the bit whatever their number.
 
     Attributes
     ----------
     rows, detector_rows : (int, int)
-        Rows of the slab and of images.
+        Span of the slab and of images.
 
     Examples
     --------
@@ -73,8 +72,8 @@ class Projector:
         columns: int,
         volume_rows: int,
         image_rows: int | None = None,
-        rows: Rows | None = None,
-        detector_rows: Rows | None = None,
+        rows: Span | None = None,
+        detector_rows: Span | None = None,
         threads: int = 1,
     ) -> None:
         self.geometry = geometry
@@ -102,8 +101,8 @@ class Projector:
         """Pixels of a projection along x."""
         return self._grid.columns
 
-    def detector_rows_of(self, rows: Rows) -> Rows:
-        """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
+    def detector_rows_of(self, rows: Span) -> Span:
+        """Span of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
         return self._grid.rows_seeing(self.geometry, rows)
 
     def seen(self, tilts: Tilts = None) -> np.ndarray:
@@ -135,12 +134,12 @@ class Projector:
         frame = np.zeros((len(chosen), self._to_detector.columns, flat.shape[2]), flat.dtype)
         views, images = self._rays[chosen], frame.reshape(*frame.shape[:2], phases, height)
 
-        def piece(tilts_of_piece: Rows, lanes: Rows) -> None:
+        def piece(tilts_of_piece: Span, lanes: Span) -> None:
             part = slice(*tilts_of_piece)
             rays.project(flat, views[part], frame[part], lanes)
 
-        self._side_by_side(piece, self._forward_pieces(len(chosen), flat.shape[2]))
-        return self._to_detector.forward(images, chosen)
+        side_by_side(self.threads, piece, self._forward_pieces(len(chosen), flat.shape[2]))
+        return self._to_detector.forward(images, chosen, self.threads)
 
     def back(self, images: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images (tilt, column, phase, detector row) back: the transpose of ``forward``.
@@ -165,7 +164,7 @@ class Projector:
         phases = images.shape[2] if images.ndim == 4 else 0
         height = self.detector_rows[1] - self.detector_rows[0]
         _lanes("images", images, (len(chosen), self.columns, phases, height))
-        return self._to_detector.back(images, chosen)
+        return self._to_detector.back(images, chosen, self.threads)
 
     def back_from_frame(self, frame: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images in the frame of the axis back along their rays to a volume (z, x, phase, row)."""
@@ -176,11 +175,11 @@ class Projector:
         volume = np.zeros((*self.shape, flat.shape[2]), flat.dtype)
         views = self._rays[chosen]
 
-        def piece(lines: Rows) -> None:
+        def piece(lines: Span) -> None:
             rays.back_project(volume, views, flat, lines)
 
-        lines = _split(self.shape[0], 4 * self.threads if self.threads > 1 else 1, rays.TILE)
-        self._side_by_side(piece, [(part,) for part in lines])
+        lines = spans(self.shape[0], 4 * self.threads if self.threads > 1 else 1, rays.TILE)
+        side_by_side(self.threads, piece, [(part,) for part in lines])
         return volume.reshape(*self.shape, phases, height)
 
     def _chosen(self, tilts: Tilts) -> np.ndarray:
@@ -192,27 +191,11 @@ class Projector:
             raise ParameterError("tilts", tilts, f"whole numbers from 0 to {count - 1}, the series' tilts")
         return chosen
 
-    def _forward_pieces(self, tilts: int, lanes: int) -> list[tuple[Rows, Rows]]:
+    def _forward_pieces(self, tilts: int, lanes: int) -> list[tuple[Span, Span]]:
         """Parts with results of their own: of tilts, or of lanes where few tilts cannot be divided well."""
         if tilts % self.threads and tilts < 8 * self.threads and lanes >= 2 * LANES * self.threads:
-            return [((0, tilts), part) for part in _split(lanes, self.threads, LANES)]
-        return [(part, (0, lanes)) for part in _split(tilts, self.threads, 1)]
-
-    def _side_by_side(self, piece: Callable[..., None], arguments: Sequence[tuple[Rows, ...]]) -> None:
-        if self.threads == 1 or len(arguments) == 1:
-            for each in arguments:
-                piece(*each)
-            return
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="edxdask-rays") as pool:
-            for work in [pool.submit(piece, *each) for each in arguments]:
-                work.result()
-
-
-def _split(count: int, pieces: int, unit: int) -> list[Rows]:
-    """Divide ``count`` into up to ``pieces`` parts of whole units, (first, stop) each."""
-    units = -(-count // unit)
-    edges = np.linspace(0, units, min(pieces, units) + 1).round().astype(int) * unit
-    return [(int(a), min(int(b), count)) for a, b in pairwise(edges)]
+            return [((0, tilts), part) for part in spans(lanes, self.threads, LANES)]
+        return [(part, (0, lanes)) for part in spans(tilts, self.threads)]
 
 
 def _at_least_one(name: str, value: int) -> int:

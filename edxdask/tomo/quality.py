@@ -65,7 +65,7 @@ def reasons(misfit: TiltMisfit) -> list[str]:
         limit = middle + max(SCATTERS * max(scatter, counted), LEAST_EXCESS * middle)
         if reduced[tilt] > limit:
             out[tilt] = (
-                f"chi-squared {reduced[tilt]:.2f} per block of pixels, {middle:.2f} in the middle of all tilts: "
-                "moved, turned, of another dose or of another place"
+                f"chi-squared per block of pixels is {reduced[tilt]:.2f}, in the middle of all tilts "
+                f"{middle:.2f}: it is moved or turned, of another dose, or of another place"
             )
     return out

@@ -72,6 +72,7 @@ class SlabWork:
     out : folder of the Zarr array of the volume
     journal : folder of the records of finished slabs
     threads : of the projector, in each task
+    out_scale : factor of what is stored: photons of a full voxel, where volumes are not in fractions
     first_row : of the volume as a whole that is the first one in ``out``
     rows_last : rows are the last axis of ``out``, since the tilt axis lies along x
     """
@@ -85,6 +86,7 @@ class SlabWork:
     out: Path
     journal: Path
     threads: int = 1
+    out_scale: float = 1.0
     first_row: int = 0
     rows_last: bool = False
 
@@ -143,7 +145,7 @@ class SlabTask:
         counts = work.cube.read(*slab.seen, narrow=work.narrow)
         found = reconstruct_slab(counts, work.projector(slab.held, stop), work.responses, work.settings)
         skip, rows = slab.own[0] - slab.held[0], slab.own[1] - slab.own[0]
-        own = found.volume[:, :, skip : skip + rows]
+        own = found.volume[:, :, skip : skip + rows] * np.float32(work.out_scale)
         array = zarr.open_array(work.out, mode="r+", config={"write_empty_chunks": True})
         first = slab.own[0] - work.first_row
         if work.rows_last:  # the tilt axis lies along x
@@ -211,7 +213,7 @@ def create_volume(
         compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=0.0,
         dimension_names=DIMS,
-        attributes=schema.variable_attrs(schema.VOLUME),
+        attributes={**schema.variable_attrs(schema.VOLUME)},
         config={"write_empty_chunks": True},
         zarr_format=3,
     )

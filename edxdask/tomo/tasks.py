@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
 from edxdask.engine.problem import active_client
@@ -45,14 +45,6 @@ class Task(Protocol[T_co]):
 
     def __call__(self, stop: Stop | None = None) -> T_co:
         """Do the work; ``stop`` is None on a worker of a cluster, which can be ended itself."""
-        ...
-
-
-class OnDone(Protocol, Generic[T]):
-    """What is called, in the calling thread, when a task has ended."""
-
-    def __call__(self, number: int, made: T, /) -> None:
-        """Take what the task of this number returned."""
         ...
 
 

@@ -16,11 +16,10 @@ from edxdask.io.save import command_to_continue, identity_of
 from edxdask.io.target import Target
 from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.results.collections import Data, cubes_in
-from edxdask.tomographies.options import Options, checked
+from edxdask.tomo.estimate import MOST_ITERATIONS, TOLERANCE
+from edxdask.tomographies.options import Options, both_ends, checked
 from edxdask.tomographies.run import fill
 from edxdask.tomographies.series import Series, series_of
-
-MAX_PASSES = 60
 
 
 def tomography(
@@ -39,7 +38,7 @@ def tomography(
     shadows: Any = None,
     densities: Mapping[str, float] | None = None,
     depth: float | None = None,
-    rows: tuple[int, int] | None = None,
+    rows: tuple[int | None, int | None] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
     out: str | Path | None = None,
     resume: bool = False,
@@ -47,8 +46,8 @@ def tomography(
     slab_rows: int | None = None,
     workers: int | None = None,
     memory_limit: str | float | None = None,
-    max_iter: int = MAX_PASSES,
-    tol: float = 1e-4,
+    max_iter: int = MOST_ITERATIONS,
+    tol: float = TOLERANCE,
     seed: int = 0,
     progress: ProgressOption = None,
 ) -> xr.Dataset:
@@ -99,7 +98,8 @@ def tomography(
         Thickness of the volume along the beam at tilt 0, nm (pixels without calibration); None: as thick as
         it is wide.
     rows : (int, int), optional
-        First row along the tilt axis, and the end, of a part to reconstruct, for a try.
+        First row along the tilt axis, and the end, of a part to reconstruct, for a try; None for an end means
+        that of all.
     dtype : {"float32", "float16"}
         Of the stored volume.
     out : path, optional
@@ -117,7 +117,7 @@ def tomography(
     max_iter : int
         Most passes over the projections.
     tol : float
-        Relative change of a pass at which a slab has converged.
+        Change of a slab still to come, relative to the slab, at which it has converged.
     seed : int
         Of the count splitting.
     progress : callable, bool or None
@@ -146,21 +146,21 @@ def tomography(
     --------
     >>> import numpy as np
     >>> import edxdask
-    >>> counts = np.random.default_rng(0).poisson(0.2, (5, 6, 8, 40)).astype("u2")
+    >>> counts = np.random.default_rng(0).poisson(0.2, (5, 8, 8, 40)).astype("u2")
     >>> tilts = edxdask.from_array(counts, energy_offset=0.0, energy_scale=0.1)
     >>> made = tomography(
     ...     tilts, tilts_deg=[-60, -30, 0, 30, 60], phases=1, strength=0.1, alignment=False, max_iter=3
     ... )
     >>> dict(made.volume.sizes), made.volume_kind
-    ({'phase': 1, 'z': 8, 'y': 6, 'x': 8}, 'photons')
+    ({'phase': 1, 'z': 8, 'y': 8, 'x': 8}, 'photons')
     """
     series = series_of(data, tilts_deg=tilts_deg, tilt_axis=tilt_axis)
     options = checked(
         Options(
             result, phases, elements, absent, prior, strength, cap, alignment, shadows, densities, depth,
-            rows, dtype, slab_rows, workers, memory_limit, max_iter, tol, seed,
-        ),
-        rows=series.counts.shape[1],
+            both_ends(rows, series.counts.shape[1]), dtype, slab_rows, workers, memory_limit, max_iter, tol,
+            seed,
+        )
     )  # fmt: skip
     if out is None and (resume or overwrite):
         raise ParameterError("out", None, "a store to write where resume or overwrite is given")
@@ -199,8 +199,14 @@ def _written(
 
 
 def _entry(options: Options) -> str:
-    """Line of the history."""
-    return "tomography()"
+    """Give the line of the history: what was asked for, where it is not what is usual."""
+    usual = {"prior": "tv", "cap": True, "alignment": True, "dtype": "float32"}
+    named = ("phases", "elements", "absent", "densities", "depth", "rows", "strength", "shadows")
+    given = {name: getattr(options, name) for name in named if options.result is None or name != "phases"}
+    said = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    said += [f"{n}={getattr(options, n)!r}" for n, v in usual.items() if getattr(options, n) is not v]
+    said = ["alignment=…" if "<xarray" in one else one for one in said]
+    return f"tomography({', '.join([*(['result=…'] if options.result is not None else []), *said])})"
 
 
 def _opened(place: Path) -> xr.Dataset:

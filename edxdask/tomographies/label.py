@@ -23,13 +23,23 @@ LONGEST_REASON = 80
 
 
 def volume_of(
-    array: da.Array, series: Series, work: SlabWork, prepared: Prepared, options: Options, entry: str
+    array: da.Array,
+    series: Series,
+    work: SlabWork,
+    prepared: Prepared,
+    options: Options,
+    *,
+    scale: float,
+    entry: str,
 ) -> xr.Dataset:
-    """Label the volume (phase, z, y, x); nothing of it is computed."""
+    """Label the volume (phase, z, y, x), of which nothing is computed.
+
+    ``scale`` are the photons of a full voxel, mean over the phases.
+    """
     slabs = list(records(work.journal))
     variables = {
         schema.SPECTRUM: prepared.spectra,
-        schema.PHOTONS_PER_VOXEL: prepared.photons_per_voxel,
+        schema.PHOTONS_PER_VOXEL: scale * prepared.yields if prepared.fractions else None,
         schema.OBJECTIVE: _objective(slabs),
         **prepared.variables,
         **_of_tilts(series, work.cube, prepared, slabs),

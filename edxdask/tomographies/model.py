@@ -9,11 +9,14 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.errors import ParameterError
+from edxdask.physics.conditions import Conditions
+from edxdask.physics.energy_axis import NOMINAL, EnergyAxis
 from edxdask.results.kinds import said
 from edxdask.tomo.alignment import Alignment, align_images
 from edxdask.tomo.alignment_images import stack_of
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.sight import exposure_of
+from edxdask.tomo.yields import relative_yields
 from edxdask.tomographies.options import Options
 from edxdask.tomographies.phases import PhaseSpectra
 from edxdask.tomographies.series import Series
@@ -38,17 +41,17 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Yields:
+class KnownYields:
     """Photons of voxels.
 
     Attributes
     ----------
-    photons_per_voxel : (phase,) of a voxel full of a phase, at exposure 1
+    ratio : (phase,) of a voxel full of a phase, over their mean
     fractions : whether these are known, so that volumes are fractions of voxels
     warnings : what they rest on
     """
 
-    photons_per_voxel: np.ndarray
+    ratio: np.ndarray
     fractions: bool
     warnings: tuple[str, ...] = ()
 
@@ -108,7 +111,43 @@ def _given(series: Series, known: xr.Dataset) -> TiltGeometry:
     return TiltGeometry.of(series.tilt_deg, shift_y=along, shift_x=across, rotation_deg=rotation)
 
 
-def yields_of(found: PhaseSpectra, options: Options) -> Yields:
-    """Photons of a voxel full of each phase."""
-    phases = len(found.labels)
-    return Yields(np.ones(phases), fractions=False)
+def yields_of(found: PhaseSpectra, series: Series, options: Options, *, cut: bool) -> KnownYields:
+    """Find photons of a voxel full of each phase, relative to their mean.
+
+    Parameters
+    ----------
+    found : PhaseSpectra
+        Spectra, and compositions where they are known.
+    series : Series
+        Whose attributes say the conditions of the measurement, where the spectra do not.
+    options : Options
+        ``densities``.
+    cut : bool
+        Whether the field cuts the object.
+    """
+    even = np.ones(len(found.labels))
+    if found.composition is None:
+        if options.densities:
+            fix = "Name the elements, so that compositions are found: elements=['Mg', 'Si', 'O']."
+            known = "compositions beside them, since yields follow from both"
+            raise ParameterError("densities", dict(options.densities), known, fix)
+        return KnownYields(even, fractions=False)
+    if cut:
+        text = (
+            "the field cuts the object: at high tilts rays pass through matter that others do not show, so "
+            "no absolute fractions can be had. Volumes are in photons of a voxel; record a field that holds "
+            "the whole object across the tilt axis"
+        )
+        return KnownYields(even, fractions=False, warnings=(text,))
+    attrs = {**series.cube.attrs, **found.shared.attrs}
+    axis = EnergyAxis.of(attrs) or NOMINAL
+    energy = axis.energy(found.shared[schema.ENERGY].values)
+    relative = relative_yields(
+        found.spectrum,
+        energy,
+        list(found.composition.values()),
+        found.labels,
+        Conditions.of(attrs),
+        densities=options.densities,
+    )
+    return KnownYields(relative.ratio, fractions=True, warnings=relative.warnings)

@@ -71,8 +71,8 @@ def _mark(known: xr.Dataset) -> str:
     return digest(*numbers)
 
 
-def checked(options: Options, *, rows: int) -> Options:
-    """Return the options if all can be, else the error that says which cannot; ``rows`` of projections."""
+def checked(options: Options) -> Options:
+    """Return the options if all can be, else the error that says which cannot."""
     if options.prior not in PRIORS:
         raise ParameterError("prior", options.prior, " or ".join(map(repr, PRIORS)))
     if options.dtype not in DTYPES:
@@ -95,17 +95,26 @@ def checked(options: Options, *, rows: int) -> Options:
     for label, density in (options.densities or {}).items():
         if not _is_number(density, zero=False):
             raise ParameterError(f"densities[{label!r}]", density, "g/cm³, above 0", "densities={'Brg': 4.1}")
-    if options.rows is not None:
-        _check_rows(options.rows, rows)
     return options
 
 
-def _check_rows(wanted: Any, rows: int) -> None:
+def both_ends(wanted: Any, rows: int) -> tuple[int, int] | None:
+    """First row and the end of a range of ``rows`` along the tilt axis, where None is that of all.
+
+    Examples
+    --------
+    >>> both_ends((4, None), 20), both_ends(None, 20)
+    ((4, 20), None)
+    """
+    if wanted is None:
+        return None
     pair = isinstance(wanted, tuple | list) and len(wanted) == 2
-    if not pair or not all(isinstance(end, int | np.integer) for end in wanted):
+    if not pair or not all(end is None or isinstance(end, int | np.integer) for end in wanted):
         raise ParameterError("rows", wanted, "the first row and the end, along the tilt axis: (0, 16)")
-    if not 0 <= wanted[0] < wanted[1] <= rows:
+    first, stop = wanted[0] or 0, rows if wanted[1] is None else wanted[1]
+    if not 0 <= first < stop <= rows:
         raise ParameterError("rows", wanted, f"rows along the tilt axis, within 0 and {rows}")
+    return int(first), int(stop)
 
 
 def _is_number(value: Any, *, zero: bool) -> bool:

@@ -14,7 +14,8 @@ from edxdask.ops import total_map
 from edxdask.progress import Progress, ProgressHook
 from edxdask.tomo.class_cube import NO_CLASS
 from edxdask.tomo.classes import class_responses, classes_of
-from edxdask.tomo.estimate import Settings
+from edxdask.tomo.estimate import STRENGTH, Settings
+from edxdask.tomographies.fitted import richest_rows
 from edxdask.tomographies.model import views_of, yields_of
 from edxdask.tomographies.options import Options
 from edxdask.tomographies.phases import PhaseSpectra, found_spectra, spectra_of
@@ -47,29 +48,35 @@ def prepared_for(
     series, totals, empty, warnings = _without_empty(series, totals)
     found = _spectra(series, options, scratch)
     views = views_of(series, totals, options)
-    yields = yields_of(found, options)
-    responses = found.spectrum * yields.photons_per_voxel[:, None]
+    yields = yields_of(found, series, options, cut=views.cut)
+    responses = found.spectrum * yields.ratio[:, None]
     class_of = _classes(responses, found.first)
     by_class = class_responses(responses[:, class_of != NO_CLASS], class_of[class_of != NO_CLASS])
     names = [str(n) for n in found.shared.data_vars if n != schema.SPECTRUM]
-    elements = found.shared[schema.ELEMENT].values if schema.ELEMENT in found.shared.coords else []
+    coords = found.shared.coords
+    elements = list(coords[schema.ELEMENT].values) if schema.ELEMENT in coords else []
     prepared = Prepared(
         left_out=empty,
         geometry=views.geometry,
         labels=found.labels,
         spectra=found.spectrum,
-        photons_per_voxel=yields.photons_per_voxel,
+        yields=yields.ratio,
         fractions=yields.fractions,
         class_of=class_of,
         responses=by_class,
         slab_rows=0,
         band_bytes=0,
+        trial_rows=richest_rows(totals.sum(axis=(0, 2), dtype=np.float64), _rows(series, options)),
         variables={name: np.asarray(found.shared[name].values) for name in names},
         elements=[str(one) for one in elements],
         attrs={k: v for k, v in found.shared.attrs.items() if k in KEPT_ATTRIBUTES},
         warnings=[*warnings, *found.shared.attrs.get(schema.WARNINGS, []), *views.warnings, *yields.warnings],
     )
     return prepared, series
+
+
+def _rows(series: Series, options: Options) -> tuple[int, int]:
+    return options.rows or (0, series.counts.shape[1])
 
 
 KEPT_ATTRIBUTES = (schema.ELEMENTS, schema.LOWEST_ENERGY, schema.BEAM_ENERGY)
@@ -120,7 +127,8 @@ def _classes(responses: np.ndarray, first: int) -> np.ndarray:
     return class_of
 
 
-def settings_of(options: Options, strength: float, *, fractions: bool) -> Settings:
+def settings_of(options: Options, *, fractions: bool) -> Settings:
     """Give settings of the estimator; without yields nothing says how much fills a voxel."""
     how: dict[str, Any] = {"prior": options.prior, "max_iter": options.max_iter, "tol": options.tol}
+    strength = STRENGTH if options.strength is None else options.strength
     return Settings(strength=strength, cap=options.cap and fractions, seed=options.seed, **how)

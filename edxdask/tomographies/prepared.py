@@ -26,12 +26,13 @@ class Prepared:
     geometry : of the others
     labels : of the phases
     spectra : (phase, energy) rows that sum to 1
-    photons_per_voxel : (phase,) of a voxel full of a phase; 1 where yields are not known
+    yields : (phase,) photons of a voxel full of a phase, over their mean; 1 where they are not known
     fractions : whether they are known
     class_of : (energy,) class of each channel, -1 for none
-    responses : (phase, class) photons of a voxel full of a phase
+    responses : (phase, class) of these
     slab_rows : rows of a slab
     band_bytes : that a band of rows may have while counts by class are made
+    trial_rows : first of the rows that scale and strength are found on, and the end
     variables : more of the phases by name of the schema, such as their composition
     elements : of that
     attrs : attributes of the volume
@@ -42,12 +43,13 @@ class Prepared:
     geometry: TiltGeometry
     labels: list[str]
     spectra: np.ndarray
-    photons_per_voxel: np.ndarray
+    yields: np.ndarray
     fractions: bool
     class_of: np.ndarray
     responses: np.ndarray
     slab_rows: int
     band_bytes: int
+    trial_rows: tuple[int, int]
     variables: dict[str, np.ndarray] = field(default_factory=dict)
     elements: list[str] = field(default_factory=list)
     attrs: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Prepared:
             "fractions": self.fractions,
             "slab_rows": self.slab_rows,
             "band_bytes": self.band_bytes,
+            "trial_rows": list(self.trial_rows),
             "elements": self.elements,
             "attrs": self.attrs,
             "warnings": self.warnings,
@@ -73,7 +76,7 @@ class Prepared:
                 words=np.array(json.dumps(words)),
                 left_out=self.left_out,
                 spectra=self.spectra,
-                photons_per_voxel=self.photons_per_voxel,
+                yields=self.yields,
                 class_of=self.class_of,
                 responses=self.responses,
                 **{name: getattr(self.geometry, name) for name in _GEOMETRY},
@@ -92,7 +95,7 @@ class Prepared:
         >>> import tempfile
         >>> one = Prepared(
         ...     np.array([], int), TiltGeometry.of([-9, 0, 9]), ["a"], np.ones((1, 4)), np.ones(1), True,
-        ...     np.zeros(4, int), np.ones((1, 1)), 16, 2**20,
+        ...     np.zeros(4, int), np.ones((1, 1)), 16, 2**20, (0, 8),
         ... )
         >>> with tempfile.TemporaryDirectory() as name:
         ...     before = Prepared.read(Path(name))
@@ -109,4 +112,5 @@ class Prepared:
         geometry = TiltGeometry(**{name: arrays.pop(name) for name in _GEOMETRY})
         more = [name for name in arrays if name.startswith(_VARIABLE)]
         variables = {name.removeprefix(_VARIABLE): arrays.pop(name) for name in more}
+        words["trial_rows"] = tuple(words["trial_rows"])
         return cls(geometry=geometry, variables=variables, **arrays, **words)

@@ -23,6 +23,7 @@ from edxdask.tomo.memory import SlabMemory, SlabSizes, rows_that_fit
 from edxdask.tomo.records import finished, write_record
 from edxdask.tomo.slabs import Slab, SlabTask, SlabWork, create_volume, plan_slabs, slab_tasks
 from edxdask.tomo.tasks import run_tasks, tasks_at_once
+from edxdask.tomographies.fitted import fitted
 from edxdask.tomographies.label import volume_of
 from edxdask.tomographies.options import Options
 from edxdask.tomographies.prepare import prepared_for, settings_of
@@ -32,7 +33,8 @@ from edxdask.tomographies.series import Series
 logger = logging.getLogger(__name__)
 
 VOLUME = "volume"  # what progress calls it
-BEGUN, CLASSES, SLABS = "begun", "classes", "slabs"
+BEGUN, CLASSES, FITTED, SLABS = "begun", "classes", "fitted", "slabs"
+BYTE = np.iinfo(np.uint8).max
 
 
 def class_cube_of(series: Series, target: Target, prepared: Prepared) -> ClassCube:
@@ -133,13 +135,22 @@ def fill(target: Target, series: Series, options: Options, entry: str, progress:
     seen = min(s.seen[0] for s in slabs), max(s.seen[1] for s in slabs)
     workers = tasks_at_once(options.workers, CPU_COUNT)
     write_class_cube(series, cube, prepared.class_of, rows=seen, workers=workers, progress=progress)
-    strength = strength_of(slabs, work, options)
-    settings = settings_of(options, strength, fractions=prepared.fractions)
-    work = replace(work, narrow=cube.largest() <= 255, settings=settings)
+    work = replace(work, narrow=cube.largest() <= BYTE)
+    found = fitted(prepared.trial_rows, work, options, target.journal(FITTED), progress)
+    work = replace(
+        work,
+        responses=found.scale * prepared.responses,
+        settings=replace(work.settings, strength=found.strength),
+        out_scale=1.0 if prepared.fractions else found.scale,
+    )
     with target.writing():
         _begin(target, work, prepared, rows, options.dtype)
     reconstruct(slabs, work, target, memory, progress=progress)
-    _finish(target, series, work, prepared, options, entry)
+    array = da.from_zarr(str(work.out))
+    made = volume_of(array, series, work, prepared, options, scale=found.scale, entry=entry)
+    with target.writing():
+        write_rest(target.store, made.drop_vars(schema.VOLUME), keep=schema.VOLUME)
+        finish_group(target.store, made.attrs)
 
 
 def memory_of(series: Series, prepared: Prepared, options: Options) -> SlabMemory:
@@ -149,8 +160,9 @@ def memory_of(series: Series, prepared: Prepared, options: Options) -> SlabMemor
         shape_of(series, options),
         tilts,
         columns,
-        *prepared.responses.shape[::-1],
-        subsets=first_subsets(tilts, settings_of(options, 0.0, fractions=prepared.fractions)),
+        prepared.responses.shape[1],
+        len(prepared.labels),
+        subsets=first_subsets(tilts, settings_of(options, fractions=prepared.fractions)),
     )
     return rows_that_fit(
         sizes,
@@ -182,7 +194,7 @@ def _work(
         geometry=prepared.geometry,
         shape=shape_of(series, options),
         responses=prepared.responses,
-        settings=settings_of(options, 0.0, fractions=prepared.fractions),
+        settings=settings_of(options, fractions=prepared.fractions),
         out=target.store / schema.VOLUME,
         journal=target.journal(SLABS),
         threads=memory.threads,
@@ -191,25 +203,8 @@ def _work(
     )
 
 
-def strength_of(slabs: Sequence[Slab], work: SlabWork, options: Options) -> float:
-    """Strength of the prior: as given, or found by count splitting."""
-    if options.prior == "none":
-        return 0.0
-    return 0.1 if options.strength is None else float(options.strength)
-
-
 def _begin(target: Target, work: SlabWork, prepared: Prepared, rows: tuple[int, int], dtype: str) -> None:
     begin_group(target.store, "")
     depth, _, width = work.shape
     shape = (depth, rows[1] - rows[0], width)
     create_volume(work.out, len(prepared.labels), shape, prepared.slab_rows, dtype, rows_last=work.rows_last)
-
-
-def _finish(
-    target: Target, series: Series, work: SlabWork, prepared: Prepared, options: Options, entry: str
-) -> None:
-    """Write everything but the volume, and mark the store as complete."""
-    made = volume_of(da.from_zarr(str(work.out)), series, work, prepared, options, entry)
-    with target.writing():
-        write_rest(target.store, made.drop_vars(schema.VOLUME), keep=schema.VOLUME)
-        finish_group(target.store, made.attrs)

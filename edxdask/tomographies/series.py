@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -52,8 +53,9 @@ class Series:
     @property
     def counts(self) -> da.Array:
         """Lazy counts (tilt, row, column, energy), rows along the tilt axis."""
-        ordered = self.cube.transpose(schema.TILT, self.rows_dim, self.columns_dim, schema.ENERGY)
-        return MapView("", ordered, ImageStack(0, 0, 0, 0, ())).counts
+        counts = self.cube[schema.COUNTS]
+        ordered = counts.transpose(schema.TILT, self.rows_dim, self.columns_dim, schema.ENERGY)
+        return MapView("", ordered.to_dataset(name=schema.COUNTS), ImageStack(0, 0, 0, 0, ())).counts
 
     def image(self, array: xr.DataArray) -> np.ndarray:
         """Values of an array of pixels as (tilt, row, column)."""
@@ -66,9 +68,7 @@ class Series:
         return Series(cube, self.tilt_deg[kept], self.along, self.lean_deg, self.step)
 
 
-def series_of(
-    data: Data, *, tilts_deg: Sequence[float] | None, tilt_axis: str | float | None
-) -> Series:
+def series_of(data: Data, *, tilts_deg: Sequence[float] | None, tilt_axis: str | float | None) -> Series:
     """Check a tilt series; reads no counts.
 
     Parameters

@@ -4,9 +4,10 @@ Minimises, over all voxels, ``Σ_k s g_k v_k - c_k log v_k`` plus the length of 
 voxel along z, x and y, joint over phases, with ``v ≥ 0`` and, under the cap, ``Σ_k v_k ≤ 1``: ``c`` is the
 evidence, ``s`` the sensitivity, ``g_k`` the photons of a voxel full of phase k.
 
-Arrays are ``[z, x, phase, y]``, the dual field ``[z, x, 3, phase, y]`` (along z, x, y), the sensitivity ``[z, x, y]``
-or ``[z, x, 1]``. A single walk does a step: what the dual field of a voxel needs of the extrapolated point lies
-ahead of the walk, and what the primal step needs of the dual field lies behind it, so both are written in place.
+Arrays are ``[z, x, phase, y]``, the dual field ``[z, x, 3, phase, y]`` (along z, x, y), the sensitivity
+``[z, x, y]`` or ``[z, x, 1]``. A single walk does a step: what the dual field of a voxel needs of the
+extrapolated point lies ahead of the walk, and what the primal step needs of the dual field lies behind it, so
+both are written in place.
 """
 
 import numpy as np
