@@ -190,7 +190,8 @@ def export_verb(
     """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps.
 
     .ome.tiff and .ome.zarr hold all images of a map, a result or a mosaic, for viewers of large images.
-    A volume goes to .mrc (a file for each phase), .ome.tiff or .ome.zarr; .csv has its statistics.
+    A volume goes to .mrc (a file for each phase), .ome.tiff or .ome.zarr; .csv has its particles,
+    .json particles and phases.
 
     Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps, .msa the
     spectra, .hspy the counts it expects with its decomposition; --spectrum writes the spectra alone.

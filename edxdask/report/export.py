@@ -12,7 +12,14 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.progress import ProgressOption, shown
 from edxdask.report.layers import PYRAMIDS, images_of, write_layers
-from edxdask.report.volume_export import MRC, VOLUME_FORMATS, has_voxels, names_of_volumes, write_volume
+from edxdask.report.volume_export import (
+    MRC,
+    VOLUME_FORMATS,
+    has_voxels,
+    names_of_volumes,
+    write_statistics,
+    write_volume,
+)
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -87,7 +94,8 @@ def export(
     images of any map,    with levels of half size for viewers of large images: ``.ome.tiff``,
     result or mosaic      ``.ome.zarr``
     volumes               ``.mrc`` (one file for each phase), ``.ome.tiff``, ``.ome.zarr``; drawn: ``.png``,
-                          ``.pdf``, ``.svg``; statistics: ``.csv``, ``.json``, ``.txt``; spectra: ``.msa``
+                          ``.pdf``, ``.svg``; particles: ``.csv``; phases and particles: ``.json``;
+                          phases: ``.txt``; spectra: ``.msa``
     ====================  =================================================================================
 
     Parameters
@@ -157,6 +165,8 @@ def export(
     _check_suffix(suffix, OFFERED[kind], path, format, kind.value)
     if kind is Kind.VOLUME and suffix in VOLUME_FORMATS:
         return _write_volumes(shared_part(data), target, suffix, overwrite=overwrite, progress=progress)
+    if kind is Kind.VOLUME and suffix in TABLES:
+        return write_statistics(shared_part(data), target, suffix, overwrite=overwrite, progress=progress)
     if suffix in PYRAMIDS:
         return _write_pyramids(data, target, suffix, overwrite=overwrite, progress=progress)
     if suffix in PICTURES and (figure or is_collection(data) or kind is not Kind.CUBE):

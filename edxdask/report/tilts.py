@@ -92,7 +92,7 @@ def _rows(volume: xr.Dataset) -> list[tuple[str, list[tuple[str, np.ndarray, str
     if schema.TILT_ROTATION in volume and np.ptp(volume[schema.TILT_ROTATION].values) > 0:
         rows.append(("rotation (deg)", [("", volume[schema.TILT_ROTATION].values, FITS)]))
     if schema.TILT_CHI2 in volume:
-        rows.append(("χ² per count", [("", volume[schema.TILT_CHI2].values, FITS)]))
+        rows.append(("χ²", [("", volume[schema.TILT_CHI2].values, FITS)]))
     return rows
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import xarray as xr
 
 from edxdask.progress import ProgressOption, shown
 from edxdask.report.phase_colors import phase_colors
+from edxdask.report.tables import write_table
+from edxdask.results.volume_statistics import volume_statistics
 from edxdask.results.volumes import VOXELS, check_volume
 
 MRC, OME_TIFF, OME_ZARR = VOLUME_FORMATS = ("mrc", "ome.tiff", "ome.zarr")
@@ -65,3 +68,19 @@ def names_of_volumes(data: xr.Dataset | xr.DataArray) -> tuple[str, ...]:
 
     names = stack_of(data).names
     return names if len(names) > 1 else ("",)
+
+
+def write_statistics(
+    volume: xr.Dataset, path: Path, suffix: str, *, overwrite: bool, progress: ProgressOption
+) -> Path:
+    """Write what ``volume_statistics`` finds: particles as csv, all as json, phases as a text for people."""
+    from edxdask.io.export.target import refuse_existing, writing
+
+    refuse_existing(path, overwrite=overwrite)
+    found = volume_statistics(volume, progress=progress)
+    if suffix == "csv":
+        return write_table(found.particle_rows(), path, suffix, overwrite=overwrite)
+    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if suffix == "json" else repr(found)
+    with writing(path, overwrite=overwrite) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+    return path

@@ -11,16 +11,16 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.progress import ProgressHook
-from edxdask.readable import si
-from edxdask.report.labels import pretty_line
+from edxdask.readable import grouped, si
 from edxdask.report.page.evidence import Origin
 from edxdask.report.page.parts import Block, Note, Section, Table
 from edxdask.report.page.pictures import picture
+from edxdask.report.page.words import plus_minus
 from edxdask.report.particle_sizes import sizes_figure
 from edxdask.report.phase_colors import phase_colors
 from edxdask.report.phase_spectra import phase_spectra_figure
 from edxdask.report.rendered import rendered_figure
-from edxdask.report.tables import Row, composition_rows
+from edxdask.report.tables import Row
 from edxdask.report.tilts import tilts_figure
 from edxdask.report.volume_overview import VolumeOverview, overview_of
 from edxdask.report.volumes import slices_figure
@@ -112,7 +112,8 @@ def particles(evidence: VolumeEvidence) -> Section:
     text = (
         "Particles are voxels at or above the threshold that share faces. "
         f"Thresholds: {', '.join(f'{one.phase} {one.threshold:.3g}' for one in found.phases)}. "
-        "Total variation, the prior, makes small particles 2 to 3 % smaller than they are."
+        "Surfaces include those of holes. Total variation, the prior, makes volumes 2 to 3 % smaller than "
+        "they are, and small ones more."
     )
     blocks: list[Block] = [
         Table(
@@ -132,7 +133,7 @@ def particles(evidence: VolumeEvidence) -> Section:
         blocks.append(_particle_table(listed, unit))
         if len(listed) < len(found.particle_rows()):
             blocks.append(
-                Note(f"The {MOST_PARTICLES} largest of each phase; all: edxdask export VOLUME table.csv")
+                Note(f"The {MOST_PARTICLES} largest of each phase; all: edxdask export VOLUME particles.csv")
             )
     return Section("particles", "Particles", blocks)
 
@@ -144,9 +145,9 @@ def _statistics_cells(row: Row, unit: str) -> tuple[str, ...]:
     fraction, mean = row["object_fraction"], row[f"mean_diameter_{unit}"]
     return (
         str(row["of"]),
-        f"{row[f'volume_{unit}3']:.4g}",
+        grouped(row[f"volume_{unit}3"]),
         known(fraction, f"{100 * fraction:.2f} %"),
-        f"{row[f'surface_{unit}2']:.4g}",
+        grouped(row[f"surface_{unit}2"]),
         str(row["particles"]) + (f" (+ {row['smaller']} small)" if row["smaller"] else ""),
         known(mean, f"{mean:.3g}"),
         f"{row[f'largest_diameter_{unit}']:.3g}" if row["particles"] else "",
@@ -159,7 +160,7 @@ def _particle_table(rows: Sequence[Row], unit: str) -> Table:
         (
             f"{row['of']} {row['particle'] + 1}",
             f"{row[f'diameter_{unit}']:.3g}",
-            f"{row[f'volume_{unit}3']:.3g}",
+            grouped(row[f"volume_{unit}3"]),
             f"{row['sphericity']:.2f}" if np.isfinite(row["sphericity"]) else "",
             ", ".join(f"{row[f'{dim}_{unit}']:.4g}" for dim in "zyx"),
             "cut by the edge" if row["cut"] else "",
@@ -185,29 +186,27 @@ def spectra(evidence: VolumeEvidence) -> Section | None:
         )
     ]
     if schema.COMPOSITION in volume:
-        blocks += _compositions(shared, evidence.colors)
+        blocks.append(_compositions(shared))
     return Section("spectra", "Spectra", blocks)
 
 
-def _compositions(shared: xr.Dataset, colors: dict[str, str]) -> list[Block]:
-    rows = composition_rows(shared)
-    heads, blocks = ("element", "line", "at.%", "wt.%"), []
-    for label, color in colors.items():
-        mine = [row for row in rows if str(row["of"]) == label]
-        cells = [
-            (
-                str(row["element"]),
-                pretty_line(str(row.get("line", ""))),
-                f"{100 * row[schema.COMPOSITION]:.3g}",
-                f"{100 * row[schema.MASS_FRACTION]:.3g}",
-            )
-            for row in mine
-        ]
-        kept = [i for i in range(len(heads)) if i != 1 or any(one[1] for one in cells)]
-        table = [[one[i] for i in kept] for one in cells]
-        numbers = range(len(kept) - 2, len(kept))
-        blocks.append(Table([heads[i] for i in kept], table, caption=label, color=color, numbers=numbers))
-    return list(blocks)
+def _compositions(shared: xr.Dataset) -> Table:
+    """Atomic fractions, phases side by side; with errors where they are known."""
+    found = shared[schema.COMPOSITION].transpose(schema.PHASE, schema.ELEMENT)
+    error = schema.COMPOSITION + schema.STD_SUFFIX
+    errors = shared[error].transpose(*found.dims).values if error in shared else np.full(found.shape, np.nan)
+    elements = [str(e) for e in found[schema.ELEMENT].values]
+    order = np.argsort(-np.nan_to_num(found.values).max(axis=0), kind="stable")
+    rows = [
+        (
+            elements[i],
+            *(plus_minus(100 * a, 100 * e) for a, e in zip(found.values[:, i], errors[:, i], strict=True)),
+        )
+        for i in order
+    ]
+    labels = [str(label) for label in found[schema.PHASE].values]
+    numbers = range(1, len(labels) + 1)
+    return Table(("at.%", *labels), rows, caption="Compositions", numbers=numbers)
 
 
 def tilts(evidence: VolumeEvidence) -> Section | None:

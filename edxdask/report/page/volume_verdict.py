@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edxdask import schema
+from edxdask.readable import grouped
 from edxdask.report.page.parts import Block, Note, Section
 from edxdask.report.page.verdict import LOOK, MOST_NAMED
 from edxdask.report.page.volume import VolumeEvidence
@@ -114,7 +115,7 @@ def _found(evidence: VolumeEvidence) -> str:
     ]
     phases = number_of(len(parts), "phase")
     unit = statistics.unit
-    size = f"{statistics.object_volume:.3g} {unit}³" if fractions else "a volume in photons per voxel"
+    size = f"{grouped(statistics.object_volume)} {unit}³" if fractions else "a volume in photons per voxel"
     verb = "fills" if len(parts) == 1 else "fill"
     said = f"{phases} {verb} {size}: {listed(parts)}"
     if schema.TILT in volume.coords:

@@ -177,8 +177,13 @@ def test_other_suffixes_are_refused_with_those_that_work(tmp_path):
 
 def test_tables_and_spectra_of_a_volume_are_written(tmp_path):
     volume = sample_volume()
-    rows = json.loads(export(volume, tmp_path / "a.json").read_text())
-    assert [row["of"] for row in rows] == list(LABELS)
-    assert rows[1]["particles"] == 2
-    assert export(volume, tmp_path / "a.csv").read_text().startswith("of,volume_nm3")
+    found = json.loads(export(volume, tmp_path / "a.json").read_text())
+    assert [row["of"] for row in found["phases"]] == list(LABELS)
+    assert found["phases"][1]["particles"] == 2
+    lines = export(volume, tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0].startswith("of,particle,volume_nm3")
+    assert len(lines) == 1 + len(found["particles"]) == 5
+    assert "% of object" in export(volume, tmp_path / "a.txt").read_text()
+    with pytest.raises(StoreExistsError):
+        export(volume, tmp_path / "a.csv")
     assert [p.name for p in export(volume, tmp_path / "a.msa")] == [f"a_{n}.msa" for n in LABELS]
