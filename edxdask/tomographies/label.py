@@ -44,19 +44,19 @@ def volume_of(
     ``scale`` are the photons of a full voxel, mean over the phases.
     """
     slabs = list(records(work.journal))
+    objective = _objective(slabs)
     variables = {
         schema.SPECTRUM: prepared.spectra,
         schema.PHOTONS_PER_VOXEL: scale * prepared.yields if prepared.fractions else None,
-        schema.OBJECTIVE: _objective(slabs),
+        schema.OBJECTIVE: objective,
         **{n: values for n, values in prepared.variables.items() if not n.endswith(schema.STD_SUFFIX)},
         **_of_tilts(series, work.cube, prepared, slabs),
     }
-    iterations = np.arange(variables[schema.OBJECTIVE].size)
     coords = {
         **_voxels(series, work.shape, options.rows),
         schema.TILT: prepared.geometry.tilt_deg,
         schema.ENERGY: series.cube.coords[schema.ENERGY],
-        schema.ITERATION: iterations,
+        schema.ITERATION: np.arange(objective.size),
         **({schema.ELEMENT: prepared.elements} if prepared.elements else {}),
     }
     converged = bool(all(bool(one["converged"]) for one in slabs))

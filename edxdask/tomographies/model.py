@@ -14,7 +14,6 @@ from edxdask.physics.conditions import Conditions
 from edxdask.physics.energy_axis import NOMINAL, EnergyAxis
 from edxdask.results.kinds import said
 from edxdask.tomo.alignment import Alignment, align_images
-from edxdask.tomo.alignment_images import stack_of
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.sight import exposure_of
 from edxdask.tomo.yields import relative_yields
@@ -23,6 +22,9 @@ from edxdask.tomographies.phases import PhaseSpectra
 from edxdask.tomographies.series import Series
 
 HAADF = "haadf"  # image that rides along with counts, and shows more than few photons do
+
+BORDER, THICK = 2, 0.9  # columns at each side; the quantile of columns that is thick
+REACHES, OFTEN = 0.1, 0.25  # of what is thick; of the projections
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,37 @@ def views_of(series: Series, totals: np.ndarray, options: Options) -> Views:
     notes: tuple[str, ...] = ()
     errors: dict[str, np.ndarray] = {}
     if isinstance(options.alignment, xr.Dataset):
-        geometry, cut = _given(series, options.alignment), stack_of(totals).cut_x
+        geometry, cut = _given(series, options.alignment), False
     elif options.alignment:
         found = _aligned(series, totals, options)
         geometry, cut, notes = found.geometry, found.cut_x, found.notes
         errors = _errors(series, found)
     else:
         lean = series.lean_deg or 0.0
-        geometry, cut = TiltGeometry.of(series.tilt_deg, rotation_deg=lean), stack_of(totals).cut_x
+        geometry, cut = TiltGeometry.of(series.tilt_deg, rotation_deg=lean), False
+    cut = cut or cuts_across(totals)
     per_tilt = totals.sum(axis=(1, 2), dtype=np.float64)
     dose = series.cube[schema.TILT_DOSE].values if schema.TILT_DOSE in series.cube else None
     exposure = exposure_of(per_tilt, series.tilt_deg, shadows=options.shadows, dose=dose, cut=cut)
     return Views(replace(geometry, exposure=exposure.values), cut, (*notes, *exposure.warnings), errors)
+
+
+def cuts_across(totals: np.ndarray) -> bool:
+    """Whether the object reaches the first or last columns of many projections (tilt, row, column).
+
+    Photons come from matter alone, so none belong there; an image of another kind has a background.
+
+    Examples
+    --------
+    >>> images = np.zeros((3, 8, 20)); images[:, :, 5:15] = 9
+    >>> cuts_across(images), cuts_across(images[:, :, 7:])
+    (False, True)
+    """
+    columns = totals.sum(axis=1, dtype=np.float64)
+    thick = np.quantile(columns, THICK, axis=1)
+    edges = np.stack([columns[:, :BORDER].mean(axis=1), columns[:, -BORDER:].mean(axis=1)])
+    reaches = (edges > REACHES * thick) & (thick > 0)
+    return bool((reaches.mean(axis=1) > OFTEN).any())
 
 
 def _errors(series: Series, found: Alignment) -> dict[str, np.ndarray]:
