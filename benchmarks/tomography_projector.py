@@ -3,9 +3,9 @@
 One line per figure: how well forward and back are each other's transpose; the error on an ellipse whose
 projections are known, which should fall with the square of the pixel; processor time of a slice of 1024²
 voxels at 70 tilts, forward and back, of ours, of a CSR matrix with the same weights, and of astra's CPU
-projectors; and what a second thread gains, by the clock where the machine is idle, else by the processor time
-of the busier thread. Rows and phases are projected many at a time, so the time of one is that of all divided
-by their number.
+projectors; SIRT and FBP beside astra's; and what a second thread gains, by the clock where the machine is
+idle, else by the processor time of the parts that threads take. Rows and phases are projected many at a time,
+so the time of one is that of all divided by their number.
 
     python benchmarks/tomography_projector.py [--size 1024] [--tilts 70] [--rows 32] [--phases 3]
                                               [--astra-python PATH] [--tiny]
@@ -22,9 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,11 +32,13 @@ from scipy.sparse import csr_array
 from verdict import Verdict, load_average
 
 from edxdask.tomo import projector as projector_module
+from edxdask.tomo.classical import fbp, sirt
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import rays
 from edxdask.tomo.projector import Projector
 
 WORST_TRANSPOSE, LEAST_OF_ASTRA, LEAST_THREADS = 1e-7, 5.0, 1.7
+MOST_APART = 0.1  # of the body's root mean square: projectors weigh edges differently
 BUSY = 0.3  # load average above which times by the clock say nothing
 REPEATS = 3
 
@@ -129,18 +129,46 @@ def ours(geometry: TiltGeometry, size: int, phases: int, rows: int):
     return volume, images, forward, back
 
 
-def astra(python: str, image: np.ndarray, geometry: TiltGeometry) -> dict[str, np.ndarray]:
-    """Sinograms and seconds of astra's projectors, in its environment."""
-    program = str(Path(__file__).with_name("astra_project.py"))
+def elsewhere(python: str, program: str, images: np.ndarray, geometry: TiltGeometry, *more: str):
+    """What a program beside this one finds in astra's environment."""
+    path = str(Path(__file__).with_name(program))
     with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder) / name) for name in ("slice.npy", "angles.npy", "result.npz")]
-        np.save(paths[0], image[::-1])  # astra's y points up
+        paths = [str(Path(folder) / name) for name in ("images.npy", "angles.npy", "result.npz")]
+        np.save(paths[0], images)
         np.save(paths[1], np.deg2rad(geometry.tilt_deg))
-        done = subprocess.run([python, program, *paths], capture_output=True, text=True, check=False)
+        done = subprocess.run([python, path, *paths, *more], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"{program} ended with exit code {done.returncode}:\n{done.stderr}")
+            raise SystemExit(f"{path} ended with exit code {done.returncode}:\n{done.stderr}")
         with np.load(paths[2]) as file:
             return dict(file)
+
+
+def classical(args: argparse.Namespace, verdict: Verdict) -> None:
+    """SIRT and FBP of three discs, a row for each: the volumes and times of ours and of astra's."""
+    size, rows, iterations = (32, 4, 5) if args.tiny else (192, 16, 30)
+    geometry = TiltGeometry.of(np.arange(-90, 90, 3.0))
+    places = np.arange(size) - (size - 1) / 2
+    z, x = np.meshgrid(places, places, indexing="ij")
+    discs = [(0, 0, 0.4, 1.0), (0.15, 0.1, 0.12, 2.0), (-0.2, -0.12, 0.06, 1.5)]
+    body = sum(c * (np.hypot(x - size * a, z - size * b) < size * r) for a, b, r, c in discs)
+    volume = np.repeat(body.astype(np.float32)[:, :, None, None], rows, axis=3)
+    projector = Projector(geometry, shape=(size, size), columns=size, volume_rows=rows)
+    images = np.ascontiguousarray(projector.forward(volume)[:, :, 0].transpose(0, 2, 1))
+    peer = elsewhere(args.astra_python, "astra_classical.py", images, geometry, str(iterations))
+    ours = {
+        "sirt": lambda: sirt(images, geometry, iterations=iterations),
+        "fbp": lambda: fbp(images, geometry),
+    }
+    for name, call in ours.items():
+        found, seconds = best(call)
+        apart = np.sqrt(np.mean((found - peer[name]) ** 2) / np.mean(body**2))
+        errors = [np.sqrt(np.mean((v[:, 0] - body) ** 2) / np.mean(body**2)) for v in (found, peer[name])]
+        faster = float(peer[f"{name}_seconds"]) / seconds
+        print(
+            f"  {name}, {size}² × {rows} rows: {faster:.3g} times as fast as astra; "
+            f"error {errors[0]:.3f}, astra's {errors[1]:.3f}"
+        )
+        verdict.at_most(f"{name}: difference to astra's volume", apart, MOST_APART)
 
 
 def speed(args: argparse.Namespace, verdict: Verdict) -> None:
@@ -155,7 +183,7 @@ def speed(args: argparse.Namespace, verdict: Verdict) -> None:
     )
     one = np.ascontiguousarray(volume[:, :, 0, 0])
     if args.astra_python:
-        answer = astra(args.astra_python, one, geometry)
+        answer = elsewhere(args.astra_python, "astra_project.py", one[::-1], geometry)  # its y points up
         fastest = {}
         for kind in ("linear", "line", "strip"):
             seconds = answer[f"{kind}_seconds"]
@@ -183,16 +211,17 @@ def speed(args: argparse.Namespace, verdict: Verdict) -> None:
 
 
 class Watched:
-    """Kernels that note the processor time of each thread that calls them."""
+    """Kernels that note the processor time of each call."""
+
+    TILE = rays.TILE
 
     def __init__(self):
-        self.seconds: dict[int, float] = defaultdict(float)
-        self.TILE = rays.TILE
+        self.seconds: list[float] = []
 
     def _run(self, kernel, *arguments):
         begin = time.thread_time()
         kernel(*arguments)
-        self.seconds[threading.get_ident()] += time.thread_time() - begin
+        self.seconds.append(time.thread_time() - begin)
 
     def project(self, *arguments):
         self._run(rays.project, *arguments)
@@ -201,19 +230,19 @@ class Watched:
         self._run(rays.back_project, *arguments)
 
 
-def of_threads(call: Callable[[], Any]) -> list[float]:
-    """Processor seconds of each thread's rays, in the run that took least."""
+def of_parts(call: Callable[[], Any]) -> list[float]:
+    """Processor seconds of each part of the rays, in the run that took least."""
     runs = []
     for _ in range(REPEATS):
         watched = projector_module.rays = Watched()
         call()
-        runs.append(list(watched.seconds.values()))
+        runs.append(watched.seconds)
     projector_module.rays = rays
     return min(runs, key=sum)
 
 
 def threads(args: argparse.Namespace, verdict: Verdict) -> None:
-    """What a second thread gains: by the clock where the machine is idle, else by its part of the work."""
+    """What a second thread gains: by the clock where the machine is idle, else by the parts' time."""
     idle = os.getloadavg()[0] < BUSY and (os.cpu_count() or 1) >= 2
     geometry = TiltGeometry.of(np.linspace(-70, 70, args.tilts))
     given = {"shape": (args.size, args.size), "columns": args.size, "volume_rows": args.rows}
@@ -231,8 +260,9 @@ def threads(args: argparse.Namespace, verdict: Verdict) -> None:
             gain = best(one, time.perf_counter)[1] / best(two, time.perf_counter)[1]
             verdict.at_least(f"two threads, {name}, gain by the clock", gain, LEAST_THREADS)
         else:
-            gain = sum(of_threads(one)) / max(of_threads(two))
-            text = f"time of one thread over that of the busier of two, {name}"
+            parts = of_parts(two)
+            gain = sum(of_parts(one)) / max(sum(parts) / 2, *parts)
+            text = f"two threads, {name}, gain by the time of their {len(parts)} parts"
             verdict.at_least(f"{text} ({load_average()})", gain, LEAST_THREADS)
 
 
@@ -254,6 +284,8 @@ def main() -> int:
     coarse, fine = ellipse(64), ellipse(128)
     verdict.at_least(f"error on an ellipse of 64 px ({coarse:.1e}) over that of 128 px", coarse / fine, 3.6)
     speed(args, verdict)
+    if args.astra_python:
+        classical(args, verdict)
     return verdict.exit_code()
 
 

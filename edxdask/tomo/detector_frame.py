@@ -37,7 +37,7 @@ class ImageGrid:
     columns, rows : int
         Pixels of a projection along x and along the axis.
     volume_rows : int
-        Span of the whole volume; its middle is seen in the middle of a projection that has not moved.
+        Rows of the whole volume; its middle is seen in the middle of a projection that has not moved.
     """
 
     columns: int
@@ -52,10 +52,10 @@ class ImageGrid:
         angle = np.deg2rad(geometry.rotation_deg)
         turned = geometry.rotation_deg != 0
         middle = (self.columns - 1) / 2 + np.where(turned, geometry.shift_x, 0.0)
-        across = (self.rows - 1) / 2 + geometry.shift_y
+        down = (self.rows - 1) / 2 + geometry.shift_y
         first = np.where(turned, self._first_columns(geometry), -(self.columns - 1) / 2)
         row = np.full(len(geometry), (self.volume_rows - 1) / 2)
-        return np.stack([np.cos(angle), np.sin(angle), middle, across, -first, row], axis=1)
+        return np.stack([np.cos(angle), np.sin(angle), middle, down, -first, row], axis=1)
 
     def _corners(self, geometry: TiltGeometry) -> tuple[np.ndarray, np.ndarray]:
         """Places (u, w) of the corners of each image, from the middle of the volume; (tilt, 4) each."""
@@ -79,7 +79,7 @@ class ImageGrid:
         return max(self.columns, int(furthest.max()) + 1)
 
     def rows_seeing(self, geometry: TiltGeometry, rows: Span) -> Span:
-        """Span of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
+        """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
         first, stop = checked_rows("rows", rows, self.volume_rows)
         angle = np.deg2rad(geometry.rotation_deg)[:, None, None]
         across = np.array([0, self.columns - 1])[None, :, None] - (self.columns - 1) / 2
@@ -105,9 +105,9 @@ class FrameToDetector:
     grid : ImageGrid
         Pixels of projections.
     rows : (int, int)
-        Span of the volume that frames have.
+        Rows of the volume that frames have.
     detector_rows : (int, int)
-        Span of the detector that images have.
+        Rows of the detector that images have.
     """
 
     def __init__(self, geometry: TiltGeometry, grid: ImageGrid, rows: Span, detector_rows: Span) -> None:

@@ -17,8 +17,9 @@ from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.kernels import rays
 from edxdask.tomo.side_by_side import Span, side_by_side, spans
 
-PARTS = 4  # per thread, where parts are not equally much work
-EASILY_DIVIDED = 8  # tilts per thread: one more for some threads is little then
+MOST_PARTS = 8  # of the lines of a volume
+MANY_TILTS = 16
+MOST_TURNED = 60.0  # degrees
 Tilts = Sequence[int] | np.ndarray | None
 
 
@@ -37,20 +38,20 @@ class Projector:
     columns : int
         Pixels of a projection along x.
     volume_rows : int
-        Span of the whole volume along the axis.
+        Rows of the whole volume along the axis.
     image_rows : int, optional
-        Span of a whole projection; as many as the volume has if not given.
+        Rows of a whole projection; as many as the volume has if not given.
     rows : (int, int), optional
         First row of the slab and the one after its last; the whole volume if not given.
     detector_rows : (int, int), optional
-        Span of projections that images have; all that show some row of the slab if not given.
+        Rows of projections that images have; all that show some row of the slab if not given.
     threads : int
         Threads that work side by side. Results are the same to the bit whatever their number.
 
     Attributes
     ----------
     rows, detector_rows : (int, int)
-        Span of the slab and of images.
+        Rows of the slab and of images.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class Projector:
         detector_rows: Span | None = None,
         threads: int = 1,
     ) -> None:
-        self.geometry = geometry
+        self.geometry = _checked(geometry)
         self.shape = (_at_least_one("shape", shape[0]), _at_least_one("shape", shape[1]))
         self.threads = _at_least_one("threads", threads)
         volume_rows = _at_least_one("volume_rows", volume_rows)
@@ -103,7 +104,7 @@ class Projector:
         return self._grid.columns
 
     def detector_rows_of(self, rows: Span) -> Span:
-        """Span of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
+        """Rows of the detector, (first, stop), on which any of ``rows`` of the volume is seen in any tilt."""
         return self._grid.rows_seeing(self.geometry, rows)
 
     def seen(self, tilts: Tilts = None) -> np.ndarray:
@@ -132,15 +133,36 @@ class Projector:
         phases = volume.shape[2] if volume.ndim == 4 else 0
         height = self.rows[1] - self.rows[0]
         flat = _lanes("volume", volume, (*self.shape, phases, height))
-        frame = np.zeros((len(chosen), self._to_detector.columns, flat.shape[2]), flat.dtype)
-        views, images = self._rays[chosen], frame.reshape(*frame.shape[:2], phases, height)
-
-        def piece(tilts_of_piece: Span, columns: Span) -> None:
-            part = slice(*tilts_of_piece)
-            rays.project(flat, views[part], frame[part], columns)
-
-        side_by_side(self.threads, piece, self._forward_pieces(len(chosen), frame.shape[1]))
+        frame = self._to_frame_of_axis(flat, self._rays[chosen])
+        images = frame.reshape(*frame.shape[:2], phases, height)
         return self._to_detector.forward(images, chosen, self.threads)
+
+    def _to_frame_of_axis(self, volume: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """Images (tilt, frame column, lane) of a volume (z, x, lane).
+
+        Threads divide tilts; where there are few, lines of the volume, or each thread would read all of it
+        for little work. Which of the two depends on the number of tilts alone, as roundings do.
+        """
+        shape = (len(views), self._to_detector.columns, volume.shape[2])
+        depth = volume.shape[0]
+        if len(views) >= MANY_TILTS:
+            frame = np.zeros(shape, volume.dtype)
+
+            def some_tilts(first: int, stop: int) -> None:
+                rays.project(volume, views[first:stop], frame[first:stop], (0, depth))
+
+            side_by_side(self.threads, some_tilts, spans(len(views), self.threads))
+            return frame
+
+        def some_lines(first: int, stop: int) -> np.ndarray:
+            part = np.zeros(shape, volume.dtype)
+            rays.project(volume, views, part, (first, stop))
+            return part
+
+        frame, *others = side_by_side(self.threads, some_lines, spans(depth, MOST_PARTS, rays.TILE))
+        for other in others:
+            frame += other
+        return frame
 
     def back(self, images: np.ndarray, tilts: Tilts = None) -> np.ndarray:
         """Take images (tilt, column, phase, detector row) back: the transpose of ``forward``.
@@ -176,11 +198,10 @@ class Projector:
         volume = np.zeros((*self.shape, flat.shape[2]), flat.dtype)
         views = self._rays[chosen]
 
-        def piece(lines: Span) -> None:
-            rays.back_project(volume, views, flat, lines)
+        def some_lines(first: int, stop: int) -> None:
+            rays.back_project(volume, views, flat, (first, stop))
 
-        lines = spans(self.shape[0], PARTS * self.threads if self.threads > 1 else 1, rays.TILE)
-        side_by_side(self.threads, piece, [(part,) for part in lines])
+        side_by_side(self.threads, some_lines, spans(self.shape[0], MOST_PARTS, rays.TILE))
         return volume.reshape(*self.shape, phases, height)
 
     def _chosen(self, tilts: Tilts) -> np.ndarray:
@@ -192,11 +213,15 @@ class Projector:
             raise ParameterError("tilts", tilts, f"whole numbers from 0 to {count - 1}, the series' tilts")
         return chosen
 
-    def _forward_pieces(self, tilts: int, columns: int) -> list[tuple[Span, Span]]:
-        """Parts of the images: of the tilts, or of the columns where few tilts cannot be divided well."""
-        if tilts % self.threads and tilts < EASILY_DIVIDED * self.threads:
-            return [((0, tilts), part) for part in spans(columns, PARTS * self.threads)]
-        return [(part, (0, columns)) for part in spans(tilts, self.threads)]
+
+def _checked(geometry: TiltGeometry) -> TiltGeometry:
+    if len(geometry) == 0 or not np.isfinite(geometry.tilt_deg).all():
+        raise ParameterError("tilt_deg", geometry.tilt_deg.tolist(), "one finite angle or more, in degrees")
+    furthest = float(np.abs(geometry.rotation_deg).max())
+    if furthest > MOST_TURNED:
+        fix = "Where the axis is nearer to x, transpose the images."
+        raise ParameterError("rotation_deg", furthest, f"angles of up to {MOST_TURNED:g}° to the rows", fix)
+    return geometry
 
 
 def _at_least_one(name: str, value: int) -> int:

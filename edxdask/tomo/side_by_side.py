@@ -5,29 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Span = tuple[int, int]  # the first and the one after the last
 
 
-def side_by_side(threads: int, work: Callable[..., None], parts: Iterable[tuple[Any, ...]]) -> None:
-    """Call ``work`` with the arguments of each part, on up to ``threads`` threads.
+def side_by_side(threads: int, work: Callable[..., T], parts: Iterable[tuple[Any, ...]]) -> list[T]:
+    """Call ``work`` with the arguments of each part, on up to ``threads`` threads; results in their order.
 
     Examples
     --------
-    >>> sizes = [0, 0]
-    >>> side_by_side(2, sizes.__setitem__, [(0, 3), (1, 4)])
-    >>> sizes
-    [3, 4]
+    >>> side_by_side(2, max, [(0, 3), (5, 4)])
+    [3, 5]
     """
     parts = list(parts)
     if threads == 1 or len(parts) < 2:
-        for part in parts:
-            work(*part)
-        return
+        return [work(*part) for part in parts]
     with ThreadPoolExecutor(min(threads, len(parts)), thread_name_prefix="edxdask-tomo") as pool:
-        for call in [pool.submit(work, *part) for part in parts]:
-            call.result()
+        return [call.result() for call in [pool.submit(work, *part) for part in parts]]
 
 
 def spans(count: int, number: int, unit: int = 1) -> list[Span]:

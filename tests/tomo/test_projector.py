@@ -1,5 +1,6 @@
 """The projector beside its transpose, a matrix made another way, and bodies with known projections."""
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_rows_of_the_detector_are_all_that_show_the_slab_and_no_more(rotation):
 @pytest.mark.parametrize("rotation", [0.0, 1.0])
 @pytest.mark.parametrize("tilts", [None, [2, 5, 9]])
 def test_threads_change_no_bit(rotation, tilts):
-    geometry = some_geometry(ALL_ROUND, rotation=rotation)
+    geometry = some_geometry(np.linspace(-80, 80, 17), rotation=rotation)
     volume = np.random.default_rng(5).random((70, 40, 3, 31), dtype=np.float32)
     forward, back = [], []
     for threads in (1, 2, 3):
@@ -233,3 +234,24 @@ def test_arrays_of_another_form_are_refused_with_what_was_expected():
         projector.forward(np.zeros((5, 6, 3, 8), np.float32), [0, 2])
     with pytest.raises(ParameterError, match="rows"):
         Projector(TiltGeometry.of([0.0, 10.0], shift_y=100), shape=(5, 6), columns=7, volume_rows=8)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "name"),
+    [
+        (TiltGeometry.of([]), "tilt_deg"),
+        (TiltGeometry.of([0.0, np.nan]), "tilt_deg"),
+        (TiltGeometry.of([0.0, 10.0], rotation_deg=[0.0, -75.0]), "transpose"),
+    ],
+)
+def test_series_without_angles_or_with_an_axis_across_the_rows_are_refused(geometry, name):
+    with pytest.raises(ParameterError, match=name):
+        Projector(geometry, shape=(5, 5), columns=5, volume_rows=5)
+
+
+def test_a_projector_travels_to_workers():
+    geometry = some_geometry([-20.0, 0.0, 30.0], rotation=1.0)
+    projector = Projector(geometry, shape=(6, 8), columns=8, volume_rows=7, rows=(1, 6))
+    volume = np.random.default_rng(6).random((6, 8, 1, 5))
+    again = pickle.loads(pickle.dumps(projector))
+    np.testing.assert_array_equal(again.forward(volume), projector.forward(volume))

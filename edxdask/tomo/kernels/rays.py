@@ -6,7 +6,7 @@ first and on the second sums to 1, so a projection holds what the volume holds. 
 phase: they are found once per voxel and tilt, and the loop within runs over all rows and phases side by side.
 
 Slices are passed through in tiles, all tilts for each tile, so that voxels and columns stay in the first
-caches: 1.5 times as fast as whole slices. Threads divide columns or tilts, and lines when they go back.
+caches: 1.5 times as fast as whole slices. Threads divide tilts or lines.
 """
 
 import math
@@ -58,18 +58,18 @@ def _misses(ray, sizes, tile, columns):
 
 
 @kernel
-def project(volume, rays, images, columns):
-    """Add the projections of ``volume`` (z, x, lane) to ``columns`` (first, stop) of ``images``.
+def project(volume, rays, images, lines):
+    """Add the projections of the lines ``lines`` (first, stop) along x of ``volume`` to ``images``.
 
-    ``images`` are (tilt, column, lane); ``rays`` (tilt, 3) are cos θ, sin θ and the column of the volume's
-    middle, of each of them.
+    The volume is (z, x, lane), ``images`` are (tilt, column, lane); ``rays`` (tilt, 3) are cos θ, sin θ and
+    the column of the volume's middle, of each of them.
     """
     depth, width, lanes = volume.shape
     one = volume.dtype.type(1.0)
-    lowest, highest = columns[0], columns[1] - 1
-    for corner_z in range(0, depth, TILE):
+    columns = (0, images.shape[1])
+    for corner_z in range(lines[0], lines[1], TILE):
         for corner_x in range(0, width, TILE):
-            high, wide = min(TILE, depth - corner_z), min(TILE, width - corner_x)
+            high, wide = min(TILE, lines[1] - corner_z), min(TILE, width - corner_x)
             for t in range(len(rays)):
                 cos, sin, middle = rays[t, 0], rays[t, 1], rays[t, 2]
                 if _misses(rays[t], (depth, width), (corner_z, corner_x, high, wide), columns):
@@ -80,14 +80,14 @@ def project(volume, rays, images, columns):
                     for x in range(corner_x, corner_x + wide):
                         j, fraction = _footprint(line + x * cos, print_width)
                         weight = volume.dtype.type(fraction)
-                        if lowest <= j < highest:
+                        if 0 <= j < columns[1] - 1:
                             _add_to_two(
                                 images[t, j], images[t, j + 1], weight, one - weight, volume[z, x], lanes
                             )
-                        elif j == highest:
+                        elif j == columns[1] - 1:
                             _add(images[t, j], volume[z, x], weight, lanes)
-                        elif j == lowest - 1:
-                            _add(images[t, j + 1], volume[z, x], one - weight, lanes)
+                        elif j == -1:
+                            _add(images[t, 0], volume[z, x], one - weight, lanes)
 
 
 @kernel
