@@ -17,6 +17,7 @@ TILT_FITS, TILT_REASON = "tilt_fits", "tilt_reason"
 TILT_MAP, TILT_DOSE = "tilt_map", "tilt_dose"
 TRUTH_SHIFT_Y, TRUTH_SHIFT_X, TRUTH_ROTATION = "truth_shift_y", "truth_shift_x", "truth_rotation"
 TRUTH_EXPOSURE, TRUTH_PHOTONS_PER_VOXEL = "truth_exposure", "truth_photons_per_voxel"
+TRUTH_IN_VOXELS = (TRUTH_VOLUME, TRUTH_PHOTONS_PER_VOXEL, TRUTH_SHIFT_Y, TRUTH_SHIFT_X)
 
 TILT_MISFIT, TILT_BRIGHTNESS = "tilt_misfit", "tilt_brightness"
 

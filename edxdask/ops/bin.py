@@ -18,9 +18,11 @@ from edxdask.schema import (
     LIVE_TIME,
     REAL_TIME,
     STD_SUFFIX,
+    TRUTH_IN_VOXELS,
     VARIABLES,
     X,
     Y,
+    Z,
     energy_axis,
     energy_coordinate,
     pixel_dims,
@@ -91,14 +93,23 @@ def bin_cube(
         return on_each_map(lambda ds: bin_cube(ds, factor, boundary=boundary, **factors), data)
     ds = validate_cube(data)
     wanted = _factors(ds, factor, factors)
+    ds, lost = _without_voxels(ds, wanted)
     groups = {dim: _bin_ids(dim, ds.sizes[dim], b, boundary) for dim, b in wanted.items()}
     left = {dim: int((ids < 0).sum()) for dim, ids in groups.items()}
     binned = grouped(ds, groups, wanted)
     said = ", ".join(f"{dim}={b}" for dim, b in wanted.items())
     trimmed = ", ".join(f"{dim} {n}" for dim, n in left.items() if n)
     entry = f"bin({said})" + (f"; left out at the end: {trimmed}" if trimmed else "")
+    if lost:
+        entry += f"; left out, as voxels keep their size: {', '.join(lost)}"
     binned.attrs = scaled_times(derived_attrs(ds, entry, {}), _kept_fraction(ds, left))
     return validate_cube(binned, name="the binned cube")
+
+
+def _without_voxels(ds: xr.Dataset, wanted: Mapping[str, int]) -> tuple[xr.Dataset, list[str]]:
+    """Leave out what a simulation says in voxels or pixels, which binned pixels no longer fit."""
+    lost = [name for name in TRUTH_IN_VOXELS if name in ds and ({X, Y} & set(wanted))]
+    return (ds.drop_vars([*lost, *({Z} & set(ds.coords))]) if lost else ds), lost
 
 
 def _factors(ds: xr.Dataset, factor: int | None, factors: Mapping[str, int]) -> dict[str, int]:

@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
+from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.physics.absorption import NM_PER_CM, film_attenuation
 from edxdask.physics.geometry import Detector
 from edxdask.physics.lines import line_energy, main_line
 
 MATTERS = 0.05  # absorbed fraction of a line above which a warning is due
+COARSE = 64  # voxels a side that a volume is read with
 POINTS = 200  # starts of photons in each phase
 MOST_TILTS = 15  # that paths are followed at, evenly chosen
 SHOWN = 6  # lines in a warning
@@ -147,6 +150,41 @@ def absorption_warnings(
         "phase has its mean spectrum at all tilts, so these lines look weaker inside and far from the "
         "detectors than they are"
     ]
+
+
+def warnings_of_volume(
+    volume: xr.Dataset, densities: Mapping[str, float], *, sight: np.ndarray | None = None
+) -> list[str]:
+    """Name the lines of a volume's phases that it absorbs itself by more than 5 %; reads a coarse part of it.
+
+    Parameters
+    ----------
+    volume : Dataset of ``volume(phase, z, y, x)`` with ``composition``, ``energy`` and tilts, in nm
+    densities : g/cm³ of each phase, by label
+    sight : (tilt, detector), fraction in sight of each detector; None: all of all
+    """
+    fractions, element = volume[schema.VOLUME], volume[schema.ELEMENT].values
+    labels = [str(label) for label in volume[schema.PHASE].values]
+    step = max(1, -(-max(fractions.shape[1:]) // COARSE))
+    places = {dim: slice(step // 2, None, step) for dim in (schema.Z, schema.Y, schema.X)}
+    coarse = np.asarray(fractions.isel(places).values, dtype=np.float32)
+    planes = volume[schema.Z].values
+    rows = volume[schema.COMPOSITION].transpose(schema.PHASE, schema.ELEMENT).values
+    thing = Object(
+        coarse,
+        step * float(planes[-1] - planes[0]) / (len(planes) - 1),
+        [{str(e): float(a) for e, a in zip(element, row, strict=True) if a > 0} for row in rows],
+        [densities[label] for label in labels],
+    )
+    energy = volume[schema.ENERGY].values
+    return absorption_warnings(
+        thing,
+        labels,
+        range_kev=(float(energy[0]), float(energy[-1])),
+        tilt_deg=volume[schema.TILT].values,
+        detector=Detector.of(volume.attrs),
+        sight=sight,
+    )
 
 
 def length_from_projections(thickness_nm: np.ndarray) -> float:

@@ -1,10 +1,10 @@
 """Few classes of channels that know nearly as much of the phases as all channels do.
 
-A photon of channel ``c`` says which phase it may come from by ``G_kc / Σ_l G_lc`` alone, so channels of equal
-ratios merge without loss. With more classes than that the loss is the scatter of ratios within a class: the
-Fisher information on the amounts of phases, at a mixture λ, is ``Σ_c G_kc G_lc / λ_c``, and what merging takes
-from it is the weighted variance of ``G_c / λ_c`` within classes. k-means in the metric of the information's
-inverse, weighted by λ, loses the least.
+A photon of channel ``c`` says which phase it may come from by ``G_kc / Σ_l G_lc`` alone, so channels of
+equal ratios merge without loss. With more classes than that the loss is the scatter of ratios within a
+class: the Fisher information on the amounts of phases, at a mixture λ, is ``Σ_c G_kc G_lc / λ_c``, and
+what merging takes from it is the weighted variance of ``G_c / λ_c`` within classes. k-means in the metric
+of the information's inverse, weighted by λ, loses the least.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def checked_responses(responses: np.ndarray) -> np.ndarray:
 def _points(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Channels as points whose weighted variance is lost information, relative to all of it.
 
-    Mixtures where each phase prevails count alike, so that small phases are told apart where they are pure and
-    in the phase around them.
+    Mixtures where each phase prevails count alike, so that small phases are told apart where they are pure
+    and in the phase around them.
     """
     phases = len(responses)
     pieces, weight = [], responses.sum(axis=0)

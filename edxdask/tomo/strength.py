@@ -1,11 +1,11 @@
 """Strength of the prior by count splitting: a part of the photons finds volumes, the rest judges them.
 
-Each photon goes to one part or the other by a coin, so both are Poisson and independent: the log-likelihood of
-the second under volumes from the first is an unbiased score, and needs no truth.
+Each photon goes to one part or the other by a coin, so both are Poisson and independent: the
+log-likelihood of the second under volumes from the first is an unbiased score, and needs no truth.
 
-The likelihood asks for more smoothing than small phases bear, which have few photons. With all photons the
-absolute strength that was best with half of them has the least error (phantoms of 5, 10 and 20 photons per pixel),
-so the relative one, see `Settings`, becomes smaller by the square root of two.
+The likelihood asks for more smoothing than small phases bear, which have few photons. With all photons
+the absolute strength that was best with half of them has the least error (phantoms of 5, 10 and 20
+photons per pixel), so the relative one, see `Settings`, becomes smaller by the square root of two.
 """
 
 from __future__ import annotations

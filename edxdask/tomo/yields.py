@@ -1,10 +1,10 @@
 """Photons of a voxel full of each phase: ratios from composition and density, the common scale from the data.
 
-The likelihood sees only products of volumes and yields, and that phases fill the space says nothing of ratios:
-a brighter phase of less volume fits as well. So ratios come from physics. Photons of lines per atom follow from
-the composition, and how many of a spectrum's photons are in lines from the spectrum itself; density and mean atomic
-mass give atoms per volume. What is common to all phases (dose, solid angle, size of a voxel) is found from the
-interior of the object, where fractions add up to 1.
+The likelihood sees only products of volumes and yields, and that phases fill the space says nothing of
+ratios: a brighter phase of less volume fits as well. So ratios come from physics. Photons of lines per
+atom follow from the composition, and how many of a spectrum's photons are in lines from the spectrum
+itself; density and mean atomic mass give atoms per volume. What is common to all phases (dose, solid
+angle, size of a voxel) is found from the interior of the object, where fractions add up to 1.
 """
 
 from __future__ import annotations
@@ -129,9 +129,8 @@ def relative_yields(
     atoms, warnings = np.ones(len(labels)), []
     if densities is None:
         warnings.append(
-            "no densities were given: a volume of any phase is taken to hold equally many atoms. Fractions of "
-            f"phases are wrong by as much as that is; give them, as in densities={{{labels[0]!r}: 4.1, ...}} "
-            "in g/cm³"
+            "no densities were given: a volume of any phase is taken to hold equally many atoms. Fractions "
+            f"of phases are wrong by as much as that is; give densities={{{labels[0]!r}: 4.1, ...}} in g/cm³"
         )
     else:
         checked = checked_densities(densities, labels)

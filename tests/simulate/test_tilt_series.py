@@ -170,6 +170,15 @@ def test_a_series_is_written_block_by_block_with_its_truth(tmp_path):
     xr.testing.assert_equal(written.compute(), drawn.compute())
 
 
+def test_a_binned_series_keeps_only_the_truth_that_fits_its_pixels(small):
+    binned = small.edx.bin(2)
+    assert "truth_volume" not in binned
+    assert "z" not in binned.coords
+    assert "truth_volume" in binned.attrs["history"][-1]
+    assert float(binned.truth_total.sum()) == pytest.approx(float(small.truth_total.sum()))
+    assert "truth_volume" in small.edx.bin(energy=2)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -201,3 +210,22 @@ def test_what_no_series_has_is_refused(options, says):
 def test_maps_have_no_tilts(option):
     with pytest.raises(ParameterError, match="Tilt series are 'tomography' and 'core-shell'"):
         edxdask.simulate("mantle", shape=(8, 8), **option)
+
+
+def test_the_phantom_is_as_bright_and_as_full_as_the_one_of_the_trial(data):
+    trial = np.load(data / "tomography" / "phantom_20.npz")
+    shape = {"shape": (96, 24, 96), "counts": 20, "seed": 3}
+    ds = edxdask.simulate("tomography", **shape, tilts=trial["tilt_deg"])
+    filled = trial["fraction"].astype(float).mean((1, 2, 3))
+    np.testing.assert_allclose(ds.truth_volume.mean(("z", "y", "x")), filled, rtol=0.02)
+    per_voxel = trial["spectrum"].sum(1)
+    np.testing.assert_allclose(ds.truth_photons_per_voxel, per_voxel, rtol=0.12)
+    ours, theirs = (
+        v / np.linalg.norm(v, axis=1)[:, None] for v in (ds.truth_spectrum.values, trial["spectrum"])
+    )
+    angles = np.rad2deg(np.arccos(np.clip(ours @ theirs.T, -1, 1)))
+    assert (np.diag(angles) < 12).all()  # the trial's were computed with other cross-sections
+    assert (angles.argmin(0) == np.arange(3)).all()
+    seen = ds.truth_total.sum(("y", "x")).values
+    assert seen.mean() == pytest.approx(trial["count"].sum() / len(seen), rel=0.1)
+    assert seen.std() < 0.01 * seen.mean()

@@ -15,6 +15,7 @@ from edxdask.tomo.absorption import (
     length_from_projections,
     mean_factor,
     transmission_of,
+    warnings_of_volume,
 )
 
 QUARTZ = {"Si": 1.0, "O": 2.0}
@@ -110,6 +111,16 @@ def test_a_line_that_is_absorbed_by_more_than_5_percent_is_named():
     assert "O_Ka of quartz" in text
     assert "Si_Ka of quartz" not in text
     assert warned(1.0) == []
+
+
+def test_a_volume_names_the_lines_that_it_absorbs():
+    series = edxdask.simulate("tomography", shape=(80, 20, 80), pixel_size=6.0, tilts=[-50, 0, 50], counts=20)
+    known = {"truth_volume": "volume", "truth_composition": "composition"}
+    volume = series[[*known, "energy", "tilt"]].rename(known)
+    (text,) = warnings_of_volume(volume, dict.fromkeys(["Brg", "Fp", "CaPv"], 4.5))
+    assert "O_Ka of Brg" in text
+    thin = volume.assign_coords({dim: volume[dim] / 50 for dim in "zyx"})
+    assert warnings_of_volume(thin, dict.fromkeys(["Brg", "Fp", "CaPv"], 4.5)) == []
 
 
 def test_the_path_before_there_is_a_volume_is_half_the_thickness():

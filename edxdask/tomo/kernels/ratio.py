@@ -1,8 +1,8 @@
 """What the photons of pixels say about projected volumes: ratios, log-likelihood, chi-squared.
 
-Projections are ``p[tilt, column, phase, row]``, counts ``n[tilt, row, column, class]`` of all tilts; a pixel
-expects ``exposure · Σ_k p_k G_kc`` photons of class ``c``. Pixels that are not ``seen[tilt, column, row]`` say
-nothing.
+Projections are ``p[tilt, column, phase, row]``, counts ``n[tilt, row, column, class]`` of all tilts; a
+pixel expects ``exposure · Σ_k p_k G_kc`` photons of class ``c``. Pixels that are not ``seen[tilt, column,
+row]`` say nothing.
 """
 
 import numpy as np

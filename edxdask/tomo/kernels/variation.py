@@ -1,13 +1,15 @@
 """Steps of Chambolle and Pock's method for the M-step with total variation in three dimensions.
 
 Minimises, over all voxels, ``Σ_k s g_k v_k - c_k log v_k`` plus the length of the differences to the next
-voxel along z, x and y, joint over phases, with ``v ≥ 0`` and, under the cap, ``Σ_k v_k ≤ 1``: ``c`` is the
-evidence, ``s`` the sensitivity, ``g_k`` the photons of a voxel full of phase k.
+voxel along z, x and y, joint over phases and what no phase fills (``1 - Σ_k v_k``), so that a border
+between two phases costs what one with the vacuum costs, with ``v ≥ 0`` and, under the cap, ``Σ_k v_k ≤
+1``: ``c`` is the evidence, ``s`` the sensitivity, ``g_k`` the photons of a voxel full of phase k.
 
 Arrays are ``[z, x, phase, y]``, the dual field ``[z, x, 3, phase, y]`` (along z, x, y), the sensitivity
-``[z, x, y]`` or ``[z, x, 1]``. A single walk does a step: what the dual field of a voxel needs of the
-extrapolated point lies ahead of the walk, and what the primal step needs of the dual field lies behind it, so
-both are written in place.
+``[z, x, y]`` or ``[z, x, 1]``. The length is that of ``d_k + β Σ_l d_l``, with `coupling` β, so the
+extrapolated point is kept as ``v_k + β Σ_l v_l``. A single walk does a step: what the dual field of a
+voxel needs of the extrapolated point lies ahead of the walk, and what the primal step needs of the dual
+field lies behind it, so both are written in place.
 """
 
 import numpy as np
@@ -16,10 +18,42 @@ from numba import njit
 from edxdask.photons.kernels.jit import subroutine
 
 ZERO, HALF, ONE, TWO, FOUR = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0, 4.0))
-OPERATOR = np.float32(12.0)  # bound of the squared norm of the differences on a grid of three dimensions
+OPERATOR = 12.0  # bound of the squared norm of the differences on a grid of three dimensions
 CAP_STEPS, CAP_TOLERANCE = 12, np.float32(1e-5)
 TINY = np.float32(1e-20)
+# Of a voxel: less would become a number without leading digits, which processors are slow with.
+LEAST_VALUE = np.float32(1e-12)
 LEAST_KEPT = np.float32(0.1)  # of a voxel, when the last move is carried on
+
+
+@subroutine
+def coupling(phases):
+    """Give β with |d + β Σ d|² = Σ_k d_k² + (Σ_k d_k)²."""
+    return np.float32((np.sqrt(1.0 + phases) - 1.0) / phases)
+
+
+@subroutine
+def _couple(values, beta, total):
+    """Add β times their sum to the phases of a line of voxels."""
+    phases, rows = values.shape
+    for y in range(rows):
+        total[y] = ZERO
+    for k in range(phases):
+        for y in range(rows):
+            total[y] += values[k, y]
+    for k in range(phases):
+        for y in range(rows):
+            values[k, y] += beta * total[y]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def couple_all(ahead):
+    """Add β times their sum to the phases of all voxels."""
+    nz, nx, phases, rows = ahead.shape
+    total, beta = np.empty(rows, np.float32), coupling(phases)
+    for z in range(nz):
+        for x in range(nx):
+            _couple(ahead[z, x], beta, total)
 
 
 @subroutine
@@ -64,24 +98,29 @@ def _root(b, c):
 
 
 @subroutine
-def _primal_step(z, x, volume, dual, tau, sensitive, yields, out):
+def _primal_step(z, x, volume, dual, tau, beta, sensitive, yields, total, out):
     """Step of a line of voxels along the divergence and the yields."""
     phases, rows = volume.shape[2:]
     for k in range(phases):
-        b, here, slope = out[k], volume[z, x, k], tau * yields[k]
+        b = out[k]
         along_z, along_x, along_y = dual[z, x, 0, k], dual[z, x, 1, k], dual[z, x, 2, k]
         for y in range(rows):
-            b[y] = here[y] + tau * (along_z[y] + along_x[y] + along_y[y]) - slope * sensitive[y]
+            b[y] = along_z[y] + along_x[y] + along_y[y]
         for y in range(1, rows):
-            b[y] -= tau * along_y[y - 1]
+            b[y] -= along_y[y - 1]
         if z > 0:
             behind = dual[z - 1, x, 0, k]
             for y in range(rows):
-                b[y] -= tau * behind[y]
+                b[y] -= behind[y]
         if x > 0:
             behind = dual[z, x - 1, 1, k]
             for y in range(rows):
-                b[y] -= tau * behind[y]
+                b[y] -= behind[y]
+    _couple(out, beta, total)
+    for k in range(phases):
+        b, here, slope = out[k], volume[z, x, k], yields[k]
+        for y in range(rows):
+            b[y] = here[y] + tau * (b[y] - slope * sensitive[y])
 
 
 @subroutine
@@ -110,7 +149,7 @@ def _find_cap(b, evidence, tau, over, total, slope):
 def maximise(volume, ahead, dual, evidence, sensitivity, yields, strength, balance, steps, cap):
     """Take ``steps`` steps, in place. ``balance``: of primal to dual steps, for volumes of fractions."""
     nz, nx, phases, rows = volume.shape
-    norm, radius = np.sqrt(OPERATOR), np.float32(strength)
+    norm, radius, beta = np.sqrt(OPERATOR * (1.0 + phases)), np.float32(strength), coupling(phases)
     tau, sigma = np.float32(balance / (norm * strength)), np.float32(strength / (norm * balance))
     b, lines = np.empty((phases, rows), np.float32), np.empty((4, rows), np.float32)
     over, sensitive, last = lines[2], lines[3], sensitivity.shape[2] - 1
@@ -121,15 +160,16 @@ def maximise(volume, ahead, dual, evidence, sensitivity, yields, strength, balan
                 for y in range(rows):
                     over[y] = ZERO
                     sensitive[y] = sensitivity[z, x, min(y, last)]
-                _primal_step(z, x, volume, dual, tau, sensitive, yields, b)
+                _primal_step(z, x, volume, dual, tau, beta, sensitive, yields, lines[0], b)
                 if cap:
                     _find_cap(b, evidence[z, x], tau, over, lines[0], lines[1])
                 for k in range(phases):
                     here, c, out = volume[z, x, k], evidence[z, x, k], ahead[z, x, k]
                     for y in range(rows):
-                        value = _root(b[k, y] - over[y], tau * c[y])
+                        value = max(_root(b[k, y] - over[y], tau * c[y]), LEAST_VALUE)
                         out[y] = TWO * value - here[y]
                         here[y] = value
+                _couple(ahead[z, x], beta, lines[0])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -151,7 +191,8 @@ def maximise_alone(volume, evidence, sensitivity, yields, cap):
                     if total <= CAP_TOLERANCE:
                         break
                 for k in range(phases):
-                    volume[z, x, k, y] = evidence[z, x, k, y] / max(s * yields[k] + over, TINY)
+                    value = evidence[z, x, k, y] / max(s * yields[k] + over, TINY)
+                    volume[z, x, k, y] = max(value, LEAST_VALUE)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -195,20 +236,27 @@ def compare_moves(point, volume, previous):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def variation(volume):
-    """Sum the joint lengths of the differences."""
+    """Sum the lengths of the differences, joint over phases and the vacuum."""
     nz, nx, phases, rows = volume.shape
-    total = 0.0
+    total, sums = 0.0, np.empty(3, np.float32)
     for z in range(nz):
         for x in range(nx):
             for y in range(rows):
                 squares = ZERO
+                for d in range(3):
+                    sums[d] = ZERO
                 for k in range(phases):
                     here = volume[z, x, k, y]
                     if z + 1 < nz:
                         squares += (volume[z + 1, x, k, y] - here) ** 2
+                        sums[0] += volume[z + 1, x, k, y] - here
                     if x + 1 < nx:
                         squares += (volume[z, x + 1, k, y] - here) ** 2
+                        sums[1] += volume[z, x + 1, k, y] - here
                     if y + 1 < rows:
                         squares += (volume[z, x, k, y + 1] - here) ** 2
+                        sums[2] += volume[z, x, k, y + 1] - here
+                for d in range(3):
+                    squares += sums[d] * sums[d]
                 total += np.sqrt(squares)
     return total
