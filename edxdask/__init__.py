@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from edxdask.results.volume_statistics import volume_statistics
     from edxdask.tomo.atoms import atoms_per_voxel
     from edxdask.tomo.image_volumes import image_volume
+    from edxdask.tomo.projections import projections
     from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
@@ -104,6 +105,7 @@ _HOMES = {
     "identifiability": "edxdask.report.openness",
     "pca": "edxdask.factorize.pca",
     "profile": "edxdask.unmix.profile",
+    "projections": "edxdask.tomo.projections",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.compositions",
     "rebin_energy": "edxdask.ops",
@@ -165,6 +167,7 @@ __all__ = [
     "partition_coefficient",
     "pca",
     "profile",
+    "projections",
     "psnmf",
     "quantify",
     "rebin_energy",

@@ -36,6 +36,7 @@ from edxdask.results.kinds import Kind, kind_of, said
 from edxdask.results.reconstruct import reconstruct, residual
 from edxdask.results.score import Score, score
 from edxdask.results.score_volume import VolumeScore
+from edxdask.schema import TILT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.TRACES: (*_ANY, "report"),
     Kind.VERDICTS: _ANY,
     Kind.PROFILE: _ANY,
-    Kind.VOLUME: (*_ANY, "score", "statistics", "atoms", "report"),
+    Kind.VOLUME: (*_ANY, "score", "statistics", "atoms", "projections", "reconstruct", "residual", "report"),
     Kind.OTHER: (),
 }
 
@@ -175,13 +176,17 @@ class Accessor:
     # What results answer.
 
     def reconstruct(self) -> Any:
-        """Give the counts that the result expects; see ``edxdask.reconstruct``."""
-        return reconstruct(self._for("reconstruct"))
+        """Give the counts that the result, or a volume, expects; see ``edxdask.reconstruct``."""
+        result: Any = self._for("reconstruct")
+        return reconstruct(self.projections() if kind_of(result) is Kind.VOLUME else result)
 
     def residual(self, data: Data, *, normalise: bool = False) -> Any:
         """Subtract what the result expects from the counts of ``data``; see ``edxdask.residual``."""
         result: Any = self._for("residual")
         counts: Any = data
+        if kind_of(result) is Kind.VOLUME:
+            result = self.projections(series=counts)
+            counts = counts.sel({TILT: result[TILT].values})  # volumes have tilts in order
         return residual(counts, result, normalise=normalise)
 
     def score(self, truth: Data | None = None, **known: Any) -> Score | VolumeScore:
@@ -195,6 +200,12 @@ class Accessor:
         from edxdask.results.volume_statistics import volume_statistics
 
         return volume_statistics(self._for("statistics"), **options)
+
+    def projections(self, *, series: xr.Dataset | None = None) -> xr.Dataset:
+        """Project it as its tilt series saw it; see ``edxdask.projections``."""
+        from edxdask.tomo.projections import projections
+
+        return projections(self._for("projections"), series=series)
 
     def atoms(self, *, densities: Mapping[str, float]) -> xr.DataArray:
         """Count the atoms of each element in every voxel; see ``edxdask.atoms_per_voxel``."""

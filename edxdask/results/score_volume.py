@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.results.collections import Data
+from edxdask.results.volume_places import moved, moved_against
 from edxdask.results.volumes import VOXELS, check_volume, is_fraction
 from edxdask.results.voxels import layer_axis, pieces_of
 
@@ -30,6 +32,7 @@ class VolumeScore:
     dice : (phases,) twice the voxels in both over the voxels in either, at a threshold of half; 1 is perfect
     volume_error : (phases,) volume found over the true volume, less 1
     all_rmse : root of the sum of the squares of ``rmse``
+    moved_px : by how many voxels the truth was moved to lie where the volume does, by dimension
     """
 
     phases: tuple[str, ...]
@@ -38,6 +41,7 @@ class VolumeScore:
     dice: np.ndarray
     volume_error: np.ndarray
     all_rmse: float
+    moved_px: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Table, one line per phase."""
@@ -48,7 +52,11 @@ class VolumeScore:
             change = f"{100 * self.volume_error[i]:+.1f} %"
             row = f"{self.rmse[i]:>7.4f}  {self.dice[i]:>6.3f}  {change:>8}"
             lines.append(f"{phase:<{width}}  {match or '-':<{other}}  {row}")
-        return "\n".join([*lines, f"RMSE of all phases {self.all_rmse:.4f}"])
+        lines.append(f"RMSE of all phases {self.all_rmse:.4f}")
+        if any(abs(move) >= 0.05 for move in self.moved_px.values()):
+            moves = ", ".join(f"{move:+.2f} along {dim}" for dim, move in self.moved_px.items())
+            lines.append(f"the volume lies off the truth by voxels {moves}: taken into account")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text, as for JSON."""
@@ -63,13 +71,16 @@ class VolumeScore:
             "dice": plain(self.dice),
             "volume_error": plain(self.volume_error),
             "all_rmse": self.all_rmse,
+            "moved_px": dict(self.moved_px),
         }
 
 
 def score_volume(volume: Data, truth: Data | xr.DataArray | None) -> VolumeScore:
     """Compare a volume with the one that its tilt series was simulated from.
 
-    Phases are matched first, so that the sum of squared differences is least.
+    Phases are matched first, so that the sum of squared differences is least. Where the moves of projections
+    are known in both, the truth is moved to where the volume lies: where the object is along the tilt axis,
+    and across it, no alignment can know, as projections are the same.
 
     Parameters
     ----------
@@ -104,6 +115,8 @@ def score_volume(volume: Data, truth: Data | xr.DataArray | None) -> VolumeScore
         )
     found = volume[schema.VOLUME]
     true = _truth(truth, found)
+    by = moved_against(volume, truth) if isinstance(truth, xr.Dataset) else {}
+    true = moved(true, by)
     sums = _summed(found, true)
     size = found.size // found.sizes[schema.PHASE]
     differences = sums.true_squares[:, None] + sums.found_squares[None, :] - 2 * sums.products
@@ -127,6 +140,7 @@ def score_volume(volume: Data, truth: Data | xr.DataArray | None) -> VolumeScore
         dice,
         error,
         float(np.sqrt((rmse**2).sum())),
+        by,
     )
 
 

@@ -12,6 +12,7 @@ from volume_samples import LABELS, sample_volume, three_phases
 from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.results.score_volume import score_volume
+from edxdask.results.volume_places import moved
 
 
 def truth_of(values, labels=LABELS):
@@ -40,6 +41,26 @@ def test_the_truth_itself_has_no_error():
     assert found.dice.tolist() == [1, 1, 1]
     assert "RMSE of all phases" in repr(found)
     assert json.loads(json.dumps(found.to_dict()))["phases"] == list(LABELS)
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+def test_a_volume_that_moves_of_projections_put_elsewhere_is_compared_where_it_is(axis):
+    """What is moved by 2 along z, -1 along the axis, 0.5 across it has projections moved the other way."""
+    volume = sample_volume().assign_attrs({schema.TILT_AXIS: axis})
+    other = {"y": "x", "x": "y"}[axis]
+    angles, by = np.radians(volume.tilt.values), {"z": 2.0, axis: -1.0, other: 0.5}
+    shifts = {axis: volume[f"tilt_shift_{axis}"] + by[axis]}
+    across = by[other] * np.cos(angles) + by["z"] * np.sin(angles)
+    shifts[other] = volume[f"tilt_shift_{other}"] + xr.DataArray(across, dims="tilt")
+    truth = truth_of(three_phases()).assign({f"truth_shift_{dim}": one for dim, one in shifts.items()})
+    lies = volume.assign(volume=moved(volume.volume, by).astype("f4"))
+    found = score_volume(lies, truth.isel(tilt=slice(None, None, -1)))
+    assert found.moved_px == pytest.approx(by, abs=1e-6)
+    assert found.all_rmse < 1e-3
+    assert "+2.00 along z" in repr(found)
+    assert score_volume(lies, truth_of(three_phases())).all_rmse > 0.1
+    unlike = truth.assign_coords(tilt=truth.tilt + 1)
+    assert score_volume(lies, unlike).moved_px == {}
 
 
 def test_a_phase_that_was_not_found_counts_with_all_of_it():
