@@ -15,8 +15,10 @@ from edxdask.results.volumes import (
     VOXELS,
     check_volume,
     depth_coordinate,
+    is_fraction,
     make_volume,
 )
+from edxdask.tomo.absorption import warnings_of_volume
 from edxdask.tomo.class_cube import ClassCube
 from edxdask.tomo.quality import TiltMisfit, reasons
 from edxdask.tomo.records import records
@@ -83,7 +85,22 @@ def volume_of(
     made = make_volume(
         array, phases=prepared.labels, coords=coords, variables=variables, kind=kind, attrs=attrs, entry=entry
     )
-    return check_volume(made.assign(_errors(prepared)))
+    return check_volume(_with_absorption(made.assign(_errors(prepared)), series, options))
+
+
+def _with_absorption(made: xr.Dataset, series: Series, options: Options) -> xr.Dataset:
+    """Add warnings of lines that the object absorbs, where its size, phases and densities are known."""
+    if not (is_fraction(made) and options.densities and series.step):
+        return made
+    along_y = made
+    if series.along == schema.X:  # shadows are cast across the tilt axis
+        along_y = made.rename({schema.Y: schema.X, schema.X: schema.Y}).transpose(..., schema.Y, schema.X)
+    texts = warnings_of_volume(along_y, options.densities)
+    return (
+        made.assign_attrs({schema.WARNINGS: [*made.attrs.get(schema.WARNINGS, []), *texts]})
+        if texts
+        else made
+    )
 
 
 def _errors(prepared: Prepared) -> dict[str, xr.Variable]:

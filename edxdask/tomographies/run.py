@@ -23,7 +23,6 @@ from edxdask.tomo.memory import SlabMemory, SlabSizes, rows_that_fit
 from edxdask.tomo.records import finished, write_record
 from edxdask.tomo.slabs import Slab, SlabTask, SlabWork, create_volume, plan_slabs, slab_tasks
 from edxdask.tomo.tasks import run_tasks, tasks_at_once
-from edxdask.tomographies.absorbed import absorption_of
 from edxdask.tomographies.fitted import fitted
 from edxdask.tomographies.label import volume_of
 from edxdask.tomographies.options import Options
@@ -148,8 +147,6 @@ def fill(target: Target, series: Series, options: Options, entry: str, progress:
         _begin(target, work, prepared, rows, options.dtype)
     reconstruct(slabs, work, target, memory, progress=progress)
     array = da.from_zarr(str(work.out))
-    absorbed = absorption_of(array, series, prepared, options)
-    prepared = replace(prepared, warnings=[*prepared.warnings, *absorbed])
     made = volume_of(array, series, work, prepared, options, scale=found.scale, entry=entry)
     with target.writing():
         write_rest(target.store, made.drop_vars(schema.VOLUME), keep=schema.VOLUME)
