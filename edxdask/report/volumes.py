@@ -208,6 +208,7 @@ def _phase_panel(volume: xr.Dataset, layers: Mapping[str, int], overview: Volume
     """Each phase alone, in the largest plane."""
     along = min((schema.Z, schema.Y, schema.X), key=lambda dim: _extent(volume, dim))
     plane = plane_of(volume, along, layers[along])
+    plane = plane.clip(0.0, 1.0) if is_fraction(volume) else plane  # an iteration may end a little above
     named = [(label, plane[i]) for i, label in enumerate(overview.labels)]
     if is_fraction(volume):
         return MapPanel(named, label=FRACTION, limits=(0.0, 1.0))
