@@ -8,6 +8,7 @@ from __future__ import annotations
 Z = "z"  # along the beam at tilt 0
 VOLUME, TRUTH_VOLUME = "volume", "truth_volume"
 PHOTONS_PER_VOXEL = "photons_per_voxel"
+ATOMS_PER_VOXEL = "atoms_per_voxel"
 TILT_SHIFT_Y, TILT_SHIFT_X = "tilt_shift_y", "tilt_shift_x"
 TILT_ROTATION, TILT_EXPOSURE = "tilt_rotation", "tilt_exposure"
 TILT_PHOTONS, TILT_CHI2 = "tilt_photons", "tilt_chi2"

@@ -41,7 +41,12 @@ LAID_OUT_AS_ONE = {0}  # the ground floor is one room: its modules may use one a
 # Words of the schema that cannot be mistaken for anything else may stand as strings in no other module.
 DIMS = {"energy", "y", "x", "tilt", "frame", "phase", "component", "element", "line", "iteration"}
 NAMES = set(schema.VARIABLES) | set(schema.ATTRIBUTES)
-HOMONYMS = {schema.SUM_SPECTRUM, schema.PARTITION_COEFFICIENT, schema.VENDOR_METADATA}  # other things too
+HOMONYMS = {
+    schema.SUM_SPECTRUM,
+    schema.PARTITION_COEFFICIENT,
+    schema.VENDOR_METADATA,
+    schema.ATOMS_PER_VOXEL,
+}  # other things too
 UNMISTAKABLE = {name for name in NAMES if "_" in name} - HOMONYMS
 RECEIVERS = {"ds", "cube", "counts", "result", "attrs", "coords", "sizes", "data_vars", "dims", "chunksizes"}
 
