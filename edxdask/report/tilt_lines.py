@@ -52,7 +52,7 @@ def tilt_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         dark = angles[photons <= DARK * photons.mean()]
         if dark.size:
             more = f" and {dark.size - SHOWN} more" if dark.size > SHOWN else ""
-            named = ", ".join(f"{tilt:g}°" for tilt in dark[:SHOWN])
+            named = ", ".join(f"{tilt:.4g}°" for tilt in dark[:SHOWN])
             rows.append(("dark", f"nearly no photons at {named}{more}"))
     return rows
 
@@ -61,7 +61,7 @@ def tilt_rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of a table of the maps of a series, by tilt."""
     photons = found.get("photons") or [None] * len(found["tilt_deg"])
     rows = [
-        [name, f"{tilt:g}°", "" if count is None else si(count).strip()]
+        [name, f"{tilt:.4g}°", "" if count is None else si(count).strip()]
         for name, tilt, count in zip(found["names"], found["tilt_deg"], photons, strict=True)
     ]
     return ["map", "tilt", "photons"], rows
