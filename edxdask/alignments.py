@@ -14,7 +14,7 @@ from edxdask.ops import line_map, total_map
 from edxdask.physics.lines import parse_line
 from edxdask.results.collections import Data, cubes_in, is_collection
 from edxdask.results.tilts import ordered_series, series_of_maps
-from edxdask.tomo.alignment import Alignment, align_images
+from edxdask.tomo.alignment import AlignedTilts, align_images
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _is_line(name: str) -> bool:
     return True
 
 
-def _labelled(found: Alignment, tilts: np.ndarray, axis: str, name: str) -> xr.Dataset:
+def _labelled(found: AlignedTilts, tilts: np.ndarray, axis: str, name: str) -> xr.Dataset:
     """Name what was found in the frame of the file: its rows and columns."""
     geometry = found.geometry
     moves = [(geometry.shift_y, found.shift_y_std), (geometry.shift_x, found.shift_x_std)]

@@ -19,7 +19,7 @@ from edxdask.tomo.alignment_images import FEWEST_TILTS, Stack, stack_of
 from edxdask.tomo.alignment_profiles import Shifts, first_shifts, half_width
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.quality import MAD_TO_SIGMA, SCATTERS
-from edxdask.tomo.reprojection import Found, Reprojection, Size, improved
+from edxdask.tomo.reprojection import Registered, Reprojection, Size, improved
 
 MOST_COLUMNS, MOST_SEARCHED = (
     256,
@@ -39,7 +39,7 @@ TURNED = 1e-3  # degrees that stand for none where angles are compared, so that 
 
 
 @dataclass(frozen=True)
-class Alignment:
+class AlignedTilts:
     """What was found of a series, in pixels of its images.
 
     Parameters
@@ -82,7 +82,7 @@ def align_images(
     rotation_deg: float | None = None,
     cut: bool | None = None,
     threads: int = 1,
-) -> Alignment:
+) -> AlignedTilts:
     """Align images of a tilt series whose axis is near y.
 
     Parameters
@@ -281,8 +281,8 @@ def _axis_offset(start: _Start, rotation_deg: float, threads: int) -> float:
 
 
 def _alignment(
-    stack: Stack, geometry: TiltGeometry, found: list[Found], bin_: int, rotation_std: float, method: str
-) -> Alignment:
+    stack: Stack, geometry: TiltGeometry, found: list[Registered], bin_: int, rotation_std: float, method: str
+) -> AlignedTilts:
     """Put together what was found; errors are those of the misfit that was seen."""
     misfit = np.array([one.misfit for one in found])
     usual = float(np.median(misfit))
@@ -290,7 +290,7 @@ def _alignment(
     std = bin_ * np.sqrt([np.diag(one.covariance) for one in found]) * spread[:, None]
     brightness = geometry.exposure / geometry.exposure.mean()
     misfit = misfit / max(usual, 1e-30)
-    return Alignment(
+    return AlignedTilts(
         replace(geometry, exposure=np.ones(len(geometry))),
         std[:, 0],
         std[:, 1],

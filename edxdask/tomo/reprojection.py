@@ -37,7 +37,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Found:
+class Registered:
     """What least squares found of one projection: move (y, x), px, its covariance, brightness, misfit."""
 
     move: np.ndarray
@@ -122,7 +122,7 @@ class Reprojection:
             total += float((left**2 / _variance(expected))[1:-1, 1:-1][inside].sum())
         return total
 
-    def compared(self, tilt: int, expected: np.ndarray, known: tuple[float, float] | None) -> Found:
+    def compared(self, tilt: int, expected: np.ndarray, known: tuple[float, float] | None) -> Registered:
         """Move a projection onto the expected image: weighted least squares of brightness and move.
 
         Parameters
@@ -148,10 +148,10 @@ class Reprojection:
         inverse = np.linalg.pinv(normal)
         brightness, y, x = inverse @ pull
         if not brightness > 0:
-            return Found(np.zeros(2), np.full((2, 2), np.inf), 0.0, np.inf)
+            return Registered(np.zeros(2), np.full((2, 2), np.inf), 0.0, np.inf)
         raw = self.stack.values[tilt][kept] - brightness * expected[kept]
         misfit = float((raw**2 / (brightness * variance[kept])).mean())
-        return Found(np.array([y, x]) / brightness, inverse[1:, 1:] / brightness, float(brightness), misfit)
+        return Registered(np.array([y, x]) / brightness, inverse[1:, 1:] / brightness, float(brightness), misfit)
 
 
 def _variance(expected: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def improved(
     centres: Shifts | None = None,
     rounds: int = ROUNDS,
     passes: int = PASSES,
-) -> tuple[TiltGeometry, list[Found]]:
+) -> tuple[TiltGeometry, list[Registered]]:
     """Move every projection onto the volume of the other folds, round after round.
 
     Parameters
@@ -190,7 +190,7 @@ def improved(
     """
     tilts = np.arange(len(geometry))
     folds = min(FOLDS, len(tilts) // 2)
-    found: list[Found] = [Found(np.zeros(2), np.full((2, 2), np.inf), 0.0, np.inf)] * len(tilts)
+    found: list[Registered] = [Registered(np.zeros(2), np.full((2, 2), np.inf), 0.0, np.inf)] * len(tilts)
     for _ in range(rounds):
         before = np.stack([geometry.shift_y, geometry.shift_x])
         for fold in range(folds):
@@ -207,7 +207,7 @@ def _moved(
     geometry: TiltGeometry,
     volume: np.ndarray,
     held: np.ndarray,
-    found: list[Found],
+    found: list[Registered],
     centres: Shifts | None,
 ) -> TiltGeometry:
     """Move the projections of a fold, step by step, and note in ``found`` what least squares say."""

@@ -13,7 +13,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.energy_axis import NOMINAL, EnergyAxis
 from edxdask.results.kinds import said
-from edxdask.tomo.alignment import Alignment, align_images
+from edxdask.tomo.alignment import AlignedTilts, align_images
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.sight import exposure_of
 from edxdask.tomo.yields import relative_yields
@@ -109,7 +109,7 @@ def cuts_across(totals: np.ndarray) -> bool:
     return bool((reaches.mean(axis=1) > OFTEN).any())
 
 
-def _errors(series: Series, found: Alignment) -> dict[str, np.ndarray]:
+def _errors(series: Series, found: AlignedTilts) -> dict[str, np.ndarray]:
     """Give standard errors of moves along y and x as the projections have them, and of the axis' angle."""
     names = (schema.TILT_SHIFT_Y, schema.TILT_SHIFT_X)
     if series.along == schema.X:
@@ -118,7 +118,7 @@ def _errors(series: Series, found: Alignment) -> dict[str, np.ndarray]:
     return {name + schema.STD_SUFFIX: v for name, v in zip((*names, schema.TILT_ROTATION), each, strict=True)}
 
 
-def _aligned(series: Series, totals: np.ndarray, options: Options) -> Alignment:
+def _aligned(series: Series, totals: np.ndarray, options: Options) -> AlignedTilts:
     """Align the images that show most: those of the annular detector where they are there, else photons."""
     images = totals
     if HAADF in series.cube and set(series.cube[HAADF].dims) == {schema.TILT, schema.Y, schema.X}:

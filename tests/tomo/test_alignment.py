@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 import edxdask
 from edxdask.errors import ParameterError
-from edxdask.tomo.alignment import Alignment, align_images
+from edxdask.tomo.alignment import AlignedTilts, align_images
 from edxdask.tomo.alignment_correlation import correlated_shifts
 from edxdask.tomo.alignment_images import stack_of
 from edxdask.tomo.alignment_profiles import first_shifts
@@ -77,7 +77,7 @@ def errors(geometry: TiltGeometry, moves: np.ndarray) -> tuple[float, float]:
 
 
 @lru_cache
-def aligned(counts: float, rotation_deg: float, rows: int = 44) -> Alignment:
+def aligned(counts: float, rotation_deg: float, rows: int = 44) -> AlignedTilts:
     return align_images(series(counts, rotation_deg, rows)[0], TILTS)
 
 
