@@ -151,7 +151,7 @@ def reconstruct(args: argparse.Namespace, name: str, rows: tuple[int, int], want
     return_large_arrays()
     work = slab_work(args, name)
     subsets = first_subsets(args.tilts, work.settings)
-    sizes = SlabSizes(work.shape, args.tilts, args.size, CLASSES, PHASES, subsets=subsets)
+    sizes = SlabSizes(work.shape, args.tilts, args.size, CLASSES, PHASES, subsets=subsets, rows_alike=True)
     plan = rows_that_fit(sizes, wanted=wanted, workers=args.workers, memory_limit=f"{args.limit}GiB")
     work = replace(work, threads=plan.threads)
     tasks = slab_tasks(plan_slabs(rows, plan.slab_rows, work), work)

@@ -3,8 +3,8 @@ Tomography: from a tilt series to volumes of phases
 ===================================================
 
 Reconstruct the volumes of phases straight from the photons of a tilt series. The series is simulated here, so
-that the volumes can be compared with the truth; one from a microscope is made of files, one of each tilt, with
-``edxdask.ingest(files, "maps.zarr")`` and ``edxdask.collect_tilts("maps.zarr")``.
+that the volumes can be compared with the truth; one from a microscope is made of files, one of each tilt:
+``edxdask.ingest(files, "maps.zarr")``, then ``edxdask.collect_tilts("maps.zarr")``.
 """
 
 import sys

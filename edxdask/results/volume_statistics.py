@@ -156,7 +156,7 @@ class VolumeStatistics:
 
 
 def volume_statistics(
-    volume: xr.Dataset,
+    result: xr.Dataset,
     *,
     threshold: float | None = None,
     least_voxels: int = LEAST_VOXELS,
@@ -166,8 +166,8 @@ def volume_statistics(
 
     Parameters
     ----------
-    volume : Dataset
-        What ``tomography`` gave.
+    result : Dataset
+        Volume, as ``tomography`` gives it.
     threshold : float, optional
         Least value that counts as inside; None: half for fractions, and for photons halfway between the
         voxels without a phase and the full ones.
@@ -198,7 +198,7 @@ def volume_statistics(
     >>> found.phases[0].volume, found.phases[0].sizes.tolist(), found.unit
     (64.0, [64.0], 'px')
     """
-    check_volume(volume)
+    volume = check_volume(result)
     fractions = is_fraction(volume)
     if threshold is not None and not (np.isfinite(threshold) and threshold > 0):
         raise ParameterError("threshold", threshold, "a number above 0")

@@ -18,7 +18,7 @@ from edxdask.results.voxels import voxel_grid
 NM3_PER_CM3 = 1e21
 
 
-def atoms_per_voxel(volume: xr.Dataset, *, densities: Mapping[str, float]) -> xr.DataArray:
+def atoms_per_voxel(result: xr.Dataset, *, densities: Mapping[str, float]) -> xr.DataArray:
     """Count the atoms of each element in every voxel.
 
     A voxel full of a phase holds as many atoms as its density and mean atomic mass say, and of each element
@@ -26,8 +26,8 @@ def atoms_per_voxel(volume: xr.Dataset, *, densities: Mapping[str, float]) -> xr
 
     Parameters
     ----------
-    volume : Dataset
-        Fractions of phases with ``composition``, as ``tomography(..., elements=…)`` gives them.
+    result : Dataset
+        Volume: fractions of phases with ``composition``, as ``tomography(..., elements=…)`` gives them.
     densities : mapping
         Density of each phase in g/cm³, by label.
 
@@ -59,7 +59,7 @@ def atoms_per_voxel(volume: xr.Dataset, *, densities: Mapping[str, float]) -> xr
     >>> atoms_per_voxel(vol, densities={"Fp": 3.58}).sel(element="Mg").values[0, 0, 0].round(1)
     np.float32(53.5)
     """
-    check_volume(volume)
+    volume = check_volume(result)
     per_voxel = _full_voxels(volume, densities)
     labels = [str(e) for e in volume[schema.ELEMENT].values]
     fractions = volume[schema.VOLUME].data

@@ -13,6 +13,7 @@ from edxdask.tomo.estimate import slab_bytes
 from edxdask.tomo.slabs import HALO_ROWS, even_rows
 
 SLAB_ROWS = (32, 16, 8, 4)  # tried in turn; with fewer, halo rows cost more than the rows themselves
+FLOAT = 4
 BAND_COPIES = 4  # of a band by class, that a task takes in all
 KERNELS = 60 * 2**20  # code and tables that load when they are first used, measured
 
@@ -66,6 +67,7 @@ class SlabSizes:
     tilts, columns, classes, phases : of the counts and the model
     count_bytes : of a count
     subsets : of tilts, in the first passes
+    rows_alike : projections are neither turned nor moved along the tilt axis
     """
 
     shape: tuple[int, int, int]
@@ -75,6 +77,7 @@ class SlabSizes:
     phases: int
     count_bytes: int = 1
     subsets: int = 1
+    rows_alike: bool = False
 
     def of(self, slab_rows: int) -> int:
         """Bytes of a slab of so many rows and its halo."""
@@ -83,6 +86,8 @@ class SlabSizes:
         held = min(slab_rows + sides * HALO_ROWS, rows)
         counts = self.tilts * held * self.columns * self.classes * self.count_bytes
         work = slab_bytes((depth, width), self.phases, held, self.columns, self.tilts, subsets=self.subsets)
+        if self.rows_alike:  # how well voxels are seen is then kept for one row
+            work -= FLOAT * depth * width * held * self.subsets
         return counts + work
 
 
@@ -122,12 +127,9 @@ def rows_that_fit(
     limit = parse_bytes(memory_limit) if memory_limit is not None else free
     rows = sizes.shape[1]
     tried = (wanted,) if wanted is not None else SLAB_ROWS
-    plans = [
-        _plan(sizes, even_rows(rows, most), threads, base, limit, at_once)
-        for most in tried
-        for at_once in (threads,)
-    ]
-    plans += [_plan(sizes, even_rows(rows, most), threads, base, limit, 1) for most in tried if threads > 1]
+    each = [even_rows(rows, most) for most in tried]
+    together = (threads, 1) if threads > 1 else (1,)
+    plans = [_plan(sizes, one, threads, base, limit, many) for many in together for one in each]
     for plan in plans:
         if plan.peak <= limit:
             return plan

@@ -19,7 +19,7 @@ BAND_ROWS = 16  # of projections in a chunk, as volumes are stored
 MARGIN_ROWS = 2  # beyond what moves and turns reach
 
 
-def projections(volume: xr.Dataset, *, series: xr.Dataset | None = None) -> xr.Dataset:
+def projections(result: xr.Dataset, *, series: xr.Dataset | None = None) -> xr.Dataset:
     """Project a volume as its tilt series saw it: moves, turns and exposures of the projections included.
 
     The answer is a result like those of ``psnmf``, over (tilt, y, x), so that ``reconstruct`` gives the
@@ -27,8 +27,8 @@ def projections(volume: xr.Dataset, *, series: xr.Dataset | None = None) -> xr.D
 
     Parameters
     ----------
-    volume : Dataset
-        What ``tomography`` gave.
+    result : Dataset
+        Volume, as ``tomography`` gives it.
     series : Dataset, optional
         Its tilt series, whose pixels the projections take; needed where only part of the rows was
         reconstructed. None: as many pixels as the volume has voxels.
@@ -58,7 +58,7 @@ def projections(volume: xr.Dataset, *, series: xr.Dataset | None = None) -> xr.D
     >>> seen.total.dims, bool(abs(seen.total.sum() / counts.sum() - 1) < 0.2)
     (('tilt', 'y', 'x'), True)
     """
-    check_volume(volume)
+    volume = check_volume(result)
     geometry = _geometry_of(volume)
     along, across = _axes(volume)
     first, image_rows = _rows(volume, series, along)

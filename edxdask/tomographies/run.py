@@ -162,6 +162,7 @@ def memory_of(series: Series, prepared: Prepared, options: Options) -> SlabMemor
         columns,
         prepared.responses.shape[1],
         len(prepared.labels),
+        rows_alike=not (prepared.geometry.shift_y.any() or prepared.geometry.rotation_deg.any()),
         subsets=first_subsets(tilts, settings_of(options, fractions=prepared.fractions)),
     )
     return rows_that_fit(

@@ -40,7 +40,15 @@ def main(
             cube, True, geometry, (width, rows, width), rng.random((phases, classes)).astype("f4"), settings,
             folder / "volume", folder / "slabs",
         )  # fmt: skip
-        sizes = SlabSizes(work.shape, tilts, width, classes, phases, subsets=first_subsets(tilts, settings))
+        sizes = SlabSizes(
+            work.shape,
+            tilts,
+            width,
+            classes,
+            phases,
+            subsets=first_subsets(tilts, settings),
+            rows_alike=shift_y == 0,
+        )
         plan = rows_that_fit(sizes, wanted=slab_rows, workers=workers, memory_limit="64GiB")
         create_volume(work.out, phases, work.shape, slab_rows, "float32", rows_last=False)
         before = resident_memory()

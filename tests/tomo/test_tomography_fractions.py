@@ -1,4 +1,4 @@
-"""Fractions of voxels: yields from compositions and densities, what refuses them, what is said of a result."""
+"""Fractions of voxels: yields from compositions and densities, what refuses them, what is said of them."""
 
 from __future__ import annotations
 
