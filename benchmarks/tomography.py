@@ -40,6 +40,7 @@ from edxdask.tomo.classes import class_responses, classes_of  # noqa: E402
 from edxdask.tomo.classical import fbp, sirt  # noqa: E402
 from edxdask.tomo.estimate import Settings, reconstruct_slab  # noqa: E402
 from edxdask.tomo.geometry import TiltGeometry  # noqa: E402
+from edxdask.tomo.mixing import mixing_of, mixing_warnings  # noqa: E402
 from edxdask.tomo.projector import Projector  # noqa: E402
 from edxdask.tomo.strength import choose_strength  # noqa: E402
 from edxdask.tomo.yields import common_scale  # noqa: E402
@@ -147,8 +148,9 @@ def with_found_spectra(series: Series) -> tuple[np.ndarray, str]:
     ratio = series.emitted.sum(axis=1, keepdims=True)
     volume, how = from_photons(series, spectra[order] * ratio / ratio.mean(), scale_known=False)
     apart = " ".join(f"{off[row, k]:.1f}" for k, row in enumerate(order))
-    warned = len(result.attrs.get(schema.WARNINGS, ()))
-    return volume, f"spectra off by {apart} deg, psnmf gives {warned} warnings, {how}"
+    mixed = mixing_warnings(mixing_of(volume), [str(k) for k in range(len(volume))])
+    said = f"mixtures: {' '.join(text.split(':')[0] for text in mixed) or 'none'}"
+    return volume, f"spectra off by {apart} deg, {said}, {how}"
 
 
 def of_line_maps(series: Series) -> dict[str, np.ndarray]:
