@@ -13,6 +13,7 @@ from edxdask._lazy import load_on_first_use
 if TYPE_CHECKING:
     from edxdask import figures
     from edxdask._version import __version__
+    from edxdask.alignments import align_tilts
     from edxdask.cluster import client_for
     from edxdask.compositions import quantify
     from edxdask.errors import EdxdaskError
@@ -54,7 +55,11 @@ if TYPE_CHECKING:
     from edxdask.reports import report
     from edxdask.results.reconstruct import reconstruct, residual
     from edxdask.results.score import score
+    from edxdask.results.volume_statistics import volume_statistics
+    from edxdask.tomo.atoms import atoms_per_voxel
     from edxdask.tomo.image_volumes import image_volume
+    from edxdask.tomo.projections import projections
+    from edxdask.tomographies import tomography
     from edxdask.unmix.aided import aided
     from edxdask.unmix.judge import judge
     from edxdask.unmix.profile import profile
@@ -70,6 +75,8 @@ _HOMES = {
     "__version__": "edxdask._version",
     "aided": "edxdask.unmix.aided",
     "align_frames": "edxdask.mosaic",
+    "atoms_per_voxel": "edxdask.tomo.atoms",
+    "align_tilts": "edxdask.alignments",
     "bin_cube": "edxdask.ops",
     "calibrate_energy": "edxdask.ops",
     "client_for": "edxdask.cluster",
@@ -98,6 +105,7 @@ _HOMES = {
     "identifiability": "edxdask.report.openness",
     "pca": "edxdask.factorize.pca",
     "profile": "edxdask.unmix.profile",
+    "projections": "edxdask.tomo.projections",
     "psnmf": "edxdask.factorize.psnmf",
     "quantify": "edxdask.compositions",
     "rebin_energy": "edxdask.ops",
@@ -111,10 +119,12 @@ _HOMES = {
     "sum_spectrum": "edxdask.ops",
     "to_hyperspy": "edxdask.io.export.hyperspy",
     "to_sparse": "edxdask.io.export.sparse",
+    "tomography": "edxdask.tomographies",
     "total_map": "edxdask.ops",
     "traces": "edxdask.unmix.traces",
     "valid_mask": "edxdask.ops",
     "view": "edxdask.view.viewer",
+    "volume_statistics": "edxdask.results.volume_statistics",
     "window_map": "edxdask.ops",
     "with_uncertainty": "edxdask.factorize.uncertainty",
 }
@@ -127,6 +137,8 @@ __all__ = [
     "__version__",
     "aided",
     "align_frames",
+    "align_tilts",
+    "atoms_per_voxel",
     "bin_cube",
     "calibrate_energy",
     "client_for",
@@ -155,6 +167,7 @@ __all__ = [
     "partition_coefficient",
     "pca",
     "profile",
+    "projections",
     "psnmf",
     "quantify",
     "rebin_energy",
@@ -168,10 +181,12 @@ __all__ = [
     "sum_spectrum",
     "to_hyperspy",
     "to_sparse",
+    "tomography",
     "total_map",
     "traces",
     "valid_mask",
     "view",
+    "volume_statistics",
     "window_map",
     "with_uncertainty",
 ]

@@ -35,11 +35,14 @@ from edxdask.results.collections import Data, on_each_map
 from edxdask.results.kinds import Kind, kind_of, said
 from edxdask.results.reconstruct import reconstruct, residual
 from edxdask.results.score import Score, score
+from edxdask.results.score_volume import VolumeScore
+from edxdask.schema import TILT
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from edxdask.results.volume_statistics import VolumeStatistics
     from edxdask.view.viewer import Viewer
 
 __all__ = ["OFFERED", "Accessor"]
@@ -73,6 +76,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.TRACES: (*_ANY, "report"),
     Kind.VERDICTS: _ANY,
     Kind.PROFILE: _ANY,
+    Kind.VOLUME: (*_ANY, "score", "statistics", "atoms", "projections", "reconstruct", "residual", "report"),
     Kind.OTHER: (),
 }
 
@@ -172,18 +176,42 @@ class Accessor:
     # What results answer.
 
     def reconstruct(self) -> Any:
-        """Give the counts that the result expects; see ``edxdask.reconstruct``."""
-        return reconstruct(self._for("reconstruct"))
+        """Give the counts that the result, or a volume, expects; see ``edxdask.reconstruct``."""
+        result: Any = self._for("reconstruct")
+        return reconstruct(self.projections() if kind_of(result) is Kind.VOLUME else result)
 
     def residual(self, data: Data, *, normalise: bool = False) -> Any:
         """Subtract what the result expects from the counts of ``data``; see ``edxdask.residual``."""
         result: Any = self._for("residual")
         counts: Any = data
+        if kind_of(result) is Kind.VOLUME:
+            result = self.projections(series=counts)
+            counts = counts.sel({TILT: result[TILT].values})  # volumes have tilts in order
         return residual(counts, result, normalise=normalise)
 
-    def score(self, truth: Data | None = None, **known: Any) -> Score:
+    def score(self, truth: Data | None = None, **known: Any) -> Score | VolumeScore:
         """Compare with a known truth, such as the simulated cube; see ``edxdask.score``."""
         return score(self._for("score"), truth=truth, **known)
+
+    # What volumes answer.
+
+    def statistics(self, **options: Any) -> VolumeStatistics:
+        """Measure phases and their particles; see ``edxdask.volume_statistics``."""
+        from edxdask.results.volume_statistics import volume_statistics
+
+        return volume_statistics(self._for("statistics"), **options)
+
+    def projections(self, *, series: xr.Dataset | None = None) -> xr.Dataset:
+        """Project it as its tilt series saw it; see ``edxdask.projections``."""
+        from edxdask.tomo.projections import projections
+
+        return projections(self._for("projections"), series=series)
+
+    def atoms(self, *, densities: Mapping[str, float]) -> xr.DataArray:
+        """Count the atoms of each element in every voxel; see ``edxdask.atoms_per_voxel``."""
+        from edxdask.tomo.atoms import atoms_per_voxel
+
+        return atoms_per_voxel(self._for("atoms"), densities=densities)
 
     # What cubes answer, lazy but for ``calibrate`` and ``find_elements``.
 

@@ -19,6 +19,7 @@ Examples
 from __future__ import annotations
 
 from edxdask.report.against_truth import against_truth_figure as against_truth
+from edxdask.report.alignment import alignment_figure as alignment
 from edxdask.report.choices import choices_figure as choices
 from edxdask.report.denoised import denoised_figure as denoised
 from edxdask.report.denoised import line_maps_figure as line_maps
@@ -32,6 +33,7 @@ from edxdask.report.masks import masks_figure as masks
 from edxdask.report.misfit import misfit_figure as misfit
 from edxdask.report.misfit import summed_fit_figure as summed_fit
 from edxdask.report.openness import openness_figure as ranges
+from edxdask.report.particle_sizes import sizes_figure as particle_sizes
 from edxdask.report.phase_maps import composite_figure as composite
 from edxdask.report.phase_maps import phases_figure as phases
 from edxdask.report.phase_spectra import phase_spectra_figure as phase_spectra
@@ -40,11 +42,16 @@ from edxdask.report.plot import plot
 from edxdask.report.quantified import quantified_figure as fits
 from edxdask.report.spectra import spectra_figure as spectra
 from edxdask.report.style import save_figure as save
+from edxdask.report.tilts import tilts_figure as tilts
 from edxdask.report.traces import profile_figure as profile
 from edxdask.report.traces import traces_figure as traces
+from edxdask.report.volume_figures import rendered
+from edxdask.report.volumes import planes_figure as planes
+from edxdask.report.volumes import slices_figure as slices
 
 __all__ = [
     "against_truth",
+    "alignment",
     "choices",
     "composite",
     "denoised",
@@ -57,15 +64,20 @@ __all__ = [
     "maps",
     "masks",
     "misfit",
+    "particle_sizes",
     "phase_spectra",
     "phases",
     "placement",
+    "planes",
     "plot",
     "profile",
     "ranges",
+    "rendered",
     "save",
+    "slices",
     "spectra",
     "sum_spectrum",
     "summed_fit",
+    "tilts",
     "traces",
 ]

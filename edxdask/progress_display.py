@@ -29,7 +29,7 @@ SURE = 1.0  # seconds of reports before time left is estimated
 LEAST_BAR = 12  # columns of a terminal that the bar and the space around it keep
 REDRAW = {"terminal": 0.1, "notebook": 0.5}
 
-_MANY = {"px": "pixel"}  # units that come by the thousand, and their word
+_MANY = {"px": "pixel", "slice": "slice"}  # units that come by the thousand, and their word
 _TERMINAL = threading.Lock()  # there is one terminal: two threads at work have one bar
 
 

@@ -100,3 +100,17 @@ def closest(word: object, words: Iterable[object]) -> str | None:
     known = {str(one).casefold(): str(one) for one in words}
     near = difflib.get_close_matches(str(word).casefold(), known, n=1)
     return known[near[0]] if near else None
+
+
+def grouped(value: float) -> str:
+    """Three digits of a number, its thousands apart, without an exponent up to ten million.
+
+    Examples
+    --------
+    >>> grouped(452_880.0), grouped(4270.4), grouped(18.52), grouped(3.1e9)
+    ('453\u202f000', '4270', '18.5', '3.1e+09')
+    """
+    if not 1000 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    text = f"{float(f'{value:.3g}'):,.0f}".replace(",", "\u202f")
+    return text if abs(value) >= 10_000 else text.replace("\u202f", "")

@@ -1,4 +1,4 @@
-"""The public function `report`: one self-contained HTML page of a cube, a result, traces or a collection."""
+"""The public function `report`: one HTML page of a cube, a result, traces, volumes or a collection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edxdask.report.unlisted_names import names_of_unlisted
 from edxdask.results.collections import Data, shared_part, with_shared
 from edxdask.results.kinds import Kind, kind_of, said
 
-KINDS = (Kind.CUBE, Kind.PHASES, Kind.TRACES)
+KINDS = (Kind.CUBE, Kind.PHASES, Kind.TRACES, Kind.VOLUME)
 MEASURED = (
     schema.LINE_INTENSITY,
     schema.LINE_INTENSITY + schema.STD_SUFFIX,
@@ -39,7 +39,7 @@ def report(
     overwrite: bool = False,
     progress: ProgressOption = None,
 ) -> Path:
-    """Write one HTML page that shows all that is known: of a cube, a result, traces, or a collection.
+    """Write one HTML page that shows all that is known of a cube, a result, traces, volumes or a collection.
 
     The page holds everything itself: no network, no server. It begins with a verdict in two sentences, then
     phases, spectra, compositions, how good they are, line maps as counted and denoised, what was measured,
@@ -50,7 +50,8 @@ def report(
     Parameters
     ----------
     data : Dataset or DataTree
-        Cube, result of a factorization, what ``traces`` gave, or a collection of cubes or results.
+        Cube, result of a factorization, what ``traces`` or ``tomography`` gave, or a collection of cubes or
+        results.
     path : str or Path
         HTML file to write.
     cube : Dataset or DataTree, optional
@@ -102,7 +103,8 @@ def report_with_paths(
     from edxdask.optional import require
     from edxdask.report.page.evidence import Origin, gather
     from edxdask.report.page.live import EXTRA, PURPOSE
-    from edxdask.report.page.write import write_page
+    from edxdask.report.page.volume import gather_volume
+    from edxdask.report.page.write import write_page, write_volume_page
 
     target = Path(path)
     _check(data, cube, target, overwrite=overwrite)
@@ -112,6 +114,9 @@ def report_with_paths(
         notes: list[str] = []
         if hook is not None:
             hook(Progress(LABEL, 0, 1, "steps"))
+        if kind_of(data) is Kind.VOLUME:
+            seen = gather_volume(shared_part(data), Origin(data_path, cube_path), hook)
+            return write_volume_page(seen, target, overwrite=overwrite, hook=hook)
         counts = data if kind_of(data) is Kind.CUBE else cube
         result = _quantified(data, notes) if kind_of(data) is Kind.PHASES else None
         found = None if counts is None else _elements(counts, result, notes)

@@ -19,7 +19,7 @@ from edxdask.schema_placement import FIELD_WORDS, PLACEMENT_ATTRIBUTES, PLACEMEN
 from edxdask.schema_traces import *  # noqa: F403  words of traces, judged maps and profiles
 from edxdask.schema_traces import TRACE_WORDS
 from edxdask.schema_volumes import *  # noqa: F403  words of tilt series and volumes
-from edxdask.schema_volumes import VOLUME_ATTRIBUTES, VOLUME_WORDS, VOXEL_WORDS, Z
+from edxdask.schema_volumes import ATOMS_PER_VOXEL, VOLUME_ATTRIBUTES, VOLUME_WORDS, VOXEL_WORDS, Z
 
 if TYPE_CHECKING:  # half a second and 45 MB that a vendor reader's process can do without
     import xarray as xr
@@ -157,6 +157,7 @@ _VARIABLES = (
     Variable(FIT_EXPECTED, (PHASE, ENERGY), False, "f", "counts", "keep", "lines and continuum fitted to it"),
     Variable(EXPOSURE, (), True, "uif", "1", "sum", "how often, or how long, a pixel was measured"),
     Variable(FIT_CONTINUUM, (PHASE, ENERGY), False, "f", "counts", "keep", "continuum fitted to it"),
+    Variable(ATOMS_PER_VOXEL, (ELEMENT,), True, "f", "1", "sum", "atoms of an element in a voxel"),
 )
 _WITHOUT_PIXELS = (
     Variable(n, dims, False, kind, units, "keep", doc)

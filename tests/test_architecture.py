@@ -28,7 +28,8 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("io", "ops", "factorize", "mosaic", "quantify", "simulate", "tomo"), 3),
     "unmix": 4,  # joins phases, bases and fits of the stages over many maps
     **dict.fromkeys(("report", "cluster"), 5),
-    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "tomographies", "figures", "view"), 6),
+    **dict.fromkeys(("public", "compositions", "ingestion", "mosaics", "alignments", "tomographies"), 6),
+    **dict.fromkeys(("figures", "view"), 6),
     "reports": 7,  # quantifies before it draws
     **dict.fromkeys(("accessor", "cli"), 8),
     "_accessor_hook": 9,
@@ -40,7 +41,12 @@ LAID_OUT_AS_ONE = {0}  # the ground floor is one room: its modules may use one a
 # Words of the schema that cannot be mistaken for anything else may stand as strings in no other module.
 DIMS = {"energy", "y", "x", "tilt", "frame", "phase", "component", "element", "line", "iteration"}
 NAMES = set(schema.VARIABLES) | set(schema.ATTRIBUTES)
-HOMONYMS = {schema.SUM_SPECTRUM, schema.PARTITION_COEFFICIENT, schema.VENDOR_METADATA}  # other things too
+HOMONYMS = {
+    schema.SUM_SPECTRUM,
+    schema.PARTITION_COEFFICIENT,
+    schema.VENDOR_METADATA,
+    schema.ATOMS_PER_VOXEL,
+}  # other things too
 UNMISTAKABLE = {name for name in NAMES if "_" in name} - HOMONYMS
 RECEIVERS = {"ds", "cube", "counts", "result", "attrs", "coords", "sizes", "data_vars", "dims", "chunksizes"}
 

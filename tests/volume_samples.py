@@ -26,9 +26,9 @@ def three_phases(shape=(24, 20, 28)):
     """A body, two precipitates in it, and a small core in one of them; fractions sum to at most 1."""
     nz, ny, nx = shape
     whole = ball(shape, (nz / 2 - 0.5, ny / 2 - 0.5, nx / 2 - 0.5), 0.45 * min(shape))
-    large = ball(shape, (nz / 2 - 0.5, ny / 2 - 0.5, nx / 2 - 3.5), 0.16 * min(shape))
-    small = ball(shape, (nz / 2 - 0.5, ny / 2 + 0.5, nx / 2 + 4.5), 0.11 * min(shape))
-    core = ball(shape, (nz / 2 - 0.5, ny / 2 - 0.5, nx / 2 - 3.5), 0.08 * min(shape))
+    large = ball(shape, (nz / 2 - 0.5, ny / 2 - 0.5, nx / 2 - 0.5 - 0.17 * min(shape)), 0.16 * min(shape))
+    small = ball(shape, (nz / 2 - 0.5, ny / 2 + 0.5, nx / 2 - 0.5 + 0.25 * min(shape)), 0.11 * min(shape))
+    core = ball(shape, (nz / 2 - 0.5, ny / 2 - 0.5, nx / 2 - 0.5 - 0.17 * min(shape)), 0.08 * min(shape))
     precipitates = np.maximum(large, small) - core
     return np.stack([np.clip(whole - large - small, 0, 1), np.clip(precipitates, 0, 1), core])
 

@@ -41,7 +41,9 @@ TOPICS = {
     "edxdask.unmix": "Many maps and traces",
     "edxdask.mosaic": "Mosaics and drift",
     "edxdask.mosaics": "Mosaics and drift",
+    "edxdask.tomographies": "Tomography",
     "edxdask.tomo": "Tomography",
+    "edxdask.results.volume_statistics": "Tomography",
     "edxdask.cluster": "Clusters",
     "edxdask.errors": "Errors",
 }

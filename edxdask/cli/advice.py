@@ -51,7 +51,7 @@ def after_result(path: str | Path) -> list[str]:
     from edxdask.io import open_store
     from edxdask.results.kinds import Kind, kind_of
 
-    if kind_of(open_store(path)) in (Kind.CUBE, Kind.PHASES, Kind.TRACES):
+    if kind_of(open_store(path)) in (Kind.CUBE, Kind.PHASES, Kind.TRACES, Kind.VOLUME):
         return ["report", str(path)]
     return ["export", str(path), beside(path, ".png")]
 

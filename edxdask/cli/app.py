@@ -25,6 +25,7 @@ OF_RESULTS = (  # loggers whose warnings results carry, too
     "edxdask.factorize.guidance",
     "edxdask.factorize.identifiability",
     "edxdask.quantify",
+    "edxdask.tomographies",
     "edxdask.unmix.aided",
 )
 INTERRUPTED, PIPE_CLOSED = 130, 1  # 128 + SIGINT; and click's own code for a closed pipe
@@ -44,6 +45,7 @@ VERBS = {
     "nmf": ("edxdask.cli.factorize", "Factorize a store into phases."),
     "psnmf": ("edxdask.cli.factorize", "Unmix a store: pan-sharpening NMF."),
     "aided": ("edxdask.cli.unmix", "Unmix with masks of precipitates, over many maps."),
+    "tomo": ("edxdask.cli.tomo", "Reconstruct volumes of phases from a tilt series."),
     "quantify": ("edxdask.cli.quantify", "Compositions of a map or its phases, with errors."),
     "traces": ("edxdask.cli.traces", "Amounts of traces in a phase, over many maps, with errors and limits."),
     "judge": ("edxdask.cli.traces", "Maps of a collection that do not belong to the others, and why."),

@@ -278,7 +278,7 @@ def score_verb(settings: Settings, result: str, truth: str) -> None:
     from edxdask.io import open_store
     from edxdask.results.score import score
 
-    found = score(result_of(result, "score"), truth=open_store(truth))
+    found = score(result_of(result, "score", volumes=True), truth=open_store(truth))
     if settings.json:
         print_json(found.to_dict())
     else:

@@ -39,6 +39,10 @@ INGEST_HELP = f"""Turn vendor files SRC into a store, several files into a colle
 Reads {known_formats()}. A file of one spectrum becomes a map of one pixel.
 With --align, SRC may also be a store of a cube of frames.
 """
+FIGURES = (
+    *("maps", "spectra", "fit", "masks", "placement", "drift"),
+    *("slices", "rendered", "sizes", "tilts"),
+)
 SPECTRA_APART = (".msa", ".emsa")  # one spectrum per file, so a result always goes to several
 
 
@@ -146,7 +150,7 @@ def print_store(settings: Settings, path: str | Path) -> dict[str, Any]:
 def print_series(found: dict[str, Any]) -> None:
     """Say what a collection of maps of one tilt each holds: its tilts, then each map in one row."""
     from edxdask.report.describe import map_lines
-    from edxdask.report.tilts import tilt_lines, tilt_rows
+    from edxdask.report.tilt_lines import tilt_lines, tilt_rows
 
     common = [row for row in map_lines(found["maps"][0]) if row[0] in ("size", "energy", "elements", "beam")]
     print_table([*tilt_lines(found["tilts"]), *common])
@@ -165,8 +169,9 @@ def print_series(found: dict[str, Any]) -> None:
 )
 @click.option(
     "--figure",
-    type=click.Choice(["maps", "spectra", "fit", "masks", "placement", "drift"]),
-    help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum.",
+    type=click.Choice(FIGURES),
+    help="Which figure a picture holds; default: maps above spectra, of a cube the sum spectrum, of a volume "
+    "slices.",
 )
 @click.option("--spectrum", is_flag=True, help="The sum spectrum, or those of a result.")
 @click.option("--name", help="Which map of a collection.")
@@ -185,6 +190,8 @@ def export_verb(
     """Write STORE to TARGET: .hspy or .rpl for the cube, .msa .csv .tiff .png for spectra and maps.
 
     .ome.tiff and .ome.zarr hold all images of a map, a result or a mosaic, for viewers of large images.
+    A volume goes to .mrc (a file for each phase), .ome.tiff or .ome.zarr; .csv has its particles,
+    .json particles and phases.
 
     Of a result, .png .pdf .svg hold its maps and spectra, .csv .json .txt its table, .tiff the maps, .msa the
     spectra, .hspy the counts it expects with its decomposition; --spectrum writes the spectra alone.

@@ -50,12 +50,16 @@ def _print_result(settings: Settings, path: str, found: Mapping[str, Any]) -> No
     from edxdask.io import open_store
     from edxdask.report.summary import result_table, warnings_of
     from edxdask.report.tables import rows_of, text_cells
+    from edxdask.report.volume_summary import volume_table
     from edxdask.results.kinds import Kind, kind_of
 
     data = open_store(path)
     kind = kind_of(data)
     if kind in (Kind.PHASES, Kind.COMPONENTS):
         print_matrix(*result_table(data))
+        click.echo()
+    elif kind is Kind.VOLUME:
+        print_matrix(*volume_table(found))
         click.echo()
     elif kind in (Kind.CLUSTERS, Kind.CANDIDATES, Kind.TRACES, Kind.PROFILE):
         print_columns(*text_cells(rows_of(data)))

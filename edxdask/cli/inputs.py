@@ -90,8 +90,8 @@ def cubes_of(store: str, verb: str) -> Any:
     return data
 
 
-def result_of(store: str, verb: str, *, name: str = "RESULT") -> Any:
-    """Open a store of a factorization.
+def result_of(store: str, verb: str, *, name: str = "RESULT", volumes: bool = False) -> Any:
+    """Open a store of a factorization, or, where the verb takes them, of volumes.
 
     Raises
     ------
@@ -103,6 +103,8 @@ def result_of(store: str, verb: str, *, name: str = "RESULT") -> Any:
 
     data = open_store(store)
     kind = kind_of(data)
+    if kind is Kind.VOLUME and volumes:
+        return data
     if kind not in (Kind.PHASES, Kind.COMPONENTS):
         expected = f"a result of a factorization, which {verb} needs; this one holds {kind.value}"
         made = typed_out("psnmf", store, "-o", f"{Path(store).stem}-phases.zarr")

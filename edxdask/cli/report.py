@@ -1,4 +1,4 @@
-"""``edxdask report``: one HTML page that shows all that is known of a cube, a result or traces."""
+"""``edxdask report``: one HTML page that shows all that is known of a cube, a result, traces or volumes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EPILOG = "STORE may be one map of a collection: map.zarr/NAME, with a name that 
 @click.option("--overwrite", is_flag=True, help=OVERWRITE_HELP)
 @click.pass_obj
 def report_verb(settings: Settings, store: str, out: str, cube: str | None, overwrite: bool) -> None:
-    """Write one HTML page on STORE: a cube, a result, traces, or a collection.
+    """Write one HTML page on STORE: a cube, a result, traces, volumes, or a collection.
 
     The page needs no network and no server, can be read without scripts, and printed.
     """
@@ -43,8 +43,8 @@ def report_verb(settings: Settings, store: str, out: str, cube: str | None, over
         raise ParameterError("--out", out, "a file that ends in .html")
     data = open_store(store)
     kind = kind_of(data)
-    if kind not in (Kind.CUBE, Kind.PHASES, Kind.TRACES):
-        expected = f"a store of counts, phases or traces; this one holds {kind.value}"
+    if kind not in (Kind.CUBE, Kind.PHASES, Kind.TRACES, Kind.VOLUME):
+        expected = f"a store of counts, phases, traces or volumes; this one holds {kind.value}"
         raise ParameterError("STORE", store, expected, typed_fix=f"To see it: {typed_out('info', store)}")
     if cube is not None and kind is not Kind.PHASES:
         raise ParameterError("--cube", cube, f"no --cube, as {store} holds {kind.value}")

@@ -192,6 +192,22 @@ class TiltAngles(Value):
         return [first + i * step for i in range(count)]
 
 
+class TiltAxis(Value):
+    """Dimension of the projections that the tilt axis lies along, or its angle to y."""
+
+    name = "y|x|DEG"
+    example = "y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a dimension or an angle."""
+        if not isinstance(value, str) or value in ("y", "x"):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r}: expected y, x, or the angle of the axis to y in degrees", param, ctx)
+
+
 class TiltsOfFiles(TiltAngles):
     """Tilts of files, or ``auto``: as the files say."""
 

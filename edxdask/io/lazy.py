@@ -21,7 +21,7 @@ from edxdask.io.grid import ChunkGrid
 from edxdask.io.manifest import read_manifest
 from edxdask.schema import COUNTS
 
-Index = tuple[slice, ...]
+Index = tuple[slice | int, ...]  # dask joins what is picked with what is read: one tilt is a number
 
 
 def stamp(folder: Path) -> str:
@@ -80,7 +80,7 @@ class StoredCounts:
         """List the indices of the chunks that ``index`` touches."""
         spans = []
         for want, side, n in zip(index, self.grid.chunk_pixels, self.shape, strict=False):
-            picked = range(n)[want]
+            picked = range(n)[want if isinstance(want, slice) else slice(want, want + 1)]
             low, high = (min(picked[0], picked[-1]), max(picked[0], picked[-1])) if picked else (0, -1)
             spans.append(range(low // side, high // side + 1))
         return list(itertools.product(*spans))

@@ -44,6 +44,11 @@ def continued_by(command: str) -> Iterator[None]:
         _COMMAND.reset(token)
 
 
+def command_to_continue(call: str) -> str:
+    """Give the command that ``continued_by`` named, or else the call in Python."""
+    return _COMMAND.get() or call
+
+
 def save(
     data: xr.Dataset | xr.DataTree,
     out: str | Path,
@@ -89,8 +94,8 @@ def save(
     """
     path = Path(out)
     maps, collection = _maps(data)
-    identity = {"save": {name: _identity(ds) for name, ds in maps.items()}}
-    hint = _COMMAND.get() or f"edxdask.io.save.save(ds, {str(path)!r}, resume=True)"
+    identity = {"save": {name: identity_of(ds) for name, ds in maps.items()}}
+    hint = command_to_continue(f"edxdask.io.save.save(ds, {str(path)!r}, resume=True)")
     with (
         shown(progress, f"save {path.name}") as hook,
         Target(path, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target,
@@ -124,7 +129,7 @@ def _valid(ds: xr.Dataset, name: str) -> xr.Dataset:
     return validate_cube(ds, name=name) if COUNTS in ds else ds
 
 
-def _identity(ds: xr.Dataset) -> dict[str, Any]:
+def identity_of(ds: xr.Dataset) -> dict[str, Any]:
     """Describe the data for resume; dask's name of a lazy array depends on what it is computed from."""
     if COUNTS not in ds:
         return {"variables": sorted(map(str, ds.variables))}

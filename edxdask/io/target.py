@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _LOCK, _PLAN, _JOURNAL, _STORE, _SCRATCH = "lock", "plan.json", "journal", "store", "scratch"
 _OWN = {_LOCK, _PLAN, _JOURNAL, _STORE, _SCRATCH, _PLAN + ".tmp"}
+_BANDS = "bands of the current map"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fs.h
 
 
@@ -108,7 +109,7 @@ class Target:
         self._resume, self._overwrite = resume, overwrite
         self._lock: int | None = None
         self.complete = False
-        self._done = self._of = 0
+        self._done, self._of, self._what = 0, 0, _BANDS
 
     def __enter__(self) -> Target:
         self._check_out()
@@ -144,15 +145,15 @@ class Target:
         """Folder of the finished bands of map ``name``."""
         return self.partial / _JOURNAL / f"map-{name}"
 
-    def finished(self, name: str, done: int, of: int) -> None:
-        """Record how many bands are safe, for messages."""
-        self._done, self._of = done, of
+    def finished(self, name: str, done: int, of: int, *, what: str = _BANDS) -> None:
+        """Record how many bands, or other parts, are safe, for messages."""
+        self._done, self._of, self._what = done, of, what
 
     def safe(self) -> str:
         """How much is safe, in words."""
         if not self._of:
             return "nothing was finished yet"
-        return f"{self._done} of {self._of} bands of the current map are safe in {self.partial}"
+        return f"{self._done} of {self._of} {self._what} are safe in {self.partial}"
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -14,7 +14,8 @@ from edxdask.readable import si, size
 from edxdask.report.placement import placement_text
 from edxdask.report.sparkline import spectrum_lines
 from edxdask.report.tables import phase_rows
-from edxdask.report.tilts import tilt_lines, tilts_of_cube, tilts_of_maps
+from edxdask.report.tilt_lines import tilt_lines, tilts_of_cube, tilts_of_maps
+from edxdask.report.volume_summary import volume_figures, volume_lines
 from edxdask.results.check import labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of
@@ -146,6 +147,8 @@ def describe_result(data: Data, path: str | Path = "") -> dict[str, Any]:
         found |= {"method": "principal components", "components": _variances(root)}
     elif kind in (Kind.PHASES, Kind.CLUSTERS):
         found |= {"method": "factorization", "phases": _photon_fractions(data)}
+    elif kind is Kind.VOLUME:
+        found |= {"method": "tomography", **volume_figures(root, filled=False)}
     if schema.ENERGY in root.coords:
         offset, scale = schema.energy_axis(root)
         found |= {
@@ -160,7 +163,8 @@ def describe_result(data: Data, path: str | Path = "") -> dict[str, Any]:
     maps = [
         {"name": name, "pixels": pixels_of(ds), "variables": list(ds.data_vars)} for name, ds in nodes.items()
     ]
-    return found | {"maps": maps, "attributes": {k: root.attrs[k] for k in shown if k in root.attrs}}
+    described = found | {"maps": maps, "attributes": {k: root.attrs[k] for k in shown if k in root.attrs}}
+    return described | {"maps": [{**maps[0], "pixels": {}}]} if kind is Kind.VOLUME else described
 
 
 def pixels_of(ds: xr.Dataset) -> dict[str, Any]:
@@ -224,9 +228,11 @@ def map_lines(each: Mapping[str, Any]) -> list[tuple[str, str]]:
 def result_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of text, name and value, of what ``describe_result`` described."""
     rows = [("kind", f"result, {found['method']}" if "method" in found else "result")]
+    if "voxels" in found:
+        rows += volume_lines(found)
     if "channels" in found:
         rows.append(("energy", energy_text(found)))
-    if "iterations" in found:
+    if "passes" not in found and "iterations" in found:
         rows.append(("iterations", f"{found['iterations']}"))
     attrs = found["attributes"]
     if schema.BIN in attrs:

@@ -12,6 +12,14 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.progress import ProgressOption, shown
 from edxdask.report.layers import PYRAMIDS, images_of, write_layers
+from edxdask.report.volume_export import (
+    MRC,
+    VOLUME_FORMATS,
+    has_voxels,
+    names_of_volumes,
+    write_statistics,
+    write_volume,
+)
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -33,6 +41,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     Kind.TRACES: (*PICTURES, *TABLES),
     Kind.VERDICTS: (*PICTURES, *TABLES),
     Kind.PROFILE: (*PICTURES, *TABLES),
+    Kind.VOLUME: (*VOLUME_FORMATS, *PICTURES, *TABLES, *SPECTRA),
 }
 CUBE_HINT = "For others, make a spectrum or a map of it: ds.edx.sum_spectrum(), ds.edx.line_map('Mg_Ka')."
 ARRAYS = (*SPECTRA, "csv", *STACKS, *PYRAMIDS, *PICTURES)
@@ -84,6 +93,9 @@ def export(
     map, stack of maps    ``.tiff``, ``.csv`` (one map), ``.png``, ``.pdf``, ``.svg``
     images of any map,    with levels of half size for viewers of large images: ``.ome.tiff``,
     result or mosaic      ``.ome.zarr``
+    volumes               ``.mrc`` (one file for each phase), ``.ome.tiff``, ``.ome.zarr``; drawn: ``.png``,
+                          ``.pdf``, ``.svg``; particles: ``.csv``; phases and particles: ``.json``;
+                          phases: ``.txt``; spectra: ``.msa``
     ====================  =================================================================================
 
     Parameters
@@ -92,8 +104,8 @@ def export(
         Cube, result, collection of either, spectrum ``(energy)``, map ``(y, x)`` or stack ``(any, …)`` of
         these.
     path : str or Path
-        Target. Where a format holds one thing and there are several (phases in ``.msa``, maps of a collection
-        in ``.hspy``), each goes to a separate file with its name added: ``spectra_Fp.msa``.
+        Target. Where a format holds one thing and there are several (phases in ``.msa`` and ``.mrc``, maps
+        of a collection in ``.hspy``), each goes to a separate file with its name added: ``spectra_Fp.msa``.
     format : str, optional
         Suffix of the format, if ``path`` has another.
     overwrite : bool
@@ -101,8 +113,8 @@ def export(
     progress : callable, bool or None
         None shows a bar in a terminal and in a notebook; False shows nothing; a callable is called after
         every block of a cube.
-    figure : {"maps", "spectra", "fit", "ranges", "masks", "placement", "drift"}, optional
-        Which figure of a cube, result or collection a picture holds, as in ``plot``.
+    figure : str, optional
+        Which figure of a cube, result, volume or collection a picture holds, as in ``plot``.
 
     Returns
     -------
@@ -111,7 +123,8 @@ def export(
 
     Notes
     -----
-    *Chunks*: a cube is read chunk by chunk, each once, one in memory at a time.
+    *Chunks*: a cube is read chunk by chunk, each once, one in memory at a time; of a volume, one layer of
+    chunks.
 
     Examples
     --------
@@ -128,6 +141,9 @@ def export(
         expected = "None but for pictures (.png, .pdf, .svg) of cubes, results and collections"
         fix = f"As in export(data, {str(target.with_suffix('.png'))!r}, figure={figure!r})."
         raise ParameterError("figure", figure, expected, fix, typed_fix=f"As in {target.with_suffix('.png')}")
+    if isinstance(data, xr.DataArray) and has_voxels(data):
+        _check_suffix(suffix, VOLUME_FORMATS, path, format, "volumes over z, y and x")
+        return _write_volumes(data, target, suffix, overwrite=overwrite, progress=progress)
     if isinstance(data, xr.DataArray) and data.name != schema.COUNTS:
         _check_suffix(suffix, ARRAYS, path, format, "a spectrum or map; whole cubes go to .hspy and .rpl")
         if suffix in PYRAMIDS and schema.ENERGY not in data.dims:
@@ -147,6 +163,10 @@ def export(
         suffix = suffix or "hspy"
         target = target if asked else target.with_suffix(".hspy")
     _check_suffix(suffix, OFFERED[kind], path, format, kind.value)
+    if kind is Kind.VOLUME and suffix in VOLUME_FORMATS:
+        return _write_volumes(shared_part(data), target, suffix, overwrite=overwrite, progress=progress)
+    if kind is Kind.VOLUME and suffix in TABLES:
+        return write_statistics(shared_part(data), target, suffix, overwrite=overwrite, progress=progress)
     if suffix in PYRAMIDS:
         return _write_pyramids(data, target, suffix, overwrite=overwrite, progress=progress)
     if suffix in PICTURES and (figure or is_collection(data) or kind is not Kind.CUBE):
@@ -163,6 +183,14 @@ def export(
     if suffix in STACKS:
         return _write_stacks(data, MAPS[kind], target, overwrite=overwrite)
     return _write_spectra(data, target, suffix, overwrite=overwrite)
+
+
+def _write_volumes(
+    data: xr.Dataset | xr.DataArray, target: Path, suffix: str, *, overwrite: bool, progress: ProgressOption
+) -> Path | list[Path]:
+    names = names_of_volumes(data) if suffix == MRC else ("",)
+    paths = [_named(target, name) for name in names]
+    return _one_or_all(write_volume(data, paths, suffix, overwrite=overwrite, progress=progress))
 
 
 def spectra_of(result: Data) -> xr.DataArray:

@@ -25,6 +25,8 @@ from edxdask.report.quantified import quantified_figure
 from edxdask.report.spectra import SpectrumRow, draw_spectra, height_of
 from edxdask.report.style import INK, NORMAL, PAGE, new_figure, whole_of
 from edxdask.report.traces import profile_figure, traces_figure, verdicts_figure
+from edxdask.report.volume_figures import FIGURES as OF_VOLUMES
+from edxdask.report.volume_figures import figures_of_volume, volume_figure
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, is_collection, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
@@ -35,8 +37,9 @@ PHOTONS = "photons per pixel"
 MAPS = {Kind.PHASES: schema.ABUNDANCE, Kind.COMPONENTS: schema.SCORE, Kind.CLUSTERS: schema.LABEL}
 
 
-FIGURES = ("maps", "spectra", "fit", "ranges", "masks", "placement", "drift")
-MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, MASKS_FIGURE, PLACEMENT_FIGURE, DRIFT_FIGURE = FIGURES
+OF_MAPS = ("maps", "spectra", "fit", "ranges", "masks", "placement", "drift")
+MAPS_FIGURE, SPECTRA_FIGURE, FIT_FIGURE, RANGES_FIGURE, MASKS_FIGURE, PLACEMENT_FIGURE, DRIFT_FIGURE = OF_MAPS
+FIGURES = (*OF_MAPS, *(name for name in OF_VOLUMES if name not in OF_MAPS))
 
 
 def figures_of(data: Data) -> tuple[str, ...]:
@@ -57,6 +60,8 @@ def figures_of(data: Data) -> tuple[str, ...]:
         placed = (PLACEMENT_FIGURE,) if schema.TILE_POSITION in data else ()
         path = (DRIFT_FIGURE,) if schema.DRIFT in data and not is_collection(data) else ()
         return (MAPS_FIGURE, SPECTRA_FIGURE, *fit, *ranges, *masks, *placed, *path)
+    if kind is Kind.VOLUME and not is_collection(data):
+        return figures_of_volume(data)
     if kind is Kind.QUANTIFIED:
         return (MAPS_FIGURE,) if _is_per_pixel(data) else (FIT_FIGURE,)
     return (FIT_FIGURE,) if kind is Kind.CANDIDATES else ()
@@ -69,16 +74,18 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
     spectrum with the lines of its elements; a collection of cubes: the sum spectra. Found elements and
     compositions: the fit, residuals and named lines; compositions of every pixel: their maps. Traces: their
     SNR against the pixels summed, and amounts by map; verdicts on maps: how far each is from the others; a
-    profile: compositions against distance.
+    profile: compositions against distance. Volumes: three planes, surfaces of the phases, and each phase.
 
     Parameters
     ----------
     data : Dataset or DataTree
         Cube, result, or collection of either.
-    figure : {"maps", "spectra", "fit", "ranges", "masks", "placement", "drift"}, optional
+    figure : {"maps", "spectra", "fit", "ranges", "masks", "placement", "drift", "slices", "rendered", \
+            "sizes", "tilts"}, optional
         One part: maps of phases (of photons, for a cube), spectra, what ``quantify`` fitted to the phases,
         the ranges that compositions may lie in, the masks that ``aided`` made, where the maps of a mosaic
-        lie, or the path of frames.
+        lie, or the path of frames; of a volume its planes, its surfaces, the sizes of its particles, or what
+        each tilt gave.
         None: the figure above.
     title : str, optional
         Text above all; None: the title that the data carry.
@@ -106,6 +113,8 @@ def plot(data: Data, *, figure: str | None = None, title: str | None = None) -> 
         return placement_figure(data, title=text)
     if isinstance(data, xr.Dataset) and figure == DRIFT_FIGURE:
         return drift_figure(data, title=text)
+    if kind is Kind.VOLUME and not is_collection(data):
+        return volume_figure(data, figure, title=text)
     if kind is Kind.CUBE:
         return _cubes(cubes_in(data), figure, text)
     if kind in MAPS:

@@ -23,6 +23,7 @@ from edxdask.readable import rounded
 from edxdask.results.check import check_result, labels_of
 from edxdask.results.collections import Data, cubes_in, nodes_of, shared_part
 from edxdask.results.kinds import Kind, kind_of, said
+from edxdask.results.volume_statistics import volume_statistics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,8 @@ def rows_of(data: Data) -> list[Row]:
             for name, found in nodes_of(data)[1]
             for row in _candidate_rows(found)
         ]
+    if kind is Kind.VOLUME:
+        return volume_statistics(shared_part(data)).rows()
     if kind in (Kind.TRACES, Kind.VERDICTS, Kind.PROFILE):
         from edxdask.report.trace_tables import profile_rows, trace_rows, verdict_rows  # few need these
 

@@ -14,7 +14,9 @@ from edxdask import schema
 from edxdask.errors import ParameterError, SchemaError
 from edxdask.results.check import require_variables
 from edxdask.results.collections import nodes_of
+from edxdask.results.kinds import Kind, kind_of
 from edxdask.results.reconstruct import Factors, MapFactors, check_same_energy, factors_of
+from edxdask.results.score_volume import VolumeScore, score_volume
 
 PIXELS_AT_ONCE = 1 << 18
 
@@ -88,29 +90,32 @@ def score(
     truth_spectrum: xr.DataArray | np.ndarray | None = None,
     truth_abundance: xr.DataArray | np.ndarray | Mapping[str, Any] | None = None,
     truth_composition: xr.DataArray | None = None,
-) -> Score:
+    truth_volume: xr.DataArray | None = None,
+) -> Score | VolumeScore:
     """Compare a result with the truth of its simulated data.
 
     Phases are matched first, so that the sum of spectral angles is least (Hungarian method). The angle of a
     pixel between expected and noiseless spectrum follows from products of the spectra with one another, so
-    no cube is made.
+    no cube is made. Phases of volumes are matched by their voxels.
 
     Parameters
     ----------
     result : Dataset or DataTree
-        What ``nmf``, ``psnmf``, ``fcls`` or, for the map angle alone, ``pca`` gave.
+        What ``nmf``, ``psnmf``, ``fcls``, ``tomography`` or, for the map angle alone, ``pca`` gave.
     truth : Dataset or DataTree, optional
-        Simulated cube or collection, which carries ``truth_*``.
+        Simulated cube or collection, which carries ``truth_*``; for a volume, another volume will do.
     truth_spectrum : DataArray or array, optional
         True spectra (phase, energy), where ``truth`` is not given.
     truth_abundance : DataArray, array or mapping, optional
         True fractions (phase, …); for a collection one array per map, by name.
     truth_composition : DataArray, optional
         True atomic fractions (phase, element), compared where the result has ``composition``.
+    truth_volume : DataArray, optional
+        True fractions of voxels (phase, z, y, x), for a volume.
 
     Returns
     -------
-    Score
+    Score or VolumeScore
         Its text is a table; ``to_dict()`` for programs.
 
     Examples
@@ -124,6 +129,8 @@ def score(
     >>> found.matched, float(abs(found.angles).max()) < 0.001
     (('Brg', 'Fp', 'CaPv'), True)
     """
+    if kind_of(result) is Kind.VOLUME:
+        return score_volume(result, truth if truth_volume is None else truth_volume)
     factors = factors_of(result)
     given = _given_truth(truth, truth_spectrum, truth_abundance, truth_composition)
     spectra, names = _true_spectra(given.spectrum, factors.energy)

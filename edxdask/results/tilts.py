@@ -103,9 +103,9 @@ def tilts_text(tilts_deg: np.ndarray) -> str:
     ('3 tilts, -70° to -60° in steps of 5°', '3 tilts, -10° to 20° in steps of 10° to 20°')
     """
     angles = np.sort(np.asarray(tilts_deg, dtype=np.float64))
-    text = f"{angles.size} tilts, {angles[0]:g}° to {angles[-1]:g}°"
+    text = f"{angles.size} tilts, {angles[0]:.4g}° to {angles[-1]:.4g}°"
     if angles.size < 2:
-        return f"1 tilt, {angles[0]:g}°"
+        return f"1 tilt, {angles[0]:.4g}°"
     low, high = (float(f"{step:.3g}") for step in (np.diff(angles).min(), np.diff(angles).max()))
     return f"{text} in steps of {low:g}°" + ("" if low == high else f" to {high:g}°")
 

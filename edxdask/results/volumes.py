@@ -42,8 +42,8 @@ def make_volume(
         By dimension: ``z``, ``y`` and ``x`` as variables with units, where they are known; ``tilt`` in
         degrees, ``energy``, ``element``, ``iteration`` where a variable needs them.
     variables : mapping, optional
-        Arrays by their name in the schema, such as ``spectrum``, ``tilt_shift_x`` or ``tilt_chi2``; None is
-        left out.
+        Arrays by their name in the schema, such as ``spectrum``, ``tilt_shift_x`` or ``tilt_chi2``, or this
+        name with ``_std``; None is left out.
     kind : {"fraction", "photons"}
         What the volume counts.
     attrs : mapping, optional
@@ -71,12 +71,16 @@ def make_volume(
     if kind not in VOLUME_KINDS:
         raise ParameterError("kind", kind, " or ".join(map(repr, VOLUME_KINDS)))
     known = {name: values for name, values in (variables or {}).items() if values is not None}
-    unknown = [name for name in known if name not in schema.VARIABLES]
+    unknown = [name for name in known if name.removesuffix(schema.STD_SUFFIX) not in schema.VARIABLES]
     if unknown:
         raise ParameterError("variables", unknown, "names of the schema")
     own: dict[str, Any] = {schema.VOLUME: ((schema.PHASE, *VOXELS), volume, _volume_attrs(kind))}
     for name, values in known.items():
-        own[name] = (schema.dims_of(name, VOXELS), _plain(values), schema.variable_attrs(name))
+        base = name.removesuffix(schema.STD_SUFFIX)
+        words = schema.variable_attrs(base)
+        if base != name:
+            words["long_name"] = f"standard deviation: {words['long_name']}"
+        own[name] = (schema.dims_of(base, VOXELS), _plain(values), words)
     labels = {schema.PHASE: list(phases)}
     for dim, values in coords.items():
         labels[dim] = _coordinate(dim, values)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from edxdask import schema
+from edxdask.errors import ParameterError
 from edxdask.physics.absorption import NM_PER_CM, film_attenuation
 from edxdask.physics.geometry import Detector
 from edxdask.simulate.grains import sample_grid
@@ -51,6 +52,12 @@ class SeriesSpec(CommonSpec):
     sight: tuple[tuple[float, ...], ...]
     absorption: bool
     voxel_nm: float
+
+    def __post_init__(self) -> None:
+        detectors, shaded = len(self.elevation_deg), len(self.sight[0])
+        if detectors > 1 and shaded not in (1, detectors):
+            expected = f"one shadow or None for each of the {detectors} detectors that elevation_deg has"
+            raise ParameterError("shadows", f"{shaded} detectors", expected)
 
     @property
     def detector(self) -> Detector:

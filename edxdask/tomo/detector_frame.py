@@ -52,10 +52,10 @@ class ImageGrid:
         angle = np.deg2rad(geometry.rotation_deg)
         turned = geometry.rotation_deg != 0
         middle = (self.columns - 1) / 2 + np.where(turned, geometry.shift_x, 0.0)
-        across = (self.rows - 1) / 2 + geometry.shift_y
+        down = (self.rows - 1) / 2 + geometry.shift_y
         first = np.where(turned, self._first_columns(geometry), -(self.columns - 1) / 2)
         row = np.full(len(geometry), (self.volume_rows - 1) / 2)
-        return np.stack([np.cos(angle), np.sin(angle), middle, across, -first, row], axis=1)
+        return np.stack([np.cos(angle), np.sin(angle), middle, down, -first, row], axis=1)
 
     def _corners(self, geometry: TiltGeometry) -> tuple[np.ndarray, np.ndarray]:
         """Places (u, w) of the corners of each image, from the middle of the volume; (tilt, 4) each."""

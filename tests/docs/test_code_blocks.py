@@ -35,7 +35,7 @@ def runnable(path, *, slow):
 
 
 WITH_CODE = [path for path in PAGES if runnable(path, slow=False)]
-SLOW = {f"docs/{name}.md" for name in ("index", "start", "methods", "hyperspy", "report")}
+SLOW = {f"docs/{name}.md" for name in ("index", "start", "methods", "hyperspy", "report", "tomography")}
 FOREIGN = pytest.mark.filterwarnings("ignore")  # HyperSpy and eXSpy warn of each other
 MARKS = {name: [pytest.mark.slow, *([FOREIGN] if "hyperspy" in name else [])] for name in SLOW}
 CASES = [pytest.param(path, id=named(path), marks=MARKS.get(named(path), [])) for path in WITH_CODE]

@@ -322,3 +322,12 @@ def test_the_checksum_sees_every_byte_and_name(store):
     assert checksum(path) == before
     image.rename(image.with_name("1"))
     assert checksum(path) != before
+
+
+def test_single_images_of_a_stored_series_are_read(tmp_path):
+    counts = np.random.default_rng(0).poisson(0.4, (3, 4, 5, 6)).astype("u2")
+    save(from_array(counts, energy_offset=0.0, energy_scale=0.1), tmp_path / "series.zarr")
+    stored = open_store(tmp_path / "series.zarr").counts
+    np.testing.assert_array_equal(stored.isel(tilt=1).values, counts[1])
+    np.testing.assert_array_equal(stored.isel(tilt=2, y=3)[1:3].values, counts[2, 3, 1:3])
+    np.testing.assert_array_equal(stored[-1, 2:, ::2].values, counts[-1, 2:, ::2])

@@ -63,6 +63,18 @@ def test_a_volume_that_is_not_what_the_schema_says_is_refused(change, said):
         check_volume(change(sample_volume()))
 
 
+def test_errors_have_the_dimensions_of_what_they_are_of():
+    made = make_volume(
+        three_phases(),
+        phases=LABELS,
+        coords={"element": ["Mg", "O"]},
+        variables={"composition": np.full((3, 2), 0.5), "composition_std": np.full((3, 2), 0.01)},
+        entry="made",
+    )
+    assert made.composition_std.dims == ("phase", "element")
+    assert made.composition_std.attrs["long_name"].startswith("standard deviation")
+
+
 def test_photons_of_voxels_may_be_larger_than_one():
     made = sample_volume(40 * three_phases(), kind="photons")
     assert made.volume.attrs["units"] == "counts"

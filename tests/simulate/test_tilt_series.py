@@ -190,6 +190,7 @@ def test_a_binned_series_keeps_only_the_truth_that_fits_its_pixels(small):
         ({"misaligned": True}, "free rows at both ends"),
         ({"shadows": [(10, 10)]}, "not the same"),
         ({"shadows": [10, 50]}, "two tilts in degrees"),
+        ({"shadows": True, "elevation_deg": (20, 20)}, "each of the 2 detectors"),
         ({"shadows": []}, "1 to 4 detectors"),
         ({"shadows": [(-80, -75)]}, "a detector that sees the object"),
         ({"dose_drift": -1.0}, "above -1"),

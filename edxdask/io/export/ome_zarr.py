@@ -28,7 +28,7 @@ _COLORS = ("FFFFFF", "FF7F0E", "1F77B4", "2CA02C", "D62728", "9467BD")
 
 def write(layers: Layers, path: Path, *, overwrite: bool, progress: ProgressHook | None = None) -> None:
     """Write images with all their levels, whole or not at all; in memory is one strip of one image."""
-    with _writing_folder(path, overwrite=overwrite) as folder:
+    with writing_folder(path, overwrite=overwrite) as folder:
         group = zarr.open_group(folder, mode="w", zarr_format=3)
         arrays = [_array(group, i, shape, layers.dtype) for i, shape in enumerate(layers.levels())]
         limits = [(np.inf, -np.inf)] * len(layers.names)
@@ -104,7 +104,7 @@ def _window(low: float, high: float) -> dict[str, float]:
 
 
 @contextmanager
-def _writing_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def writing_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder beside ``path``, which takes its place when the block ends well.
 
     Raises

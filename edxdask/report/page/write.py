@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edxdask import schema
 from edxdask._version import __version__
 from edxdask.io.export.target import writing
 from edxdask.optional import require
@@ -22,8 +25,10 @@ from edxdask.report.page.parts import Section
 from edxdask.report.page.phases import phases
 from edxdask.report.page.spectra import spectra
 from edxdask.report.page.verdict import verdict
-
-SECTIONS = 8
+from edxdask.report.page.volume import VolumeEvidence, particles, planes, tilts
+from edxdask.report.page.volume import spectra as volume_spectra
+from edxdask.report.page.volume_done import volume_done
+from edxdask.report.page.volume_verdict import volume_verdict
 
 
 def write_page(evidence: Evidence, path: Path, *, overwrite: bool, hook: ProgressHook | None = None) -> Path:
@@ -39,9 +44,26 @@ def write_page(evidence: Evidence, path: Path, *, overwrite: bool, hook: Progres
     require("jinja2", extra=EXTRA, purpose=PURPOSE)
     panels = Panels()
     sections = _sections(evidence, panels, hook)
-    text = _rendered(evidence, sections, panels)
-    with writing(path, overwrite=overwrite) as partial:
-        partial.write_text(text, encoding="utf-8")
+    text = _rendered(evidence.title, _subtitle(evidence), sections, panels)
+    return _written(text, path, overwrite=overwrite)
+
+
+def write_volume_page(
+    evidence: VolumeEvidence, path: Path, *, overwrite: bool, hook: ProgressHook | None = None
+) -> Path:
+    """Write the report of a volume; parameters as in ``write_page``."""
+    makers = (volume_verdict, planes, particles, volume_spectra, tilts, volume_done)
+    sections = _made([partial(make, evidence) for make in makers], hook)
+    shown = [evidence.origin.data] if evidence.origin.data else []
+    shown.append(" × ".join(map(str, evidence.volume[schema.VOLUME].shape[1:])) + " voxels")
+    return _written(
+        _rendered(evidence.title, ", ".join(shown), sections, Panels()), path, overwrite=overwrite
+    )
+
+
+def _written(text: str, path: Path, *, overwrite: bool) -> Path:
+    with writing(path, overwrite=overwrite) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
     return path
 
 
@@ -56,17 +78,22 @@ def _sections(evidence: Evidence, panels: Panels, hook: ProgressHook | None) -> 
         lambda: measured(evidence, panels),
         lambda: done(evidence),
     )
+    return _made(makers, hook)
+
+
+def _made(makers: Sequence[Callable[[], Section | None]], hook: ProgressHook | None) -> list[Section]:
+    """Make sections one after the other; those that have nothing to show are left out."""
     found = []
     for number, make in enumerate(makers, start=1):
         section = make()
         if section is not None:
             found.append(section)
         if hook is not None:
-            hook(Progress("drawing the report", number, SECTIONS, "sections"))
+            hook(Progress("drawing the report", number, len(makers), "sections"))
     return found
 
 
-def _rendered(evidence: Evidence, sections: list[Section], panels: Panels) -> str:
+def _rendered(title: str, subtitle: str, sections: list[Section], panels: Panels) -> str:
     jinja2 = require("jinja2", extra=EXTRA, purpose=PURPOSE)
     markupsafe = require("markupsafe", extra=EXTRA, purpose=PURPOSE)
     folder = resources.files("edxdask.report.page") / "data"
@@ -77,8 +104,8 @@ def _rendered(evidence: Evidence, sections: list[Section], panels: Panels) -> st
     elements, documents, items = panels.embedded() if len(panels) else ({}, "", "")
     return str(
         environment.from_string(template).render(
-            title=evidence.title,
-            subtitle=_subtitle(evidence),
+            title=title,
+            subtitle=subtitle,
             version=__version__,
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             sections=sections,

@@ -1,0 +1,1 @@
+"""Numba kernels of figures: arrays in, arrays out."""

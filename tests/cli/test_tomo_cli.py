@@ -1,0 +1,99 @@
+"""``edxdask tomo``: the table, the object for programs, errors in words of the command line, resume."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edxdask
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tomo"))
+from small_series import made_series, result_of
+
+QUICK = ("--alignment", "none", "--strength", "0.1", "--max-iter", "6", "-q")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tomo")
+    cube, _, spectra = made_series(photons=(4.0, 6.0))
+    edxdask.save(cube, path / "series.zarr")
+    edxdask.save(result_of(spectra, cube), path / "phases.zarr")
+    edxdask.save(cube.assign_coords(tilt=("tilt", np.arange(8.0), {"units": "1"})), path / "unknown.zarr")
+    maps = {f"map_{i}": cube.isel(tilt=i, drop=True) for i in range(8)}
+    for name, tilt in zip(maps, cube.tilt.values, strict=True):
+        maps[name] = maps[name].assign_attrs(tilt_alpha_deg=float(tilt))
+    edxdask.save(edxdask.collect(maps), path / "maps.zarr")
+    return path
+
+
+def test_a_volume_is_made_and_its_table_printed(run, folder, tmp_path):
+    out = tmp_path / "volume.zarr"
+    done = run("tomo", folder / "series.zarr", "-o", out, "--result", folder / "phases.zarr", *QUICK)
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["phase_0", "phase_1"]
+    assert any(line.startswith("voxels") and "24 × 20 × 24 (z, y, x), 2 nm each" in line for line in lines)
+    assert any(line.startswith("tilts") and "8, -70° to 70°" in line for line in lines)
+    assert any(line.startswith("do not fit") for line in lines)
+    assert lines[-1] == str(out)
+    assert "--max-iter 12 lets them go on" in done.stderr
+    assert edxdask.open(out).volume.sizes["phase"] == 2
+
+
+def test_a_collection_of_maps_of_one_tilt_each_gives_the_same_volume(run, folder, tmp_path):
+    one, many = tmp_path / "one.zarr", tmp_path / "many.zarr"
+    for store, out in (("series.zarr", one), ("maps.zarr", many)):
+        done = run("tomo", folder / store, "-o", out, "--result", folder / "phases.zarr", *QUICK)
+        assert done.exit_code == 0, done.stderr
+    np.testing.assert_array_equal(edxdask.open(one).volume.values, edxdask.open(many).volume.values)
+
+
+def test_programs_get_one_object(run, folder, tmp_path):
+    out = tmp_path / "v.zarr"
+    words = ("--result", folder / "phases.zarr", "--rows", "4:12", "--half", "--json", *QUICK)
+    done = run("tomo", folder / "series.zarr", "-o", out, *words)
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["voxels"] == {"z": 24, "y": 8, "x": 24}
+    assert set(found["phases"]) == {"phase_0", "phase_1"}
+    assert len(found["tilt_chi2"]) == 8
+    assert found["do_not_fit"] == []
+    assert edxdask.open(out).volume.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("store", "words", "says"),
+    [
+        ("unknown.zarr", (), "the tilts in degrees, which the data do not say. Give all 8"),
+        ("unknown.zarr", ("--tilts", "0:10:3"), "expected tilts in degrees, as in -70:70:5"),
+        ("unknown.zarr", ("--tilts", "-10:10:10"), "--tilts -10,0,10: expected 8 numbers"),
+        ("series.zarr", ("--axis", "z"), "expected y, x, or the angle of the axis"),
+        ("series.zarr", ("--density", "phase_0:heavy"), "--density phase_0:heavy: expected g/cm³"),
+        ("series.zarr", ("--density", "phase_0"), "expected PHASE:G/CM3"),
+        ("series.zarr", ("--rows", "4:400"), "--rows 4:400: expected rows along the tilt axis"),
+        ("series.zarr", ("--memory-limit", "1MiB"), "Set --memory-limit"),
+        ("phases.zarr", (), "a store of counts, which tomo needs; this one holds a result"),
+        ("nothing.zarr", (), "there is no such store"),
+    ],
+)
+def test_errors_are_in_words_of_the_command_line(run, folder, tmp_path, store, words, says):
+    out = tmp_path / "v.zarr"
+    done = run("tomo", folder / store, "-o", out, "--result", folder / "phases.zarr", *QUICK, *words)
+    assert done.exit_code in (1, 2)
+    assert says in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_is_there_is_left_alone(run, folder, tmp_path):
+    out = tmp_path / "v.zarr"
+    words = ("tomo", folder / "series.zarr", "-o", out, "--result", folder / "phases.zarr", *QUICK)
+    assert run(*words).exit_code == 0
+    done = run(*words)
+    assert done.exit_code == 2
+    assert "--overwrite" in done.stderr
+    assert run(*words, "--overwrite").exit_code == 0
