@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from edxdask import schema
 from edxdask.tomo.class_cube import ClassCube
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.projector import Projector, Tilts
 from edxdask.tomo.records import finished, write_record
@@ -82,7 +82,7 @@ class SlabWork:
     geometry: TiltGeometry
     shape: tuple[int, int, int]
     responses: np.ndarray
-    settings: Settings
+    settings: VolumeSettings
     out: Path
     journal: Path
     threads: int = 1

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 from small_phantom import phantom
 
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.mixing import Mixing, mixing_of, mixing_warnings
 
 LABELS = ["body", "inclusions", "core"]
 
 
 def warnings_of(made):
-    found = reconstruct_slab(made.counts, made.projector, made.responses, Settings(max_iter=25))
+    found = reconstruct_slab(made.counts, made.projector, made.responses, VolumeSettings(max_iter=25))
     return mixing_warnings(mixing_of(found.volume), LABELS)
 
 
