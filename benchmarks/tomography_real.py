@@ -30,7 +30,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from verdict import Verdict
 
-from edxdask.tomo.alignment import Alignment, align_images
+from edxdask.tomo.alignment import AlignedTilts, align_images
 from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.projector import Projector
@@ -78,7 +78,7 @@ def published(data, sign: float) -> tuple[np.ndarray, np.ndarray]:
     return -(y * np.cos(angle) - x * np.sin(angle)), -(y * np.sin(angle) + x * np.cos(angle))
 
 
-def check_published(verdict: Verdict, data, found: Alignment, factor: int) -> None:
+def check_published(verdict: Verdict, data, found: AlignedTilts, factor: int) -> None:
     """Compare moves; the sense of the authors' angles is not said, so both are tried, and none."""
     y, x = factor * found.geometry.shift_y, factor * found.geometry.shift_x
     best = np.inf

@@ -41,6 +41,7 @@ TOPICS = {
     "edxdask.unmix": "Many maps and traces",
     "edxdask.mosaic": "Mosaics and drift",
     "edxdask.mosaics": "Mosaics and drift",
+    "edxdask.alignments": "Tomography",
     "edxdask.tomographies": "Tomography",
     "edxdask.tomo": "Tomography",
     "edxdask.results.volume_statistics": "Tomography",

@@ -52,6 +52,11 @@ class Stack:
         """Rows and columns."""
         return (int(self.values.shape[1]), int(self.values.shape[2]))
 
+    @property
+    def whole(self) -> bool:
+        """Whether every pixel was measured and every field holds the whole object."""
+        return not (self.cut_y or self.cut_x) and bool(self.measured.all())
+
     def binned(self, factor: int) -> Stack:
         """Sum ``factor`` × ``factor`` pixels; rows and columns left over are cut off at both ends."""
         if factor == 1:

@@ -6,7 +6,7 @@ folds; those of a fold are compared with the volume of all others, and moved bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,9 +94,9 @@ class Reprojection:
             start = np.full((self.size.z, self.size.x, 1, self.size.y), max(level, 1e-30), np.float32)
         volume = start.copy()
         subsets = list(_subsets(tilts))
-        seen = [projector.back(self._weighted(exposure, s), s) for s in subsets]
+        weights = self._weights(projector, subsets, exposure)
         for _ in range(passes):
-            for subset, weight in zip(subsets, seen, strict=True):
+            for subset, weight in zip(subsets, weights, strict=True):
                 expected = projector.forward(volume, subset) * exposure[subset, None, None, None]
                 ratio = self._counts[subset] / np.maximum(expected, self._least)
                 ratio *= self._weighted(exposure, subset)
@@ -104,6 +104,20 @@ class Reprojection:
                 known = weight > 1e-3 * weight.max()
                 volume *= np.where(known, update / np.where(known, weight, 1.0), 1.0)
         return volume
+
+    def _weights(
+        self, projector: Projector, subsets: list[np.ndarray], exposure: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        """Say how much each subset sees of each voxel.
+
+        Every tilt sees all of an object that its field holds, so that one volume serves all subsets; those of
+        a large series would not fit in memory.
+        """
+        if not self.stack.whole:
+            return [projector.back(self._weighted(exposure, one), one) for one in subsets]
+        tilts = np.concatenate(subsets)
+        together = projector.back(self._weighted(exposure, tilts), tilts) / exposure[tilts].sum()
+        return _Scaled(together, [float(exposure[one].sum()) for one in subsets])
 
     def _weighted(self, exposure: np.ndarray, tilts: np.ndarray) -> np.ndarray:
         return np.asarray(self._measured[tilts] * exposure[tilts, None, None, None])
@@ -151,7 +165,19 @@ class Reprojection:
             return Registered(np.zeros(2), np.full((2, 2), np.inf), 0.0, np.inf)
         raw = self.stack.values[tilt][kept] - brightness * expected[kept]
         misfit = float((raw**2 / (brightness * variance[kept])).mean())
-        return Registered(np.array([y, x]) / brightness, inverse[1:, 1:] / brightness, float(brightness), misfit)
+        return Registered(
+            np.array([y, x]) / brightness, inverse[1:, 1:] / brightness, float(brightness), misfit
+        )
+
+
+class _Scaled:
+    """One volume times each of some factors, made when it is asked for."""
+
+    def __init__(self, volume: np.ndarray, factors: list[float]) -> None:
+        self._volume, self._factors = volume, factors
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self._volume * np.float32(factor) for factor in self._factors)
 
 
 def _variance(expected: np.ndarray) -> np.ndarray:
