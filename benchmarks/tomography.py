@@ -38,8 +38,9 @@ import edxdask  # noqa: E402
 from edxdask import schema  # noqa: E402
 from edxdask.tomo.classes import class_responses, classes_of  # noqa: E402
 from edxdask.tomo.classical import fbp, sirt  # noqa: E402
-from edxdask.tomo.estimate import Settings, reconstruct_slab  # noqa: E402
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab  # noqa: E402
 from edxdask.tomo.geometry import TiltGeometry  # noqa: E402
+from edxdask.tomo.mixing import mixing_of, mixing_warnings  # noqa: E402
 from edxdask.tomo.projector import Projector  # noqa: E402
 from edxdask.tomo.strength import choose_strength  # noqa: E402
 from edxdask.tomo.yields import common_scale  # noqa: E402
@@ -127,9 +128,9 @@ def from_photons(series: Series, emitted: np.ndarray, *, scale_known: bool) -> t
     responses, counts = class_responses(emitted, class_of), class_counts(series, class_of)
     scale = 1.0
     if not scale_known:
-        scale, _ = common_scale(counts, series.projector, responses, Settings())
-    found = choose_strength(counts, series.projector, scale * responses, Settings())
-    settings = Settings(strength=found.strength)
+        scale, _ = common_scale(counts, series.projector, responses, VolumeSettings())
+    found = choose_strength(counts, series.projector, scale * responses, VolumeSettings())
+    settings = VolumeSettings(strength=found.strength)
     result = reconstruct_slab(counts, series.projector, scale * responses, settings)
     how = f"strength {found.strength:.3f}, {len(result.objective)} passes"
     how += "" if result.converged else ", NOT CONVERGED"
@@ -147,8 +148,9 @@ def with_found_spectra(series: Series) -> tuple[np.ndarray, str]:
     ratio = series.emitted.sum(axis=1, keepdims=True)
     volume, how = from_photons(series, spectra[order] * ratio / ratio.mean(), scale_known=False)
     apart = " ".join(f"{off[row, k]:.1f}" for k, row in enumerate(order))
-    warned = len(result.attrs.get(schema.WARNINGS, ()))
-    return volume, f"spectra off by {apart} deg, psnmf gives {warned} warnings, {how}"
+    mixed = mixing_warnings(mixing_of(volume), [str(k) for k in range(len(volume))])
+    said = f"mixtures: {' '.join(text.split(':')[0] for text in mixed) or 'none'}"
+    return volume, f"spectra off by {apart} deg, {said}, {how}"
 
 
 def of_line_maps(series: Series) -> dict[str, np.ndarray]:

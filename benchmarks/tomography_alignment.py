@@ -22,7 +22,7 @@ import edxdask
 from edxdask import schema
 from edxdask.tomo.alignment import align_images
 from edxdask.tomo.classes import class_responses, classes_of
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.projector import Projector
 from edxdask.tomo.sight import exposure_of
@@ -44,7 +44,7 @@ def rmse(series: xr.Dataset, geometry: TiltGeometry, counts: np.ndarray, class_o
     _, depth, rows, columns = truth.shape
     photons = series[schema.TRUTH_SPECTRUM].values * series[schema.TRUTH_PHOTONS_PER_VOXEL].values[:, None]
     projector = Projector(geometry, shape=(depth, columns), columns=columns, volume_rows=rows)
-    found = reconstruct_slab(counts, projector, class_responses(photons, class_of), Settings())
+    found = reconstruct_slab(counts, projector, class_responses(photons, class_of), VolumeSettings())
     return float(np.sqrt(((found.volume - truth) ** 2).mean(axis=(1, 2, 3)).sum()))
 
 

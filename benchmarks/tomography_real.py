@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter
 from verdict import Verdict
 
 from edxdask.tomo.alignment import AlignedTilts, align_images
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.projector import Projector
 from edxdask.tomo.quality import TiltMisfit, reasons
@@ -178,7 +178,7 @@ def quantum_dot(verdict: Verdict, folder: Path, pictures: Path | None, tiny: boo
     misfit = chi_squared(masks, expected)
     say_misfit("masks and background", misfit, tilts)
     verdict.at_most("masks and background, median chi-squared", float(np.median(misfit.reduced)), 1.3)
-    settings = Settings(cap=False, strength=STRENGTH, max_iter=3 if tiny else 60)
+    settings = VolumeSettings(cap=False, strength=STRENGTH, max_iter=3 if tiny else 60)
     smooth = [gaussian_filter(volume[:, :, e].transpose(2, 0, 1), 1.5) for e in range(3)]
     full = np.eye(3) * max(float(one[BORDER:-BORDER].max()) for one in smooth)
     counts = np.ascontiguousarray(inside).astype(np.uint8)

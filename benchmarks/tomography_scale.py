@@ -119,7 +119,7 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def slab_work(args: argparse.Namespace, name: str, threads: int = 1) -> Any:
-    from edxdask.tomo.estimate import Settings
+    from edxdask.tomo.estimate import VolumeSettings
     from edxdask.tomo.geometry import TiltGeometry
     from edxdask.tomo.slabs import SlabWork
 
@@ -131,7 +131,7 @@ def slab_work(args: argparse.Namespace, name: str, threads: int = 1) -> Any:
         geometry=geometry,
         shape=(args.size, args.rows, args.size),
         responses=responses(args.size),
-        settings=Settings(max_iter=args.passes),
+        settings=VolumeSettings(max_iter=args.passes),
         out=folder / name,
         journal=folder / f"{name}-journal",
         threads=threads,

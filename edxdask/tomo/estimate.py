@@ -34,7 +34,7 @@ VOLUMES_HELD = 8  # volume, the one before, the point, evidence, extrapolated po
 
 
 @dataclass(frozen=True)
-class Settings:
+class VolumeSettings:
     """How a volume is found.
 
     Parameters
@@ -102,12 +102,12 @@ class SlabResult:
     misfit: TiltMisfit
 
 
-def absolute_strength(settings: Settings, responses: np.ndarray, exposure: np.ndarray) -> float:
+def absolute_strength(settings: VolumeSettings, responses: np.ndarray, exposure: np.ndarray) -> float:
     """Strength of the prior in units of log-likelihood.
 
     Parameters
     ----------
-    settings : Settings
+    settings : VolumeSettings
         Whose ``strength`` is relative.
     responses : ndarray
         (phase, class) photons of a full voxel at exposure 1.
@@ -142,7 +142,7 @@ def reconstruct_slab(
     counts: np.ndarray,
     projector: Projector,
     responses: np.ndarray,
-    settings: Settings,
+    settings: VolumeSettings,
     *,
     start: np.ndarray | None = None,
 ) -> SlabResult:
@@ -156,7 +156,7 @@ def reconstruct_slab(
         Of the slab; its geometry holds the exposures.
     responses : ndarray
         (phase, class) photons of a full voxel at exposure 1.
-    settings : Settings
+    settings : VolumeSettings
         Prior, strength, stop rule.
     start : ndarray, optional
         (phase, z, y, x) where to begin; an even mixture if not given.
@@ -174,7 +174,7 @@ def reconstruct_slab(
     >>> truth[4:8, 4:8] = 1
     >>> photons = np.random.default_rng(0).poisson(50 * projector.forward(truth)[:, :, 0])
     >>> counts = photons.transpose(0, 2, 1)[..., None].astype(np.uint16)
-    >>> found = reconstruct_slab(counts, projector, np.array([[50.0]]), Settings())
+    >>> found = reconstruct_slab(counts, projector, np.array([[50.0]]), VolumeSettings())
     >>> found.converged, bool(((found.volume[0, :, 0] > 0.5) == truth[:, :, 0, 0]).all())
     (True, True)
     """
@@ -200,12 +200,12 @@ def _outside(volume: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(volume.transpose(2, 0, 3, 1))
 
 
-def first_subsets(tilts: int, settings: Settings) -> int:
+def first_subsets(tilts: int, settings: VolumeSettings) -> int:
     """Choose the subsets of tilts that the first passes use.
 
     Examples
     --------
-    >>> [first_subsets(tilts, Settings()) for tilts in (5, 13, 29, 70)]
+    >>> [first_subsets(tilts, VolumeSettings()) for tilts in (5, 13, 29, 70)]
     [1, 1, 4, 8]
     """
     if settings.subsets is not None:
@@ -213,7 +213,7 @@ def first_subsets(tilts: int, settings: Settings) -> int:
     return min(max(tilts // TILTS_PER_SUBSET, 1), MOST_SUBSETS)
 
 
-def _stages(tilts: int, settings: Settings) -> Iterator[tuple[int, int]]:
+def _stages(tilts: int, settings: VolumeSettings) -> Iterator[tuple[int, int]]:
     """Subsets, and the number of passes at which each stage ends at the latest."""
     subsets, ends = first_subsets(tilts, settings), 0
     while subsets > 1:
@@ -285,7 +285,7 @@ class _Slab:
     counts: np.ndarray
     projector: Projector
     responses: np.ndarray
-    settings: Settings
+    settings: VolumeSettings
     yields: np.ndarray = field(init=False)
     sensitivity: np.ndarray = field(init=False)
     photons: int = field(init=False)

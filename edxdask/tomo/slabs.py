@@ -18,8 +18,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from edxdask import schema
 from edxdask.tomo.class_cube import ClassCube
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.geometry import TiltGeometry
+from edxdask.tomo.mixing import mixing_of
 from edxdask.tomo.projector import Projector, Tilts
 from edxdask.tomo.records import finished, write_record
 from edxdask.tomo.tasks import Stop
@@ -82,7 +83,7 @@ class SlabWork:
     geometry: TiltGeometry
     shape: tuple[int, int, int]
     responses: np.ndarray
-    settings: Settings
+    settings: VolumeSettings
     out: Path
     journal: Path
     threads: int = 1
@@ -146,6 +147,7 @@ class SlabTask:
         found = reconstruct_slab(counts, work.projector(slab.held, stop), work.responses, work.settings)
         skip, rows = slab.own[0] - slab.held[0], slab.own[1] - slab.own[0]
         own = found.volume[:, :, skip : skip + rows] * np.float32(work.out_scale)
+        mixing = mixing_of(own)
         array = zarr.open_array(work.out, mode="r+", config={"write_empty_chunks": True})
         first = slab.own[0] - work.first_row
         if work.rows_last:  # the tilt axis lies along x
@@ -161,7 +163,8 @@ class SlabTask:
             converged=np.array(found.converged),
             chi2=found.misfit.chi2,
             blocks=found.misfit.blocks,
-            phase_sums=own.sum(axis=(1, 2, 3), dtype=np.float64),
+            phase_sums=mixing.whole,
+            pure_sums=mixing.pure,
         )
         return rows
 

@@ -5,7 +5,7 @@ log-likelihood of the second under volumes from the first is an unbiased score, 
 
 The likelihood asks for more smoothing than small phases bear, which have few photons. With all photons
 the absolute strength that was best with half of them has the least error (phantoms of 5, 10 and 20
-photons per pixel), so the relative one, see `Settings`, becomes smaller by the square root of two.
+photons per pixel), so the relative one, see `VolumeSettings`, becomes smaller by the square root of two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edxdask.tomo.estimate import Settings, SlabResult, reconstruct_slab
+from edxdask.tomo.estimate import SlabResult, VolumeSettings, reconstruct_slab
 from edxdask.tomo.kernels.ratio import expected_photons, photon_ratios
 from edxdask.tomo.projector import Projector
 
@@ -75,7 +75,7 @@ def held_out_cost(
 
 
 def choose_strength(
-    counts: np.ndarray, projector: Projector, responses: np.ndarray, settings: Settings
+    counts: np.ndarray, projector: Projector, responses: np.ndarray, settings: VolumeSettings
 ) -> StrengthChoice:
     """Choose the strength of the prior for a slab, or for the slabs it stands for.
 
@@ -87,7 +87,7 @@ def choose_strength(
         Of the slab.
     responses : ndarray
         (phase, class) photons of full voxels at exposure 1.
-    settings : Settings
+    settings : VolumeSettings
         Of the estimator; ``strength`` is not used.
 
     Returns
@@ -115,7 +115,7 @@ class _Trials:
         kept: np.ndarray,
         projector: Projector,
         responses: np.ndarray,
-        settings: Settings,
+        settings: VolumeSettings,
     ) -> None:
         self._fitted, self._kept = fitted, kept
         self._projector, self._responses, self._settings = projector, responses, settings

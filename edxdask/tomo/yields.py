@@ -20,7 +20,7 @@ from edxdask.errors import ParameterError
 from edxdask.physics.absorption import mean_atomic_mass
 from edxdask.physics.basis import CONTINUUM_SHAPES, basis
 from edxdask.physics.conditions import Conditions
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.projector import Projector
 
 SCALE_ROUNDS, SAME_SCALE, SCALE_PASSES = 3, 0.1, 20
@@ -182,7 +182,7 @@ def first_scale(counts: np.ndarray, exposure: np.ndarray) -> float:
 
 
 def common_scale(
-    counts: np.ndarray, projector: Projector, responses: np.ndarray, settings: Settings
+    counts: np.ndarray, projector: Projector, responses: np.ndarray, settings: VolumeSettings
 ) -> tuple[float, np.ndarray]:
     """Find by which factor responses must be multiplied for fractions to add up to 1 inside the object.
 
@@ -197,7 +197,7 @@ def common_scale(
         Of the slab.
     responses : ndarray
         (phase, class) relative: ratios of yields, times classes of spectra that sum to 1.
-    settings : Settings
+    settings : VolumeSettings
         Of the estimator; its cap is not used.
 
     Returns

@@ -20,6 +20,7 @@ from edxdask.results.volumes import (
 )
 from edxdask.tomo.absorption import warnings_of_volume
 from edxdask.tomo.class_cube import ClassCube
+from edxdask.tomo.mixing import Mixing, mixing_warnings
 from edxdask.tomo.quality import TiltMisfit, reasons
 from edxdask.tomo.records import records
 from edxdask.tomo.slabs import SlabWork
@@ -69,6 +70,8 @@ def volume_of(
             f"{open_ones} of {len(slabs)} slabs had not converged after {options.max_iter} passes: "
             f"max_iter={2 * options.max_iter} lets them go on"
         )
+    sums = (np.sum([one[name] for one in slabs], axis=0) for name in ("pure_sums", "phase_sums"))
+    warnings += mixing_warnings(Mixing(*sums), prepared.labels)
     attrs: dict[str, Any] = {
         **{k: v for k, v in series.cube.attrs.items() if k in schema.ATTRIBUTES and k not in NOT_KEPT},
         **prepared.attrs,

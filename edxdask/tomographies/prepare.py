@@ -14,7 +14,7 @@ from edxdask.ops import total_map
 from edxdask.progress import Progress, ProgressHook
 from edxdask.tomo.class_cube import NO_CLASS
 from edxdask.tomo.classes import class_responses, classes_of
-from edxdask.tomo.estimate import STRENGTH, Settings
+from edxdask.tomo.estimate import STRENGTH, VolumeSettings
 from edxdask.tomographies.fitted import richest_rows
 from edxdask.tomographies.model import views_of, yields_of
 from edxdask.tomographies.options import Options
@@ -127,8 +127,8 @@ def _classes(responses: np.ndarray, first: int) -> np.ndarray:
     return class_of
 
 
-def settings_of(options: Options, *, fractions: bool) -> Settings:
+def settings_of(options: Options, *, fractions: bool) -> VolumeSettings:
     """Give settings of the estimator; without yields nothing says how much fills a voxel."""
     how: dict[str, Any] = {"prior": options.prior, "max_iter": options.max_iter, "tol": options.tol}
     strength = STRENGTH if options.strength is None else options.strength
-    return Settings(strength=strength, cap=options.cap and fractions, seed=options.seed, **how)
+    return VolumeSettings(strength=strength, cap=options.cap and fractions, seed=options.seed, **how)

@@ -13,7 +13,7 @@ import zarr
 
 from edxdask.budget import resident_memory
 from edxdask.tomo.class_cube import ClassCube
-from edxdask.tomo.estimate import Settings, first_subsets
+from edxdask.tomo.estimate import VolumeSettings, first_subsets
 from edxdask.tomo.geometry import TiltGeometry
 from edxdask.tomo.memory import SlabSizes, rows_that_fit
 from edxdask.tomo.records import write_record
@@ -34,7 +34,7 @@ def main(
             size = (tilts, min(every, rows - first), width, classes)
             array[:, first : first + every] = rng.poisson(0.3, size)
         write_record(cube.journal, 0, largest=np.array(9), photons=np.ones(tilts), left_out=np.zeros(tilts))
-        settings = Settings(max_iter=10, strength=0.1)
+        settings = VolumeSettings(max_iter=10, strength=0.1)
         geometry = TiltGeometry.of(np.linspace(-70, 70, tilts), shift_y=shift_y)
         work = SlabWork(
             cube, True, geometry, (width, rows, width), rng.random((phases, classes)).astype("f4"), settings,

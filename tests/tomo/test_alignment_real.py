@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edxdask.tomo.alignment import align_images
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.projector import Projector
 from edxdask.tomo.quality import reasons
 
@@ -69,7 +69,7 @@ def test_tilts_of_quantum_dots_that_are_mostly_background_do_not_fit(folder):
         volume_rows=inside.shape[1],
         detector_rows=(0, inside.shape[1]),
     )
-    slab = reconstruct_slab(inside, projector, 0.05 * np.eye(3), Settings(cap=False, max_iter=40))
+    slab = reconstruct_slab(inside, projector, 0.05 * np.eye(3), VolumeSettings(cap=False, max_iter=40))
     named = {float(tilt) for tilt, text in zip(tilts, reasons(slab.misfit), strict=True) if text}
     assert named
     assert named <= {-60.0, -50.0, 50.0, 60.0}

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from small_phantom import phantom
 
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.quality import TiltMisfit, reasons
 
 
 def misfit_of(made, passes=16):
-    return reconstruct_slab(made.counts, made.projector, made.responses, Settings(max_iter=passes)).misfit
+    return reconstruct_slab(
+        made.counts, made.projector, made.responses, VolumeSettings(max_iter=passes)
+    ).misfit
 
 
 def test_a_projection_that_has_moved_is_the_only_one_named():

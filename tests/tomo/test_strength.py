@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_phantom import phantom
 
-from edxdask.tomo.estimate import Settings, reconstruct_slab
+from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.strength import choose_strength, held_out_cost, split_counts
 
 
@@ -12,10 +12,10 @@ from edxdask.tomo.strength import choose_strength, held_out_cost, split_counts
 @pytest.mark.parametrize("photons", [4.0, 20.0])
 def test_its_error_is_near_the_least(photons):
     made = phantom(photons, seed=3)
-    found = choose_strength(made.counts, made.projector, made.responses, Settings())
+    found = choose_strength(made.counts, made.projector, made.responses, VolumeSettings())
 
     def error(strength):
-        how = Settings(strength=strength, max_iter=25)
+        how = VolumeSettings(strength=strength, max_iter=25)
         return made.error(reconstruct_slab(made.counts, made.projector, made.responses, how).volume)
 
     least = min(error(strength) for strength in (0.03, 0.05, 0.08, 0.12, 0.18, 0.27))
@@ -24,7 +24,7 @@ def test_its_error_is_near_the_least(photons):
 
 def test_trials_stand_beside_the_choice_and_few_were_needed():
     made = phantom(20.0)
-    found = choose_strength(made.counts, made.projector, made.responses, Settings())
+    found = choose_strength(made.counts, made.projector, made.responses, VolumeSettings())
     assert list(found.tried) == sorted(found.tried)
     assert found.score.min() == 0
     assert 3 <= found.tried.size <= 6

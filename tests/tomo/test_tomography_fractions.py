@@ -59,6 +59,16 @@ def test_lines_that_the_object_absorbs_are_named(series, known, made):
         assert "O_Ka of Brg" in said
 
 
+def test_phases_whose_spectra_are_mixtures_are_named(series, known):
+    spectra = known.spectrum.values
+    mixed = np.stack([1.2 * spectra[0] - 0.2 * spectra[2], spectra[1], 0.8 * spectra[0] + 0.2 * spectra[2]])
+    mixed = np.maximum(mixed, 1e-7)
+    guess = known[["spectrum"]].copy(data={"spectrum": mixed / mixed.sum(axis=1, keepdims=True)})
+    made = tomography(series, result=guess, max_iter=15, **QUICK)
+    named = [text.split(":")[0] for text in made.attrs["warnings"] if "where it prevails" in text]
+    assert "CaPv" in named
+
+
 def test_without_densities_the_result_says_what_was_assumed(series, known):
     made = tomography(series, result=known, max_iter=3, **QUICK)
     assert any("no densities were given" in text for text in made.attrs["warnings"])

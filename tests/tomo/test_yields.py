@@ -7,7 +7,7 @@ from small_phantom import phantom
 from edxdask.errors import ParameterError
 from edxdask.physics.conditions import Conditions
 from edxdask.physics.spectrum import phase_intensity
-from edxdask.tomo.estimate import Settings
+from edxdask.tomo.estimate import VolumeSettings
 from edxdask.tomo.yields import common_scale, first_scale, plateau, relative_yields
 
 ENERGY = 0.3 + 0.01 * np.arange(970)
@@ -86,7 +86,7 @@ def test_a_composition_that_the_spectrum_does_not_show_is_refused():
 def test_the_common_scale_is_found_from_the_interior(photons, near):
     made = phantom(photons, seed=2)
     relative = made.responses / made.responses.sum(axis=1).mean()
-    scale, volume = common_scale(made.counts, made.projector, relative, Settings())
+    scale, volume = common_scale(made.counts, made.projector, relative, VolumeSettings())
     assert scale == pytest.approx(made.responses.sum(axis=1).mean(), rel=near)
     assert plateau(volume.sum(axis=0)) == pytest.approx(1.0, abs=0.05)
 
@@ -99,7 +99,7 @@ def test_a_few_rows_are_enough_to_guess_the_scale():
 
 def test_without_photons_the_scale_is_zero():
     made = phantom(20.0)
-    scale, volume = common_scale(np.zeros_like(made.counts), made.projector, made.responses, Settings())
+    scale, volume = common_scale(np.zeros_like(made.counts), made.projector, made.responses, VolumeSettings())
     assert scale == 0.0
     assert volume.shape == made.truth.shape
     assert not volume.any()
