@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 
 from edxdask import schema
 from edxdask.errors import ParameterError
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import (
+    FAINT,
+    INK,
+    MM,
+    PAGE,
+    PALETTE,
+    SMALL,
+    draw_title,
+    new_figure,
+    style_axes,
+)
 from edxdask.results.kinds import said
 
 _HEIGHT = 62 * MM
@@ -41,7 +51,7 @@ def alignment_figure(found: xr.Dataset, *, title: str | None = None) -> Figure:
     _draw_moves(panels[0], found)
     if with_misfit:
         _draw_misfit(panels[1], found)
-    figure.suptitle(title or alignment_text(found), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title or alignment_text(found))
     return figure
 
 

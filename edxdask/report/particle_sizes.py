@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from edxdask.report.labels import plain
 from edxdask.report.phase_colors import phase_colors
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, SMALL, new_figure, style_axes
+from edxdask.report.style import FAINT, INK, MM, PAGE, SMALL, draw_title, new_figure, style_axes
 from edxdask.results.volume_statistics import PhaseStatistics, VolumeStatistics, volume_statistics
 
 ROW, BESIDES = 30 * MM, 14 * MM
@@ -35,8 +35,7 @@ def sizes_figure(
     found = volume_statistics(volume) if statistics is None else statistics
     count = len(found.phases)
     figure = new_figure(PAGE, count * ROW + BESIDES + (8 * MM if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     rows = figure.subplots(count, 1, squeeze=False, sharex=True)[:, 0]
     colors = phase_colors([one.phase for one in found.phases])
     diameters = np.concatenate([one.diameters for one in found.phases])

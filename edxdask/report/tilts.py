@@ -11,8 +11,17 @@ from matplotlib.ticker import MaxNLocator
 from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.readable import si
-from edxdask.report.labels import plain
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, PALETTE, SMALL, new_figure, style_axes
+from edxdask.report.style import (
+    FAINT,
+    INK,
+    MM,
+    PAGE,
+    PALETTE,
+    SMALL,
+    draw_title,
+    new_figure,
+    style_axes,
+)
 
 ROW, BESIDES = 27 * MM, 14 * MM
 FITS, DOES_NOT = PALETTE[0], PALETTE[1]
@@ -40,8 +49,7 @@ def tilts_figure(volume: xr.Dataset, *, title: str | None = None) -> Figure:
             "volume", sorted(map(str, volume.data_vars)), "one that says something of its tilts"
         )
     figure = new_figure(PAGE, len(rows) * ROW + BESIDES + (8 * MM if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     panels = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
     tilts = np.asarray(volume[schema.TILT].values, dtype=float)
     fits = _fits(volume)

@@ -17,7 +17,7 @@ from edxdask.report.labels import plain
 from edxdask.report.maps import MapPanel, draw_scale_bar
 from edxdask.report.phase_colors import fading, mixed, phase_colors
 from edxdask.report.rendered import draw_rendered
-from edxdask.report.style import FAINT, INK, MM, NORMAL, PAGE, SMALL, new_figure, whole_of
+from edxdask.report.style import FAINT, INK, MM, PAGE, SMALL, draw_title, new_figure, whole_of
 from edxdask.report.volume_overview import VolumeOverview, overview_of, plane_of
 from edxdask.results.volumes import VOXELS, is_fraction
 from edxdask.results.voxels import voxel_grid
@@ -63,8 +63,7 @@ def slices_figure(
     panel = _phase_panel(volume, layers, reduced)
     top = _height_of_planes(volume)
     figure = new_figure(PAGE, top + LEGEND + panel.height + (TITLE if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     above, below = figure.subfigures(2, 1, height_ratios=[top + LEGEND, panel.height], squeeze=False)[:, 0]
     _draw_planes(above, volume, layers, reduced, colors)
     panel.draw(below)
@@ -84,8 +83,7 @@ def planes_figure(
     reduced = overview_of(volume) if overview is None else overview
     layers = layers_at(volume, place, reduced)
     figure = new_figure(PAGE, _height_of_planes(volume) + LEGEND + (TITLE if title else 0))
-    if title:
-        figure.suptitle(plain(title), fontsize=NORMAL + 1, color=INK, x=0.015, ha="left")
+    draw_title(figure, title)
     _draw_planes(figure, volume, layers, reduced, phase_colors(reduced.labels))
     return figure
 
