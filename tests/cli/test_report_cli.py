@@ -49,7 +49,7 @@ def test_for_programs_it_prints_one_object(run, stores, tmp_path):
         (("report", "{map}", "--cube", "{map}"), "as {map} holds a cube of counts"),
         (
             ("report", "{pca}"),
-            "expected a store of counts, phases or traces; this one holds a result of principal",
+            "expected a store of counts, phases, traces or volumes; this one holds a result of principal",
         ),
         (
             ("report", "{phases}", "--cube", "{phases}"),
