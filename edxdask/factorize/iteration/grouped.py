@@ -13,6 +13,7 @@ from edxdask.photons import for_sweeps, from_dense, kl_sweep
 ITERATIONS = 200
 LEAST_FRACTION, LEAST_EXPECTED = 1e-9, 1e-12  # of a group that a phase starts with; counts
 TINY = np.finfo(np.float64).tiny
+LEAST_PHOTONS = 1e-3  # of a phase
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,5 +64,7 @@ def fit_groups(
         spectra = np.ascontiguousarray(model.spectra(weights))
         sweep = kl_sweep(block, abundance, spectra, log_term=False)
         statistics = {"numerator": sweep.numerator, "column_sums": sweep.column_sums}
-        weights = model.update(weights, statistics)
+        # a phase that has lost its photons keeps its spectrum, and is named as none at the end
+        there = abundance.sum(axis=0) > LEAST_PHOTONS
+        weights = np.where(there[:, None], model.update(weights, statistics), weights)
     return weights, abundance

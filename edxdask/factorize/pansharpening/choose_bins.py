@@ -178,9 +178,7 @@ def _found_again(maps: PixelStates, spectra: np.ndarray, model: StartingModel) -
     groups = gather_similar(maps, len(spectra))
     groups = replace(groups, abundance=turned(groups.abundance, turn))
     weights, _ = fit_groups(model, model.start(turned_spectra), groups, sparsity=SPARSITY)
-    found = model.spectra(weights)
-    there = np.isfinite(found).all(axis=1, keepdims=True) & (found.sum(axis=1, keepdims=True) > 0)
-    return np.where(there, found, spectra).astype(spectra.dtype)
+    return np.asarray(model.spectra(weights), dtype=spectra.dtype)
 
 
 def choose_bin(
