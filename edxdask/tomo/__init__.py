@@ -5,6 +5,6 @@
 ``image_volumes`` are filtered back projection and SIRT of images. ``alignment``, the modules named after it,
 and ``reprojection`` find how projections moved; ``sight`` and ``absorption`` say what detectors see.
 ``classes`` and ``class_cube`` merge channels; ``estimate``, ``prior``, ``strength``, ``yields``, ``quality``
-and ``mixing`` make volumes and judge them; ``tasks``, ``slabs``, ``memory`` and ``records`` do so out of core.
+and ``mixing`` make volumes and judge them; ``tasks``, ``slabs``, ``memory``, ``records`` do so out of core.
 ``atoms`` and ``projections`` are made from finished volumes.
 """
