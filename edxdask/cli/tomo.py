@@ -26,12 +26,42 @@ from edxdask.cli.values import (
     Span,
     TiltAngles,
     TiltAxis,
+    Value,
 )
 from edxdask.errors import ParameterError
 from edxdask.schema import TILT_AXIS
 
 SERIES_HELP = "STORE holds a cube of counts (tilt, y, x, energy), or a collection of maps of one tilt each."
 NONE = "none"
+
+
+class Shadows(Value):
+    """What the holder hides from each detector."""
+
+    name = "BEGINS:FULL|none,…"
+    example = "10:50,none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into a list of (begins, full) or None."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return [None if one == NONE else _two_tilts(one) for one in value.split(",")]
+        except ValueError:
+            self.fail(
+                f"{value!r}: expected {self.name}, one for each detector, as in {self.example}", param, ctx
+            )
+
+    def typed(self, value: Any) -> str:
+        """Give shadows as they are typed."""
+        if isinstance(value, str):
+            return value
+        return ",".join(NONE if one is None else f"{one[0]:g}:{one[1]:g}" for one in value)
+
+
+def _two_tilts(text: str) -> tuple[float, float]:
+    begins, full = map(float, text.split(":"))
+    return begins, full
 
 
 @click.command("tomo", cls=Verb, epilog=SERIES_HELP)
@@ -53,6 +83,12 @@ NONE = "none"
     type=OfPhase("G/CM3", "Brg:4.1"),
     multiple=True,
     help="Density of a phase; may be repeated.",
+)
+@click.option(
+    "--shadows",
+    type=Shadows(),
+    help="Tilts at which the holder's shadow on each detector begins and is full, or none. Needed where the "
+    "field cuts the object; elsewhere the photons say what detectors see.",
 )
 @click.option("--axis", TILT_AXIS, type=TiltAxis(), help="Tilt axis; left out: as the store says, or y.")
 @click.option("--tilts", "tilts_deg", type=TiltAngles(), help="Tilts, if the store does not say them.")

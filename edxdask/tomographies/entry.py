@@ -89,9 +89,10 @@ def tomography(
     alignment : bool or Dataset
         True finds how projections moved; False takes them as they are; a Dataset, as from ``align_tilts``,
         says it.
-    shadows : optional
-        What the holder hides from the detectors; None finds the exposure of each projection from its photons,
-        where the object is whole in the field.
+    shadows : list, optional
+        What the holder hides: for each detector (tilt at which its shadow begins, tilt at which it is full), or
+        None. Where the object is whole in the field, the photons say how bright each projection is, and
+        shadows that they contradict are named.
     densities : dict, optional
         g/cm³ by phase, which yields need: ``{"Brg": 4.1}``.
     depth : float, optional

@@ -75,6 +75,7 @@ def test_programs_get_one_object(run, folder, tmp_path):
         ("series.zarr", ("--axis", "z"), "expected y, x, or the angle of the axis"),
         ("series.zarr", ("--density", "phase_0:heavy"), "--density phase_0:heavy: expected g/cm³"),
         ("series.zarr", ("--density", "phase_0"), "expected PHASE:G/CM3"),
+        ("series.zarr", ("--shadows", "10"), "expected BEGINS:FULL|none,…, one for each detector"),
         ("series.zarr", ("--rows", "4:400"), "--rows 4:400: expected rows along the tilt axis"),
         ("series.zarr", ("--memory-limit", "1MiB"), "Set --memory-limit"),
         ("phases.zarr", (), "a store of counts, which tomo needs; this one holds a result"),
@@ -87,6 +88,13 @@ def test_errors_are_in_words_of_the_command_line(run, folder, tmp_path, store, w
     assert done.exit_code in (1, 2)
     assert says in " ".join(done.stderr.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_shadows_that_the_photons_contradict_are_named(run, folder, tmp_path):
+    words = ("--result", folder / "phases.zarr", "--shadows", "0:60,none", *QUICK)
+    done = run("tomo", folder / "series.zarr", "-o", tmp_path / "v.zarr", *words)
+    assert done.exit_code == 0, done.stderr
+    assert "photons differ from the shadows given by up to" in " ".join(done.output.split())
 
 
 def test_a_store_that_is_there_is_left_alone(run, folder, tmp_path):
