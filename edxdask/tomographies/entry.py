@@ -90,8 +90,8 @@ def tomography(
         True finds how projections moved; False takes them as they are; a Dataset, as from ``align_tilts``,
         says it.
     shadows : list, optional
-        What the holder hides: for each detector (tilt at which its shadow begins, tilt at which it is full), or
-        None. Where the object is whole in the field, the photons say how bright each projection is, and
+        What the holder hides: for each detector (tilt at which its shadow begins, tilt at which it is full)
+        or None. Where the object is whole in the field, photons say how bright each projection is, and
         shadows that they contradict are named.
     densities : dict, optional
         g/cm³ by phase, which yields need: ``{"Brg": 4.1}``.
