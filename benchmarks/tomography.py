@@ -10,8 +10,10 @@ half.
 With found spectra, ratios of yields are the true ones (composition and density say them) and the common
 scale is found from the data. Seconds are of the processor.
 
-    python benchmarks/tomography.py [--data FOLDER] [--seeds 3] [--photons 5 20 80] [--tiny]
+    python benchmarks/tomography.py [--data FOLDER] [--seeds 3] [--photons 5 20 80] [--astra-python PATH]
+                                    [--tiny]
 
+astra's SIRT and FBP (Ram-Lak) of the same maps ride along where an environment with astra-toolbox is named.
 FOLDER has phantom_5.npz and phantom_20.npz; without it only simulated series are run. The last lines are
 the targets; the exit code is 1 where one is missed. --tiny checks only that all runs.
 """
@@ -33,6 +35,7 @@ import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
 from sample_truth import angles  # noqa: E402
 from scipy.optimize import linear_sum_assignment  # noqa: E402
+from tomography_projector import elsewhere  # noqa: E402
 
 import edxdask  # noqa: E402
 from edxdask import schema  # noqa: E402
@@ -153,7 +156,7 @@ def with_found_spectra(series: Series) -> tuple[np.ndarray, str]:
     return volume, f"spectra off by {apart} deg, {said}, {how}"
 
 
-def of_line_maps(series: Series) -> dict[str, np.ndarray]:
+def of_line_maps(series: Series, astra_python: str | None) -> dict[str, np.ndarray]:
     """Reconstruct maps of line windows and solve each voxel for phases; the settings with the least error."""
     energy, counts = series.cube[schema.ENERGY].values, np.asarray(series.cube[schema.COUNTS].values)
     windows = [np.abs(energy - at) < HALF_WINDOW_KEV for at in WINDOWS_KEV]
@@ -166,6 +169,14 @@ def of_line_maps(series: Series) -> dict[str, np.ndarray]:
     for cutoff in FBP_CUTOFFS:
         each = [fbp(m, geometry, depth, window="hann", cutoff=cutoff) for m in maps]
         tries["FBP"].append(np.stack(each))
+    if astra_python:
+        tries |= {"astra's SIRT": [], "astra's FBP": []}
+        for iterations in SIRT_ITERATIONS:
+            found = [
+                elsewhere(astra_python, "astra_classical.py", m, geometry, str(iterations)) for m in maps
+            ]
+            tries["astra's SIRT"].append(np.stack([one["sirt"] for one in found]))
+        tries["astra's FBP"].append(np.stack([one["fbp"] for one in found]))
     out = {}
     for name, volumes in tries.items():
         solved = [np.clip(np.tensordot(solve, v, 1), 0, 1) for v in volumes]
@@ -173,10 +184,12 @@ def of_line_maps(series: Series) -> dict[str, np.ndarray]:
     return out
 
 
-def measure(series: Series, verdict: Verdict) -> None:
+def measure(series: Series, verdict: Verdict, astra_python: str | None) -> None:
     """Print all figures of a series, and compare with the targets."""
     print(f"{series.name}: {series.cube[schema.COUNTS].shape}", flush=True)
-    peers = [say(f"line maps + {name}", v, series)[0] for name, v in of_line_maps(series).items()]
+    peers = [
+        say(f"line maps + {name}", v, series)[0] for name, v in of_line_maps(series, astra_python).items()
+    ]
     volume, note = from_photons(series, series.emitted, scale_known=True)
     error, overlaps = say("all photons, true spectra", volume, series, note)
     if series.photons in TRUE_LIMITS:
@@ -197,20 +210,25 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--photons", type=int, nargs="*", default=[5, 20, 80])
+    parser.add_argument("--astra-python", metavar="PATH", help="python of an environment with astra-toolbox")
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     logging.getLogger("edxdask").setLevel(logging.ERROR)
     verdict = Verdict(limits=not options.tiny)
     print(load_average())
     if options.tiny:
-        measure(simulated(20, 0, (32, 8, 32), np.arange(-60.0, 61.0, 10.0)), verdict)
+        measure(simulated(20, 0, (32, 8, 32), np.arange(-60.0, 61.0, 10.0)), verdict, options.astra_python)
         return 0
     if options.data is not None:
         for photons in (5, 20):
-            measure(of_file(options.data / f"phantom_{photons}.npz", photons), verdict)
+            measure(of_file(options.data / f"phantom_{photons}.npz", photons), verdict, options.astra_python)
     for photons in options.photons:
         for seed in range(options.seeds):
-            measure(simulated(photons, seed, (96, 24, 96), np.arange(-70.0, 71.0, 5.0)), verdict)
+            measure(
+                simulated(photons, seed, (96, 24, 96), np.arange(-70.0, 71.0, 5.0)),
+                verdict,
+                options.astra_python,
+            )
     return verdict.exit_code()
 
 
