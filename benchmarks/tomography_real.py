@@ -13,9 +13,9 @@ What these data do not support: the angles, and so the scale along z; more than 
 the middle of two dots, S and Zn around it); a composition of any voxel, as a dot has some 100 photons of an
 element in a tilt and thousands of voxels. Chi-squared below 1 says the same: voxels follow the noise.
 
-    python benchmarks/tomography_real.py DATA [--needle FOLDER] [--pictures FOLDER] [--tiny]
+    python benchmarks/tomography_real.py [--data DATA] [--needle FOLDER] [--pictures FOLDER] [--tiny]
 
-DATA holds quantum_dot.npz and nanorod.npz. FOLDER holds HAADF.mrc and HAADF_Aligned.hspy of etspy's wheel:
+DATA, without it the folder tomography beside the real maps, holds quantum_dot.npz and nanorod.npz. FOLDER holds HAADF.mrc and HAADF_Aligned.hspy of etspy's wheel:
 pip download --no-deps etspy==1.3.0, then unzip (etspy/tests/test_data).
 """
 
@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from real_crops import data_folder
 from scipy.ndimage import gaussian_filter
 from verdict import Verdict
 
@@ -331,11 +332,14 @@ def draw(path: Path, volumes: list[np.ndarray], names: list[str]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("--data", type=Path, default=data_folder() / "tomography")
     parser.add_argument("--needle", type=Path)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args()
+    if not (given.data / "quantum_dot.npz").is_file():
+        print(f"nothing done: there is no quantum_dot.npz in {given.data}; name its folder with --data")
+        return 0
     verdict = Verdict(limits=not given.tiny)
     quantum_dot(verdict, given.data, given.pictures, given.tiny)
     nanorod(verdict, given.data, given.pictures, given.tiny)
