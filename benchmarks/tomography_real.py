@@ -15,7 +15,8 @@ element in a tilt and thousands of voxels. Chi-squared below 1 says the same: vo
 
     python benchmarks/tomography_real.py [--data DATA] [--needle FOLDER] [--pictures FOLDER] [--tiny]
 
-DATA, without it the folder tomography beside the real maps, holds quantum_dot.npz and nanorod.npz. FOLDER holds HAADF.mrc and HAADF_Aligned.hspy of etspy's wheel:
+DATA, without it the folder tomography beside the real maps, holds quantum_dot.npz and nanorod.npz. FOLDER
+holds HAADF.mrc and HAADF_Aligned.hspy of etspy's wheel:
 pip download --no-deps etspy==1.3.0, then unzip (etspy/tests/test_data).
 """
 
