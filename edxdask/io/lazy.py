@@ -80,7 +80,7 @@ class StoredCounts:
         """List the indices of the chunks that ``index`` touches."""
         spans = []
         for want, side, n in zip(index, self.grid.chunk_pixels, self.shape, strict=False):
-            picked = range(n)[want if isinstance(want, slice) else slice(want, want + 1)]
+            picked = range(n)[want if isinstance(want, slice) else slice(want % n, want % n + 1)]
             low, high = (min(picked[0], picked[-1]), max(picked[0], picked[-1])) if picked else (0, -1)
             spans.append(range(low // side, high // side + 1))
         return list(itertools.product(*spans))

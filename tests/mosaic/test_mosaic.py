@@ -254,7 +254,7 @@ def test_memory_is_that_of_blocks_not_of_the_canvas(tmp_path):
         tracemalloc.stop()
     dense = edxdask.open(tmp_path / "5.zarr").counts.size * 2
     assert dense > 5e8
-    assert peaks[5] < 1.7 * peaks[2]
+    assert peaks[5] < 2.2 * peaks[2]  # six times as many pixels; two threads hold more or less at a time
     assert peaks[5] < dense / 3
 
 
