@@ -159,6 +159,14 @@ class _Start:
         total = np.maximum(stack.values.sum(axis=(1, 2), dtype=np.float64), 1e-30)
         self._exposure = np.ones(len(tilt_deg)) if stack.cut_x else total / total.mean()
 
+    def every_second(self, first: int) -> _Start:
+        """Every second projection from ``first`` on; where positions are given, so is the angle."""
+        part, stack = slice(first, None, 2), self.stack
+        fewer = replace(
+            stack, values=stack.values[part], variance=stack.variance[part], measured=stack.measured[part]
+        )
+        return _Start(fewer, self.tilt_deg[part], None)
+
     @property
     def name(self) -> str:
         """Say what first positions come from."""
@@ -234,7 +242,22 @@ def _misfit(work: Reprojection, geometry: TiltGeometry) -> float:
 
 
 def _axis_angle(start: _Start, threads: int) -> tuple[float, float]:
-    """Search the axis' angle in ever smaller steps; 0 where the images do not say otherwise.
+    """Find the axis' angle; 0 where the images do not say otherwise.
+
+    Every second tilt, and the others, must say the same: with few tilts a volume explains images that are
+    turned better than those that are not, whatever the truth, and the misfit alone does not show it.
+    """
+    angle, std = _lowest_angle(start, threads)
+    halves = [start.every_second(first) for first in (0, 1)]
+    if min(len(half.tilt_deg) for half in halves) >= FEWEST_TILTS:
+        first, second = (_lowest_angle(half, threads)[0] for half in halves)
+        apart = max(abs(first - second) / 2, abs((first + second) / 2 - angle))
+        std = max(std, float(apart)) if np.isfinite(apart) else SEARCHED_DEG
+    return (angle, std) if np.isfinite(angle) and abs(angle) > SURE * std else (0.0, std)
+
+
+def _lowest_angle(start: _Start, threads: int) -> tuple[float, float]:
+    """Search the angle in ever smaller steps; NaN where it would be beyond the search.
 
     The standard error is where the misfit is 1 higher. Residuals of smooth images are not independent, which
     makes it too large, and moves are uncertain too, which makes it too small; in simulations it is right.
@@ -248,13 +271,15 @@ def _axis_angle(start: _Start, threads: int) -> tuple[float, float]:
         return known[angle]
 
     best = min(np.arange(-SEARCHED_DEG, SEARCHED_DEG + 1, SEARCH_STEPS[0]).tolist(), key=misfit)
+    if abs(best) >= SEARCHED_DEG:
+        return np.nan, SEARCHED_DEG
     for step in SEARCH_STEPS[1:]:
         best = min((best - step, best, best + step), key=misfit)
     angle, std = _parabola({a: m for a, m in known.items() if abs(a - best) <= SEARCH_STEPS[0]})
     noise = float(start.stack.measured.sum()) / (4 * np.pi * SEARCH_SMOOTH**2)  # squares of smoothed counts
     std *= float(np.sqrt(max(1.0, min(known.values()) / noise)))
     std *= CUT_ROWS if start.stack.cut_y else 1.0
-    return (angle, std) if abs(angle) > SURE * std else (0.0, std)
+    return angle, std
 
 
 def _parabola(points: dict[float, float]) -> tuple[float, float]:
