@@ -12,7 +12,6 @@ are made of what these emit (``guidance``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,25 +34,20 @@ from edxdask.factorize.iteration.gather import (
     largest_fractions,
     phase_sizes,
 )
-from edxdask.factorize.iteration.phases import Phases, WantedPhases
+from edxdask.factorize.iteration.phases import WantedPhases
 from edxdask.factorize.pansharpening.binned_fit import bin_bytes
 from edxdask.factorize.pansharpening.choose_bins import MOST_PHASES, copies_for_choices, window_of
-from edxdask.factorize.pansharpening.curve import Curve
 from edxdask.factorize.pansharpening.kept_steps import KeptSteps
 from edxdask.factorize.pansharpening.regions import spectra_of_regions
 from edxdask.factorize.pansharpening.steps import (
     Closure,
-    MapSettings,
+    Options,
     Run,
-    fit_chosen_bins,
-    make_choices,
-    maps_of_all_pixels,
-    spectra_once_more,
-    strength_of_prior,
-    window_for_choices,
+    Unmixed,
+    unmix,
 )
 from edxdask.factorize.priors.memory import halo_floats, map_bytes, scratch_floats
-from edxdask.factorize.priors.smooth_maps import Prior, SmoothMaps, checked_kind, fractions_without_photons
+from edxdask.factorize.priors.smooth_maps import Prior, checked_kind, fractions_without_photons
 from edxdask.progress import ProgressOption, shown
 from edxdask.results.build import make_result
 from edxdask.results.collections import Data, OneOrMany, with_shared
@@ -97,7 +91,7 @@ def psnmf(
     phases : int, list of str or None
         Number of phases, or their names, as in ``["Brg", "Fp", "CaPv"]``: the biggest phase gets the first
         name, unless ``absent`` or ``compositions`` identify it. The result lists the phases in the order of
-        the names. None finds the number.
+        the names. None finds the number, without phases that turn out to be none.
     bin : int, optional
         Pixels per bin along rows and columns in the first factorization; None finds it.
     elements : list of str, optional
@@ -172,16 +166,9 @@ def psnmf(
         kept = KeptSteps(Path(checkpoint) if checkpoint else None, identity)
         guide = _guide(request, problem, bin)
         run = Run.of(problem, wanted, guide, kept, seed, hook)
-        with window_for_choices(problem, data) as window:
-            choices = make_choices(run, window, bin)
-            fit = fit_chosen_bins(run, choices, StopRule(max_iter, tol), beside=window)
-            strength = strength_of_prior(run, window, fit, smooth, prior)
-        settings = MapSettings(float(strength.chosen), prior, closure, smooth)
-        found = spectra_once_more(run, fit, settings)
-        maps = maps_of_all_pixels(run, replace(fit, found=found), settings)
-        curves = {"bin": choices.bin, "phases": choices.phases, "smooth": strength}
+        unmixed = unmix(run, data, Options(bin, smooth, prior, closure, StopRule(max_iter, tol)))
         named = _said(absent, compositions, refine_axis=refine_axis, prior=prior, closure=closure)
-        result = _labelled(run, found, maps, curves, named, closure)
+        result = _labelled(run, unmixed, named, closure)
     kept.forget()
     return cast(OneOrMany, result)
 
@@ -201,9 +188,9 @@ def _said(absent: Absent | None, compositions: Compositions | None, **settings: 
     return "".join(f", {name}={value!r}" for name, value in given.items())
 
 
-def _labelled(
-    run: Run, found: Phases, maps: SmoothMaps, curves: dict[str, Curve], named: str, closure: Closure
-) -> Data:
+def _labelled(run: Run, unmixed: Unmixed, named: str, closure: Closure) -> Data:
+    found, maps = unmixed.found, unmixed.maps
+    curves = {"bin": unmixed.choices.bin, "phases": unmixed.choices.phases, "smooth": unmixed.strength}
     factor, strength = int(curves["bin"].chosen), float(curves["smooth"].chosen)
     attrs: dict[str, Any] = {
         schema.SEED: run.seed,
@@ -222,8 +209,9 @@ def _labelled(
         by_size = np.argsort(-sizes, kind="stable")
         order = np.array(run.wanted.rows_by_name(sizes, {})) if run.wanted.names else by_size
         found = found.in_order(order)
-    brightest, largest = brightest_pixels(maps.abundance), largest_fractions(maps.abundance)
-    none = phases_that_are_none(names, found.spectra, sizes[order], brightest[order], largest[order])
+    brightest, largest = brightest_pixels(maps.abundance)[order], largest_fractions(maps.abundance)[order]
+    least = found.composition_low
+    none = phases_that_are_none(names, found.spectra, sizes[order], brightest, largest, least)
     if found.flat_tops is not None and found.flat_tops.size:
         attrs[schema.FLAT_TOPS] = [names[row] for row in found.flat_tops]
     # without a prior nothing is known of a pixel that has no photons

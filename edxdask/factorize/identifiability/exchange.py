@@ -22,9 +22,9 @@ ROUNDS = 300
 WINDOW, FEWEST_EXPECTED = 10, 20.0  # channels, and counts in them, that the misfit is judged by
 PURE, OFTEN = 0.95, 0.2  # fraction that counts as pure; photons of a phase that must lie there
 FEWEST_PIXELS = 9  # that are pure; fewer may all be blurred
-# between these fractions are fewer photons than half of those above, where a top is a plateau: 0.06 to 0.15
-# of them for grains of the battery's samples, 0.6 and more for a gradient
-NEARLY, WHOLLY, FEWER = 0.8, 0.975, 0.5
+# between these fractions are fewer photons than this part of those above, where a top is a plateau: 0.06 to
+# 0.15 of them for grains of the battery's samples, 0.47 and more for a gradient
+NEARLY, WHOLLY, FEWER = 0.8, 0.975, 0.3
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Phases that are none: hardly there, with the spectrum of another phase, or in one pixel only."""
+"""Phases that are none: hardly there, of another's spectrum, in one pixel only, or perhaps of anything."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ FEWEST_PHOTONS, LEAST_PART = 100.0, 1e-4  # of all photons
 ALIKE = 1.0  # degrees between two spectra
 ONE_PIXEL = 0.9  # part of a phase's photons in its brightest pixel
 FAINT = 0.05  # of the photons of a pixel: a phase that nowhere has more is none
+CERTAIN = 0.1  # atomic fraction: of a phase, at least one element has more for certain
 
 
 def phases_that_are_none(
@@ -21,6 +22,7 @@ def phases_that_are_none(
     photons: np.ndarray,
     brightest: np.ndarray,
     largest: np.ndarray,
+    surely: np.ndarray | None = None,
 ) -> list[str]:
     """Say which phases are none, and how many to ask for.
 
@@ -33,7 +35,7 @@ def phases_that_are_none(
     ...                       np.ones(2))
     ['b: holds 20 photons of 50020, too few to be a phase. Ask for fewer phases: phases=1']
     """
-    faults = faults_of(names, spectra, photons, brightest, largest)
+    faults = faults_of(names, spectra, photons, brightest, largest, surely)
     fewer = max(1, len(names) - len(faults))
     texts = [f"{text}. Ask for fewer phases: phases={fewer}" for text in faults.values()]
     for text in texts:
@@ -47,6 +49,7 @@ def faults_of(
     photons: np.ndarray,
     brightest: np.ndarray,
     largest: np.ndarray,
+    surely: np.ndarray | None = None,
 ) -> dict[int, str]:
     """Find the phases that are none, and why.
 
@@ -55,6 +58,7 @@ def faults_of(
     names, spectra, photons : of the phases
     brightest : (k,) photons in the brightest pixel of each phase
     largest : (k,) largest fraction of each phase in the photons of a pixel
+    surely : (k, elements) lower ends of the ranges of compositions, where there are any
 
     Examples
     --------
@@ -73,6 +77,8 @@ def faults_of(
             faults[row] = f"{name}: nearly all its photons are in one pixel"
         elif largest[row] < FAINT:
             faults[row] = f"{name}: is nowhere more than {largest[row]:.1%} of the photons of a pixel"
+        elif surely is not None and len(names) > 1 and surely[row].max() < CERTAIN:
+            faults[row] = f"{name}: no element is certain to be a tenth of its atoms, so it may be none"
         else:
             same = [other for other in range(row) if other not in faults and angles[row, other] < ALIKE]
             if same:

@@ -80,6 +80,12 @@ class KeptSteps:
         _write(path, {**arrays, "identity": np.array(json.dumps({"parameters": mine, "stop": rule}))})
         return arrays
 
+    def make_again(self, step: str, make: Callable[[], Arrays], **parameters: Any) -> Arrays:
+        """Replace what was kept of a step, and forget all that follows from it."""
+        if self.folder is not None:
+            (self.folder / f"{step}.npz").unlink(missing_ok=True)
+        return self.kept_or_made(step, make, **parameters)
+
     def checkpoint(self, step: str, **parameters: Any) -> Checkpoint | None:
         """Checkpoint of a step that iterates."""
         if self.folder is None:

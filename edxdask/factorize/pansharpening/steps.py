@@ -1,12 +1,14 @@
 """The steps of `psnmf`, one after the other: each takes what the ones before it found and returns its own.
 
 Choices → fit of bins → strength of the prior → spectra once more, from pixels of similar fractions → maps.
+Where the number of phases is found and some turn out to be none, the fits are made again with fewer.
 What was found travels as immutable arrays; maps of all pixels stay beside their photons, and the handle that
 says where (``SmoothMaps``) is passed on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,8 +23,14 @@ from edxdask.engine.problem import Problem
 from edxdask.engine.states import PixelStates
 from edxdask.factorize.guidance.fit import fit_similar, settle
 from edxdask.factorize.guidance.guide import Guide
+from edxdask.factorize.identifiability.nothing import faults_of
 from edxdask.factorize.identifiability.report import with_ranges
-from edxdask.factorize.iteration.gather import gather_abundance
+from edxdask.factorize.iteration.gather import (
+    brightest_pixels,
+    gather_abundance,
+    largest_fractions,
+    phase_sizes,
+)
 from edxdask.factorize.iteration.grouped import fit_groups
 from edxdask.factorize.iteration.phases import Arrays, Phases, WantedPhases
 from edxdask.factorize.iteration.sweep_step import SPARSITY
@@ -53,6 +61,8 @@ from edxdask.factorize.pansharpening.similar_pixels import SMOOTHER, gather_simi
 from edxdask.factorize.priors.smooth_maps import ROUNDS, TOLERANCE, Prior, SmoothMaps, smooth_abundances
 from edxdask.factorize.spectra.model import StartingModel
 from edxdask.progress import ProgressHook
+
+logger = logging.getLogger(__name__)
 
 Closure = Literal["counts", "thickness"]
 FIRST_ROUNDS, FIRST_TOLERANCE = 20, 1e-4  # of the maps that only sort pixels
@@ -115,6 +125,62 @@ class MapSettings:
     def identity(self) -> dict[str, Any]:
         """What identifies these maps, for their checkpoint."""
         return {"smooth": self.smooth, "prior": self.prior, "closure": self.closure}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; None has it found."""
+
+    bin: int | None
+    smooth: float | None
+    prior: Prior
+    closure: Closure
+    rule: StopRule
+
+
+@dataclass(frozen=True, eq=False)
+class Unmixed:
+    """Phases and maps of all pixels, with the choices that led to them."""
+
+    choices: Choices
+    strength: Curve
+    found: Phases
+    maps: SmoothMaps
+
+
+def unmix(run: Run, data: xr.Dataset | xr.DataTree, options: Options) -> Unmixed:
+    """Run all steps; once more with fewer phases where their number is found and some are none."""
+    choices: Choices | None = None
+    while True:
+        with window_for_choices(run.problem, data) as window:
+            choices = choices or make_choices(run, window, options.bin)
+            fit = fit_chosen_bins(run, choices, options.rule, beside=window)
+            strength = strength_of_prior(run, window, fit, options.smooth, options.prior)
+        settings = MapSettings(float(strength.chosen), options.prior, options.closure, options.smooth)
+        found = spectra_once_more(run, fit, settings)
+        maps = maps_of_all_pixels(run, replace(fit, found=found), settings)
+        faults = {} if run.wanted.number else faults_of_found(found, maps)
+        fewer = max(1, len(found.spectra) - len(faults))
+        if fewer == len(found.spectra):
+            return Unmixed(choices, strength, found, maps)
+        logger.info("%s: the fits are made again with phases=%d", "; ".join(faults.values()), fewer)
+        choices = _chosen_again(run, choices, fewer, options.bin)
+
+
+def faults_of_found(found: Phases, maps: SmoothMaps) -> dict[int, str]:
+    """Find the phases that are none, and why."""
+    names = [f"phase {row}" for row in range(len(found.spectra))]
+    brightest, largest = brightest_pixels(maps.abundance), largest_fractions(maps.abundance)
+    sizes = phase_sizes(maps.abundance)
+    return faults_of(names, found.spectra, sizes, brightest, largest, found.composition_low)
+
+
+def _chosen_again(run: Run, choices: Choices, number: int, bin: int | None) -> Choices:
+    """Put another number of phases in place of the one chosen, in the checkpoint as well."""
+    again = replace(choices, phases=replace(choices.phases, chosen=number))
+    arrays = {**again.bin.arrays("bin"), **again.phases.arrays("phases")}
+    run.kept.make_again(CHOICES, lambda: arrays, bin=bin, phases=run.wanted.number)
+    return again
 
 
 @contextmanager
