@@ -13,7 +13,7 @@ FEWEST_PHOTONS, LEAST_PART = 100.0, 1e-4  # of all photons
 ALIKE = 1.0  # degrees between two spectra
 ONE_PIXEL = 0.9  # part of a phase's photons in its brightest pixel
 FAINT = 0.05  # of the photons of a pixel: a phase that nowhere has more is none
-CERTAIN = 0.1  # atomic fraction: of a phase, at least one element has more for certain
+CERTAIN = 0.02  # atomic fraction: of a phase, at least one element is there for certain
 
 
 def phases_that_are_none(
@@ -78,7 +78,7 @@ def faults_of(
         elif largest[row] < FAINT:
             faults[row] = f"{name}: is nowhere more than {largest[row]:.1%} of the photons of a pixel"
         elif surely is not None and len(names) > 1 and surely[row].max() < CERTAIN:
-            faults[row] = f"{name}: no element is certain to be a tenth of its atoms, so it may be none"
+            faults[row] = f"{name}: no element is certain to be in it, so it may be none"
         else:
             same = [other for other in range(row) if other not in faults and angles[row, other] < ALIKE]
             if same:

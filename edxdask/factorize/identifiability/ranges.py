@@ -28,6 +28,7 @@ LEAST_INFORMATION, LEAST_EXPECTED = 1e-6, 1e-9
 # their source (oxygen under 50 nm of gold at a take-off angle of 18 degrees: a quarter; half in most others)
 SOFT_KEV, GETS_OUT = 1.1, 0.5
 HARDLY = 0.02  # part of the photons of an element
+LEAST_LEFT = 0.1  # of a phase's atoms, when those of other phases in it are taken away
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +64,20 @@ class _Region:
     above: np.ndarray
     zero: np.ndarray
 
-    def extreme(self, target: np.ndarray, scale: np.ndarray, sign: int) -> np.ndarray | None:
-        """Find where ``target`` is least (sign 1) or largest (-1) while ``scale`` is 1; None if nowhere."""
+    def extreme(
+        self, target: np.ndarray, scale: np.ndarray, sign: int, most: float | None = None
+    ) -> np.ndarray | None:
+        """Find where ``target`` is least (sign 1) or largest (-1) while ``scale`` is 1; None if nowhere.
+
+        ``most`` is the largest s.
+        """
         found = linprog(
             sign * target,
             A_ub=self.above,
             b_ub=np.zeros(len(self.above)),
             A_eq=np.vstack([scale, self.zero]),
             b_eq=np.concatenate([[1.0], np.zeros(len(self.zero))]),
-            bounds=[(0, None), *[(None, None)] * (len(target) - 1)],
+            bounds=[(0, most), *[(None, None)] * (len(target) - 1)],
         )
         return np.asarray(found.x) if found.status == 0 else None
 
@@ -122,7 +128,8 @@ def _compositions(
     """Least and largest fraction of each element in each phase.
 
     A photon means as many atoms as in this phase, wherever else it might come from: what lies on a film is
-    not absorbed as the film is.
+    not absorbed as the film is. Where all atoms could be those of other phases, within the errors, ratios of
+    what is left have no bounds: some atoms are its own.
     """
     phases = len(weights)
     per_photon = np.broadcast_to(model.atoms, (phases, *model.atoms.shape[1:]))
@@ -130,9 +137,10 @@ def _compositions(
     high = low.copy()
     for phase, region in enumerate(regions):
         mine = weights[[phase, *np.delete(np.arange(phases), phase)]] @ per_photon[phase]
+        most = 1 / (LEAST_LEFT * max(float(mine[0].sum()), TINY))
         for element in range(mine.shape[1]):
             for sign, bound in ((1, low), (-1, high)):
-                end = region.extreme(mine[:, element], mine.sum(axis=1), sign)
+                end = region.extreme(mine[:, element], mine.sum(axis=1), sign, most)
                 if end is not None:
                     bound[phase, element] = np.clip(end @ mine[:, element], 0.0, 1.0)
     return low, high
