@@ -9,7 +9,7 @@ import edxdask
 from edxdask.errors import EdxdaskError
 from edxdask.factorize.identifiability.exchange import GroupFit
 from edxdask.factorize.identifiability.nothing import phases_that_are_none
-from edxdask.factorize.identifiability.ranges import Open, open_ranges
+from edxdask.factorize.identifiability.ranges import Open, _compositions, _Region, open_ranges
 from edxdask.factorize.identifiability.solutions import number_of_solutions, with_other_solutions
 from edxdask.factorize.iteration.grouped import Groups
 from edxdask.physics.spectrum import phase_spectrum
@@ -140,6 +140,38 @@ def test_equal_and_empty_phases_and_one_pixel_are_named():
     assert phases_that_are_none(["a", "b"], rows[:2], photons[:2], brightest[:2], largest[:2]) == []
 
 
+def test_a_phase_of_which_no_element_is_certain_is_named():
+    rows, photons, brightest, largest = np.eye(2), np.full(2, 1e4), np.full(2, 50.0), np.ones(2)
+    surely = np.array([[0.2, 0.0], [0.0, 0.012]])
+    texts = phases_that_are_none(["a", "b"], rows, photons, brightest, largest, surely)
+    assert texts == [
+        "b: no element is certain to be in it, so it may be none. Ask for fewer phases: phases=1"
+    ]
+
+
+class Atoms:
+    """Two elements; a photon of each means one atom."""
+
+    atoms = np.eye(2)[None]
+
+    @staticmethod
+    def composition(weights):
+        """Atomic fractions."""
+        return weights / weights.sum(axis=1, keepdims=True)
+
+
+def test_where_all_atoms_may_be_those_of_another_phase_the_range_is_wide_and_not_a_point():
+    """A grain of five pixels: its errors are as large as what it has, and ratios of the rest have no bounds.
+
+    With u of the other phase taken away, 1 - 10 u and 0.2 - u are left: their sum is a tenth at u = 0.0982.
+    """
+    free = np.array([[0.0, -1.0], [0.0, 1.0], [-5.0, -1.0]])  # u between 0 and -5, never above
+    regions = [_Region(free[1:], np.zeros((0, 2))), _Region(free[:1], np.zeros((0, 2)))]
+    low, high = _compositions(Atoms(), np.array([[1.0, 0.2], [10.0, 1.0]]), regions)
+    assert low[0, 0] == pytest.approx(0.018 / 0.12, abs=0.002)
+    assert high[0, 1] == pytest.approx(0.1018 / 0.12, abs=0.002)
+
+
 def test_other_solutions_widen_the_ranges_and_are_counted(spectra):
     mixed = spectra.copy()
     mixed[1] = 0.8 * spectra[1] + 0.2 * spectra[0]
@@ -158,7 +190,7 @@ def test_a_gradient_has_no_plateau_and_its_end_stays_open(spectra):
     even = np.linspace(0, 1, 60)
     fractions = np.column_stack([even, 1 - even])
     assert not GroupFit.of(groups_of(fractions, spectra[:2], 1e6), spectra[:2]).has_plateau().any()
-    grains = np.vstack([fractions, np.tile(np.eye(2), (20, 1))])
+    grains = np.vstack([fractions, np.tile(np.eye(2), (40, 1))])
     assert GroupFit.of(groups_of(grains, spectra[:2], 1e6), spectra[:2]).has_plateau().all()
 
 

@@ -6,6 +6,9 @@ import xarray as xr
 
 import edxdask
 from edxdask.errors import EdxdaskError, ParameterError
+from edxdask.factorize.pansharpening import steps
+from edxdask.factorize.pansharpening.curve import Curve
+from edxdask.physics.spectrum import phase_spectrum
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +177,48 @@ def test_the_number_of_phases_is_found(mantle):
     result = edxdask.psnmf(mantle, phases=None)
     assert result.sizes["phase"] == 3
     assert result["phases_score"].size >= 4
+
+
+@pytest.fixture
+def two_halves():
+    """Quartz beside periclase."""
+    energy = 0.3 + 0.01 * np.arange(500)
+    spectra = np.stack([phase_spectrum(one, energy) for one in ({"Si": 1, "O": 2}, {"Mg": 1, "O": 1})])
+    which = np.zeros((40, 40), int)
+    which[:, :14] = 1
+    counts = np.random.default_rng(0).poisson(60 * spectra[which])
+    return edxdask.from_array(counts, energy_offset=0.3, energy_scale=0.01, beam_energy=200.0)
+
+
+def test_phases_that_turn_out_to_be_none_are_left_out_where_the_number_is_found(
+    two_halves, tmp_path, monkeypatch
+):
+    """The choice, on half of the photons, takes three of two; stopped later, the run goes on with two."""
+    asked = []
+
+    def three(*args, **more):
+        asked.append(args)
+        return Curve.given(3)
+
+    monkeypatch.setattr(steps, "choose_phases", three)
+    how = {"phases": None, "bin": 4, "smooth": 1.0, "elements": ["Si", "O", "Mg"]}
+    labels = []
+
+    def stop(report):
+        labels.append(report.label)
+        # bins are fitted for a second time, with fewer phases
+        if "maps" in labels and report.label.startswith("spectra from bins"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edxdask.psnmf(two_halves, **how, checkpoint=tmp_path / "run", progress=stop)
+    with np.load(tmp_path / "run" / "choices.npz") as kept:
+        assert kept["phases_chosen"].item() == 2
+    found = edxdask.psnmf(two_halves, **how, checkpoint=tmp_path / "run", progress=False)
+    assert len(asked) == 1
+    assert found.sizes["phase"] == 2
+    assert not any("Ask for fewer" in text for text in found.attrs["warnings"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_uniform_thickness_tells_phases_apart_by_their_brightness():
