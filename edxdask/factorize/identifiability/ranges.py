@@ -17,9 +17,10 @@ from edxdask.factorize.spectra.elemental import ElementalSpectra
 
 # of the brightness of what lies on a film; part of the film that the spectrum must have room for
 THIN, MOST_OF_FILM = 0.5, 0.6
-# elements that show another phase in it: how many, their least part of that phase's peaks, their part of the
-# peaks of a phase that is made of them, and the least of the other phase per photon that is worth a word
-SEVERAL, LEAST_PART, MADE_OF, MUCH_HELD = 2, 0.03, 0.5, 0.3
+# elements that show another phase in it: how many, their least part of that phase's peaks, how far their
+# ratios may be apart, and their part of the peaks of a phase that is made of them
+SEVERAL, LEAST_PART, IN_PROPORTION, MADE_OF = 2, 0.03, 1.6, 0.5
+MUCH_HELD = 0.3  # of the other phase per photon: with so much of each element it may be there in any case
 NEIGHBOURS = 4  # windows to either side that a peak rises above
 IMPURE = 0.05  # of another phase, per photon, that the purest pixels of a gradient may hold
 FAR = 1.5  # degrees, from which a spectrum counts as another one
@@ -150,8 +151,8 @@ def _regions(fit: GroupFit, parts: _Parts) -> list[_Region]:
     """Conditions on what each phase may be: no abundance and no weight clearly below zero.
 
     From a phase that is pure in many pixels nothing needs to be taken away, unless it may lie on a film of
-    another phase that is as thick everywhere, has much of all elements of another pure phase, which may lie
-    above or below it wherever it is, or its purest pixels are not alike, as in a gradient.
+    another phase that is as thick everywhere, has all elements of another pure phase (in its proportions or
+    much of each), which may lie above or below it, or its purest pixels are not alike, as in a gradient.
     """
     pure, plateau, brightness = fit.pure(), fit.has_plateau(), fit.brightness()
     phases, regions = len(parts.own), []
@@ -217,7 +218,7 @@ class _Parts:
         )
 
     def may_hold(self, phase: int, other: int) -> bool:
-        """Say whether a phase has all elements of another one, several, and not just little of any.
+        """Say whether a phase has all elements of another one, several: in its proportions, or much of each.
 
         Elements that a third phase is made of say nothing: it may be there as well. Where no elements are
         known, peaks above ``SOFT_KEV`` are held against one another.
@@ -232,8 +233,10 @@ class _Parts:
         there = asked & (most[other] > LEAST_PART) & ~(third > MADE_OF).any(axis=0)
         if np.count_nonzero(there) < SEVERAL:
             return False
-        ratio = (own[phase, there] + SIGMAS * self.errors[phase, there]) / own[other, there]
-        return bool(ratio.min() >= MUCH_HELD)
+        ratio = own[phase, there] / own[other, there]
+        error = SIGMAS * self.errors[phase, there] / own[other, there]
+        least = (ratio + error).min()
+        return bool((ratio - error).max() <= IN_PROPORTION * least or least >= MUCH_HELD)
 
 
 def _parts(
