@@ -23,6 +23,8 @@ PUBLISHED_88 = {"Brg": {"Mg": 41.3, "Si": 48.0}, "Fp": {"Mg": 81.8}}
 OFF, OFF_OF = 0.10, {"CaPv": 0.20}  # of the published figures, that is right
 ERRORS = 3.0  # within which a figure that a warning names may be
 MOST_CHI2 = 2.0  # per degree of freedom
+MUCH_FP, ALL_BRG = 0.6, 0.95  # of a pixel's photons
+WINDOWS = ((1.254, 0.06, 0.1), (1.740, 0.06, 0.1), (6.404, 0.12, 0.18))  # keV: Mg, Si, Fe K; half, to beside
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,43 @@ def chi2_of_parts(results: list[tuple[Crop, xr.Dataset]]) -> dict[str, float]:
             freedom += len(values) - 1
         found[phase] = total / max(freedom, 1)
     return found
+
+
+def halves_without_unmixing(crop: Crop, result: xr.Dataset) -> list[tuple[float, float]]:
+    """Mg K over Fe K of ferropericlase in the left and in the right half of a map, each with its error.
+
+    Of the pixels with the most ferropericlase, less as many photons of bridgmanite as their Si K needs: sums
+    of windows and of their surroundings, so nothing of this follows from a fit of spectra.
+    """
+    labels = [str(label) for label in result[schema.PHASE].values]
+    maps = result[schema.ABUNDANCE].transpose(schema.PHASE, "y", "x").sel({schema.PHASE: ["Fp"]}).values[0]
+    matrix = result[schema.ABUNDANCE].sel({schema.PHASE: label_of(MATRIX, labels, crop)}).transpose("y", "x")
+    counts, energy = (
+        crop.cube[schema.COUNTS].transpose("y", "x", schema.ENERGY),
+        crop.cube[schema.ENERGY].values,
+    )
+    found = []
+    for half in np.array_split(np.arange(maps.shape[1]), 2):
+        spectra = [
+            counts.values[:, half][mask[:, half]].sum(axis=0, dtype=np.int64)
+            for mask in (maps > MUCH_FP, matrix.values > ALL_BRG)
+        ]
+        nets = np.array([[_net(one, energy, *window) for window in WINDOWS] for one in spectra])
+        scale = nets[0, 1, 0] / nets[1, 1, 0]
+        values = nets[0, :, 0] - scale * nets[1, :, 0]
+        errors = np.hypot(nets[0, :, 1], scale * nets[1, :, 1])
+        ratio = values[0] / values[2]
+        found.append((float(ratio), float(ratio * np.hypot(errors[0] / values[0], errors[2] / values[2]))))
+    return found
+
+
+def _net(spectrum: np.ndarray, energy: np.ndarray, at: float, half: float, gap: float) -> tuple[float, float]:
+    """Counts of a peak above its surroundings, and their error."""
+    away = np.abs(energy - at)
+    peak, beside = away < half, (away > gap) & (away < gap + half)
+    part = peak.sum() / beside.sum()
+    total, ground = float(spectrum[peak].sum()), float(spectrum[beside].sum())
+    return total - part * ground, float(np.sqrt(total + part**2 * ground))
 
 
 def _read(path: Path) -> xr.Dataset:
