@@ -170,7 +170,7 @@ def run_real(report: Report) -> bool:
     print(
         f"71 GPa, χ² of {len(results)} parts against their mean, per degree of freedom (at most 2): {texts}"
     )
-    whole = next((pair for pair in results if pair[0].name == "71 GPa whole"), None)
+    whole = next((pair for pair in results if pair[0].name == "whole"), None)
     if whole is not None:
         (left, error), (right, other) = halves_without_unmixing(*whole)
         print(

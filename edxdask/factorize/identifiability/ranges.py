@@ -178,7 +178,7 @@ def _regions(fit: GroupFit, parts: _Parts) -> list[_Region]:
                 for one in range(phases)
                 if one != other and (pure[one] or one == phase)
             )
-            within = bool(pure[other] and plateau[other]) and parts.may_hold(phase, int(other))
+            within = bool(pure[other]) and parts.may_hold(phase, int(other))
             if pure[phase] and not below and not within:
                 limit = -np.eye(phases)[place]
                 limit[0] = 0.0 if plateau[phase] else -IMPURE
