@@ -4,14 +4,16 @@ The maps are neighbours of the mantle sample, each on an energy axis of its own 
 and exported to vendor files (.hspy) one after the other. Then, each in a separate process whose memory is
 watched with all the processes it starts: ``ingest`` of all files; ``psnmf`` of all maps together; ``aided``;
 the table of traces. On threads for a quarter, half and all of the maps, which gives the slope; and for all
-maps on two worker processes. At last ``fcls`` of a map beside ``scipy.optimize.nnls`` of some of its pixels.
+maps on two worker processes. ``psnmf`` keeps photons in memory as long as they fit, so it runs once more with
+as little memory per map as 64 maps have in 8 GiB. At last ``fcls`` of a map beside ``scipy.optimize.nnls`` of
+some of its pixels.
 
     python benchmarks/collection.py --folder /scratch/maps [--maps 8] [--size 1024] [--channels 4096] [--tiny]
 
 What is finished is kept in the folder, files and figures alike: the same command goes on where it was
 stopped. A map of 1024² × 4096 at 40 counts per pixel takes some 0.3 GB there, its file included. The exit
-code is 1 where a stage takes more than 8 GiB, or grows by more than 64 MiB for each map of 1024²; --tiny
-checks only that all runs, on threads.
+code is 1 where a stage takes more than its memory, or ``aided`` and ``traces`` grow by more than 64 MiB for
+each map of 1024²; --tiny checks only that all runs, on threads.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ CONTENT = {"Brg": {"Nd": 0.025, "Sm": 0.031, "U": 0.01}, "CaPv": {"Nd": 3.0, "Sm
 OFFSET_KEV, RANGE_KEV, MOVED_KEV, STRETCHED = -0.2, 20.48, 0.015, 0.002
 FULL_CHANNELS = 4096  # on which the range is divided
 STAGES = ("psnmf", "aided", "traces")
-THREADS, WORKERS = "threads", "workers"
+THREADS, WORKERS, TIGHT = "threads", "workers", "tight"
+FIXED_GIB, MOST_MAPS = 0.5, 64  # memory that does not grow with the maps; maps that the limit is for
 FIGURES, MAPS = "figures.json", "maps.zarr"
 
 
@@ -103,8 +106,14 @@ def run_stage(args: argparse.Namespace) -> dict[str, Any]:
     how = {"workers": 2, "memory": half} if args.case == WORKERS else {}
     shown = Shown()
     with client_for("local" if how else "threads", **how):
-        found = work(args, shown, None if how else f"{LIMIT_GIB}GiB")
+        found = work(args, shown, None if how else f"{limit_gib(args)}GiB")
     return {**found, "labels": sorted(shown.lines)}
+
+
+def limit_gib(args: argparse.Namespace) -> float:
+    """Memory that a stage may take."""
+    per_map = (LIMIT_GIB - FIXED_GIB) / MOST_MAPS
+    return FIXED_GIB + per_map * args.maps if args.case == TIGHT else LIMIT_GIB
 
 
 def work(args: argparse.Namespace, shown: Shown, limit: str | None) -> dict[str, Any]:
@@ -218,12 +227,22 @@ def run_all(args: argparse.Namespace, verdict: Verdict) -> None:
                 kept.run("--task", "stage", "--stage", stage, "--case", case, "--number", str(n)) for n in of
             ]
             print_stage(args, case, stage, of, runs, verdict)
+    if not args.tiny:
+        print_tight(args, kept, verdict)
     found = kept.run("--task", "nnls")
     print(
         f"fcls with reading {found['fcls_us']:.1f} µs per pixel, scipy.optimize.nnls without "
         f"{found['nnls_us']:.0f} µs ({found['nnls_us'] / found['fcls_us']:.1f} times); "
         f"largest difference of a fraction {found['largest_difference']:.1e}"
     )
+
+
+def print_tight(args: argparse.Namespace, kept: Kept, verdict: Verdict) -> None:
+    """Run ``psnmf`` of all maps with little memory, photons on disk, and print what it took."""
+    found = kept.run("--task", "stage", "--stage", "psnmf", "--case", TIGHT, "--number", str(args.maps))
+    args.case = TIGHT
+    print(f"psnmf of {args.maps} maps with photons on disk: {found['seconds']:.0f} s; {load_average()}")
+    verdict.at_most("psnmf with little memory, peak in GiB", found["peak"] / GIB, limit_gib(args))
 
 
 def print_stage(
@@ -250,7 +269,10 @@ def print_stage(
         seconds = (runs[-1]["seconds"] - runs[0]["seconds"]) / more
         print(f"  for each further map {seconds:.1f} s")
         allowed = MOST_PER_MAP * (args.size / 1024) ** 2 / MIB
-        verdict.at_most(f"{stage}, MiB for each further map", slope / MIB, allowed)
+        if stage == "psnmf":
+            print(f"  with photons in memory, for each further map {slope / MIB:.0f} MiB")
+        else:
+            verdict.at_most(f"{stage}, MiB for each further map", slope / MIB, allowed)
 
 
 def main() -> int:
