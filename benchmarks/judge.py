@@ -49,6 +49,9 @@ def judge(result: xr.Dataset, sample: Sample, made: Made, *, hinted: bool) -> Ju
     pairs = {int(true): int(row) for row, true in zip(*linear_sum_assignment(off), strict=True)}
     limits = made.guided_limits if schema.COMPOSITION in result else made.limits
     figures, wrong, silent = [], [], False
+    # with another number of phases than there are, single phases are no longer those of the sample
+    number = sample.distinct if len(labels) == len(names) else sample.distinct or len(names)
+    doubted = number is not None and asks_for(warnings, number)
     for true, name in enumerate(names):
         row = pairs.get(true)
         if row is None:
@@ -65,7 +68,7 @@ def judge(result: xr.Dataset, sample: Sample, made: Made, *, hinted: bool) -> Ju
             else _least_angle(result, row, made.spectra[true], seen) <= limits[true]
         )
         said |= misplaced and any(text.startswith(f"{name}: ") for text in warnings)
-        silent |= not (said or (sample.distinct is not None and asks_for(warnings, sample.distinct)))
+        silent |= not (said or doubted)
         wrong.append(_described(result, row, name, sample.phases[name], warnings))
     if len(labels) not in (len(names), sample.distinct):
         said = asks_for(warnings, sample.distinct or len(names))

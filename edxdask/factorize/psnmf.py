@@ -36,7 +36,12 @@ from edxdask.factorize.iteration.gather import (
 )
 from edxdask.factorize.iteration.phases import WantedPhases
 from edxdask.factorize.pansharpening.binned_fit import bin_bytes
-from edxdask.factorize.pansharpening.choose_bins import MOST_PHASES, copies_for_choices, window_of
+from edxdask.factorize.pansharpening.choose_bins import (
+    MOST_PHASES,
+    copies_for_choices,
+    number_warnings,
+    window_of,
+)
 from edxdask.factorize.pansharpening.kept_steps import KeptSteps
 from edxdask.factorize.pansharpening.regions import spectra_of_regions
 from edxdask.factorize.pansharpening.steps import (
@@ -225,7 +230,7 @@ def _labelled(run: Run, unmixed: Unmixed, named: str, closure: Closure) -> Data:
         phases=names,
         attrs=attrs,
         entry=f"psnmf(phases={len(found.spectra)}, {made}bin={factor}, smooth={strength:.4g}{named})",
-        warnings=[*run.problem.warnings, *found.notes, *none],
+        warnings=[*run.problem.warnings, *found.notes, *none, *number_warnings(curves["phases"])],
         without_photons=None if known is None else (known[0], known[1][:, order]),
     )
     if run.guide is not None:

@@ -57,6 +57,7 @@ STANDARD_ERRORS = 1.0  # a simpler choice wins if it is worse by no more than th
 # or by this part of what all phases gain: what absorption at interfaces and shapes of peaks not quite right
 # may gain for a phase that is none
 SYSTEMATIC = 1e-3
+NEARLY = 0.1  # of what all phases gain: a smaller number that lacks no more is named
 CLEARLY = 30.0  # standard errors by which bins of 2 are below the best where those of 1 are not tried
 
 
@@ -231,6 +232,37 @@ def choose_phases(
     scores = np.array([trials[at].score for at in kept])
     fewest = _fewest(scores, _error(scores.max() - scores, problem.photons))
     return _curve(np.array([candidates[at] for at in kept]), scores, problem.photons, fewest)
+
+
+def number_warnings(curve: Curve) -> list[str]:
+    """Name smaller numbers of phases that predict unseen photons nearly as well as the one found.
+
+    Examples
+    --------
+    >>> found = Curve(np.array([1, 2, 3, 4]), np.array([-9.0, -1.4, -1.0, -1.1]), np.full(4, 0.1), 3)
+    >>> number_warnings(found)[0][:83]
+    'the number of phases is not certain: phases=2 lacks 5 % of what 3 phases gain over '
+    >>> number_warnings(Curve.given(3))
+    []
+    """
+    at = np.flatnonzero(curve.candidates == curve.chosen)
+    if not at.size or at[0] == 0:
+        return []
+    scores = curve.score[: at[0] + 1]
+    lacks = (scores[-1] - scores) / max(float(scores[-1] - scores[0]), np.finfo(float).tiny)
+    nearly = [
+        f"phases={int(curve.candidates[k])} lacks {max(0.0, 100 * lacks[k]):.0f} %"
+        for k in range(1, len(scores) - 1)
+        if lacks[k] <= NEARLY
+    ]
+    if not nearly:
+        return []
+    text = (
+        f"the number of phases is not certain: {', '.join(nearly)} of what {int(curve.chosen)} phases gain "
+        "over one in predicting photons that the fit has not seen. Compare the results"
+    )
+    logger.warning("%s", text)
+    return [text]
 
 
 def _fewest(scores: np.ndarray, error: np.ndarray) -> int:
