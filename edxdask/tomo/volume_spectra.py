@@ -38,7 +38,8 @@ LEAST_PURE = 0.3  # of the photons of a phase, below which one may be missing
 EXTRA = 2  # phases of the basis, then
 NEGATIVE = 0.01  # of a spectrum that may be below 0, and is cut
 SURE = 3.0  # standard errors of the gain ...
-LEAST_GAIN = 2e-4  # ... and per photon: many photons show what the prior does to volumes, not to spectra
+# ... and per photon, and in all: the prior on volumes makes smaller ones, of true spectra too (up to 29)
+LEAST_GAIN, LEAST_IN_ALL = 4e-4, 40.0
 
 
 @dataclass(frozen=True)
@@ -89,23 +90,26 @@ def spectra_in_volume(
     given = _normalised(spectra)
     count = len(given)
     trials = _Trials.of(counts_of, projector, given, settings, first)
-    basis, best = given, trials.at(np.eye(count))
+    if not trials.judges:
+        return VolumeSpectra(spectra, False, 0.0, 0.0)
+    best = trials.at(np.eye(count))
     if best.pure < LEAST_PURE:
         more = _Trials.of(counts_of, projector, _normalised(more_spectra(count + EXTRA)), settings, first)
         clusters = cluster_spectra(more.with_all_photons(), more, count)
-        fitted = _refitted(more, more.at(clusters))
-        basis = np.concatenate([given, _normalised(np.maximum(fitted.mixture @ more.basis, 0.0))])
-        trials = _Trials.of(counts_of, projector, basis, settings, first)
-        best, other = trials.at(np.eye(count, 2 * count)), trials.at(np.eye(count, 2 * count, count))
-        best = other if other.better_than(best) else best
+        if len(clusters) == count:
+            fitted = _refitted(more, more.at(clusters))
+            basis = np.concatenate([given, _normalised(np.maximum(fitted.mixture @ more.basis, 0.0))])
+            trials = _Trials.of(counts_of, projector, basis, settings, first)
+            best, other = trials.at(np.eye(count, 2 * count)), trials.at(np.eye(count, 2 * count, count))
+            best = other if other.better_than(best) else best
     best = _search(trials, best)
-    old = trials.at(np.eye(count, len(basis)), passes=JUDGED_PASSES)
+    old = trials.at(np.eye(count, len(trials.basis)), passes=JUDGED_PASSES)
     new = trials.at(best.mixture, passes=JUDGED_PASSES)
     gain, std = new.over(old)
-    if not gain > max(SURE * std, LEAST_GAIN * trials.judges):
+    if not gain > max(SURE * std, LEAST_GAIN * trials.judges, LEAST_IN_ALL):
         return VolumeSpectra(spectra, False, gain, std)
     order = np.argsort(-new.volume.sum(axis=(1, 2, 3)), kind="stable")
-    return VolumeSpectra(_normalised(np.maximum(new.mixture[order] @ basis, 0.0)), True, gain, std)
+    return VolumeSpectra(_normalised(np.maximum(new.mixture[order] @ trials.basis, 0.0)), True, gain, std)
 
 
 def _normalised(spectra: np.ndarray) -> np.ndarray:
@@ -113,7 +117,7 @@ def _normalised(spectra: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SpectraTrial:
     """Spectra that were tried.
 
     Attributes
@@ -133,12 +137,12 @@ class Trial:
         mixing = mixing_of(self.volume)
         return float((mixing.pure / np.maximum(mixing.whole, 1e-30)).min())
 
-    def over(self, other: Trial) -> tuple[float, float]:
+    def over(self, other: SpectraTrial) -> tuple[float, float]:
         """Gain over another, and its standard error."""
         each = self.score - other.score
         return float(each.sum()), float(np.sqrt((each**2).sum()))
 
-    def better_than(self, other: Trial) -> bool:
+    def better_than(self, other: SpectraTrial) -> bool:
         """Compare: as likely within an error, and purer, or clearly more likely."""
         gain, std = self.over(other)
         return gain > std or (gain > -std and self.pure > other.pure)
@@ -177,15 +181,17 @@ class _Trials:
 
     @property
     def judges(self) -> int:
-        """Photons kept apart."""
-        return int(self._kept.sum(dtype=np.int64))
+        """Photons kept apart, none where the rows hold too few to begin with."""
+        return int(self._kept.sum(dtype=np.int64)) if self._scale > 0 else 0
 
     def possible(self, mixture: np.ndarray) -> bool:
         """Whether mixtures of the basis are spectra: hardly anywhere below 0."""
         made = mixture @ self.responses
         return bool((np.minimum(made, 0).sum(axis=1) > -NEGATIVE * made.sum(axis=1)).all())
 
-    def at(self, mixture: np.ndarray, *, passes: int = FIRST_PASSES, near: Trial | None = None) -> Trial:
+    def at(
+        self, mixture: np.ndarray, *, passes: int = FIRST_PASSES, near: SpectraTrial | None = None
+    ) -> SpectraTrial:
         """Try mixtures of the basis, from the volume of a trial nearby if given."""
         responses = np.maximum(mixture @ self.responses, 0.0)
         start = None
@@ -199,7 +205,7 @@ class _Trials:
             replace(self._settings, max_iter=passes),
             start=start,
         )
-        return Trial(mixture, fitted.volume, self._score(fitted.volume, responses))
+        return SpectraTrial(mixture, fitted.volume, self._score(fitted.volume, responses))
 
     def with_all_photons(self) -> np.ndarray:
         """Reconstruct the whole basis, for clusters of voxels: (basis, z, y, x)."""
@@ -225,7 +231,7 @@ class _Trials:
         return np.concatenate(out)
 
 
-def _refitted(trials: _Trials, best: Trial) -> Trial:
+def _refitted(trials: _Trials, best: SpectraTrial) -> SpectraTrial:
     """Fit mixtures to the volumes they gave, again and again, while photons kept apart gain by it."""
     for _ in range(SWEEPS):
         tried = trials.at(fitted_mixtures(best.volume, trials, best.mixture))
@@ -235,7 +241,7 @@ def _refitted(trials: _Trials, best: Trial) -> Trial:
     return best
 
 
-def _search(trials: _Trials, best: Trial) -> Trial:
+def _search(trials: _Trials, best: SpectraTrial) -> SpectraTrial:
     """Move spectra along the lines between them, while photons kept apart gain by it."""
     phases = range(len(best.mixture))
     steps = {(one, other): FIRST_STEP for one in phases for other in phases if one != other}
@@ -246,7 +252,9 @@ def _search(trials: _Trials, best: Trial) -> Trial:
     return best
 
 
-def _moved(trials: _Trials, best: Trial, pair: tuple[int, int], step: float) -> tuple[Trial, float]:
+def _moved(
+    trials: _Trials, best: SpectraTrial, pair: tuple[int, int], step: float
+) -> tuple[SpectraTrial, float]:
     """Move one spectrum towards another, or away from it: the better trial, and the next step."""
     one, other = pair
     for signed in (step, -step):

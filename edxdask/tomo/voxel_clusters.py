@@ -34,6 +34,8 @@ class Observed(Protocol):
 def cluster_spectra(volume: np.ndarray, observed: Observed, clusters: int) -> np.ndarray:
     """Find the mixtures of a basis that clusters of voxels have: (cluster, basis), rows that sum to 1.
 
+    Voxels that are all alike give fewer clusters.
+
     Parameters
     ----------
     volume : ndarray
@@ -45,7 +47,7 @@ def cluster_spectra(volume: np.ndarray, observed: Observed, clusters: int) -> np
     """
     labels, centres = _clusters(volume, observed.responses, clusters)
     whole = volume.sum(axis=0)
-    parts = np.stack([whole * (labels == one) for one in range(clusters)])
+    parts = np.stack([whole * (labels == one) for one in range(len(centres))])
     return fitted_mixtures(parts, observed, centres)
 
 
@@ -60,7 +62,7 @@ def _clusters(volume: np.ndarray, responses: np.ndarray, clusters: int) -> tuple
     chosen = chosen[:: -(-chosen.size // MOST_VOXELS)]
     inside = fractions.reshape(len(volume), -1)[:, chosen]
     found = k_means((metric.T @ inside).T, np.ones(chosen.size), clusters, seed=0)
-    centres = np.stack([np.median(inside[:, found == one], axis=1) for one in range(clusters)])
+    centres = np.stack([np.median(inside[:, found == one], axis=1) for one in np.unique(found)])
     centres /= centres.sum(axis=1, keepdims=True)
     places = np.tensordot(metric.T, fractions, 1)
     apart = [((places - (metric.T @ one)[:, None, None, None]) ** 2).sum(axis=0) for one in centres]

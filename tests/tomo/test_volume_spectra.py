@@ -55,6 +55,7 @@ def test_true_spectra_stay_as_they_are(seen):
     np.testing.assert_array_equal(result.spectra, TRUE)
 
 
+@pytest.mark.slow
 def test_a_spectrum_with_a_part_of_another_in_it_is_parted_from_it(seen):
     given = TRUE.copy()
     given[1] = 0.6 * TRUE[1] + 0.4 * TRUE[0]
