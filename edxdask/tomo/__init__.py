@@ -6,5 +6,6 @@
 and ``reprojection`` find how projections moved; ``sight`` and ``absorption`` say what detectors see.
 ``classes`` and ``class_cube`` merge channels; ``estimate``, ``prior``, ``strength``, ``yields``, ``quality``
 and ``mixing`` make volumes and judge them; ``tasks``, ``slabs``, ``memory``, ``records`` do so out of core.
+``volume_spectra`` and ``voxel_clusters`` find spectra again in three dimensions.
 ``atoms`` and ``projections`` are made from finished volumes.
 """

@@ -161,31 +161,64 @@ class BandTask:
 
     def __call__(self, stop: Stop | None = None) -> int:
         """Write the band and its record; return its photons."""
-        tilts, _, columns, classes = self.cube.shape
         first, last = self.cube.edges[self.number], self.cube.edges[self.number + 1]
-        band = np.zeros((tilts, last - first, columns, classes), dtype=np.uint16)
-        left_out, largest = np.zeros(tilts, dtype=np.int64), 0
-        class_of = np.where(self.class_of == NO_CLASS, classes, self.class_of).astype(np.int64)
-        for tilt in range(tilts):
-            if stop is not None:
-                stop.check()
-            block = read_band(self.counts[tilt])
-            found = np.zeros((block.pixels, classes + 1), dtype=np.uint32)
-            into_classes(block.indptr, block.channel, block.count, class_of, found)
-            left_out[tilt] = found[:, classes].sum(dtype=np.int64)
-            largest = max(largest, int(found[:, :classes].max(initial=0)))
-            if largest > LARGEST:
-                expected = f"at most {LARGEST} photons of a pixel in a class of channels"
-                fix = "Bin fewer pixels, or fewer frames, into one."
-                raise ParameterError("tilts", largest, expected, fix)
-            band[tilt] = found[:, :classes].reshape(band.shape[1:])
-            _check_kept(tilt, block.total, int(band[tilt].sum(dtype=np.int64)) + int(left_out[tilt]))
+        found = rows_by_class(self.counts, self.class_of, self.cube.shape[3], stop)
+        band, left_out = found.counts, found.left_out
         zarr.open_array(self.cube.array, mode="r+")[:, first:last] = band
         photons = band.sum(axis=(1, 2, 3), dtype=np.int64)
-        write_record(
-            self.cube.journal, self.number, photons=photons, left_out=left_out, largest=np.array(largest)
-        )
+        largest = np.array(int(band.max(initial=0)))
+        write_record(self.cube.journal, self.number, photons=photons, left_out=left_out, largest=largest)
         return int(photons.sum() + left_out.sum())
+
+
+@dataclass(frozen=True)
+class RowsByClass:
+    """Counts of some rows by class.
+
+    Attributes
+    ----------
+    counts : (tilt, row, column, class), uint16
+    left_out : (tilt,) photons of channels without a class
+    """
+
+    counts: np.ndarray
+    left_out: np.ndarray
+
+
+def rows_by_class(
+    counts: da.Array, class_of: np.ndarray, classes: int, stop: Stop | None = None
+) -> RowsByClass:
+    """Read rows, one tilt at a time, and sum the channels of each class.
+
+    Parameters
+    ----------
+    counts : dask array
+        Counts (tilt, row, column, energy) of the rows.
+    class_of : ndarray
+        Class of each channel (energy,), ``NO_CLASS`` for channels that take part in totals only.
+    classes : int
+        Number of classes.
+    stop : Stop, optional
+        Asked before each tilt.
+    """
+    tilts, rows, columns, _ = counts.shape
+    band = np.zeros((tilts, rows, columns, classes), dtype=np.uint16)
+    left_out = np.zeros(tilts, dtype=np.int64)
+    known = np.where(class_of == NO_CLASS, classes, class_of).astype(np.int64)
+    for tilt in range(tilts):
+        if stop is not None:
+            stop.check()
+        block = read_band(counts[tilt])
+        found = np.zeros((block.pixels, classes + 1), dtype=np.uint32)
+        into_classes(block.indptr, block.channel, block.count, known, found)
+        left_out[tilt] = found[:, classes].sum(dtype=np.int64)
+        largest = int(found[:, :classes].max(initial=0))
+        if largest > LARGEST:
+            expected = f"at most {LARGEST} photons of a pixel in a class of channels"
+            raise ParameterError("tilts", largest, expected, "Bin fewer pixels, or fewer frames, into one.")
+        band[tilt] = found[:, :classes].reshape(band.shape[1:])
+        _check_kept(tilt, block.total, int(band[tilt].sum(dtype=np.int64)) + int(left_out[tilt]))
+    return RowsByClass(band, left_out)
 
 
 def _check_kept(tilt: int, before: int, after: int) -> None:

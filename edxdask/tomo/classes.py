@@ -47,7 +47,7 @@ def classes_of(responses: np.ndarray, *, classes: int = CLASSES, seed: int = 0) 
     if not 1 <= classes <= 256:
         raise ParameterError("classes", classes, "a number from 1 to 256")
     points, weights = _points(floored)
-    labels = _k_means(points, weights, classes, seed)
+    labels = k_means(points, weights, classes, seed)
     # order by the mean posterior of the first phase, so that equal input gives equal numbers
     speaks = floored[0] / floored.sum(axis=0)
     used = np.unique(labels)
@@ -136,7 +136,7 @@ def _points(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(pieces, axis=1), weight
 
 
-def _k_means(points: np.ndarray, weights: np.ndarray, classes: int, seed: int) -> np.ndarray:
+def k_means(points: np.ndarray, weights: np.ndarray, classes: int, seed: int) -> np.ndarray:
     """Weighted k-means, the best of a few starts; channels of equal ratios stay together."""
     rng = np.random.default_rng(seed)
     best, labels = np.inf, np.zeros(len(points), np.int64)

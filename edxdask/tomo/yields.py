@@ -24,7 +24,7 @@ from edxdask.tomo.estimate import VolumeSettings, reconstruct_slab
 from edxdask.tomo.projector import Projector
 
 SCALE_ROUNDS, SAME_SCALE, SCALE_PASSES = 3, 0.1, 20
-OBJECT_QUANTILE, INSIDE = 0.9, 0.5  # voxels with more than half of what full ones hold are inside
+HALF_OF_MATTER, INSIDE = 0.5, 0.5  # voxels with more than half of what full ones hold are inside
 THRESHOLD_ROUNDS, MOST_DEPTH, ENOUGH_VOXELS = 5, 3, 200
 SMOOTHER = 4.0  # than volumes are found: only the interior matters
 LEAST_FRACTION = 1e-4  # atoms: an element with less has no say
@@ -237,7 +237,10 @@ def plateau(values: np.ndarray) -> float:
     >>> round(plateau(values), 1)
     3.0
     """
-    full = float(np.quantile(values[values > 0], OBJECT_QUANTILE)) if (values > 0).any() else 0.0
+    # what half of all matter is in voxels of at least: an object may be small in its box
+    falling = np.sort(values, axis=None)[::-1].astype(np.float64)
+    matter = np.cumsum(falling)
+    full = float(falling[np.searchsorted(matter, HALF_OF_MATTER * matter[-1])]) if matter[-1] > 0 else 0.0
     for _ in range(THRESHOLD_ROUNDS):
         inside = values > INSIDE * full
         if not inside.any():

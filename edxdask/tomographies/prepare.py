@@ -20,6 +20,7 @@ from edxdask.tomographies.model import views_of, yields_of
 from edxdask.tomographies.options import Options
 from edxdask.tomographies.phases import PhaseSpectra, found_spectra, spectra_of
 from edxdask.tomographies.prepared import Prepared
+from edxdask.tomographies.refined import refined_spectra
 from edxdask.tomographies.series import FEWEST_TILTS, Series
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,10 @@ def prepared_for(
     series, totals, empty, warnings = _without_empty(series, totals)
     found = _spectra(series, options, scratch)
     views = views_of(series, totals, options)
+    trial_rows = richest_rows(totals.sum(axis=(0, 2), dtype=np.float64), _rows(series, options))
+    if options.result is None:
+        shape = shape_of(series, options)
+        found = refined_spectra(found, series, options, views.geometry, shape, trial_rows, scratch, progress)
     yields = yields_of(found, series, options, cut=views.cut)
     responses = found.spectrum * yields.ratio[:, None]
     class_of = _classes(responses, found.first)
@@ -66,7 +71,7 @@ def prepared_for(
         responses=by_class,
         slab_rows=0,
         band_bytes=0,
-        trial_rows=richest_rows(totals.sum(axis=(0, 2), dtype=np.float64), _rows(series, options)),
+        trial_rows=trial_rows,
         variables={n: np.asarray(found.shared[n].values) for n in names} | dict(views.errors),
         elements=[str(one) for one in elements],
         attrs={k: v for k, v in found.shared.attrs.items() if k in KEPT_ATTRIBUTES},
@@ -125,6 +130,14 @@ def _classes(responses: np.ndarray, first: int) -> np.ndarray:
     class_of = np.full(responses.shape[1], NO_CLASS, dtype=np.int16)
     class_of[first:] = classes_of(responses[:, first:])
     return class_of
+
+
+def shape_of(series: Series, options: Options) -> tuple[int, int, int]:
+    """Voxels (z, row, column) of the whole volume: as deep as wide, where its depth is not given."""
+    _, rows, columns, _ = series.counts.shape
+    if options.depth is None:
+        return columns, rows, columns
+    return max(1, round(options.depth / (series.step or 1.0))), rows, columns
 
 
 def settings_of(options: Options, *, fractions: bool) -> VolumeSettings:

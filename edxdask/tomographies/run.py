@@ -26,7 +26,7 @@ from edxdask.tomo.tasks import run_tasks, tasks_at_once
 from edxdask.tomographies.fitted import fitted
 from edxdask.tomographies.label import volume_of
 from edxdask.tomographies.options import Options
-from edxdask.tomographies.prepare import prepared_for, settings_of
+from edxdask.tomographies.prepare import prepared_for, settings_of, shape_of
 from edxdask.tomographies.prepared import Prepared
 from edxdask.tomographies.series import Series
 
@@ -171,14 +171,6 @@ def memory_of(series: Series, prepared: Prepared, options: Options) -> SlabMemor
         workers=options.threads,
         memory_limit=options.memory_limit,
     )
-
-
-def shape_of(series: Series, options: Options) -> tuple[int, int, int]:
-    """Voxels (z, row, column) of the whole volume: as deep as wide, where its depth is not given."""
-    _, rows, columns, _ = series.counts.shape
-    if options.depth is None:
-        return columns, rows, columns
-    return max(1, round(options.depth / (series.step or 1.0))), rows, columns
 
 
 def _work(

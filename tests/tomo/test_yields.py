@@ -103,3 +103,10 @@ def test_without_photons_the_scale_is_zero():
     assert scale == 0.0
     assert volume.shape == made.truth.shape
     assert not volume.any()
+
+
+def test_a_small_object_in_a_large_box_is_full_where_it_is():
+    """Vacuum holds a little everywhere: most voxels are not empty, and say nothing."""
+    values = np.full((40, 12, 40), 1e-9)
+    values[16:23, 3:9, 17:24] = np.random.default_rng(0).normal(2.0, 0.2, (7, 6, 7))
+    assert plateau(values) == pytest.approx(2.0, rel=0.1)
