@@ -36,7 +36,7 @@ def spline_rows(energy: np.ndarray, apart: float) -> csr_array:
     --------
     >>> rows = spline_rows(0.3 + 0.01 * np.arange(970), 3.0)
     >>> rows.shape, bool(np.allclose(rows.sum(axis=0), 1))
-    ((37, 970), True)
+    ((33, 970), True)
     """
     knots = [float(energy[0])]
     while knots[-1] < energy[-1]:
