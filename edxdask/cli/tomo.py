@@ -85,6 +85,12 @@ def _two_tilts(text: str) -> tuple[float, float]:
     help="Density of a phase; may be repeated.",
 )
 @click.option(
+    "--absorption",
+    is_flag=True,
+    help="Fold what the object absorbs into yields, and into spectra of a --result of thin matter; needs "
+    "--density of each phase.",
+)
+@click.option(
     "--shadows",
     type=Shadows(),
     help="Tilts at which the holder's shadow on each detector begins and is full, or none. Needed where the "

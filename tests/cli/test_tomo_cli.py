@@ -75,6 +75,7 @@ def test_programs_get_one_object(run, folder, tmp_path):
         ("series.zarr", ("--axis", "z"), "expected y, x, or the angle of the axis"),
         ("series.zarr", ("--density", "phase_0:heavy"), "--density phase_0:heavy: expected g/cm³"),
         ("series.zarr", ("--density", "phase_0"), "expected PHASE:G/CM3"),
+        ("series.zarr", ("--absorption",), "--absorption: expected densities of the phases beside it"),
         ("series.zarr", ("--shadows", "10"), "expected BEGINS:FULL|none,…, one for each detector"),
         ("series.zarr", ("--rows", "4:400"), "--rows 4:400: expected rows along the tilt axis"),
         ("series.zarr", ("--memory-limit", "1MiB"), "Set --memory-limit"),
