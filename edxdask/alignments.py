@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,7 @@ from edxdask.tomo.alignment import AlignedTilts, align_images
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["align_tilts"]
+__all__ = ["align_tilts", "tilt_images"]
 
 SCANNED, TOTAL = "haadf", "total"
 
@@ -84,11 +85,7 @@ def align_tilts(
     >>> found.tilt_shift_x.dims, bool((abs(found.tilt_shift_x) < 0.5).all())
     (('tilt',), True)
     """
-    series = (
-        series_of_maps(cubes_in(data), tilts_deg=tilts_deg)
-        if is_collection(data)
-        else ordered_series(schema.validate_cube(data), tilts_deg=tilts_deg)
-    )
+    series = _series(data, tilts_deg)
     axis = tilt_axis or str(data.attrs.get(schema.TILT_AXIS, schema.Y))
     if axis not in (schema.Y, schema.X):
         raise ParameterError("tilt_axis", axis, "'y' or 'x', the dimension that the tilt axis is near")
@@ -102,13 +99,57 @@ def align_tilts(
     return _labelled(found, tilts, axis, name)
 
 
-def _images(series: xr.Dataset, wanted: str | None) -> tuple[str, np.ndarray]:
-    """Give the images (tilt, y, x) that tilts are aligned on, and their name."""
-    own = {
+def tilt_images(data: Data, names: Sequence[str], *, tilts_deg: list[float] | None = None) -> xr.DataArray:
+    """Give images of a tilt series, as ``image_volume`` takes them.
+
+    Parameters
+    ----------
+    data : Dataset or DataTree
+        Cube over (tilt, y, x, energy), or a collection of maps of one tilt each.
+    names : list of str
+        One image over ``tilt``, ``y`` and ``x``; or "total" (photons per pixel); or lines, such as "Fe_Ka",
+        net of the background beside them, which are read in one pass.
+    tilts_deg : list of float, optional
+        Tilt of each projection, where the data do not say it.
+
+    Examples
+    --------
+    >>> import edxdask
+    >>> series = edxdask.simulate("core-shell", shape=(8, 8, 8), tilts=[-40, 0, 40], counts=30)
+    >>> tilt_images(series, ["total"]).dims, tilt_images(series, ["Zn_Ka", "Se_Ka"]).sizes["line"]
+    (('tilt', 'y', 'x'), 2)
+    """
+    series = _series(data, tilts_deg)
+    if len(names) > 1 or _is_line(names[0]):
+        images = line_map(series, list(names))
+    else:
+        name, values = _images(series, names[0])
+        coords = {dim: series[dim] for dim in (schema.Y, schema.X) if dim in series.coords}
+        units = series[name].attrs.get("units", "counts") if name in series else "counts"
+        dims = (schema.TILT, schema.Y, schema.X)
+        images = xr.DataArray(values, coords, dims, name=name, attrs=series.attrs | {"units": units})
+    return images.assign_coords({schema.TILT: series[schema.TILT]})
+
+
+def _series(data: Data, tilts_deg: list[float] | None) -> xr.Dataset:
+    """Series as one cube, tilts rising."""
+    if is_collection(data):
+        return series_of_maps(cubes_in(data), tilts_deg=tilts_deg)
+    return ordered_series(schema.validate_cube(data), tilts_deg=tilts_deg)
+
+
+def scanned_images(series: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Images of every tilt that ride along with the counts, by name."""
+    return {
         str(name): array
         for name, array in series.data_vars.items()
         if schema.TILT in array.dims and name != schema.COUNTS and array.ndim == 3 and is_scan(array, series)
     }
+
+
+def _images(series: xr.Dataset, wanted: str | None) -> tuple[str, np.ndarray]:
+    """Give the images (tilt, y, x) that tilts are aligned on, and their name."""
+    own = scanned_images(series)
     name = wanted or (SCANNED if SCANNED in own else TOTAL)
     if name in own:
         return name, on_map(own[name].transpose(schema.TILT, ...), series)

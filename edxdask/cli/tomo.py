@@ -15,6 +15,7 @@ from edxdask.cli.inputs import conditions, cubes_of, result_of, with_conditions
 from edxdask.cli.output import print_json, print_matrix, print_notes, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target
+from edxdask.cli.tomo_images import Asked, without_phases
 from edxdask.cli.values import (
     AUTO,
     AbsentElements,
@@ -85,10 +86,27 @@ def _two_tilts(text: str) -> tuple[float, float]:
     help="Density of a phase; may be repeated.",
 )
 @click.option(
+    "--absorption",
+    is_flag=True,
+    help="Fold what the object absorbs into yields, and into spectra of a --result of thin matter; needs "
+    "--density of each phase.",
+)
+@click.option(
     "--shadows",
     type=Shadows(),
     help="Tilts at which the holder's shadow on each detector begins and is full, or none. Needed where the "
     "field cuts the object; elsewhere the photons say what detectors see.",
+)
+@click.option(
+    "--image",
+    metavar="NAME|LINE,…",
+    help="Volumes of this instead of phases: an image of every tilt (haadf), total, or lines: Se_La,Zn_Ka.",
+)
+@click.option("--method", type=click.Choice(["sirt", "fbp"]), help="Of volumes of --image.  [default: sirt]")
+@click.option(
+    "--align-only",
+    is_flag=True,
+    help="Only find how projections moved, on --image (left out: haadf, or total), for --alignment.",
 )
 @click.option("--axis", TILT_AXIS, type=TiltAxis(), help="Tilt axis; left out: as the store says, or y.")
 @click.option("--tilts", "tilts_deg", type=TiltAngles(), help="Tilts, if the store does not say them.")
@@ -108,7 +126,7 @@ def _two_tilts(text: str) -> tuple[float, float]:
 @click.option("--no-cap", is_flag=True, help="Phases may fill more than a voxel.")
 @click.option("--half", is_flag=True, help="Store the volume in half precision.")
 @click.option("--slab-rows", type=int, metavar="N", help="Rows of a slab; left out: as memory allows.")
-@click.option("--max-iter", type=int, help="Most passes over the projections.")
+@click.option("--max-iter", type=int, help="Most passes over the projections; of --image, all that are made.")
 @click.option("--tol", type=float, help="Relative change still to come at which a slab has converged.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of psnmf and of the count splitting.")
 @click.option("--resume", is_flag=True, help="Continue a run that was interrupted.")
@@ -119,6 +137,9 @@ def tomo_verb(
     store: str,
     out: str,
     result: str | None,
+    image: str | None,
+    method: str | None,
+    align_only: bool,
     absent: Sequence[Any],
     densities: Sequence[tuple[str, str]],
     alignment: str,
@@ -139,11 +160,19 @@ def tomo_verb(
     efficiency: str | None,
     **how: Any,
 ) -> None:
-    """Reconstruct volumes of phases from the tilt series STORE."""
+    """Reconstruct volumes of phases, or of images, from the tilt series STORE."""
     from edxdask.cluster import client_for
     from edxdask.io.save import continued_by
     from edxdask.tomographies import tomography
 
+    if image is not None or align_only:
+        asked = Asked(store, out, image, align_only, how[TILT_AXIS], how["tilts_deg"], workers, overwrite)
+        made = without_phases(settings, asked, _alignment(alignment), method, how["depth"], max_iter)
+        if made is not None:
+            _print(settings, made, out)
+        return
+    if method is not None:
+        raise ParameterError("--method", method, "an image beside it", typed_fix="As in --image haadf.")
     check_target(out, store, overwrite=overwrite or resume)
     known: dict[str, Any] = {"beam_energy": beam_energy, "elevation": elevation, "efficiency": efficiency}
     data: Any = with_conditions(cubes_of(store, "tomo"), **known)

@@ -13,24 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import BSpline
 from threadpoolctl import threadpool_limits
 
 from edxdask.physics import energy_axis
 from edxdask.physics.basis import Basis, Column, basis, basis_lines, basis_of
 from edxdask.physics.conditions import Conditions
-from edxdask.physics.detector import fwhm_kev
 from edxdask.physics.energy_axis import BEND, ESCAPE, LINEAR, EnergyAxis, check_axis, shape_doubt
 from edxdask.physics.floor import Floor, spectrum_floor
 from edxdask.physics.library import continuum_columns
-from edxdask.physics.poisson import LEAST_MODEL, LinearFit, deviance, fit_weights
+from edxdask.physics.poisson import LEAST_MODEL, LinearFit, fit_weights
+from edxdask.physics.smooth_factor import smooth_factor, spline_rows
 
 CORRECTION_ROUNDS = 3
 FAMILY_PRIOR = 0.3  # relative; strength of L and M against K, in the tables
 # Distance of the factor's knots: first too far apart to follow a peak, so that lines which nobody listed stay
 # in the residual; then near enough for shapes of peaks and absorption edges under them.
 WIDE_FWHM, NARROW_FWHM = 3.0, 0.5
-STIFFNESS = 10.0 ** np.arange(-1, 9)  # of the factor; the data choose (Akaike)
 LEAST_MISS, MOST_SIGMA = 0.1, 2.5  # of a family that is still tied to its element
 LEAST_REFERENCE = 0.1  # relative error up to which a harder family is the reference of its element
 
@@ -307,7 +305,7 @@ def _correct(counts: np.ndarray, made: Basis) -> tuple[np.ndarray, LinearFit, tu
     lines = np.array([c.kind == "lines" for c in made.columns])
     factor = np.ones_like(counts)
     for apart in (WIDE_FWHM, NARROW_FWHM):
-        splines = _splines(made.energy, apart)
+        splines = spline_rows(made.energy, apart)
         bent, freedom = factor, 0.0
         for _ in range(CORRECTION_ROUNDS):
             more, freedom = smooth_factor(counts, fit.expected / bent * factor, splines)
@@ -325,49 +323,3 @@ def _chi2(counts: np.ndarray, expected: np.ndarray, parameters: float) -> float:
     return float(
         np.sum((counts - expected) ** 2 / np.maximum(expected, 0.5)) / max(counts.size - parameters, 1.0)
     )
-
-
-def _splines(energy: np.ndarray, apart: float) -> np.ndarray:
-    """Cubic B-splines, (splines, E), with knots ``apart`` peak widths from one another."""
-    knots = [float(energy[0])]
-    while knots[-1] < energy[-1]:
-        knots.append(knots[-1] + apart * float(fwhm_kev(max(knots[-1], 0.0))))
-    inner = np.linspace(0, 1, len(knots))
-    place = np.interp(energy, knots, inner)
-    step = inner[1]
-    padded = np.concatenate([-step * np.arange(3, 0, -1), inner, 1 + step * np.arange(1, 4)])
-    return BSpline.design_matrix(place, padded, 3).toarray().T
-
-
-def smooth_factor(counts: np.ndarray, expected: np.ndarray, splines: np.ndarray) -> tuple[np.ndarray, float]:
-    """Factor exp(θ·splines) that turns ``expected`` into ``counts``, as stiff as the data allow.
-
-    Penalised Poisson likelihood with second differences of θ; stiffness by Akaike's criterion, in which the
-    deviance is scaled so that a misfit that no smooth factor can fix does not count as signal.
-    """
-    second = np.diff(np.eye(len(splines)), n=2, axis=0)
-    penalty = second.T @ second
-    best: tuple[float, np.ndarray, float] | None = None
-    scale = None
-    for stiffness in STIFFNESS:
-        theta = np.zeros(len(splines))
-        for _ in range(8):
-            mean = np.maximum(expected * np.exp(splines.T @ theta), LEAST_MODEL)
-            information = (splines * mean) @ splines.T
-            slope = splines @ (counts - mean) - stiffness * penalty @ theta
-            step = np.linalg.solve(information + stiffness * penalty + 1e-9 * np.eye(len(theta)), slope)
-            theta = theta + np.clip(step, -1, 1)
-            if np.abs(step).max() < 1e-6:
-                break
-        mean = np.maximum(expected * np.exp(splines.T @ theta), LEAST_MODEL)
-        information = (splines * mean) @ splines.T
-        freedom = float(np.trace(np.linalg.solve(information + stiffness * penalty, information)))
-        misfit = deviance(counts, mean)
-        if scale is None:  # of the most flexible factor
-            scale = max(misfit / max(counts.size - freedom, 1.0), 1.0)
-        score = misfit / scale + 2 * freedom
-        if best is None or score < best[0]:
-            best = (score, np.exp(splines.T @ theta), freedom)
-    if best is None:
-        raise RuntimeError("no stiffness was tried")
-    return best[1], best[2]

@@ -47,7 +47,12 @@ class Yields:
 
 
 def photons_per_atom(
-    spectrum: np.ndarray, energy: np.ndarray, composition: Mapping[str, float], conditions: Conditions
+    spectrum: np.ndarray,
+    energy: np.ndarray,
+    composition: Mapping[str, float],
+    conditions: Conditions,
+    *,
+    through: np.ndarray | None = None,
 ) -> float:
     """Compute photons of a phase per atom of it, in barn: lines of its atoms, and its continuum.
 
@@ -61,7 +66,14 @@ def photons_per_atom(
         Atomic fraction of each element.
     conditions : Conditions
         Beam and detector.
+    through : ndarray, optional
+        (channel,) fraction of photons that leave the object; None: all.
     """
+    counted = conditions.seen()
+
+    def seen(at: np.ndarray) -> np.ndarray:
+        return counted(at) if through is None else counted(at) * np.interp(at, energy, through)
+
     whole = sum(composition.values())
     atoms = {e: c / whole for e, c in composition.items() if c > LEAST_FRACTION * whole}
     columns = basis(
@@ -69,7 +81,7 @@ def photons_per_atom(
         list(atoms),
         beam_energy=conditions.beam_energy,
         fwhm_mn_ka_ev=conditions.fwhm_mn_ka_ev,
-        seen=conditions.seen(),
+        seen=seen,
     )
     lines = np.array(list(atoms.values())) @ columns.matrix[: len(atoms)]
     shapes = np.vstack([lines / lines.sum(), columns.matrix[-CONTINUUM_SHAPES:]])

@@ -17,6 +17,7 @@ from edxdask.io.target import Target
 from edxdask.progress import ProgressHook, ProgressOption, shown
 from edxdask.results.collections import Data, cubes_in
 from edxdask.tomo.estimate import MOST_ITERATIONS, TOLERANCE
+from edxdask.tomographies.absorbed import check_absorption
 from edxdask.tomographies.options import Options, both_ends, checked
 from edxdask.tomographies.run import fill
 from edxdask.tomographies.series import Series, series_of
@@ -37,6 +38,7 @@ def tomography(
     alignment: bool | xr.Dataset = True,
     shadows: Any = None,
     densities: Mapping[str, float] | None = None,
+    absorption: bool = False,
     depth: float | None = None,
     rows: tuple[int | None, int | None] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
@@ -95,6 +97,11 @@ def tomography(
         shadows that they contradict are named.
     densities : dict, optional
         g/cm³ by phase, which yields need: ``{"Brg": 4.1}``.
+    absorption : bool
+        True folds what the object absorbs on the way to the detectors into what full voxels emit, as the mean
+        factor of each phase; it needs ``densities`` and pixels in nm. Spectra of a ``result`` then are those
+        of matter that absorbs nothing, computed or of a thin film, and take the factor, too; those found from
+        tilts hold it already.
     depth : float, optional
         Thickness of the volume along the beam at tilt 0, nm (pixels without calibration); None: as thick as
         it is wide.
@@ -158,11 +165,12 @@ def tomography(
     series = series_of(data, tilts_deg=tilts_deg, tilt_axis=tilt_axis)
     options = checked(
         Options(
-            result, phases, elements, absent, prior, strength, cap, alignment, shadows, densities, depth,
-            both_ends(rows, series.counts.shape[1]), dtype, slab_rows, workers, memory_limit, max_iter, tol,
-            seed,
+            result, phases, elements, absent, prior, strength, cap, alignment, shadows, densities,
+            absorption, depth, both_ends(rows, series.counts.shape[1]), dtype, slab_rows, workers,
+            memory_limit, max_iter, tol, seed,
         )
     )  # fmt: skip
+    check_absorption(series, options)
     if out is None and (resume or overwrite):
         raise ParameterError("out", None, "a store to write where resume or overwrite is given")
     with shown(progress, "tomo") as hook:
@@ -201,7 +209,7 @@ def _written(
 
 def _entry(options: Options) -> str:
     """Give the line of the history: what was asked for, where it is not what is usual."""
-    usual = {"prior": "tv", "cap": True, "alignment": True, "dtype": "float32"}
+    usual = {"prior": "tv", "cap": True, "alignment": True, "absorption": False, "dtype": "float32"}
     named = ("phases", "elements", "absent", "densities", "depth", "rows", "strength", "shadows")
     given = {name: getattr(options, name) for name in named if options.result is None or name != "phases"}
     said = [f"{name}={value!r}" for name, value in given.items() if value is not None]

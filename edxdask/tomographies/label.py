@@ -30,6 +30,8 @@ from edxdask.tomographies.series import Series
 
 NOT_KEPT = (schema.COMPLETE, schema.TILT_ALPHA, schema.THICKNESS)  # of the series: not of its volume
 LONGEST_REASON = 80
+FOLDED = ". Spectra and yields hold the mean factor"
+NOT_FOLDED = ". absorption=True takes the mean factor into account"
 
 
 def volume_of(
@@ -98,7 +100,10 @@ def _with_absorption(made: xr.Dataset, series: Series, options: Options) -> xr.D
     along_y = made
     if series.along == schema.X:  # shadows are cast across the tilt axis
         along_y = made.rename({schema.Y: schema.X, schema.X: schema.Y}).transpose(..., schema.Y, schema.X)
-    texts = warnings_of_volume(along_y, options.densities)
+    texts = [
+        f"{text}{NOT_FOLDED if not options.absorption else FOLDED}"
+        for text in warnings_of_volume(along_y, options.densities)
+    ]
     return (
         made.assign_attrs({schema.WARNINGS: [*made.attrs.get(schema.WARNINGS, []), *texts]})
         if texts

@@ -32,6 +32,7 @@ class Options:
     alignment: bool | xr.Dataset
     shadows: Any
     densities: Mapping[str, float] | None
+    absorption: bool
     depth: float | None
     rows: tuple[int, int] | None
     dtype: str
@@ -60,7 +61,19 @@ class Options:
             "alignment": self.alignment if isinstance(self.alignment, bool) else _mark(self.alignment),
             "shadows": repr(self.shadows),
         }
-        plain = ("prior", "strength", "cap", "depth", "rows", "dtype", "slab_rows", "max_iter", "tol", "seed")
+        plain = (
+            "prior",
+            "strength",
+            "cap",
+            "absorption",
+            "depth",
+            "rows",
+            "dtype",
+            "slab_rows",
+            "max_iter",
+            "tol",
+            "seed",
+        )
         return {**own, **{name: getattr(self, name) for name in plain}}
 
 
@@ -77,6 +90,8 @@ def checked(options: Options) -> Options:
         raise ParameterError("prior", options.prior, " or ".join(map(repr, PRIORS)))
     if options.dtype not in DTYPES:
         raise ParameterError("dtype", options.dtype, " or ".join(map(repr, DTYPES)))
+    if not isinstance(options.absorption, bool):
+        raise ParameterError("absorption", options.absorption, "True or False")
     for name, least in (("workers", 1), ("slab_rows", 1), ("max_iter", 1)):
         value = getattr(options, name)
         if value is None and name != "max_iter":

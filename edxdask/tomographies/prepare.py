@@ -56,7 +56,6 @@ def prepared_for(
     yields = yields_of(found, series, options, cut=views.cut)
     responses = found.spectrum * yields.ratio[:, None]
     class_of = _classes(responses, found.first)
-    by_class = class_responses(responses[:, class_of != NO_CLASS], class_of[class_of != NO_CLASS])
     names = [str(n) for n in found.shared.data_vars if n != schema.SPECTRUM]
     coords = found.shared.coords
     elements = list(coords[schema.ELEMENT].values) if schema.ELEMENT in coords else []
@@ -68,7 +67,7 @@ def prepared_for(
         yields=yields.ratio,
         fractions=yields.fractions,
         class_of=class_of,
-        responses=by_class,
+        responses=responses_of(found.spectrum, yields.ratio, class_of),
         slab_rows=0,
         band_bytes=0,
         trial_rows=trial_rows,
@@ -138,6 +137,12 @@ def shape_of(series: Series, options: Options) -> tuple[int, int, int]:
     if options.depth is None:
         return columns, rows, columns
     return max(1, round(options.depth / (series.step or 1.0))), rows, columns
+
+
+def responses_of(spectra: np.ndarray, ratio: np.ndarray, class_of: np.ndarray) -> np.ndarray:
+    """Sum spectra (phase, energy) times their yields over classes of channels: (phase, class)."""
+    used = class_of != NO_CLASS
+    return class_responses((spectra * ratio[:, None])[:, used], class_of[used])
 
 
 def settings_of(options: Options, *, fractions: bool) -> VolumeSettings:

@@ -23,6 +23,7 @@ from edxdask.tomo.memory import SlabMemory, SlabSizes, rows_that_fit
 from edxdask.tomo.records import finished, write_record
 from edxdask.tomo.slabs import Slab, SlabTask, SlabWork, create_volume, plan_slabs, slab_tasks
 from edxdask.tomo.tasks import run_tasks, tasks_at_once
+from edxdask.tomographies.absorbed import with_absorption
 from edxdask.tomographies.fitted import fitted
 from edxdask.tomographies.label import volume_of
 from edxdask.tomographies.options import Options
@@ -33,7 +34,7 @@ from edxdask.tomographies.series import Series
 logger = logging.getLogger(__name__)
 
 VOLUME = "volume"  # what progress calls it
-BEGUN, CLASSES, FITTED, SLABS = "begun", "classes", "fitted", "slabs"
+BEGUN, CLASSES, ABSORBED, FITTED, SLABS = "begun", "classes", "absorbed", "fitted", "slabs"
 BYTE = np.iinfo(np.uint8).max
 
 
@@ -136,6 +137,8 @@ def fill(target: Target, series: Series, options: Options, entry: str, progress:
     workers = tasks_at_once(options.workers, CPU_COUNT)
     write_class_cube(series, cube, prepared.class_of, rows=seen, workers=workers, progress=progress)
     work = replace(work, narrow=cube.largest() <= BYTE)
+    prepared = with_absorption(prepared, work, series, options, target.journal(ABSORBED), progress)
+    work = replace(work, responses=prepared.responses)
     found = fitted(prepared.trial_rows, work, options, target.journal(FITTED), progress)
     work = replace(
         work,

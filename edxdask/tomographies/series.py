@@ -95,16 +95,16 @@ def series_of(data: Data, *, tilts_deg: Sequence[float] | None, tilt_axis: str |
         expected = f"at least {FEWEST_TILTS} tilts: a volume cannot be had from fewer"
         raise ParameterError("tilts_deg", angles.tolist(), expected)
     own = data.attrs.get(schema.TILT_AXIS, schema.Y)
-    along, lean = _axis(own if tilt_axis is None else tilt_axis)
+    along, lean = axis_of(own if tilt_axis is None else tilt_axis)
     return Series(cube.transpose(*SERIES, ...), angles, along, lean, _step(cube))
 
 
-def _axis(tilt_axis: str | float) -> tuple[str, float | None]:
+def axis_of(tilt_axis: str | float) -> tuple[str, float | None]:
     """Dimension that the axis is nearest to, and its angle to that, if it was said.
 
     Examples
     --------
-    >>> _axis("x"), _axis(1.5), _axis(89.0)
+    >>> axis_of("x"), axis_of(1.5), axis_of(89.0)
     (('x', None), ('y', 1.5), ('x', 1.0))
     """
     if tilt_axis in (schema.Y, schema.X):

@@ -237,17 +237,18 @@ def test_weights_are_recovered_from_the_spectra_they_make():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_errors_of_compositions_hold_the_truth_as_often_as_they_say():
-    """200 maps: one sigma holds the truth in 60 to 75 % of the values, for none of them hardly ever.
+    """100 maps: one sigma holds the truth in 60 to 75 % of the values, for none of them hardly ever.
 
     Where phases never occur pure, values of the smallest are not free of bias (Fe of CaPv, by 1.7 sigma).
+    The mean of all rates is known to 1.4 %, a single one to 5 %.
     """
     held: dict[tuple[int, str], list[bool]] = {}
     with ProcessPoolExecutor(CPU_COUNT, multiprocessing.get_context("spawn")) as pool:
-        for inside in pool.map(held_by_one_sigma, range(100, 300), chunksize=5):
+        for inside in pool.map(held_by_one_sigma, range(100, 200), chunksize=5):
             for key, value in inside.items():
                 held.setdefault(key, []).append(value)
     rates = {key: float(np.mean(values)) for key, values in held.items()}
-    assert min(map(len, held.values())) > 190
+    assert min(map(len, held.values())) > 95
     assert 0.60 <= np.mean(list(rates.values())) <= 0.75, rates
     assert min(rates.values()) > 0.25, rates
 

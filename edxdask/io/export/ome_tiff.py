@@ -33,7 +33,7 @@ def write(layers: Layers, path: Path, *, overwrite: bool, progress: ProgressHook
         tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".levels-") as folder,
         tifffile.TiffWriter(partial, ome=True, bigtiff=size > BIG) as file,
     ):
-        smaller = [_scratch(Path(folder), i, s, layers.dtype) for i, s in enumerate(shapes[1:])]
+        smaller = [scratch(Path(folder), i, s, layers.dtype) for i, s in enumerate(shapes[1:])]
         file.write(
             _first_level(layers, path, smaller[0] if smaller else None, progress),
             shape=shapes[0],
@@ -44,8 +44,8 @@ def write(layers: Layers, path: Path, *, overwrite: bool, progress: ProgressHook
         )
         for i, level in enumerate(smaller):
             if i:
-                _fill(level, smaller[i - 1])
-            tiles = _tiles_of(level)
+                fill_level(level, smaller[i - 1])
+            tiles = tiles_of(level)
             file.write(tiles, shape=level.shape, dtype=level.dtype, subfiletype=1, metadata=None, **common)
         del smaller  # Windows removes no file that is mapped
 
@@ -59,7 +59,8 @@ def _metadata(layers: Layers) -> dict[str, Any]:
     return metadata
 
 
-def _scratch(folder: Path, number: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def scratch(folder: Path, number: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Make room on disk for a level that is filled while the one above it is written."""
     return np.memmap(folder / str(number), dtype=dtype, mode="w+", shape=shape)
 
 
@@ -74,7 +75,7 @@ def _first_level(
         yield from _tiles(strip)
 
 
-def _fill(level: np.ndarray, above: np.ndarray) -> None:
+def fill_level(level: np.ndarray, above: np.ndarray) -> None:
     """Halve one level into the next, strip by strip."""
     for number in range(len(above)):
         for top in range(0, above.shape[1], ROWS_AT_ONCE):
@@ -82,7 +83,8 @@ def _fill(level: np.ndarray, above: np.ndarray) -> None:
             level[number, top // 2 : top // 2 + half.shape[0]] = half
 
 
-def _tiles_of(level: np.ndarray) -> Iterator[np.ndarray]:
+def tiles_of(level: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the tiles of a level (image, y, x)."""
     for image in level:
         for top in range(0, image.shape[0], ROWS_AT_ONCE):
             yield from _tiles(np.asarray(image[top : top + ROWS_AT_ONCE]))

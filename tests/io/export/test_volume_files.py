@@ -99,6 +99,24 @@ def test_ome_tiff_has_a_channel_for_each_phase_and_sections_along_z(tmp_path, vo
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_large_sections_of_ome_tiff_have_levels_of_half_size(tmp_path):
+    """As maps have them: means of 2 × 2 voxels of each section, all sections of all phases."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).random((2, 3, 20, 600), dtype=np.float32)
+    made = sample_volume(values, labels=LABELS[:2])
+    path = export(made, tmp_path / "vol.ome.tiff", progress=False)
+    with tifffile.TiffFile(path) as file:
+        (series,) = file.series
+        shapes = [level.shape for level in series.levels]
+        first, second, third = (level.asarray() for level in series.levels)
+    assert shapes == [(2, 3, 20, 600), (2, 3, 10, 300), (2, 3, 5, 150)]
+    np.testing.assert_array_equal(first, values)
+    means = values.reshape(2, 3, 10, 2, 300, 2).mean(axis=(3, 5))
+    np.testing.assert_allclose(second, means, rtol=1e-6)
+    np.testing.assert_allclose(third, means.reshape(2, 3, 5, 2, 150, 2).mean(axis=(3, 5)), rtol=1e-6)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_ome_zarr_has_the_voxels_scale_and_colours(tmp_path, volume):
     path = export(volume, tmp_path / "vol.ome.zarr", progress=False)
     group = zarr.open_group(path, mode="r")
