@@ -105,7 +105,13 @@ def image_volume(
         else:
             volume = sirt(image, geometry, count, iterations=iterations, threads=threads)
         made.append(np.maximum(volume if along == schema.Y else volume.swapaxes(1, 2), 0))
-    return _labelled(np.stack(made), series, geometry, along, step, f"image_volume(method={method!r})")
+    own = {"iterations": iterations} if method == "sirt" else {"window": window, "cutoff": cutoff}
+    given = {"tilt_axis": tilt_axis, "depth": depth} | own
+    usual = {"window": "hann", "cutoff": 1.0}
+    said = [f"{name}={value!r}" for name, value in given.items() if value != usual.get(name)]
+    said += [] if alignment is None else ["alignment=…"]
+    entry = f"image_volume({', '.join([f'method={method!r}', *said])})"
+    return _labelled(np.stack(made), series, geometry, along, step, entry)
 
 
 def _series(images: xr.DataArray, tilts_deg: Sequence[float] | None) -> xr.DataArray:

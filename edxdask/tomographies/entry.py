@@ -171,15 +171,16 @@ def tomography(
         )
     )  # fmt: skip
     check_absorption(series, options)
+    entry = _entry(options, tilts_deg, tilt_axis)
     if out is None and (resume or overwrite):
         raise ParameterError("out", None, "a store to write where resume or overwrite is given")
     with shown(progress, "tomo") as hook:
         if out is not None:
-            _written(data, series, options, Path(out), resume=resume, overwrite=overwrite, hook=hook)
+            _written(data, series, options, Path(out), entry, resume=resume, overwrite=overwrite, hook=hook)
             return _opened(Path(out))
         with tempfile.TemporaryDirectory(prefix="edxdask-volume-") as folder:
             place = Path(folder) / "volume.zarr"
-            _written(data, series, options, place, resume=False, overwrite=False, hook=hook)
+            _written(data, series, options, place, entry, resume=False, overwrite=False, hook=hook)
             return _opened(place).load()
 
 
@@ -188,6 +189,7 @@ def _written(
     series: Series,
     options: Options,
     out: Path,
+    entry: str,
     *,
     resume: bool,
     overwrite: bool,
@@ -203,18 +205,30 @@ def _written(
     hint = command_to_continue(f"edxdask.tomography(tilts, …, out={str(out)!r}, resume=True)")
     with Target(out, identity=identity, hint=hint, resume=resume, overwrite=overwrite) as target:
         if not target.complete:
-            fill(target, series, options, _entry(options), hook)
+            fill(target, series, options, entry, hook)
         target.commit()
 
 
-def _entry(options: Options) -> str:
+# where a parameter is not what is usual, the history says it
+USUAL: dict[str, Any] = {
+    "prior": "tv", "cap": True, "alignment": True, "absorption": False, "dtype": "float32",
+    "max_iter": MOST_ITERATIONS, "tol": TOLERANCE, "seed": 0,
+}  # fmt: skip
+
+
+def _entry(options: Options, tilts_deg: Sequence[float] | None, tilt_axis: str | float | None) -> str:
     """Give the line of the history: what was asked for, where it is not what is usual."""
-    usual = {"prior": "tv", "cap": True, "alignment": True, "absorption": False, "dtype": "float32"}
     named = ("phases", "elements", "absent", "densities", "depth", "rows", "strength", "shadows")
     given = {name: getattr(options, name) for name in named if options.result is None or name != "phases"}
+    tilts = None if tilts_deg is None else [float(tilt) for tilt in tilts_deg]
+    given |= {"tilt_axis": tilt_axis, "tilts_deg": tilts}
     said = [f"{name}={value!r}" for name, value in given.items() if value is not None]
-    said += [f"{n}={getattr(options, n)!r}" for n, v in usual.items() if getattr(options, n) is not v]
-    said = ["alignment=…" if "<xarray" in one else one for one in said]
+    for name, usual in USUAL.items():
+        value = getattr(options, name)
+        if isinstance(value, xr.Dataset):
+            said.append(f"{name}=…")
+        elif value != usual:
+            said.append(f"{name}={value!r}")
     return f"tomography({', '.join([*(['result=…'] if options.result is not None else []), *said])})"
 
 

@@ -9,25 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edxdask.report.page.typed import Step, typed_option
+from edxdask.report.page.volume_steps import volume_step
+
 CUBE, RESULT, QUANTIFIED, TRACES = "map.zarr", "phases.zarr", "phases-quantified.zarr", "traces.zarr"
 FACTORIZERS = ("psnmf", "nmf", "aided")
 _CALL = re.compile(r"^(\w+)\((.*)\)$", re.DOTALL)
 _INGESTED = re.compile(r"^ingested from (.+?) by edxdask")
 _ARGUMENT = re.compile(r"(?:^|, )(\w+)=")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the work.
-
-    Attributes
-    ----------
-    command : as it is typed; a comment where the command line has no such step
-    python : the same in Python
-    """
-
-    command: str
-    python: str
 
 
 def steps_of(
@@ -81,6 +70,8 @@ def _step(entry: str, places: _Places) -> Step:
         return _traced(arguments, places)
     if name == "quantify":
         return _quantified(arguments, places)
+    if name in ("tomography", "image_volume"):
+        return volume_step(name, arguments, places.cube, places.result, places.labels)
     return Step(f"# {_line(entry)}", f"# {_line(entry)}")
 
 
@@ -96,9 +87,11 @@ def arguments_of(text: str) -> dict[str, Any]:
     --------
     >>> arguments_of("phases=3, elements=Mg,Si, absent={'Fp': 'Si'}, prior=tv")
     {'phases': 3, 'elements': 'Mg,Si', 'absent': {'Fp': 'Si'}, 'prior': 'tv'}
+    >>> arguments_of("")
+    {}
     """
     found = list(_ARGUMENT.finditer(text))
-    ends = [one.start() for one in found[1:]] + [len(text)]
+    ends = [*(one.start() for one in found[1:]), len(text)][: len(found)]
     return {one[1]: _literal(text[one.end() : end]) for one, end in zip(found, ends, strict=True)}
 
 
@@ -129,22 +122,9 @@ def _factorized(name: str, arguments: dict[str, Any], places: _Places) -> Step:
         arguments = {k: v for k, v in arguments.items() if k in ("matrix", "absent", "elements")}
     words = ["edxdask", name, places.cube, "-o", places.result]
     for key, value in arguments.items():
-        words += _typed(key, value)
+        words += typed_option(key, value)
     given = "".join(f", {key}={value!r}" for key, value in arguments.items())
     return Step(shlex.join(words), f"result = edxdask.{name}(cube{given})")
-
-
-def _typed(key: str, value: Any) -> list[str]:
-    """Option as it is typed; one for each phase of what phases cannot hold."""
-    option = f"--{key.replace('_', '-')}"
-    if isinstance(value, Mapping):
-        parts = ((of, [what] if isinstance(what, str) else list(what)) for of, what in value.items())
-        return [word for of, what in parts for word in (option, f"{of}:{','.join(map(str, what))}")]
-    if isinstance(value, list | tuple):
-        return [option, ",".join(map(str, value))]
-    if isinstance(value, bool):
-        return [option] if value else []
-    return [option, str(value)]
 
 
 def _quantified(arguments: Mapping[str, Any], places: _Places) -> Step:

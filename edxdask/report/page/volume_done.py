@@ -54,14 +54,16 @@ def volume_done(evidence: VolumeEvidence) -> Section:
     history = volume.attrs.get(schema.HISTORY, [])
     lines = [history] if isinstance(history, str) else [str(line) for line in history]
     made = evidence.origin.data or VOLUME
-    steps = steps_of(lines, cube=evidence.origin.cube or SERIES, result=made)
+    series, labels = evidence.origin.cube or SERIES, evidence.overview.labels
+    steps = steps_of(lines, cube=series, result=made, labels=labels)
+    begins = any(step.python.startswith("cube = ") for step in steps)
+    opened = [] if begins else [f"cube = edxdask.open({series!r})"]
     commands = [
         *(step.command for step in steps),
         shlex.join(["edxdask", "report", made, "-o", "report.html"]),
     ]
-    python = [
-        "import edxdask", "", *(step.python for step in steps), "edxdask.report(volume, 'report.html')",
-    ]  # fmt: skip
+    shown = "edxdask.report(volume, 'report.html')"
+    python = ["import edxdask", "", *opened, *(step.python for step in steps), shown]
     paragraph, references = volume_methods(volume)
     blocks: list[Block] = [
         Table(("", ""), _facts(volume)),

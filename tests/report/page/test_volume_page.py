@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 
+import numpy as np
 import pytest
 from volume_samples import ball, sample_volume, three_phases
 
@@ -12,6 +15,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.report import rendered
 from edxdask.report.page.evidence import Origin
+from edxdask.report.page.steps import steps_of
 from edxdask.report.page.volume import gather_volume
 from edxdask.report.page.volume_done import volume_methods
 from edxdask.report.page.volume_verdict import volume_concerns, volume_verdict
@@ -107,3 +111,65 @@ def test_counts_are_not_asked_for_beside_a_volume(tmp_path):
     cube = edxdask.simulate(shape=(8, 8), counts=20)
     with pytest.raises(ParameterError, match="volumes of phases"):
         edxdask.report(sample_volume(), tmp_path / "a.html", cube=cube)
+
+
+def test_the_lines_of_the_page_make_the_volume_again(tmp_path, monkeypatch):
+    """Of photons and of an image: the Python that the report prints is run, where the series is."""
+    monkeypatch.chdir(tmp_path)
+    tilts, known = (
+        [-60.0, -30.0, 0.0, 30.0, 60.0],
+        {"shape": (8, 16), "counts": 30, "seed": 1, "channels": 120},
+    )
+    series = edxdask.simulate("tomography", tilts=tilts, out="series.zarr", **known)
+    phases = edxdask.save(series[["truth_spectrum"]].rename(truth_spectrum="spectrum").load(), "phases.zarr")
+    options = {"result": phases, "strength": 0.1, "alignment": False, "max_iter": 4, "rows": (2, 6)}
+    volumes = {
+        "photons.zarr": edxdask.tomography(series, **options),
+        "image.zarr": edxdask.image_volume(series.edx.total_map(), iterations=5),
+    }
+    for place, volume in volumes.items():
+        edxdask.save(volume, place)
+        page = edxdask.report(edxdask.open(place), f"{place}.html", progress=False)
+        text = html.unescape(re.sub(r"<[^>]+>", "", page.read_text("utf-8")))
+        lines = text[text.index("import edxdask") : text.index("edxdask.report(volume")]
+        assert "cube = edxdask.open('series.zarr')" in lines
+        done: dict[str, object] = {}
+        exec(lines.replace(f"out='{place}'", "out='again.zarr'"), done)
+        np.testing.assert_array_equal(done["volume"].volume.values, volume.volume.values)
+
+
+@pytest.mark.parametrize(
+    ("entry", "typed"),
+    [
+        (
+            "tomography(result=…, densities={'a': 4.1, 'b': 3.9}, rows=(2, None), shadows=[(0, 60), None], "
+            "tilt_axis=1.5, cap=False, absorption=True, dtype='float16')",
+            "--result phases.zarr --density a:4.1 --density b:3.9 --rows 2: --shadows 0:60,none --axis 1.5 "
+            "--no-cap --absorption --half",
+        ),
+        (
+            "tomography(phases=['a', 'b'], elements=['Mg', 'O'], absent={'a': 'Mg'}, tilts_deg=[-10.0, 0.0], "
+            "prior='none', alignment=False)",
+            "--phases a,b --elements Mg,O --absent a:Mg --tilts -10,0 --prior none --alignment none",
+        ),
+        (
+            "image_volume(method='sirt', depth=50.0, iterations=9, alignment=…)",
+            "--image Se_La,Zn_Ka --method sirt --depth 50.0 --max-iter 9 --alignment alignment.zarr",
+        ),
+        ("image_volume(method='fbp', cutoff=0.5)", "--image Se_La,Zn_Ka --alignment none --method fbp"),
+    ],
+)
+def test_steps_of_volumes_are_typed_as_the_command_line_takes_them(entry, typed, run):
+    (step,) = steps_of([entry], cube="s.zarr", result="v.zarr", labels=["Se_La", "Zn_Ka"])
+    *before, last = step.command.splitlines()
+    assert last == f"edxdask tomo s.zarr -o v.zarr {typed}"
+    aligned = ["edxdask tomo s.zarr -o alignment.zarr --align-only"]
+    in_python = ["# in Python only: cutoff=0.5"]
+    assert before == (aligned if "alignment=…" in entry else in_python if "cutoff" in entry else [])
+    compile(step.python, "lines", "exec")
+    for command in (*before, last):  # all options are there: what is missing is the store
+        if command.startswith("#"):
+            continue
+        said = run(*shlex.split(command)[1:])
+        assert said.exit_code != 0
+        assert ": there is no such store" in said.stderr
