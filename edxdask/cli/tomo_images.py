@@ -16,10 +16,10 @@ from edxdask.cli.inputs import cubes_of
 from edxdask.cli.output import print_columns, print_json, print_table
 from edxdask.cli.targets import check_target
 from edxdask.errors import ParameterError
-from edxdask.schema import TILT, TILT_ROTATION
+from edxdask.schema import TILT, TILT_AXIS, TILT_ROTATION
 
 VOLUME = "volume.zarr"
-EVERY = frozenset({"store", "out", "tilts_deg", "tilt_axis", "workers", "overwrite"})
+EVERY = frozenset({"store", "out", "tilts_deg", TILT_AXIS, "workers", "overwrite"})
 OF_ALIGNMENT = EVERY | {"align_only", "image"}
 OF_IMAGES = EVERY | {"image", "method", "alignment", "depth", "max_iter"}
 

@@ -46,7 +46,7 @@ from edxdask.factorize.pansharpening.kept_steps import KeptSteps
 from edxdask.factorize.pansharpening.regions import spectra_of_regions
 from edxdask.factorize.pansharpening.steps import (
     Closure,
-    Options,
+    PsnmfOptions,
     Run,
     Unmixed,
     unmix,
@@ -171,7 +171,7 @@ def psnmf(
         kept = KeptSteps(Path(checkpoint) if checkpoint else None, identity)
         guide = _guide(request, problem, bin)
         run = Run.of(problem, wanted, guide, kept, seed, hook)
-        unmixed = unmix(run, data, Options(bin, smooth, prior, closure, StopRule(max_iter, tol)))
+        unmixed = unmix(run, data, PsnmfOptions(bin, smooth, prior, closure, StopRule(max_iter, tol)))
         named = _said(absent, compositions, refine_axis=refine_axis, prior=prior, closure=closure)
         result = _labelled(run, unmixed, named, closure)
     kept.forget()

@@ -128,7 +128,7 @@ class MapSettings:
 
 
 @dataclass(frozen=True)
-class Options:
+class PsnmfOptions:
     """What the user asked for; None has it found."""
 
     bin: int | None
@@ -148,7 +148,7 @@ class Unmixed:
     maps: SmoothMaps
 
 
-def unmix(run: Run, data: xr.Dataset | xr.DataTree, options: Options) -> Unmixed:
+def unmix(run: Run, data: xr.Dataset | xr.DataTree, options: PsnmfOptions) -> Unmixed:
     """Run all steps; once more with fewer phases where their number is found and some are none."""
     choices: Choices | None = None
     while True:

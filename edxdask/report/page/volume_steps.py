@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edxdask.report.page.typed import Step, typed_option
+from edxdask.schema import TILT_AXIS
 
 RESULT, ALIGNMENT = "phases.zarr", "alignment.zarr"
 IN_PYTHON = ("window", "cutoff")  # parameters that the command line has no options for
 NOT_SAID = "…"  # what a history has for data that it cannot hold
 # options that have not the name of their parameter
-OPTIONS = {"densities": "density", "tilt_axis": "axis", "tilts_deg": "tilts", "iterations": "max-iter"}
+OPTIONS = {"densities": "density", TILT_AXIS: "axis", "tilts_deg": "tilts", "iterations": "max-iter"}
 FLAGS = {("cap", False): "--no-cap", ("dtype", "float16"): "--half", ("absorption", True): "--absorption"}
 
 
