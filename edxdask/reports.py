@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import xarray as xr
@@ -12,6 +9,7 @@ import xarray as xr
 from edxdask import schema
 from edxdask.errors import EdxdaskError, ParameterError
 from edxdask.progress import Progress, ProgressOption, shown
+from edxdask.quiet import quiet
 from edxdask.report.summary import warnings_of
 from edxdask.report.unlisted_names import names_of_unlisted
 from edxdask.results.collections import Data, shared_part, with_shared
@@ -161,25 +159,13 @@ def _quantified(result: Data, notes: list[str]) -> Data:
     new = [name.partition(" ")[0] for name in names_of_unlisted(warnings_of(result))]
     foreign = [name for name in new if name in element_symbols() and name not in elements]
     try:
-        with _quiet("edxdask.quantify"):  # the report shows what is wrong
+        with quiet("edxdask.quantify"):  # the report shows what is wrong
             found = shared_part(quantify(result, elements=[*elements, *foreign], foreign=foreign))
     except EdxdaskError as error:
         notes.append(f"SNR and limits of detection are missing, as the lines could not be fitted: {error}")
         return result
     added = {name: found[name] for name in MEASURED if name in found}
     return with_shared(result, added)
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep warnings out of the log in this block."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _elements(counts: Data, result: Data | None, notes: list[str]) -> xr.Dataset | None:

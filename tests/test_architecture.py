@@ -15,7 +15,9 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 # A module may import what stands lower; modules of one room may import one another.
 LEVELS: dict[str, int] = {
-    **dict.fromkeys(("errors", "optional", "portable", "progress", "progress_display", "readable"), 0),
+    **dict.fromkeys(
+        ("errors", "optional", "portable", "progress", "progress_display", "quiet", "readable"), 0
+    ),
     **dict.fromkeys(
         (
             *("schema", "schema_placement", "schema_traces", "schema_volumes"),

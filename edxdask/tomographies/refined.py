@@ -10,6 +10,7 @@ import numpy as np
 
 from edxdask import schema
 from edxdask.progress import Progress, ProgressHook
+from edxdask.quiet import quiet
 from edxdask.tomo.class_cube import NO_CLASS, rows_by_class
 from edxdask.tomo.estimate import VolumeSettings
 from edxdask.tomo.geometry import TiltGeometry
@@ -71,16 +72,17 @@ def refined_spectra(
         return rows_by_class(counts, class_of, int(class_of[class_of != NO_CLASS].max()) + 1).counts
 
     def more_spectra(phases: int) -> np.ndarray:
-        more = found_spectra(
-            series.cube,
-            phases=phases,
-            elements=None,
-            absent=None,
-            seed=options.seed,
-            workers=options.workers,
-            memory_limit=options.memory_limit,
-            checkpoint=scratch / "psnmf-more",
-        )
+        with quiet("edxdask"):  # of phases that no result has
+            more = found_spectra(
+                series.cube,
+                phases=phases,
+                elements=None,
+                absent=None,
+                seed=options.seed,
+                workers=options.workers,
+                memory_limit=options.memory_limit,
+                checkpoint=scratch / "psnmf-more",
+            )
         return more.spectrum
 
     settings = VolumeSettings(seed=options.seed)

@@ -1,10 +1,15 @@
 """Free spectra of a series are improved in three dimensions, and the volume says so; others stay."""
 
+import logging
+
 import numpy as np
 import pytest
 from small_series import made_series, result_of
 
 import edxdask
+from edxdask.tomo import volume_spectra
+from edxdask.tomographies import refined
+from edxdask.tomographies.phases import found_spectra
 
 QUICK = {"alignment": False, "strength": 0.1, "max_iter": 3}
 
@@ -30,6 +35,21 @@ def test_free_spectra_are_found_again_and_said_to_be(series):
     assert off(made.spectrum.values, spectra).max() < 15  # 36 on the projections
     assert len(said(made)) == 1
     np.testing.assert_allclose(made.spectrum.sum("energy"), 1)
+
+
+def test_phases_that_were_only_tried_are_not_spoken_of(series, caplog, monkeypatch):
+    monkeypatch.setattr(volume_spectra, "LEAST_PURE", 1.1)  # as if one was missing
+    tried = []
+
+    def more(*args, **how):
+        tried.append(how["phases"])
+        logging.getLogger("edxdask.factorize").warning("phase_3: its spectrum is open")
+        return found_spectra(*args, **how)
+
+    monkeypatch.setattr(refined, "found_spectra", more)
+    edxdask.tomography(series[0], phases=2, **QUICK)
+    assert tried == [2 + volume_spectra.EXTRA]
+    assert "phase_3" not in caplog.text
 
 
 def test_spectra_of_a_result_stay_as_they_are(series):
