@@ -11,11 +11,19 @@ import click
 from edxdask.cli.advice import after_result, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again
-from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, result_of, store_argument, with_conditions
+from edxdask.cli.inputs import (
+    STORE_HELP,
+    conditions,
+    cubes_of,
+    film,
+    result_of,
+    store_argument,
+    with_conditions,
+)
 from edxdask.cli.output import print_json, print_matrix, print_notes, print_table
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import check_target, claimed
-from edxdask.cli.values import AUTO, DENSITY, THICKNESS, AbsentElements, Elements, Number, PhasesOption
+from edxdask.cli.values import AUTO, AbsentElements, Elements, Number, PhasesOption
 
 PHASES_HELP = "Number of phases, or their names, biggest first."
 
@@ -61,10 +69,7 @@ def guided_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Elements that a phase cannot hold, by label or number; may be repeated.",
         ),
         click.option("--keep-axis", is_flag=True, help="Take the energy axis and the peaks' width as given."),
-        click.option(
-            "--thickness", type=THICKNESS, help="Thickness of the film; with --density corrects absorption."
-        ),
-        click.option("--density", type=DENSITY, help="Density of the film."),
+        film,
         conditions,
     )
     for option in reversed(options):

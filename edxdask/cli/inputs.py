@@ -12,7 +12,7 @@ import click
 from edxdask import schema
 from edxdask.cli.app import PROGRAM
 from edxdask.cli.curve import EFFICIENCY_HELP, read_curve
-from edxdask.cli.values import BEAM_ENERGY, Angles
+from edxdask.cli.values import BEAM_ENERGY, DENSITY, THICKNESS, Angles
 from edxdask.errors import ParameterError
 
 STORE_HELP = "STORE may be one map of a collection: map.zarr/NAME, with a name that edxdask info shows."
@@ -35,6 +35,13 @@ def conditions(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def film(command: Callable[..., None]) -> Callable[..., None]:
+    """Add options for the film that photons leave; ``with_conditions`` takes them."""
+    density = click.option("--density", type=DENSITY, help="Density of the film.")
+    text = "Thickness of the film; with --density corrects absorption."
+    return click.option("--thickness", type=THICKNESS, help=text)(density(command))
 
 
 def with_conditions(

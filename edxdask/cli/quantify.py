@@ -14,10 +14,10 @@ from edxdask import schema
 from edxdask.cli.advice import after_result, beside, say_next
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP, again
-from edxdask.cli.inputs import STORE_HELP, conditions, store_argument, with_conditions
+from edxdask.cli.inputs import STORE_HELP, conditions, film, store_argument, with_conditions
 from edxdask.cli.output import print_columns, print_json, print_notes
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
-from edxdask.cli.values import DENSITY, THICKNESS, Charges, Elements, LineNames
+from edxdask.cli.values import Charges, Elements, LineNames
 from edxdask.errors import MissingStoreError, ParameterError
 
 METHODS = ("cliff-lorimer", "zeta", "cross-section")
@@ -41,10 +41,7 @@ STOICHIOMETRY = "stoichiometry"
 @click.option("--lines", type=LineNames(), help="LineNames to use; others are chosen by energy.")
 @click.option("--factors", type=click.Path(), help="CSV or JSON of lines and factors (and their errors).")
 @conditions
-@click.option(
-    "--thickness", type=THICKNESS, help="Thickness of the film; with --density corrects absorption."
-)
-@click.option("--density", type=DENSITY, help="Density of the film.")
+@film
 @click.option("--dose", type=float, help="Electrons on the map, for the absolute methods.")
 @click.option(
     "--solid-angle",

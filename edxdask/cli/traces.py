@@ -12,7 +12,15 @@ import numpy as np
 from edxdask import schema
 from edxdask.cli.app import Settings, Verb
 from edxdask.cli.files import OVERWRITE_HELP
-from edxdask.cli.inputs import STORE_HELP, conditions, cubes_of, result_of, store_argument, with_conditions
+from edxdask.cli.inputs import (
+    STORE_HELP,
+    conditions,
+    cubes_of,
+    film,
+    result_of,
+    store_argument,
+    with_conditions,
+)
 from edxdask.cli.output import print_columns, print_json
 from edxdask.cli.progress import shown
 from edxdask.cli.targets import FIGURES, check_file, check_target, claimed
@@ -69,6 +77,7 @@ def of_result(command: Callable[..., None]) -> Callable[..., None]:
             "--absent", type=AbsentElements(), multiple=True,
             help="Elements that a phase cannot hold; default: what the result ruled out. May be repeated.",
         ),
+        film,
         conditions,
         click.option("-o", "--out", type=click.Path(), help="Store of what is found."),
         click.option("--table", type=click.Path(), help="Write the table to .csv, .json or .txt."),
@@ -150,6 +159,8 @@ def _found(
     beam_energy: float | None,
     elevation: list[float] | None,
     efficiency: str | None,
+    thickness: float | None,
+    density: float | None,
     out: str | None,
     table: str | None,
     figure: str | None,
@@ -166,9 +177,8 @@ def _found(
     if out is not None:
         check_target(out, store, overwrite=overwrite)
         check_target(out, result, overwrite=overwrite)
-    data = with_conditions(
-        cubes_of(store, verb), beam_energy=beam_energy, elevation=elevation, efficiency=efficiency
-    )
+    known: dict[str, Any] = {"beam_energy": beam_energy, "elevation": elevation, "efficiency": efficiency}
+    data = with_conditions(cubes_of(store, verb), **known, thickness=thickness, density=density)
     phases = result_of(result, verb, name="--result")
     with shown(settings) as progress:
         found = work(data, result=phases, absent=dict(absent) or None, progress=progress, **given)

@@ -14,6 +14,7 @@ from edxdask.factorize.guidance.fit import calibration_attrs
 from edxdask.results.check import check_result
 from edxdask.results.collections import ALONE, Data, joined
 from edxdask.unmix.aided_fit import AidedFit
+from edxdask.unmix.cautions import film_not_known
 from edxdask.unmix.judge import labelled_verdicts
 from edxdask.unmix.known_phases import KnownPhases
 from edxdask.unmix.masked_maps import MaskedMap
@@ -53,7 +54,7 @@ def labelled(
     shared = _shared(cubes[fit.main], fractions, fit, known)
     if fit.verdicts:
         shared = shared.merge(labelled_verdicts(list(fit.verdicts)))
-    warnings = _warnings(masked, fit)
+    warnings = [*_warnings(masked, fit), *film_not_known(cubes)]
     said = {**attrs, **({schema.WARNINGS: warnings} if warnings else {})}
     shared = shared.assign_attrs(_attrs(cubes[fit.main], fit, fit.main, entry) | said)
     nodes: dict[str, xr.Dataset] = {}

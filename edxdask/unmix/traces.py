@@ -21,6 +21,7 @@ from edxdask._version import __version__
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
+from edxdask.unmix.cautions import film_not_known
 from edxdask.unmix.detection import best_of_each, main_lines
 from edxdask.unmix.grouped_maps import GroupedMap, Reading, with_common_strengths
 from edxdask.unmix.growth import GrowthStep, root_law
@@ -104,7 +105,8 @@ def traces(
     Notes
     -----
     Errors are those of counting, with all that the counts leave open of other elements, other phases and the
-    continuum; not those of the tables that say how many photons an atom gives.
+    continuum; not those of the tables that say how many photons an atom gives, nor of a film whose thickness
+    and density the attributes do not say: then a warning does.
 
     *Chunks*: every map is read once. Groups, some hundred spectra for each map, stay in memory.
 
@@ -251,6 +253,7 @@ def _attrs(
     texts += [text for one in maps for text in one.warnings]
     for text in texts[: len(wrong)]:
         logger.warning("%s", text)
+    texts += film_not_known(given.cubes)
     first = next(iter(given.cubes.values()))
     entry = f"traces(phase={phase!r}, matrix={given.matrix!r}, margin={given.margin:g})"
     kept = {k: v for k, v in first.attrs.items() if k in (schema.TITLE, schema.HISTORY, schema.BEAM_ENERGY)}

@@ -39,6 +39,20 @@ def test_amounts_of_one_map_hold_the_truth_within_their_errors(cube, found):
     np.testing.assert_allclose(found.measure_longer, (3 / found.trace_significance) ** 2)
 
 
+def test_a_film_of_unknown_thickness_is_said_to_shift_traces(cube, found):
+    """It does: what absorption takes from the continuum, and nothing explains, becomes traces."""
+    assert not any("thickness is not known" in text for text in found.attrs.get("warnings", []))
+    bare = cube.copy()
+    for name in ("thickness_nm", "density_g_cm3"):
+        del bare.attrs[name]
+    how = {"result": true_result(cube), "phase": "Brg", "elements": SEEN, "absent": ABSENT, "progress": False}
+    shifted = edxdask.traces(bare, **how)
+    off = (shifted.atomic_ppm[-1].values - true_ppm(cube, "Brg", SEEN)) / shifted.atomic_ppm_std[-1].values
+    assert off.max() > 3
+    (text,) = [one for one in shifted.attrs["warnings"] if "thickness is not known" in one]
+    assert "thickness_nm" in text
+
+
 def test_the_best_lines_are_those_that_are_published(found):
     assert found.trace_line.values.tolist() == ["Nd_La", "Sm_La", "U_Ma"]
 
@@ -128,6 +142,9 @@ def test_the_command_prints_a_table_and_json(run, cube, tmp_path):
     assert said["rows"][0]["atomic_ppm_std"] > 0
     assert said["map_t1"] == {"map": None, "all maps": None}
     assert (tmp_path / "t.png").stat().st_size > 1000
+    thicker = run(*words, "--json", "--thickness", "200")
+    assert thicker.exit_code == 0, thicker.stderr
+    assert json.loads(thicker.stdout)["rows"][0]["atomic_ppm"] != said["rows"][0]["atomic_ppm"]
     refused = run(*words, "--table", tmp_path / "t.csv")
     assert refused.exit_code == 2
     assert "--overwrite" in refused.stderr
