@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 MOST_NAMED = 3  # maps
 # simulated, 100 nm at 4.5 g/cm3: Nd 368 ± 17, Sm 447 ± 17, U 148 ± 6 ppm instead of 249, 309, 100
-MEASURED = "in a film of 100 nm, 100 to 300 ppm come out half as large again"
+MEASURED = "in a film of 100 nm, 100 to 300 ppm come out as 150 to 450 ppm"
 
 
 def film_not_known(cubes: Mapping[str, xr.Dataset]) -> list[str]:

@@ -145,7 +145,7 @@ def test_a_phase_of_which_no_element_is_certain_is_named():
     surely = np.array([[0.2, 0.0], [0.0, 0.012]])
     texts = phases_that_are_none(["a", "b"], rows, photons, brightest, largest, surely)
     assert texts == [
-        "b: no element is certain to be in it, so it may be none. Ask for fewer phases: phases=1"
+        "b: no element is certain to be in it, so it may not be a phase. Ask for fewer phases: phases=1"
     ]
 
 

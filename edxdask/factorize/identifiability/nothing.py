@@ -78,7 +78,7 @@ def faults_of(
         elif largest[row] < FAINT:
             faults[row] = f"{name}: is nowhere more than {largest[row]:.1%} of the photons of a pixel"
         elif surely is not None and len(names) > 1 and surely[row].max() < CERTAIN:
-            faults[row] = f"{name}: no element is certain to be in it, so it may be none"
+            faults[row] = f"{name}: no element is certain to be in it, so it may not be a phase"
         else:
             same = [other for other in range(row) if other not in faults and angles[row, other] < ALIKE]
             if same:
