@@ -6,7 +6,7 @@ Other modules use them through ``schema``.
 from __future__ import annotations
 
 MAP, GROWTH_STEP, DISTANCE = "map", "growth_step", "distance"
-ATOMIC_PPM, MEASURE_LONGER = "atomic_ppm", "measure_longer"
+ATOMIC_PPM, ATOMIC_PPM_SPREAD, MEASURE_LONGER = "atomic_ppm", "atomic_ppm_spread", "measure_longer"
 TRACE_SIGNIFICANCE, TRACE_SNR, TRACE_LOD = "trace_significance", "trace_snr", "trace_lod_ppm"
 TRACE_LINE, TRACE_PIXELS, TRACE_PHOTONS = "trace_line", "trace_pixels", "trace_photons"
 GROWTH_PIXELS, GROWTH_MAPS = "growth_pixels", "growth_maps"
@@ -22,6 +22,7 @@ _EACH, _STEP, _MAP, _OF = (MAP, _ELEMENT), (GROWTH_STEP, _ELEMENT), (MAP,), (_EL
 # name, dimensions, kind, units, meaning; none has pixels
 TRACE_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
     (ATOMIC_PPM, _EACH, "f", "1e-6", "atoms of an element per million"),
+    (ATOMIC_PPM_SPREAD, _OF, "f", "1e-6", "error from lines of an element that contradict each other"),
     (TRACE_SIGNIFICANCE, _EACH, "f", "1", "amount over its standard error"),
     (TRACE_SNR, _EACH, "f", "1", "net peak over sigma of its background"),
     (TRACE_LOD, _EACH, "f", "1e-6", "atoms per million at which the SNR is 3"),

@@ -16,6 +16,7 @@ from edxdask.unmix.grouped_maps import GroupedMap, fit_grouped, phase_columns, p
 from edxdask.unmix.judge import fraction_names, verdicts_of
 from edxdask.unmix.known_phases import KnownPhases
 from edxdask.unmix.masked_maps import MaskedMap
+from edxdask.unmix.other_lines import by_other_lines
 from edxdask.unmix.pinned import PinnedFit
 from edxdask.unmix.rings import joined_sums
 from edxdask.unmix.subtraction import Amounts, MapSpectra, Subtracted, region_amounts, subtract
@@ -38,6 +39,7 @@ class AidedFit:
     choice : width of the core
     guides : calibrated basis of every map
     pinned : compositions of the pinned-core fit
+    spread : (phases, elements) what families of lines of one element contradict each other by
     subtracted : compositions (phases, elements) of the published subtraction, and their errors
     spectra : (phases, E) of unit sum, by map
     main : name of the map with the most photons, whose axis serves for what is common to all
@@ -49,6 +51,7 @@ class AidedFit:
     choice: CoreChoice
     guides: Mapping[str, Guide]
     pinned: PinnedFit
+    spread: np.ndarray
     subtracted: Amounts
     spectra: Mapping[str, np.ndarray]
     main: str
@@ -158,6 +161,7 @@ def fit_maps(
     present = present_in(known.request, known.names)
     grouped = [_grouped(one, choice.width) for one in ready]
     pinned = fit_grouped(grouped, known.names, begun * present, present)
+    others = by_other_lines(grouped, known.names, known.elements, pinned, present, known.names)
     verdicts = _judged(grouped, known, pinned, present, failed, progress)
     values = Amounts(
         np.array([one.weights for one in subtracted]), np.array([one.covariance for one in subtracted])
@@ -166,11 +170,12 @@ def fit_maps(
         choice,
         guides,
         pinned,
+        others.spread,
         values,
         {one.map.name: _whole(fitted.spectra, one) for one, fitted in zip(ready, pinned.maps, strict=True)},
         _main(ready).map.name,
         *_spectra_of_sums(ready, regions, parts),
-        (*choice.warnings, *_differences(known, pinned, subtracted)),
+        (*choice.warnings, *_differences(known, pinned, subtracted), *others.warnings),
         verdicts,
     )
 

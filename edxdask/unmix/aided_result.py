@@ -79,9 +79,10 @@ def _shared(
         schema.SPECTRUM: (by_energy, fit.spectra[fit.main]),
         schema.OBJECTIVE: ((schema.ITERATION,), np.array([objective])),
         schema.COMPOSITION: (by_element, fit.pinned.composition),
-        schema.COMPOSITION + STD: (by_element, fit.pinned.errors),
+        schema.COMPOSITION + STD: (by_element, np.hypot(fit.pinned.errors, fit.spread)),
+        schema.COMPOSITION_SPREAD: (by_element, fit.spread),
         schema.COMPOSITION_SUBTRACTED: (by_element, fit.subtracted.weights),
-        schema.COMPOSITION_SUBTRACTED + STD: (by_element, errors),
+        schema.COMPOSITION_SUBTRACTED + STD: (by_element, np.hypot(errors, fit.spread)),
         schema.SPECTRUM_SUBTRACTED: (by_energy, fit.sums),
         schema.SPECTRUM_SUBTRACTED + STD: (by_energy, fit.sums_std),
     }

@@ -113,13 +113,14 @@ class Rings:
             (groups,) new number of each group; sums of groups with the same number add up.
         """
         core = self.nearest > width
-        joined = np.where(core, 0, np.cumsum(~core))
-        number = int((~core).sum()) + 1
+        first = int(core.any())  # a small map may have no core of its own
+        joined = np.where(core, 0, np.cumsum(~core) - 1 + first)
+        number = int((~core).sum()) + first
         allowed = np.zeros((number, self.ring.shape[1] + 1), bool)
         allowed[:, 0] = True
         allowed[joined[~core], 1:] = self.near(width)[~core]
         part = np.full(number, NONE)
-        part[0] = 0
+        part[:first] = 0
         return GroupLayout(joined[self.label].astype(np.int32), allowed, part), joined
 
 

@@ -28,6 +28,7 @@ from edxdask.unmix.growth import GrowthStep, root_law
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
 from edxdask.unmix.judge import fraction_names, verdicts_of
 from edxdask.unmix.known_phases import label_of
+from edxdask.unmix.other_lines import OtherLines, by_other_lines
 from edxdask.unmix.trace_fits import FittedMaps, TraceWork
 from edxdask.unmix.verdicts import MapVerdict
 
@@ -95,7 +96,8 @@ def traces(
     Returns
     -------
     Dataset
-        By map, with "all maps" at the end, and element: ``atomic_ppm`` with ``atomic_ppm_std``,
+        By map, with "all maps" at the end, and element: ``atomic_ppm`` with ``atomic_ppm_std``, of which
+        ``atomic_ppm_spread`` is what families of lines of one element contradict each other by;
         ``trace_significance`` (their ratio), ``trace_snr`` and ``trace_lod_ppm`` of the best line, and
         ``measure_longer``, the factor on the photons that 3 sigma would take. By step of summed pixels and
         maps: ``growth_snr``, ``growth_ppm``. By element: ``snr_per_root_pixel`` and ``snr_exponent`` (0.5 if
@@ -143,8 +145,10 @@ def traces(
                 raise ParameterError("leave_out", True, "a map that belongs; none does", "leave_out=False")
             alone = [work.fit([one]) for one in _counted(maps, hook)]
         whole = alone[0] if len(maps) == 1 else work.fit(maps)
-        attrs = _attrs(given, given.phases[row], verdicts, maps, leave_out)
-        return _labelled(work, alone, whole, verdicts, attrs)
+        told, names = [given.phases[row]], list(given.request.elements)
+        others = by_other_lines(maps, given.phases, names, whole.fit, work.present, told)
+        attrs = _attrs(given, given.phases[row], verdicts, maps, leave_out, others.warnings)
+        return _labelled(work, alone, whole, others, verdicts, attrs)
 
 
 def _counted(maps: Sequence[GroupedMap], hook: ProgressHook | None) -> Iterator[GroupedMap]:
@@ -169,6 +173,7 @@ def _labelled(
     work: TraceWork,
     alone: Sequence[FittedMaps],
     whole: FittedMaps,
+    others: OtherLines,
     verdicts: Mapping[str, MapVerdict],
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
@@ -176,10 +181,13 @@ def _labelled(
     columns = [*alone, whole]
     best = best_of_each(work.elements, work.lines, whole.peaks)
     ppm = PPM * np.array([one.fit.composition[work.phase, work.rows] for one in columns])
-    std = PPM * np.array([one.fit.errors[work.phase, work.rows] for one in columns])
+    apart = PPM * others.spread[work.phase, work.rows]
+    counting = PPM * np.array([one.fit.errors[work.phase, work.rows] for one in columns])
+    std = np.hypot(counting, apart)
     with np.errstate(divide="ignore", invalid="ignore"):
         significance = np.where(std > 0, ppm / std, np.nan)
-        longer = np.where(significance > 0, (SIGMAS / significance) ** 2, np.nan)
+        left = (ppm / SIGMAS) ** 2 - apart**2  # more photons do not reconcile lines
+        longer = np.where((left > 0) & (ppm > 0), counting**2 / left, np.nan)
     growth = work.growth(whole.maps)
     peaks = [one.peaks.at(best) for one in columns]
     per_map, by_map, by_element = (schema.MAP, schema.ELEMENT), (schema.MAP,), (schema.ELEMENT,)
@@ -187,6 +195,7 @@ def _labelled(
     values: dict[str, tuple[tuple[str, ...], Any]] = {
         schema.ATOMIC_PPM: (per_map, ppm),
         schema.ATOMIC_PPM + STD: (per_map, std),
+        schema.ATOMIC_PPM_SPREAD: (by_element, apart),
         schema.TRACE_SIGNIFICANCE: (per_map, significance),
         schema.TRACE_SNR: (per_map, [one.snr for one in peaks]),
         schema.TRACE_LOD: (per_map, [PPM * one.lod for one in peaks]),
@@ -240,7 +249,12 @@ def _described(name: str) -> dict[str, str]:
 
 
 def _attrs(
-    given: PhasesOfMaps, phase: str, verdicts: Mapping[str, MapVerdict], maps: Sequence[GroupedMap], out: bool
+    given: PhasesOfMaps,
+    phase: str,
+    verdicts: Mapping[str, MapVerdict],
+    maps: Sequence[GroupedMap],
+    out: bool,
+    contradictions: Sequence[str],
 ) -> dict[str, Any]:
     """Attributes: the phase, how it was done, and what a person should know."""
     wrong = [one for one in verdicts.values() if not one.belongs]
@@ -251,8 +265,9 @@ def _attrs(
         for one in wrong
     ]
     texts += [text for one in maps for text in one.warnings]
-    for text in texts[: len(wrong)]:
+    for text in [*texts[: len(wrong)], *contradictions]:
         logger.warning("%s", text)
+    texts += list(contradictions)
     texts += film_not_known(given.cubes)
     first = next(iter(given.cubes.values()))
     entry = f"traces(phase={phase!r}, matrix={given.matrix!r}, margin={given.margin:g})"
