@@ -165,7 +165,6 @@ def main() -> int:
     verdict.at_most(
         "quarters together against the whole, largest difference in errors", compared(whole, parts), 1.0
     )
-    verdict.holds("all quarters belong", bool(parts[schema.MAP_BELONGS].all()))
     ratios(together.to_dataset(), "quarters", verdict)
     print("  CaPv by kinds of masks, at.% of cations:")
     kinds_of_masks(cube, result, verdict)

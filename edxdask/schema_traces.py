@@ -22,7 +22,7 @@ _EACH, _STEP, _MAP, _OF = (MAP, _ELEMENT), (GROWTH_STEP, _ELEMENT), (MAP,), (_EL
 # name, dimensions, kind, units, meaning; none has pixels
 TRACE_WORDS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
     (ATOMIC_PPM, _EACH, "f", "1e-6", "atoms of an element per million"),
-    (ATOMIC_PPM_SPREAD, _OF, "f", "1e-6", "error from lines of an element that contradict each other"),
+    (ATOMIC_PPM_SPREAD, _OF, "f", "1e-6", "error that more photons leave as it is"),
     (TRACE_SIGNIFICANCE, _EACH, "f", "1", "amount over its standard error"),
     (TRACE_SNR, _EACH, "f", "1", "net peak over sigma of its background"),
     (TRACE_LOD, _EACH, "f", "1e-6", "atoms per million at which the SNR is 3"),

@@ -91,6 +91,17 @@ class Conditions:
         """Return the same conditions with another width."""
         return replace(self, detector=replace(self.detector, fwhm_mn_ka_ev=fwhm_mn_ka_ev))
 
+    @property
+    def mass_thickness(self) -> float:
+        """Of the film, nm g/cm3; NaN where it is not known."""
+        return (
+            math.nan if not self.absorbs else float(self.thickness_nm or 0) * float(self.density_g_cm3 or 0)
+        )
+
+    def of_film(self, thickness_nm: float | None, density_g_cm3: float | None) -> Conditions:
+        """Return the same conditions with another film."""
+        return replace(self, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3)
+
     def heavier(self, mass: float) -> Conditions:
         """Return the conditions of a film of ``mass`` times the mass thickness, where it is known."""
         if self.density_g_cm3 is None:

@@ -253,7 +253,7 @@ def _fitted(
         masked = kept
     fate = "and is left out" if leave_out else "leave_out=True does without it"
     texts = [f"map {name!r} does not belong to the others, {fate}: {why}" for name, why in strangers.items()]
-    fit = replace(fit, warnings=(*texts, *fit.warnings))
+    fit = replace(fit, warnings=(*texts, *known.left_open.warnings, *fit.warnings))
     logger.info("aided: %s", fit.choice.text)
     for text in fit.warnings:
         logger.warning("aided: %s", text)

@@ -75,14 +75,15 @@ def _shared(
     objective = sum(float(one[schema.OBJECTIVE].values[-1]) for one in fractions.values())
     errors = np.array([np.sqrt(np.maximum(np.diag(c), 0.0)) for c in fit.subtracted.covariance])
     by_element, by_energy = (schema.PHASE, schema.ELEMENT), (schema.PHASE, schema.ENERGY)
+    spread = np.hypot(fit.spread, known.left_open.spread)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         schema.SPECTRUM: (by_energy, fit.spectra[fit.main]),
         schema.OBJECTIVE: ((schema.ITERATION,), np.array([objective])),
         schema.COMPOSITION: (by_element, fit.pinned.composition),
-        schema.COMPOSITION + STD: (by_element, np.hypot(fit.pinned.errors, fit.spread)),
-        schema.COMPOSITION_SPREAD: (by_element, fit.spread),
+        schema.COMPOSITION + STD: (by_element, np.hypot(fit.pinned.errors, spread)),
+        schema.COMPOSITION_SPREAD: (by_element, known.left_open.spread),
         schema.COMPOSITION_SUBTRACTED: (by_element, fit.subtracted.weights),
-        schema.COMPOSITION_SUBTRACTED + STD: (by_element, np.hypot(errors, fit.spread)),
+        schema.COMPOSITION_SUBTRACTED + STD: (by_element, np.hypot(errors, spread)),
         schema.SPECTRUM_SUBTRACTED: (by_energy, fit.sums),
         schema.SPECTRUM_SUBTRACTED + STD: (by_energy, fit.sums_std),
     }

@@ -7,7 +7,7 @@ all maps, moved to one axis: compositions can be shared only if an atom means th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from edxdask.unmix.verdicts import UNCALIBRATED
 
 Made = TypeVar("Made", Guide, CalibratedBasis)
 
+MOST_HEAVIER = 1.2  # mass thickness of a film over that of another, with which it shares a basis
 LEAST_PHOTONS = 2000  # in which an energy axis can be found
 
 
@@ -76,16 +77,82 @@ def guides_of(
     if known is None:
         raise ParameterError("data", list(maps), "a map with photons")
     if len(own) == 1:
+        known.say()
         return {best: known}
-    shared = calibrate(
-        _on_one_axis(maps, own, best),
-        maps[best].energy,
+    # lines that nobody listed are looked for in all photons: a map may have too few to show them
+    total = _on_one_axis(maps, own, list(own), best)
+    known = request.guide_of(total, maps[best].energy, maps[best].conditions)
+    known.say()
+    groups = _made_alike(maps, list(own))
+    alone = len(groups) == 1
+    shared = [known.calibration] if alone else [_shared(maps, own, g, known, request) for g in groups]
+    shared = [shared[0], *(_with_strengths_of(shared[0], one) for one in shared[1:])]
+    of = {name: basis for group, basis in zip(groups, shared, strict=True) for name in group}
+    return {name: replace(known, calibration=_with_axis(of[name], own[name])) for name in maps if name in own}
+
+
+def _made_alike(maps: Mapping[str, SummedMap], names: Sequence[str]) -> list[list[str]]:
+    """Group maps of the same beam and detector, and about the same film; the group with most photons first.
+
+    Examples
+    --------
+    >>> films = [Conditions(200.0, thickness_nm=t, density_g_cm3=4.0) for t in (100.0, 200.0, 105.0)]
+    >>> made = {n: SummedMap(np.ones(2), np.ones(2), film) for n, film in zip("abc", films)}
+    >>> _made_alike(made, "abc")
+    [['a', 'c'], ['b']]
+    """
+    groups: list[list[str]] = []
+    for name in names:
+        alike = [group for group in groups if _is_alike(maps[group[0]].conditions, maps[name].conditions)]
+        if alike:
+            alike[0].append(name)
+        else:
+            groups.append([name])
+    photons = [sum(float(maps[name].counts.sum()) for name in group) for group in groups]
+    return [groups[i] for i in sorted(range(len(groups)), key=lambda i: -photons[i])]
+
+
+def _is_alike(one: Conditions, other: Conditions) -> bool:
+    if one.with_width(0.0).of_film(None, None) != other.with_width(0.0).of_film(None, None):
+        return False
+    if not (one.absorbs and other.absorbs):
+        return one.absorbs == other.absorbs
+    masses = [c.mass_thickness for c in (one, other)]
+    return max(masses) <= MOST_HEAVIER * min(masses)
+
+
+def _shared(
+    maps: Mapping[str, SummedMap],
+    own: Mapping[str, CalibratedBasis],
+    group: Sequence[str],
+    known: Guide,
+    request: PhysicsRequest,
+) -> CalibratedBasis:
+    """Calibrate the sum of maps that were made alike."""
+    first = group[0]
+    return calibrate(
+        _on_one_axis(maps, own, group, first),
+        maps[first].energy,
         known.elements,
-        maps[best].conditions,
+        maps[first].conditions,
         extra=known.calibration.extra,
         refine_axis=request.refine_axis,
     )
-    return {name: replace(known, calibration=_with_axis(shared, own[name])) for name in maps if name in own}
+
+
+def _with_strengths_of(known: CalibratedBasis, own: CalibratedBasis) -> CalibratedBasis:
+    """Give families the strengths found on other maps, where those have them: an atom is to mean the same."""
+    found = {
+        column.name: (float(strength), bool(loose))
+        for column, strength, loose in zip(known.columns, known.strength, known.loose, strict=True)
+    }
+    pairs = [
+        found.get(column.name, (float(strength), bool(loose)))
+        for column, strength, loose in zip(own.columns, own.strength, own.loose, strict=True)
+    ]
+    strength, loose = zip(*pairs, strict=True)
+    reference = own.reference | {e: known.reference[e] for e in own.reference if e in known.reference}
+    return replace(own, strength=np.array(strength), loose=np.array(loose), reference=reference)
 
 
 def moved_counts(counts: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -105,11 +172,13 @@ def moved_spectra(spectra: np.ndarray, energy: np.ndarray, to: np.ndarray) -> np
     return np.array([moved_counts(one, energy, to) for one in spectra])
 
 
-def _on_one_axis(maps: Mapping[str, SummedMap], own: Mapping[str, CalibratedBasis], best: str) -> np.ndarray:
-    """Sum all maps on the axis of the ``best``; where a map has no channels, as if it were like the best."""
+def _on_one_axis(
+    maps: Mapping[str, SummedMap], own: Mapping[str, CalibratedBasis], names: Sequence[str], best: str
+) -> np.ndarray:
+    """Sum maps on the axis of the ``best``; where a map has no channels, as if it were like the best."""
     to = own[best].energy
     step, total = to[1] - to[0], np.zeros(to.size)
-    for name in sorted(own):
+    for name in sorted(names):
         one, ends = maps[name], _edges(own[name].energy)[[0, -1]]
         covered = (to > ends[0] + step) & (to < ends[1] - step)
         alike = maps[best].counts * (one.counts.sum() / maps[best].counts.sum())

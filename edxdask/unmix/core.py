@@ -102,12 +102,15 @@ def choose_core(
         return CoreChoice(given, f"{_place(phases[0], given)}, as asked for")
     start = _far_field(maps)
     profiles = tuple(_profile(maps, row, name, elements, start) for row, name in enumerate(phases[1:]))
-    width = max(start if one.width is None else one.width for one in profiles)
-    _check_size(maps, width)
+    wanted = max(start if one.width is None else one.width for one in profiles)
+    _check_size(maps, 0)
+    width = max(w for w in range(wanted + 1) if _pixels_beyond(maps, w) >= LEAST_PIXELS)
     seen = ", ".join(f"{one.element} of {one.phase}" for one in profiles)
     text = (
         f"{_place(phases[0], width)}: there, the content of {seen} is that of the far field (more than "
         f"{start} px away) within errors"
+        if width == wanted
+        else f"{_place(phases[0], width)}: a wider margin leaves less than {LEAST_PIXELS} pixels"
     )
     warnings = [
         f"the content of {one.element} around {one.phase} still falls {start} px from its masks, where the "
@@ -115,6 +118,12 @@ def choose_core(
         for one in profiles
         if one.width is None
     ]
+    if width < wanted:
+        warnings = [
+            f"the core of {phases[0]} begins {width} px from the masks, though {seen} still falls up to "
+            f"{wanted} px from them: a wider margin leaves less than {LEAST_PIXELS} pixels. {phases[0]} may "
+            "not be pure there"
+        ]
     return CoreChoice(width, text, profiles, tuple(warnings))
 
 

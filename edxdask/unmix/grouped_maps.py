@@ -11,15 +11,13 @@ import xarray as xr
 
 from edxdask import schema
 from edxdask.engine.problem import Demand, photons_of
-from edxdask.errors import EdxdaskError, ParameterError
 from edxdask.factorize.guidance.guide import Guide
 from edxdask.factorize.guidance.request import PhysicsRequest
-from edxdask.physics.calibration import CalibratedBasis
 from edxdask.physics.conditions import Conditions
+from edxdask.unmix.bases import SummedMap, guides_of
 from edxdask.unmix.groups import GroupLayout, sum_groups
 from edxdask.unmix.normal_equations import GroupedCounts
 from edxdask.unmix.pinned import PinnedFit, fit_pinned
-from edxdask.unmix.verdicts import UNCALIBRATED
 
 COLUMN_ROUNDS = 3  # of fitting, and of making columns that absorb by the composition found
 SETTLED = 1e-4  # change of a composition, relative to its largest fraction, that ends these rounds
@@ -125,6 +123,11 @@ class PhotonSums:
     conditions: Conditions
     warnings: tuple[str, ...] = ()
 
+    @property
+    def summed(self) -> SummedMap:
+        """What a basis follows from."""
+        return SummedMap(self.counts.sum(axis=0), self.energy, self.conditions)
+
     def with_guide(self, guide: Guide) -> GroupedMap:
         """Add the calibrated basis."""
         warnings = (*guide.warnings, *self.warnings)
@@ -178,7 +181,7 @@ def read_groups(
 def calibrated(
     sums: Sequence[PhotonSums], request: PhysicsRequest
 ) -> tuple[list[GroupedMap], dict[str, str]]:
-    """Calibrate every map on its own photons.
+    """Calibrate all maps together, each on its own energy axis.
 
     Returns
     -------
@@ -187,70 +190,9 @@ def calibrated(
     failed : dict of str
         Why others cannot, by name.
     """
-    guides: dict[str, Guide] = {}
     failed: dict[str, str] = {}
-    for one in sums:
-        try:
-            guides[one.name] = request.guide_of(one.counts.sum(axis=0), one.energy, one.conditions)
-        except ParameterError:
-            raise
-        except EdxdaskError as error:
-            failed[one.name] = f"{UNCALIBRATED}: {error}"
+    guides = guides_of({one.name: one.summed for one in sums}, request, failed) if sums else {}
     return [one.with_guide(guides[one.name]) for one in sums if one.name in guides], failed
-
-
-def with_common_strengths(maps: Sequence[GroupedMap]) -> list[GroupedMap]:
-    """Give all maps the same strengths of families of lines, which tables do not know well.
-
-    A family is as strong relative to its element in one map as in another, so the middle one of the strengths
-    found serves all: one map that is wrong, or has few photons, changes little.
-    """
-    found = [one.guide.calibration for one in maps]
-    reference = _common_references(found)
-    strengths = _common_strengths(found, reference)
-    return [replace(one, guide=_with_strengths(one.guide, reference, strengths)) for one in maps]
-
-
-def _common_references(found: Sequence[CalibratedBasis]) -> dict[str, str]:
-    """Family that the atoms of each element are counted on in most maps; all count on it."""
-    elements = sorted({element for one in found for element in one.reference})
-    chosen = {}
-    for element in elements:
-        votes = [one.reference[element] for one in found if element in one.reference]
-        chosen[element] = max(sorted(set(votes)), key=votes.count)
-    return chosen
-
-
-def _common_strengths(
-    found: Sequence[CalibratedBasis], reference: dict[str, str]
-) -> dict[str, tuple[float, bool]]:
-    """Middle strength of each family, by the name of its column, and whether most maps leave it loose."""
-    values: dict[str, list[tuple[float, bool]]] = {}
-    for one in found:
-        for column, strength, loose in zip(one.columns, one.strength, one.loose, strict=True):
-            element = column.element
-            if element is None or one.reference.get(element) == reference.get(element):
-                values.setdefault(column.name, []).append((float(strength), bool(loose)))
-    return {
-        name: (float(np.median([s for s, _ in seen])), bool(np.mean([loose for _, loose in seen]) > 0.5))
-        for name, seen in values.items()
-    }
-
-
-def _with_strengths(
-    guide: Guide, reference: dict[str, str], strengths: dict[str, tuple[float, bool]]
-) -> Guide:
-    own = guide.calibration
-    known = [strengths.get(column.name, (1.0, False)) for column in own.columns]
-    return replace(
-        guide,
-        calibration=replace(
-            own,
-            strength=np.array([strength for strength, _ in known]),
-            loose=np.array([loose for _, loose in known]),
-            reference={element: reference[element] for element in own.reference},
-        ),
-    )
 
 
 def phase_columns(

@@ -15,9 +15,10 @@ from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.progress import Progress, ProgressHook
 from edxdask.results.check import check_result, labels_of, require_variables
 from edxdask.results.collections import ALONE, Data, cubes_in, nodes_of, shared_part
-from edxdask.unmix.grouped_maps import GroupedMap, PhotonSums, Reading, calibrated, read_groups
+from edxdask.unmix.grouped_maps import PhotonSums, Reading, read_groups
 from edxdask.unmix.groups import GroupLayout, lay_out
 from edxdask.unmix.known_phases import Fractions, label_of
+from edxdask.unmix.left_open import LeftOpen
 from edxdask.unmix.regions import Regions
 from edxdask.unmix.verdicts import UNREAD
 
@@ -42,6 +43,7 @@ class PhasesOfMaps:
     cubes : by map
     fractions : (phases, y, x) by map, read when asked for: those of many maps need not fit in memory
     regions : by map
+    left_open : what the result says of its own errors
     """
 
     phases: tuple[str, ...]
@@ -52,6 +54,7 @@ class PhasesOfMaps:
     cubes: Mapping[str, xr.Dataset]
     fractions: Mapping[str, np.ndarray]
     regions: Mapping[str, Regions]
+    left_open: LeftOpen
 
     @property
     def home(self) -> int:
@@ -69,8 +72,8 @@ class PhasesOfMaps:
         *,
         step: str,
         progress: ProgressHook | None = None,
-    ) -> tuple[list[GroupedMap], dict[str, str]]:
-        """Read all maps, one after the other, and calibrate each; also says which cannot be, and why.
+    ) -> tuple[list[PhotonSums], dict[str, str]]:
+        """Read all maps, one after the other; also says which cannot be read, and why.
 
         A single map that is damaged raises; of a collection the others are read.
         """
@@ -89,8 +92,7 @@ class PhasesOfMaps:
                 unread[name] = f"{UNREAD}: {error}"
             if progress:
                 progress(Progress(READING, done, len(self.cubes), "map"))
-        maps, failed = calibrated(sums, self.request)
-        return maps, unread | failed
+        return sums, unread
 
 
 def phases_of_maps(
@@ -132,6 +134,7 @@ def phases_of_maps(
         cubes,
         fractions,
         regions,
+        LeftOpen.of(root, labels, request.elements),
     )
 
 

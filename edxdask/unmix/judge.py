@@ -12,7 +12,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import Progress, ProgressOption, shown
-from edxdask.unmix.grouped_maps import GroupedMap, Reading, fit_grouped, present_in, with_common_strengths
+from edxdask.unmix.grouped_maps import GroupedMap, Reading, calibrated, fit_grouped, present_in
 from edxdask.unmix.inputs import phases_of_maps
 from edxdask.unmix.pinned import PinnedFit
 from edxdask.unmix.verdicts import MOST_T1, MOST_T2, MapVerdict, OwnFit, judge_maps
@@ -85,15 +85,15 @@ def judge(
     layouts = {name: given.layout(name) for name in given.cubes}
     with shown(progress, "judge") as hook:
         reading = Reading(workers, memory_limit, cache)
-        maps, failed = given.read(layouts, reading, step="judge", progress=hook)
+        sums, unread = given.read(layouts, reading, step="judge", progress=hook)
+        maps, failed = calibrated(sums, given.request)
         present = present_in(given.request, given.phases)
         fits: list[PinnedFit] = []
-        maps = with_common_strengths(maps)
         for done, one in enumerate(maps, start=1):
             fits.append(fit_grouped([one], given.phases, given.composition, present))
             if hook:
                 hook(Progress("fits", done, len(maps), "map"))
-    verdicts = verdicts_of(maps, fits, failed, fraction_names(given.request.elements, given.phases))
+    verdicts = verdicts_of(maps, fits, unread | failed, fraction_names(given.request.elements, given.phases))
     return labelled_verdicts([verdicts[name] for name in given.cubes])
 
 

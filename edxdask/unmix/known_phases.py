@@ -14,6 +14,7 @@ from edxdask.factorize.guidance.guide import Absent
 from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.results.check import check_result, labels_of, require_variables
 from edxdask.results.collections import Data, nodes_of, shared_part
+from edxdask.unmix.left_open import LeftOpen
 
 
 class Fractions(Mapping[str, np.ndarray]):
@@ -55,6 +56,7 @@ class KnownPhases:
     fractions : (phases, y, x) abundances, by map
     composition : (phases, elements) atomic fractions; None where the result has none
     request : elements, and what phases cannot hold
+    left_open : what the result says of its own errors
     """
 
     names: tuple[str, ...]
@@ -63,6 +65,7 @@ class KnownPhases:
     fractions: Fractions
     composition: np.ndarray | None
     request: PhysicsRequest
+    left_open: LeftOpen
 
     @property
     def matrix(self) -> str:
@@ -122,6 +125,7 @@ def known_phases(
         _fractions(result, rows),
         _composition(root, request.elements, rows),
         request,
+        LeftOpen.of(root, names, request.elements),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,13 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import ProgressOption, shown
-from edxdask.unmix.grouped_maps import Reading, fit_grouped, with_common_strengths
+from edxdask.unmix.grouped_maps import Reading, calibrated, fit_grouped
 from edxdask.unmix.groups import NONE, GroupLayout
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
 from edxdask.unmix.known_phases import label_of
 from edxdask.unmix.regions import distances_of
+
+logger = logging.getLogger(__name__)
 
 Point = tuple[float, float]
 FARTHEST_PX, STEP_PX, WIDTH_PX = 12.0, 1.0, 3.0
@@ -104,11 +107,14 @@ def profile(
     with shown(progress, "profile") as hook:
         layouts = {name: _layout(label, len(parts.at)) for name, label in parts.labels.items()}
         alone = _as_parts(given, len(parts.at))
-        maps, failed = alone.read(
-            layouts, Reading(workers, memory_limit, cache), step="profile", progress=hook
-        )
-        if not maps:
-            raise ParameterError("data", list(failed), f"a map that can be read and calibrated: {failed}")
+        reading = Reading(workers, memory_limit, cache)
+        sums, unread = alone.read(layouts, reading, step="profile", progress=hook)
+        if not sums:
+            raise ParameterError("data", list(unread), f"a map that can be read: {unread}")
+        maps, uncalibrated = calibrated(sums, alone.request)
+        warnings = [f"map {n!r}: {why}; it was left out" for n, why in (unread | uncalibrated).items()]
+        for text in warnings:
+            logger.warning("%s", text)
         photons = np.sum([one.counts.sum(axis=1) for one in maps], axis=0)
         used = np.flatnonzero(photons >= LEAST_PHOTONS)
         if not used.size:
@@ -123,14 +129,15 @@ def profile(
                 layout=replace(one.layout, allowed=np.eye(used.size, dtype=bool), part=one.layout.part[used]),
                 summed=one.pixels[used],
             )
-            for one in with_common_strengths(maps)
+            for one in maps
         ]
         names = [f"part {i}" for i in used]
         start = alone.composition[used]
         fit = fit_grouped(kept, names, start, np.ones(start.shape, bool))
     rows = [given.request.elements.index(element) for element in wanted]
     pixels = np.sum([one.pixels for one in kept], axis=0)
-    return _labelled(parts, used, fit.composition[:, rows], fit.errors[:, rows], pixels, wanted)
+    found = _labelled(parts, used, fit.composition[:, rows], fit.errors[:, rows], pixels, wanted)
+    return found.assign_attrs({schema.WARNINGS: warnings}) if warnings else found
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,12 +23,12 @@ from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import Progress, ProgressHook, ProgressOption, shown
 from edxdask.unmix.cautions import film_not_known
 from edxdask.unmix.detection import best_of_each, main_lines
-from edxdask.unmix.grouped_maps import GroupedMap, Reading, with_common_strengths
+from edxdask.unmix.grouped_maps import GroupedMap, Reading, calibrated
 from edxdask.unmix.growth import GrowthStep, root_law
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
 from edxdask.unmix.judge import fraction_names, verdicts_of
 from edxdask.unmix.known_phases import label_of
-from edxdask.unmix.other_lines import OtherLines, by_other_lines
+from edxdask.unmix.other_lines import by_other_lines
 from edxdask.unmix.trace_fits import FittedMaps, TraceWork
 from edxdask.unmix.verdicts import MapVerdict
 
@@ -97,7 +97,8 @@ def traces(
     -------
     Dataset
         By map, with "all maps" at the end, and element: ``atomic_ppm`` with ``atomic_ppm_std``, of which
-        ``atomic_ppm_spread`` is what families of lines of one element contradict each other by;
+        ``atomic_ppm_spread`` does not fall with more photons: what the result leaves open, and what families
+        of lines of one element contradict each other by;
         ``trace_significance`` (their ratio), ``trace_snr`` and ``trace_lod_ppm`` of the best line, and
         ``measure_longer``, the factor on the photons that 3 sigma would take. By step of summed pixels and
         maps: ``growth_snr``, ``growth_ppm``. By element: ``snr_per_root_pixel`` and ``snr_exponent`` (0.5 if
@@ -130,25 +131,29 @@ def traces(
     layouts = {name: given.layout(name) for name in given.cubes}
     _check_core(given, layouts)
     with shown(progress, "traces") as hook:
-        found, failed = given.read(layouts, reading, step="traces", progress=hook)
-        if not found:
-            raise ParameterError("data", list(failed), f"a map that can be read and calibrated: {failed}")
-        work = TraceWork(given, row, tuple(wanted), tuple(main_lines(wanted, found)))
-        maps = with_common_strengths(found)
+        sums, failed = given.read(layouts, reading, step="traces", progress=hook)
+        if not sums:
+            raise ParameterError("data", list(failed), f"a map that can be read: {failed}")
+        maps, uncalibrated = calibrated(sums, given.request)
+        failed |= uncalibrated
+        work = TraceWork(given, row, tuple(wanted), tuple(main_lines(wanted, maps)))
         alone = [work.fit([one]) for one in _counted(maps, hook)]
         names = fraction_names(given.request.elements, given.phases)
         verdicts = verdicts_of(maps, [one.fit for one in alone], failed, names)
         inside = [verdicts[one.name].belongs for one in maps]
         if leave_out and not all(inside):
-            maps = with_common_strengths([one for one, kept in zip(found, inside, strict=True) if kept])
-            if not maps:
+            kept = [one.name for one, good in zip(maps, inside, strict=True) if good]
+            if not kept:
                 raise ParameterError("leave_out", True, "a map that belongs; none does", "leave_out=False")
+            maps, _ = calibrated([one for one in sums if one.name in kept], given.request)
             alone = [work.fit([one]) for one in _counted(maps, hook)]
         whole = alone[0] if len(maps) == 1 else work.fit(maps)
         told, names = [given.phases[row]], list(given.request.elements)
         others = by_other_lines(maps, given.phases, names, whole.fit, work.present, told)
-        attrs = _attrs(given, given.phases[row], verdicts, maps, leave_out, others.warnings)
-        return _labelled(work, alone, whole, others, verdicts, attrs)
+        others = replace(others, spread=np.hypot(others.spread, given.left_open.spread))
+        doubts = [*given.left_open.about(given.phases[row]), *others.warnings]
+        attrs = _attrs(given, given.phases[row], verdicts, maps, leave_out, doubts)
+        return _labelled(work, alone, whole, others.spread, verdicts, attrs)
 
 
 def _counted(maps: Sequence[GroupedMap], hook: ProgressHook | None) -> Iterator[GroupedMap]:
@@ -173,7 +178,7 @@ def _labelled(
     work: TraceWork,
     alone: Sequence[FittedMaps],
     whole: FittedMaps,
-    others: OtherLines,
+    spread: np.ndarray,
     verdicts: Mapping[str, MapVerdict],
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
@@ -181,12 +186,12 @@ def _labelled(
     columns = [*alone, whole]
     best = best_of_each(work.elements, work.lines, whole.peaks)
     ppm = PPM * np.array([one.fit.composition[work.phase, work.rows] for one in columns])
-    apart = PPM * others.spread[work.phase, work.rows]
+    apart = PPM * spread[work.phase, work.rows]
     counting = PPM * np.array([one.fit.errors[work.phase, work.rows] for one in columns])
     std = np.hypot(counting, apart)
     with np.errstate(divide="ignore", invalid="ignore"):
         significance = np.where(std > 0, ppm / std, np.nan)
-        left = (ppm / SIGMAS) ** 2 - apart**2  # more photons do not reconcile lines
+        left = (ppm / SIGMAS) ** 2 - apart**2  # what more photons leave as it is
         longer = np.where((left > 0) & (ppm > 0), counting**2 / left, np.nan)
     growth = work.growth(whole.maps)
     peaks = [one.peaks.at(best) for one in columns]
@@ -254,7 +259,7 @@ def _attrs(
     verdicts: Mapping[str, MapVerdict],
     maps: Sequence[GroupedMap],
     out: bool,
-    contradictions: Sequence[str],
+    doubts: Sequence[str],
 ) -> dict[str, Any]:
     """Attributes: the phase, how it was done, and what a person should know."""
     wrong = [one for one in verdicts.values() if not one.belongs]
@@ -265,9 +270,9 @@ def _attrs(
         for one in wrong
     ]
     texts += [text for one in maps for text in one.warnings]
-    for text in [*texts[: len(wrong)], *contradictions]:
+    for text in [*texts[: len(wrong)], *doubts]:
         logger.warning("%s", text)
-    texts += list(contradictions)
+    texts += list(doubts)
     texts += film_not_known(given.cubes)
     first = next(iter(given.cubes.values()))
     entry = f"traces(phase={phase!r}, matrix={given.matrix!r}, margin={given.margin:g})"

@@ -9,6 +9,7 @@ composition, which the fit finds. A few rounds of fitting and of making columns 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -22,6 +23,8 @@ from edxdask.factorize.spectra.elemental import ElementalSpectra
 from edxdask.physics.basis import Basis
 from edxdask.physics.calibration import CalibratedBasis
 from edxdask.physics.lines import atomic_number
+
+logger = logging.getLogger(__name__)
 
 MOST_PLACEMENTS = 24  # of the labels, that are all tried
 TAKEN = 1e9  # cost of a phase that has its label already
@@ -63,6 +66,11 @@ class Guide:
     absent: Mapping[str | int, tuple[str, ...]]
     compositions: Compositions
     warnings: tuple[str, ...] = ()
+
+    def say(self) -> None:
+        """Log the warnings."""
+        for text in self.warnings:
+            logger.warning("%s", text)
 
     @property
     def labels(self) -> tuple[str | int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,8 +24,6 @@ from edxdask.physics.emission import check_thin_film
 from edxdask.physics.energy_axis import EnergyAxis, axis_warning
 from edxdask.physics.find import Found, find_in_spectrum
 from edxdask.physics.lines import atomic_number, checked_elements
-
-logger = logging.getLogger(__name__)
 
 FIND = "find"
 
@@ -87,10 +84,10 @@ class PhysicsRequest:
         energy = problem.energy.values.astype(np.float64)
         conditions, differ = _conditions(problem)
         guide = self.guide_of(counts, energy, conditions, regions)
-        if not differ:
-            return guide
-        logger.warning("%s", differ)
-        return replace(guide, warnings=(*guide.warnings, differ))
+        if differ:
+            guide = replace(guide, warnings=(*guide.warnings, differ))
+        guide.say()
+        return guide
 
     def guide_of(
         self,
@@ -123,8 +120,6 @@ class PhysicsRequest:
         )
         moved = axis_warning(calibrated.axis, "calibration")
         warnings = (*map(_described, unlisted), *([] if moved is None else [moved]))
-        for text in warnings:
-            logger.warning("%s", text)
         return Guide(calibrated, elements, self.absent, self.compositions, warnings)
 
 
