@@ -1,8 +1,8 @@
 """What the result that an unmixing begins with leaves open: taken along, since masks do not close it.
 
-``psnmf`` finds how far the composition of each phase may lie from what it found, with the counts explained as
-well: where no pixel is pure, much is open. Masks and a core are assumptions, that the core is pure before all;
-they make errors of counting small, but add nothing to what the counts say.
+``psnmf`` finds how far the composition of each phase may lie from what it found, with the counts explained
+as well: where no pixel is pure, much is open. Masks and a core are assumptions, that the core is pure before
+all; they make errors of counting small, but add nothing to what the counts say.
 """
 
 from __future__ import annotations

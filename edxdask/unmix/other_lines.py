@@ -110,7 +110,7 @@ def _text(phase: str, element: str, pair: list[tuple[float, float]], families: t
 
     Examples
     --------
-    >>> _text("Brg", "U", [(1.72e-4, 4.6e-5), (0.0, 2.5e-5)], ("L", "M"))[:70]
+    >>> _text("Brg", "U", [(1.72e-4, 4.6e-5), (0.0, 2.5e-5)], ("L", "M")).partition(". ")[0]
     'U of Brg: 172 ± 46 ppm by its L lines, but 0 ± 25 ppm by its M lines'
     """
     scale, unit = (1e6, "ppm") if max(value for value, _ in pair) < PPM_BELOW else (100.0, "at.%")

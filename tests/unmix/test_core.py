@@ -95,4 +95,19 @@ def test_a_mask_of_the_whole_map_leaves_rings_and_no_core():
     rings = Rings.of(Regions.of({"CaPv": np.ones((4, 5), bool)}))
     assert rings.nearest.max() == 0
     layout, _ = rings.with_core(2)
-    assert not layout.core.any() and (layout.pixels > 0).all()
+    assert not layout.core.any()
+    assert (layout.pixels > 0).all()
+
+
+def test_a_core_that_would_be_too_small_is_narrowed_and_said(monkeypatch):
+    maps = [halo(9, counts=3000.0)]
+    wide = choose_core(maps, PHASES, ELEMENTS)
+    monkeypatch.setattr("edxdask.unmix.core.LEAST_PIXELS", 3100)  # of 3600: as in a small crop of a map
+    found = choose_core(maps, PHASES, ELEMENTS)
+    assert 0 < found.width < wide.width
+    assert f"up to {wide.width} px" in found.warnings[0]
+    assert "may not be pure" in found.warnings[0]
+    assert "less than 3100 pixels" in found.text
+    monkeypatch.setattr("edxdask.unmix.core.LEAST_PIXELS", 3600)  # the grain leaves fewer
+    with pytest.raises(ParameterError, match="Use other masks"):
+        choose_core(maps, PHASES, ELEMENTS)
