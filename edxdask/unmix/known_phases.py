@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,8 @@ from edxdask.factorize.guidance.request import PhysicsRequest, physics_request
 from edxdask.results.check import check_result, labels_of, require_variables
 from edxdask.results.collections import Data, nodes_of, shared_part
 from edxdask.unmix.left_open import LeftOpen
+
+PUREST = 0.25  # of the pixels of a map, those with most of the matrix
 
 
 class Fractions(Mapping[str, np.ndarray]):
@@ -71,6 +74,25 @@ class KnownPhases:
     def matrix(self) -> str:
         """Name of the matrix."""
         return self.names[0]
+
+    @cached_property
+    def purest(self) -> np.ndarray:
+        """Abundances (phases,) where the matrix is purest, which masks take to be pure matrix.
+
+        The spectrum of a matrix that is pure nowhere may lack some of an element, or have too much of it;
+        then all pixels seem to hold a little of a precipitate.
+        """
+        found = np.eye(len(self.names))[0]
+        best = -1.0
+        for maps in self.fractions.values():
+            pixels = maps.reshape(len(self.names), -1)
+            filled = pixels[:, pixels.sum(axis=0) > 0]
+            if not filled.size:
+                continue
+            kept = filled[:, filled[0] >= np.quantile(filled[0], 1 - PUREST)].mean(axis=1)
+            if kept[0] > best:
+                found, best = kept / kept.sum(), float(kept[0])
+        return found
 
     @property
     def precipitates(self) -> tuple[str, ...]:

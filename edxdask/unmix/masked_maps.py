@@ -135,12 +135,13 @@ def read_masked(
         ratios: dict[str, np.ndarray] = {}
         if plan.needs_photons:
             spectra = moved_spectra(known.spectra, known.energy, energy)
-            table = log_ratios(spectra[0], spectra[1:])
+            table = log_ratios(known.purest @ spectra, spectra[1:])
             table[:, energy < problem.floor.energy_kev] = 0.0  # no photons of lines are there
             maps = projected(problem, table).T.reshape(-1, *shape)
             ratios = dict(zip(known.precipitates, maps, strict=True))
         regions = plan.regions(name, rules, fractions, ratios)
-        rings = Rings.of(regions, None if fractions is None else fractions[1:], reach)
+        more = None if fractions is None else fractions[1:] - known.purest[1:, None, None]
+        rings = Rings.of(regions, more, reach)
         counts = sum_groups(problem, rings.layout)
         warnings = problem.warnings
     return MaskedMap(

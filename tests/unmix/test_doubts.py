@@ -109,3 +109,22 @@ def test_a_part_of_a_map_that_has_no_core_helps_with_the_rest():
     assert found.trace_pixels.sel(map="some") > 0
     score = (found.atomic_ppm[-1] - true_ppm(cube, "Brg", SEEN)) / found.atomic_ppm_std[-1]
     assert float(np.abs(score).max()) < 3.5
+
+
+def test_a_matrix_with_too_little_of_an_element_gets_the_same_masks(cube):
+    """All of it then seems to hold ferropericlase; what more than the purest pixels hold is a precipitate."""
+    pytest.importorskip("maxflow")
+    right = true_result(cube, masks=False)
+    wrong, part = right.copy(deep=True), 0.1
+    brg, fp = (right.spectrum.sel(phase=p) for p in ("Brg", "Fp"))
+    poor = (brg - part * fp).clip(min=0) / (1 - part)
+    wrong["spectrum"].loc[{"phase": "Brg"}] = poor / poor.sum()
+    wrong["abundance"].loc[{"phase": "Fp"}] += part * right.abundance.sel(phase="Brg")
+    wrong["abundance"].loc[{"phase": "Brg"}] *= 1 - part
+    how = {"matrix": "Brg", "absent": ABSENT, "progress": False}
+    one, two = (edxdask.aided(cube, result=result, **how) for result in (right, wrong))
+    for phase in ("Fp", "CaPv"):
+        differ = (one["mask"] != two["mask"]).sel(phase=phase).sum()
+        assert differ < 0.05 * one["mask"].sel(phase=phase).sum()
+    assert one["core"].sel(phase="Brg").sum() > 100
+    assert two["core"].sel(phase="Brg").sum() > 0.8 * one["core"].sel(phase="Brg").sum()
