@@ -14,6 +14,7 @@ from edxdask import schema
 from edxdask.errors import ParameterError
 from edxdask.factorize.guidance.guide import Absent
 from edxdask.progress import ProgressOption, shown
+from edxdask.unmix.cautions import film_not_known
 from edxdask.unmix.grouped_maps import Reading, calibrated, fit_grouped
 from edxdask.unmix.groups import NONE, GroupLayout
 from edxdask.unmix.inputs import PhasesOfMaps, chosen_elements, phases_of_maps
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 Point = tuple[float, float]
 FARTHEST_PX, STEP_PX, WIDTH_PX = 12.0, 1.0, 3.0
 ALONG = "along"
+TRACE = 2e-3  # atomic fraction below which a film that nobody described decides on an amount
 LEAST_PHOTONS = 200  # in a part of a profile, for a composition
 
 
@@ -136,6 +138,8 @@ def profile(
         fit = fit_grouped(kept, names, start, np.ones(start.shape, bool))
     rows = [given.request.elements.index(element) for element in wanted]
     pixels = np.sum([one.pixels for one in kept], axis=0)
+    if (fit.composition[:, rows].max(axis=0) < TRACE).any():
+        warnings += film_not_known(given.cubes)
     found = _labelled(parts, used, fit.composition[:, rows], fit.errors[:, rows], pixels, wanted)
     return found.assign_attrs({schema.WARNINGS: warnings}) if warnings else found
 

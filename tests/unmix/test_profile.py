@@ -94,3 +94,15 @@ def test_a_line_needs_one_map(cube):
     data, result = collected({"a": cube, "b": cube})
     with pytest.raises(ParameterError, match="one map; this is a collection"):
         edxdask.profile(data, result=result, line=((0, 0), (5, 5)))
+
+
+def test_a_film_of_unknown_thickness_is_said_where_traces_are_asked_for(cube):
+    bare = cube.copy()
+    for name in ("thickness_nm", "density_g_cm3"):
+        del bare.attrs[name]
+    how = {"result": true_result(cube), "feature": "Fp", "farthest": 4}
+    found = edxdask.profile(bare, elements=["Mg", "U"], **how)
+    (text,) = found.attrs["warnings"]
+    assert "thickness is not known" in text
+    assert "warnings" not in edxdask.profile(bare, elements=["Mg"], **how).attrs
+    assert "warnings" not in edxdask.profile(cube, elements=["Mg", "U"], **how).attrs
