@@ -44,6 +44,7 @@ class PhasesOfMaps:
     fractions : (phases, y, x) by map, read when asked for: those of many maps need not fit in memory
     regions : by map
     left_open : what the result says of its own errors
+    history : of the result, or of the first map where it has none
     """
 
     phases: tuple[str, ...]
@@ -55,6 +56,7 @@ class PhasesOfMaps:
     fractions: Mapping[str, np.ndarray]
     regions: Mapping[str, Regions]
     left_open: LeftOpen
+    history: tuple[str, ...]
 
     @property
     def home(self) -> int:
@@ -135,7 +137,15 @@ def phases_of_maps(
         fractions,
         regions,
         LeftOpen.of(root, labels, request.elements),
+        _history(root, next(iter(cubes.values()))),
     )
+
+
+def _history(*of: xr.Dataset) -> tuple[str, ...]:
+    """Give the first history that there is."""
+    told = (one.attrs.get(schema.HISTORY, ()) for one in of)
+    lines = next((lines for lines in told if len(lines)), ())
+    return (lines,) if isinstance(lines, str) else tuple(map(str, lines))
 
 
 def _elements(root: xr.Dataset) -> list[str]:

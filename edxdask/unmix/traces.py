@@ -276,7 +276,8 @@ def _attrs(
     texts += film_not_known(given.cubes)
     first = next(iter(given.cubes.values()))
     entry = f"traces(phase={phase!r}, matrix={given.matrix!r}, margin={given.margin:g})"
-    kept = {k: v for k, v in first.attrs.items() if k in (schema.TITLE, schema.HISTORY, schema.BEAM_ENERGY)}
+    kept = {k: v for k, v in first.attrs.items() if k in (schema.TITLE, schema.BEAM_ENERGY)}
+    kept[schema.HISTORY] = list(given.history)
     return {
         **schema.with_history(kept, entry),
         schema.PHASE: phase,

@@ -205,7 +205,7 @@ def _outliers(evidence: Evidence) -> list[Block]:
     names = maps_that_do_not_belong(evidence)
     if not names:
         count = root.sizes[schema.MAP] - (evidence.kind is Kind.TRACES)  # of traces, the last is all maps
-        return [Note(f"All {number_of(count, 'map')} belong together.")]
+        return [Note(f"All {number_of(count, 'map')} belong together.")] if count > 1 else []
     reasons = root[schema.MAP_REASON].values if schema.MAP_REASON in root else [""] * root.sizes[schema.MAP]
     rows = [
         (str(name), str(reason))

@@ -21,6 +21,7 @@ CLEAR_SNR = 3.0
 MOST_NAMED = 8
 LOOK = "Look before you rely on this"
 _OPEN = re.compile(r"^(.+?): .*would explain the counts equally well")
+_TORN = re.compile(r"^(\w+ of .+?): .* by its \w lines, but")
 _AMBIGUOUS = re.compile(r"^(.+?): two phases could carry this name")
 _CONTRADICTED = re.compile(r"^(.+?): the counts contradict what was said")
 _ABSORBS = re.compile(r"what it absorbs is not corrected")
@@ -78,12 +79,13 @@ def concerns(evidence: Evidence) -> list[Concern]:
         *_of_fit(evidence),
         *_about(texts, _AMBIGUOUS, "two phases could carry the name {}"),
         *_about(texts, _OPEN, "the counts leave open the composition of {}"),
+        *_about(texts, _TORN, "lines contradict each other in what they say of {}"),
         *_of_solutions(evidence),
         *_of_maps(evidence),
     ]
     if any(_ABSORBS.search(text) for text in texts):
         found.append(Concern("compositions are not corrected for what the film absorbs", "composition"))
-    known = (_OPEN, _AMBIGUOUS, _CONTRADICTED)
+    known = (_OPEN, _TORN, _AMBIGUOUS, _CONTRADICTED)
     others = [
         text
         for text in texts
@@ -94,7 +96,7 @@ def concerns(evidence: Evidence) -> list[Concern]:
     if others:
         more = "more " if found else ""
         verb = "is" if len(others) == 1 else "are"
-        found.append(Concern(f"there {verb} {more}{number_of(len(others), 'warning')} below"))
+        found.append(Concern(f"there {verb} {number_of(len(others), more + 'warning')} below"))
     return found
 
 
