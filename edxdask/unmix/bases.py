@@ -2,7 +2,9 @@
 
 Maps of one sample have axes that differ by some 15 eV and 0.2 %. Each map is calibrated on its own sum
 spectrum. What a table of lines leaves open (strength of families, the smooth factor) follows from the sum of
-all maps, moved to one axis: compositions can be shared only if an atom means the same in every map.
+maps that were made alike, moved to one axis: compositions can be shared only if an atom means the same in
+every map. Maps of another beam, detector or film have a factor of their own, and the strengths of the group
+with most photons.
 """
 
 from __future__ import annotations

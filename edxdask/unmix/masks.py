@@ -13,7 +13,7 @@ from edxdask.errors import ParameterError
 from edxdask.optional import require
 from edxdask.results.collections import ALONE, Data, cubes_in, is_collection, value_for_each_map
 from edxdask.unmix.masks_abundance import GRABCUT, KMEANS, LEVEL, OTSU, THRESHOLD, Rule, abundance_rule
-from edxdask.unmix.masks_potts import potts_mask
+from edxdask.unmix.masks_potts import precipitate_mask
 from edxdask.unmix.masks_user import user_mask
 from edxdask.unmix.regions import Regions
 
@@ -86,7 +86,7 @@ class MaskPlan:
             if method == USER:
                 made[name] = self.drawn[name][path]
             elif method == POTTS:
-                made[name] = potts_mask(ratios[name])
+                made[name] = precipitate_mask(ratios[name])
             else:
                 made[name] = rules[name](np.asarray(fractions))
         return Regions.of(made)

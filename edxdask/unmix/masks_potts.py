@@ -16,6 +16,10 @@ BORDER = 2.0  # penalty of a border between two pixels, in units of the log-like
 DIAGONAL = 1 / np.sqrt(
     2
 )  # of the penalty between diagonal neighbours: so borders cost alike in all directions
+# Where small grains fill much of a map and each pixel says little, borders may cost more than all that speaks
+# against a mask of everything. Then they are made cheaper.
+LEAST_BORDER = BORDER / 64
+FLOODED = 0.05  # of the pixels of a mask that speak against it
 LEAST_SPECTRUM = 1e-9  # of the matrix in a channel, so that one stray photon does not decide on a pixel
 
 
@@ -38,6 +42,24 @@ def log_ratios(matrix: np.ndarray, precipitates: np.ndarray, fraction: float = T
     """
     safe = np.maximum(matrix, LEAST_SPECTRUM)
     return np.log1p(fraction * (np.maximum(precipitates, LEAST_SPECTRUM) / safe - 1.0))
+
+
+def precipitate_mask(ratios: np.ndarray) -> np.ndarray:
+    """Cut a map of log-likelihood ratios; finer where all of it would be the mask though much speaks against.
+
+    Parameters
+    ----------
+    ratios : ndarray
+        (y, x), above 0 where a precipitate is likely.
+    """
+    border, against = BORDER, ratios < 0
+    mask = potts_mask(ratios, border)
+    if not mask.all():
+        return mask
+    while border > LEAST_BORDER and against[mask].sum() > FLOODED * mask.sum():
+        border /= 2
+        mask = potts_mask(ratios, border)
+    return mask
 
 
 def potts_mask(ratios: np.ndarray, border: float = BORDER) -> np.ndarray:

@@ -11,7 +11,7 @@ import xarray as xr
 from edxdask.errors import MissingDependencyError, MissingStoreError, ParameterError
 from edxdask.unmix.masks import METHODS, plan_masks
 from edxdask.unmix.masks_abundance import abundance_rule, otsu_level
-from edxdask.unmix.masks_potts import log_ratios, potts_mask
+from edxdask.unmix.masks_potts import log_ratios, potts_mask, precipitate_mask
 from edxdask.unmix.masks_user import user_mask
 
 SHAPE = (6, 8)
@@ -65,6 +65,17 @@ def test_the_cut_is_smoother_than_the_sign_of_the_ratios_and_misses_less():
     ratios = np.random.default_rng(1).normal(np.where(truth, 2.0, -2.0), 2.5)
     wrong = np.count_nonzero(potts_mask(ratios) != truth)
     assert wrong < 0.1 * np.count_nonzero((ratios > 0) != truth)
+
+
+def test_small_grains_of_which_each_pixel_says_little_do_not_become_one_mask():
+    """As in a superalloy: half of the pixels speak against a mask, softly."""
+    pytest.importorskip("maxflow")
+    y, x = np.mgrid[:60, :60]
+    truth = (y % 10 < 7) & (x % 10 < 7)
+    ratios = np.random.default_rng(1).normal(np.where(truth, 4.0, -0.9), 0.4)
+    assert potts_mask(ratios).all()
+    assert np.count_nonzero(precipitate_mask(ratios) != truth) < 0.05 * truth.size
+    assert precipitate_mask(ratios + 3).all()  # nothing speaks against it
 
 
 @pytest.mark.parametrize("method", ["threshold", "otsu", "kmeans", "grabcut"])
